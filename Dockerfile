@@ -1,0 +1,88 @@
+# The whole service in one image:   docker build --tag text-generator-gpt2 .
+# The arguments are told in docs/container.md; none is needed.
+ARG BASE_IMAGE=python:3.11-slim-bookworm
+
+# ---- 1. packages: what a running service imports, at the pinned versions
+FROM ${BASE_IMAGE} AS packages
+# Where packages come from, for networks of their own; read by pip and Python themselves.
+ARG TORCH_INDEX_URL
+ARG ALLOW_CUDA_TORCH
+ARG PIP_INDEX_URL
+ARG PIP_EXTRA_INDEX_URL
+ARG PIP_FIND_LINKS
+ARG PIP_CERT
+ARG PIP_CACHE_DIR
+ARG SSL_CERT_FILE
+ARG DEBIAN_FRONTEND=noninteractive
+RUN apt-get update && apt-get install --yes --no-install-recommends binutils \
+    && rm -rf /var/lib/apt/lists/*
+WORKDIR /app
+COPY pyproject.toml requirements.lock ./
+COPY scripts/_env.sh scripts/
+RUN bash -c '. scripts/_env.sh && ensure_env .venv serve'
+
+# ---- 2. model: the archive, made as everywhere else, then unpacked and checked by its hash
+FROM packages AS model
+ARG MODEL=openai-community/gpt2
+ARG REQUESTS_CA_BUNDLE
+ARG HF_ENDPOINT
+RUN bash -c '. scripts/_env.sh && ensure_env .venv serve package'
+COPY archive archive
+COPY handler handler
+COPY config config
+COPY models models
+COPY deploy/image/unpack.py deploy/image/
+RUN .venv/bin/python -m archive --model "${MODEL}" --output /tmp/archives \
+    && .venv/bin/python deploy/image/unpack.py /tmp/archives/gpt2.mar model_store/gpt2 \
+    && rm -rf /tmp/archives
+
+# ---- 3. service: slimmed, compiled, started once
+FROM packages AS service
+COPY deploy/image/slim deploy/image/
+RUN deploy/image/slim .venv
+COPY --from=model /app/model_store model_store
+COPY client client
+COPY config config
+COPY gateway gateway
+COPY handler handler
+COPY config.properties ./
+COPY deploy/image/class_data.py deploy/image/healthcheck.py deploy/image/
+RUN .venv/bin/python -m compileall -q --invalidation-mode unchecked-hash client gateway handler \
+    && PYTHONPATH=. .venv/bin/python deploy/image/class_data.py class-data/torchserve.jsa
+
+# ---- 4. what is shipped: the base without pip, and /app
+FROM ${BASE_IMAGE}
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="text-generator-gpt2" \
+      org.opencontainers.image.description="GPT-2 text generation on TorchServe: page, API, one port" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+COPY deploy/image/finish /tmp/finish
+RUN /tmp/finish && rm /tmp/finish
+WORKDIR /app
+COPY --from=service /app/.venv .venv
+COPY --from=service /app/class-data class-data
+COPY --from=service /app/model_store model_store
+COPY --from=service /app/config.properties ./
+COPY --from=service /app/config config
+COPY --from=service /app/client client
+COPY --from=service /app/handler handler
+COPY --from=service /app/gateway gateway
+COPY --from=service /app/deploy/image/healthcheck.py ./
+# MODEL_ARCHIVE is a directory: nothing is unzipped at the start. TMPDIR is all that is written.
+ENV PATH=/app/.venv/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    HOME=/tmp \
+    TMPDIR=/tmp \
+    MALLOC_ARENA_MAX=2 \
+    MODEL_ARCHIVE=gpt2 \
+    CLASS_DATA_FILE=/app/class-data/torchserve.jsa
+USER 10001:10001
+EXPOSE 8080
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 \
+    CMD ["python", "/app/healthcheck.py"]
+ENTRYPOINT ["python", "-m", "gateway"]

@@ -1,0 +1,1 @@
+"""Builds the `.mar` from a checkpoint: checks, ONNX graph, quantisation, quality gate, packing."""

@@ -1,0 +1,101 @@
+"""The command line behind scripts/package_model."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+
+from archive.errors import PackagingError
+from archive.packing import ROOT, Target
+from archive.settings import CACHES, PRECISIONS, Settings
+
+EXAMPLES = """\
+examples:
+  ./scripts/package_model                                   the embedded model
+  ./scripts/package_model --model gpt2                      GPT-2 small from the Hugging Face hub
+  ./scripts/package_model --model distilgpt2 --name distil  model_store/distil.mar
+  ./scripts/package_model --model ./my-checkpoint --version 2.0
+  ./scripts/package_model --model gpt2 --precision fp32     no quantisation
+"""
+
+
+def parse_arguments(arguments: list[str] | None = None) -> Settings:
+    """Turn the command line into settings; argparse ends the process on a bad one."""
+    parser = argparse.ArgumentParser(
+        prog="package_model",
+        description="Builds an archive (.mar) that TorchServe serves from a GPT-2 checkpoint.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--model",
+        default=str(ROOT / "models" / "gpt2-tales"),
+        metavar="DIR_OR_HUB_ID",
+        help="checkpoint directory, or id on the Hugging Face hub (default: the embedded model)",
+    )
+    parser.add_argument("--name", default="gpt2", help="the model's name (default: gpt2)")
+    parser.add_argument("--version", default="1.0", help="the model's version (default: 1.0)")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=ROOT / "model_store",
+        metavar="DIR",
+        help="where NAME.mar is written (default: model_store)",
+    )
+    parser.add_argument(
+        "--engine",
+        choices=["onnx", "torch"],
+        default="onnx",
+        help="what computes the model (default: onnx; torch packs the weights as they are)",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default="auto",
+        help="of the matrix products (default: auto, the fastest whose measured quality is good)",
+    )
+    parser.add_argument(
+        "--cache",
+        choices=CACHES,
+        default="auto",
+        help="of keys and values (default: auto, int8 where its measured quality is good)",
+    )
+    parser.add_argument(
+        "--calibration-text",
+        type=Path,
+        metavar="FILE",
+        help="calibrate and measure on this text in place of the bundled English prose",
+    )
+    chosen = parser.parse_args(arguments)
+    return Settings(
+        model=chosen.model,
+        target=Target(chosen.name, chosen.version, chosen.output),
+        engine=chosen.engine,
+        precision=chosen.precision,
+        cache=chosen.cache,
+        calibration_text=chosen.calibration_text,
+    )
+
+
+def main() -> int:
+    """Package a model; one line on stderr and status 1 if that fails."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        settings = parse_arguments()
+        # Imported once the arguments are good, so that --help and mistakes are answered at once.
+        from archive.package import package_model
+
+        package_model(settings)
+    except PackagingError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,41 @@
+"""Writes model files: the graph, with its tensors apart once they are large, or plain weights."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import onnx
+from safetensors.numpy import save_file
+
+from archive.checkpoint import Checkpoint, weight_files
+
+# A protobuf file ends at 2 GB; tensors go into a file of their own well before that.
+EXTERNAL_DATA_FROM_BYTES = 1_500_000_000
+
+
+def save_graph(
+    graph: onnx.ModelProto, directory: Path, external_from: int = EXTERNAL_DATA_FROM_BYTES
+) -> Path:
+    """Write model.onnx, with its tensors in model.onnx.data once they exceed `external_from`."""
+    path = directory / "model.onnx"
+    tensor_bytes = sum(len(tensor.raw_data) for tensor in graph.graph.initializer)
+    onnx.save_model(
+        graph,
+        str(path),
+        save_as_external_data=tensor_bytes > external_from,
+        all_tensors_to_one_file=True,
+        location="model.onnx.data",
+        size_threshold=1024,
+    )
+    return path
+
+
+def copy_weights(checkpoint: Checkpoint, directory: Path) -> None:
+    """Put the weights into model.safetensors: the file as it is, or the shards joined."""
+    files = weight_files(checkpoint.directory)
+    target = directory / "model.safetensors"
+    if len(files) == 1:
+        shutil.copyfile(files[0], target)
+    else:
+        save_file(checkpoint.weights, target, metadata={"format": "pt"})

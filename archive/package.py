@@ -1,0 +1,73 @@
+"""From a checkpoint to an archive: the order of the steps, told to the person as they pass."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from archive.checkpoint import Checkpoint, load_checkpoint
+from archive.facts import checkpoint_facts, copy_checkpoint_files, write_facts
+from archive.files import copy_weights, save_graph
+from archive.gate import choose
+from archive.graph import build_graph
+from archive.hub import find_checkpoint
+from archive.packing import (
+    add_code,
+    add_settings,
+    check_space,
+    content_digest,
+    model_bytes,
+    pack,
+    staging,
+)
+from archive.settings import Settings
+
+
+def package_model(settings: Settings) -> Path:
+    """Build the archive that `settings` asks for and return its path.
+
+    Raises PackagingError for whatever cannot be packed; nothing is left behind then, and an
+    archive of the same name stays as it was.
+    """
+    source = find_checkpoint(settings.model)
+    say(f"checking {source.name}")
+    checkpoint = load_checkpoint(source.directory, source.name)
+    say(f"{checkpoint.parameters / 1e6:,.1f} million parameters, {checkpoint.shape.n_layer} layers")
+    with staging(settings.target) as content:
+        check_space(content, 4 * checkpoint.parameters)
+        facts = {
+            **checkpoint_facts(checkpoint),
+            "name": settings.target.name,
+            "version": settings.target.version,
+            "engine": settings.engine,
+            **_add_model(settings, checkpoint, content / "model"),
+        }
+        copy_checkpoint_files(checkpoint, content / "model")
+        add_code(content)
+        add_settings(content, settings.engine, settings.model_config)
+        facts["size_bytes"] = model_bytes(content)
+        facts["content_sha256"] = content_digest(content)
+        write_facts(content / "model", facts)
+        path = pack(content, settings.target)
+    say(f"{path} is ready: {facts['precision']}, {path.stat().st_size / 1e6:,.1f} MB")
+    return path
+
+
+def _add_model(settings: Settings, checkpoint: Checkpoint, model: Path) -> dict[str, Any]:
+    """Write what the engine loads and return what archive.json says about it."""
+    if settings.engine == "torch":
+        copy_weights(checkpoint, model)
+        return {"precision": "fp32", "cache": "float32", "quality": None}
+    choice = choose(checkpoint, settings.precision, settings.cache, settings.calibration_text, say)
+    say(f"packing {choice.plan.precision}, {choice.plan.cache} cache: {choice.reason}")
+    save_graph(build_graph(checkpoint.shape, choice.weights, choice.plan), model)
+    return {
+        "precision": choice.plan.precision,
+        "cache": choice.plan.cache,
+        "quality": choice.figures(),
+    }
+
+
+def say(line: str) -> None:
+    """Print a line of progress at once."""
+    print(line, flush=True)

@@ -1,0 +1,45 @@
+"""Runs a graph over whole windows of text with onnxruntime, to calibrate and to measure it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from archive.checkpoint import ModelShape
+
+Tokens = NDArray[np.int64]
+
+
+class WindowRunner:
+    """A loaded graph and one cache row, as long as the window."""
+
+    def __init__(self, model: str | bytes, shape: ModelShape, length: int) -> None:
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        self._session = onnxruntime.InferenceSession(
+            model, options, providers=["CPUExecutionProvider"]
+        )
+        row = (1, shape.n_head, length, shape.head_dim)
+        self._past = {
+            given.name: np.zeros(row, np.int8 if given.type == "tensor(int8)" else np.float32)
+            for given in self._session.get_inputs()
+            if given.name.startswith("past_")
+        }
+
+    def run(self, tokens: Tokens, logit_rows: Tokens, outputs: Sequence[str]) -> list[NDArray[Any]]:
+        """Run one window [length] from its start; logits come for `logit_rows`."""
+        length = len(tokens)
+        feeds = {
+            "input_ids": tokens[None],
+            "position_ids": np.arange(length)[None],
+            "seqlens_k": np.array([length - 1], np.int32),
+            "total_sequence_length": np.array(length, np.int32),
+            "logit_rows": logit_rows,
+            **self._past,
+        }
+        results: list[NDArray[Any]] = self._session.run(list(outputs), feeds)
+        return results

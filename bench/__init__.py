@@ -1,0 +1,1 @@
+"""Measures this project beside its peers, interleaved in one session. Serves nothing."""

@@ -1,0 +1,1 @@
+"""One process a system: the same small protocol in front of each. Imports nothing heavy."""

@@ -1,0 +1,125 @@
+"""What this machine could do at most: reading memory, int8 and float32 products.
+
+Each figure of the bench is given as a share of the rate that these allow.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from onnx import TensorProto, helper
+
+from bench.checkpoints import Checkpoint
+from bench.systems import BYTES_PER_WEIGHT
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Best of several tries each; GB/s and billions of operations a second (2 a product)."""
+
+    cpu: str
+    cores: int
+    memory_gb: float
+    read_gb_s: float
+    read_model_gb_s: float
+    int8_gops: float
+    fp32_gflops: float
+
+    def as_json(self) -> dict[str, object]:
+        """All of it, for the results."""
+        return asdict(self)
+
+    def tokens_per_second(self, system: str, checkpoint: Checkpoint, streams: int) -> float:
+        """Most that decode could give: weights read once a step, or all products, the slower.
+
+        Attention, LayerNorm and sampling are left out, so a share of 1 can not be reached.
+        """
+        size = BYTES_PER_WEIGHT[system]
+        weights = checkpoint.product_parameters * size
+        by_reading = streams * self.read_model_gb_s * 1e9 / weights
+        peak = self.fp32_gflops if size >= 4 else self.int8_gops
+        by_products = peak * 1e9 / (2 * checkpoint.product_parameters)
+        return min(by_reading, by_products)
+
+
+def measure(threads: int) -> Limits:
+    """Measure this machine, in about ten seconds."""
+    return Limits(
+        cpu=_cpu_name(),
+        cores=threads,
+        memory_gb=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9,
+        read_gb_s=_read_rate(threads, 1 << 30, tries=4),
+        # The int8 weights of GPT-2 small: some caches hold a good part of them.
+        read_model_gb_s=_read_rate(threads, 124 << 20, tries=12),
+        int8_gops=max(_product_rate(threads, rows, integers=True) for rows in (64, 256, 1024)),
+        fp32_gflops=max(_product_rate(threads, rows, integers=False) for rows in (64, 256, 1024)),
+    )
+
+
+def _best_rate(work: Callable[[], object], amount: float, tries: int) -> float:
+    work()
+    best = float("inf")
+    for _ in range(tries):
+        began = time.perf_counter()
+        work()
+        best = min(best, time.perf_counter() - began)
+    return amount / best / 1e9
+
+
+def _read_rate(threads: int, size: int, tries: int) -> float:
+    """Read `size` bytes with all threads: a reduction that needs every one of them."""
+    pieces = np.array_split(np.ones(size // 8, np.int64), threads)
+    with ThreadPoolExecutor(threads) as pool:
+        return _best_rate(lambda: list(pool.map(np.bitwise_or.reduce, pieces)), size, tries)
+
+
+def _product_rate(threads: int, rows: int, *, integers: bool) -> float:
+    """One product of GPT-2's MLP (768 x 3072) in ONNX Runtime, the fastest library here."""
+    inner, columns = 768, 3072
+    kinds = (TensorProto.UINT8, TensorProto.INT8, TensorProto.INT32)
+    if not integers:
+        kinds = (TensorProto.FLOAT, TensorProto.FLOAT, TensorProto.FLOAT)
+    generator = np.random.default_rng(0)
+    if integers:
+        weights = generator.integers(-63, 64, (inner, columns)).astype(np.int8)
+        data = generator.integers(0, 256, (rows, inner)).astype(np.uint8)
+    else:
+        weights = generator.standard_normal((inner, columns)).astype(np.float32)
+        data = generator.standard_normal((rows, inner)).astype(np.float32)
+    node = helper.make_node("MatMulInteger" if integers else "MatMul", ["a", "b"], ["c"])
+    graph = helper.make_graph(
+        [node],
+        "product",
+        [helper.make_tensor_value_info("a", kinds[0], [rows, inner])],
+        [helper.make_tensor_value_info("c", kinds[2], [rows, columns])],
+        [onnx.numpy_helper.from_array(weights, "b")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = ort.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    operations = 2.0 * rows * inner * columns
+    repeats = max(1, int(2e9 / operations))
+
+    def work() -> None:
+        for _ in range(repeats):
+            session.run(None, {"a": data})
+
+    return _best_rate(work, operations * repeats, tries=5)
+
+
+def _cpu_name() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return "unknown"

@@ -1,0 +1,138 @@
+"""A driver process: started, asked, frozen while others are measured, ended."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from bench.checkpoints import CACHE, ROOT
+
+
+class DriverError(RuntimeError):
+    """A system could not do what was asked; says which, and why."""
+
+
+class DriverProcess:
+    """One system's driver. Frozen (SIGSTOP) except while it is asked something."""
+
+    def __init__(self, system: str, python: Path | str, module: str, options: object) -> None:
+        self.system = system
+        CACHE.mkdir(parents=True, exist_ok=True)
+        slug = "".join(c if c.isalnum() else "-" for c in f"{module}-{system}")
+        self._log = CACHE / f"{slug}.log"
+        with self._log.open("w") as log:
+            self._process = subprocess.Popen(
+                [str(python), "-m", module, json.dumps(options)],
+                cwd=ROOT,
+                env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                start_new_session=True,
+            )
+        try:
+            self.load_seconds = float(self._read()["load_seconds"])
+        except BaseException:
+            self.close()
+            raise
+        self._signal(signal.SIGSTOP)
+
+    def __enter__(self) -> DriverProcess:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End it."""
+        self._signal(signal.SIGKILL)
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                # What was still to be written has no reader any more.
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
+
+    def generate(self, prompts: list[list[int]], new_tokens: list[int]) -> dict[str, Any]:
+        """See `bench.drivers.loop.Driver.generate`."""
+        return self._ask({"op": "generate", "prompts": prompts, "new_tokens": new_tokens})
+
+    def perplexity(self, windows: list[list[int]]) -> dict[str, Any]:
+        """Return summed negative log likelihood `nll` in nats over so many `tokens`."""
+        return self._ask({"op": "nll", "windows": windows})
+
+    def resident_mb(self) -> float:
+        """Memory of the driver and its children, in MB."""
+        return sum(resident_mb(pid) for pid in (self._process.pid, *descendants(self._process.pid)))
+
+    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        if self._process.stdin is None:
+            raise DriverError(f"{self.system}: has no input")
+        with self._awake():
+            try:
+                self._process.stdin.write(json.dumps(request) + "\n")
+                self._process.stdin.flush()
+            except BrokenPipeError:
+                raise self._gone() from None
+            return self._read()
+
+    @contextlib.contextmanager
+    def _awake(self) -> Iterator[None]:
+        self._signal(signal.SIGCONT)
+        try:
+            yield
+        finally:
+            self._signal(signal.SIGSTOP)
+
+    def _read(self) -> dict[str, Any]:
+        line = self._process.stdout.readline() if self._process.stdout is not None else ""
+        if not line:
+            raise self._gone()
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise DriverError(f"{self.system}: {answer['error']}")
+        return answer
+
+    def _gone(self) -> DriverError:
+        code = self._process.wait()
+        lines = [line for line in self._log.read_text(errors="replace").splitlines() if line]
+        return DriverError(f"{self.system} ended ({code}): " + " | ".join(lines[-2:]))
+
+    def _signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
+
+
+def resident_mb(pid: int) -> float:
+    """Resident memory of one process in MB; 0 when it is gone."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0.0
+    for line in status.splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def descendants(pid: int) -> list[int]:
+    """All processes below this one."""
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            for child in (task / "children").read_text().split():
+                found += [int(child), *descendants(int(child))]
+    return found

@@ -1,0 +1,93 @@
+"""The same figures through TorchServe over HTTP, and memory over many requests."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+
+from bench import servers
+from bench.checkpoints import Checkpoint
+from bench.environments import SetUpError
+from bench.limits import Limits
+from bench.process import DriverProcess
+from bench.rows import Prompts, Row
+from bench.speed import Speed
+from bench.systems import OURS, OURS_ROWS, TUTORIAL, Bench
+from gateway.torchserve import TorchServeError
+
+CLIENTS = "bench.drivers.http"
+
+
+def http_sections(
+    bench: Bench, checkpoint: Checkpoint, limits: Limits, sections: Sequence[str]
+) -> list[Row]:
+    """Measure everything that needs a server, on one model."""
+    speed = Speed(bench, checkpoint, limits, "http")
+    wanted = set(sections) & {"http", "ttft", "goon", "memory"}
+    if not wanted:
+        return []
+    with contextlib.ExitStack() as stack:
+        serving: dict[str, servers.Server] = {}
+        drivers: dict[str, DriverProcess] = {}
+
+        def serve(system: str) -> None:
+            try:
+                server = (
+                    servers.tutorial(checkpoint, bench.say)
+                    if system == TUTORIAL
+                    else servers.ours(bench.pack(system, checkpoint))
+                )
+                serving[system] = stack.enter_context(server)
+                drivers[system] = stack.enter_context(_client(system, serving[system]))
+            except (SetUpError, TorchServeError, RuntimeError) as error:
+                bench.say(f"left out: {system} over HTTP: {error}")
+
+        serve(OURS)
+        if OURS not in drivers:
+            return []
+        if "http" in wanted and not bench.plan.quick:
+            serve(OURS_ROWS)
+        if "http" in wanted:
+            for streams in bench.plan.streams:
+                speed.decode(drivers, streams, memory=serving)
+        only = {OURS: drivers[OURS]}
+        if "ttft" in wanted:
+            for prompt in bench.plan.ttft_prompts:
+                speed.first_token(only, prompt, serving)
+        if "goon" in wanted:
+            speed.go_on(only)
+        if "http" in wanted:
+            serve(TUTORIAL)
+            pair = {s: d for s, d in drivers.items() if s in (OURS, TUTORIAL)}
+            for clients in bench.plan.tutorial_clients:
+                speed.whole_replies(pair, clients, serving)
+        if "memory" in wanted:
+            speed.rows += memory(bench, checkpoint, serving[OURS], drivers[OURS])
+    return speed.rows
+
+
+def memory(
+    bench: Bench, checkpoint: Checkpoint, server: servers.Server, client: DriverProcess
+) -> list[Row]:
+    """Resident memory of the server over many short requests: at rest, then ten times."""
+    prompts = Prompts(checkpoint.vocabulary, seed=2)
+    requests = bench.plan.memory_requests
+    bench.say(f"memory: {requests} requests")
+    rows = []
+    done = 0
+    for part in range(11):
+        row = Row("memory", OURS, checkpoint.name, "http", bench.plan.slots, 16, 4, True)
+        row.rss_mb = server.resident_mb()
+        row.note = f"after {done} requests; workers alone {server.worker_mb():.0f} MB"
+        rows.append(row)
+        target = requests * (part + 1) // 10
+        while part < 10 and done < target:
+            count = min(bench.plan.slots, target - done)
+            client.generate([prompts.one(16) for _ in range(count)], [4] * count)
+            done += count
+    return rows
+
+
+def _client(system: str, server: servers.Server) -> DriverProcess:
+    options = {"url": server.url, "streaming": system != TUTORIAL}
+    return DriverProcess(f"{system} over http", servers.client_python(), CLIENTS, options)

@@ -1,0 +1,109 @@
+"""The systems that are measured, and what each needs before it can start."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import archives
+from bench.checkpoints import CACHE, Checkpoint
+from bench.environments import LLAMA, OPENVINO, TRANSFORMERS, SetUpError, run
+from bench.plan import Plan
+from bench.process import DriverProcess
+
+OURS = "gpt2-torchserve int8"
+OURS_ROWS = "gpt2-torchserve int8 rows"
+OURS_FP32 = "gpt2-torchserve fp32"
+TUTORIAL = "tutorial handler"
+TRANSFORMERS_GENERATE = "transformers generate"
+LLAMA_CPP = "llama.cpp q8_0"
+OPENVINO_INT8 = "openvino int8"
+
+# What the packager is told for each of ours.
+PRECISIONS = {OURS: "auto", OURS_ROWS: "rows-8bit", OURS_FP32: "fp32"}
+ENGINES = (OURS, OURS_ROWS, OURS_FP32, LLAMA_CPP, OPENVINO_INT8, TRANSFORMERS_GENERATE)
+BYTES_PER_WEIGHT = {
+    OURS: 1.0,
+    OURS_ROWS: 1.0,
+    OURS_FP32: 4.0,
+    LLAMA_CPP: 34 / 32,
+    OPENVINO_INT8: 1.0,
+    TRANSFORMERS_GENERATE: 4.0,
+    TUTORIAL: 4.0,
+}
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What every part of the bench needs: the plan, and a way to tell people what happens."""
+
+    plan: Plan
+    say: Say
+
+    def pack(self, system: str, checkpoint: Checkpoint) -> Path:
+        """Return the directory of one of our archives; see `archives.pack`."""
+        return archives.pack(checkpoint, PRECISIONS[system], self.say, self.plan.keep_archives)
+
+    def start(
+        self, system: str, checkpoint: Checkpoint, settings: dict[str, object] | None = None
+    ) -> DriverProcess:
+        """Start a system's driver, installing and converting what it needs.
+
+        Raises:
+            SetUpError: A peer or an archive can not be had here.
+            DriverError: It started and failed.
+        """
+        options: dict[str, object] = {"threads": self.plan.threads}
+        if system in PRECISIONS:
+            home = self.pack(system, checkpoint)
+            options |= {"archive": str(home / "gpt2"), "settings": settings or {}}
+            return DriverProcess(system, sys.executable, "bench.drivers.engine", options)
+        if system == LLAMA_CPP:
+            python = LLAMA.ensure(self.say)
+            options["gguf"] = str(self._converted(python, "gguf", checkpoint) / "model.gguf")
+            return DriverProcess(system, python, "bench.drivers.llama", options)
+        if system == OPENVINO_INT8:
+            python = OPENVINO.ensure(self.say)
+            directory = self._converted(python, "openvino", checkpoint)
+            options |= {"openvino": str(directory), "slots": self.plan.slots}
+            return DriverProcess(system, python, "bench.drivers.openvino", options)
+        options["checkpoint"] = str(checkpoint.path)
+        python = TRANSFORMERS.ensure(self.say)
+        return DriverProcess(system, python, "bench.drivers.transformers", options)
+
+    def start_all(
+        self, stack: contextlib.ExitStack, systems: tuple[str, ...], checkpoint: Checkpoint
+    ) -> dict[str, DriverProcess]:
+        """Start those that can be had; the others are named with the reason and left out."""
+        running: dict[str, DriverProcess] = {}
+        for system in systems:
+            try:
+                running[system] = stack.enter_context(self.start(system, checkpoint))
+            except (SetUpError, RuntimeError) as error:
+                self.say(f"left out: {system} on {checkpoint.name}: {error}")
+        return running
+
+    def _converted(self, python: Path, kind: str, checkpoint: Checkpoint) -> Path:
+        """Return the directory with the checkpoint in a peer's format; made if out of date."""
+        target = CACHE / kind / checkpoint.path.name
+        stamp = target / "made-from"
+        weights = (checkpoint.path / "model.safetensors").read_bytes()
+        wanted = json.dumps([str(python), hashlib.sha256(weights).hexdigest()])
+        if stamp.exists() and stamp.read_text() == wanted:
+            return target
+        self.say(f"converting {checkpoint.name} to {kind}")
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir(parents=True)
+        output = target / "model.gguf" if kind == "gguf" else target
+        command = [str(python), "-m", f"bench.convert.{kind}", str(checkpoint.path), str(output)]
+        run(command, f"converting to {kind}")
+        stamp.write_text(wanted)
+        return target

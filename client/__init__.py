@@ -1,0 +1,66 @@
+"""Python client of the service, for scripts and people. Knows the HTTP interface only."""
+
+from client.client import Client, Stream
+from client.errors import (
+    APIError,
+    BadReply,
+    BadRequest,
+    ClientError,
+    NotFound,
+    RateLimited,
+    ScaleRefused,
+    ServerError,
+    StreamBroken,
+    TimedOut,
+    Unauthorized,
+    Unavailable,
+    Unreachable,
+)
+from client.results import (
+    Choice,
+    Completion,
+    Event,
+    FinishEvent,
+    Health,
+    Logprobs,
+    ModelInfo,
+    ModelStatus,
+    TextEvent,
+    Usage,
+    UsageEvent,
+    Worker,
+)
+from client.retry import Retry
+from client.transport import Timeout
+
+__all__ = [
+    "APIError",
+    "BadReply",
+    "BadRequest",
+    "Choice",
+    "Client",
+    "ClientError",
+    "Completion",
+    "Event",
+    "FinishEvent",
+    "Health",
+    "Logprobs",
+    "ModelInfo",
+    "ModelStatus",
+    "NotFound",
+    "RateLimited",
+    "Retry",
+    "ScaleRefused",
+    "ServerError",
+    "Stream",
+    "StreamBroken",
+    "TextEvent",
+    "TimedOut",
+    "Timeout",
+    "Unauthorized",
+    "Unavailable",
+    "Unreachable",
+    "Usage",
+    "UsageEvent",
+    "Worker",
+]

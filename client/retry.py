@@ -1,0 +1,57 @@
+"""When to ask again, and after how long. Knows no HTTP library."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+RETRIED_STATUSES = frozenset({429, 503})
+
+
+@dataclass(frozen=True)
+class Retry:
+    """A bounded back-off: at most `attempts` more tries, none later than `longest_wait` seconds."""
+
+    attempts: int = 3
+    first_wait: float = 0.25
+    longest_wait: float = 30.0
+    sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.attempts < 0 or self.first_wait < 0 or self.longest_wait < 0:
+            raise ValueError("retries and waits must not be negative")
+
+    def wait(self, attempt: int, retry_after: float | None) -> float | None:
+        """Seconds before try number `attempt` + 1 (from 0), or None when it is not worth it.
+
+        A server that asks for more patience than `longest_wait` gets none: the caller is told
+        at once, with the number, instead of being held.
+        """
+        if attempt >= self.attempts:
+            return None
+        if retry_after is not None:
+            # A little later than told, so that many clients told the same do not come as one.
+            spread = random.uniform(0, min(1.0, 0.1 * retry_after + 0.05))
+            return retry_after + spread if retry_after <= self.longest_wait else None
+        ceiling = min(self.longest_wait, self.first_wait * 2.0**attempt)
+        return random.uniform(ceiling / 2, ceiling)
+
+
+def seconds_of(retry_after: str | None, now: datetime | None = None) -> float | None:
+    """Read a Retry-After header: seconds or an HTTP date. None when absent or unreadable."""
+    if retry_after is None:
+        return None
+    text = retry_after.strip()
+    if text.isascii() and text.isdigit():
+        return float(text)
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - (now or datetime.now(UTC))).total_seconds())

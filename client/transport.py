@@ -1,0 +1,154 @@
+"""Sends one request and turns every failure into this package's errors. Knows no route."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from urllib3.exceptions import NewConnectionError
+
+from client.errors import APIError, BadReply, TimedOut, Unreachable, api_error
+from client.retry import RETRIED_STATUSES, Retry, seconds_of
+
+
+@dataclass(frozen=True)
+class Timeout:
+    """Seconds to connect, and the longest silence while a reply comes (streams too)."""
+
+    connect: float = 5.0
+    read: float = 120.0
+
+    def __post_init__(self) -> None:
+        if self.connect <= 0 or self.read <= 0:
+            raise ValueError("time-outs must be above 0 seconds")
+
+
+class _Bearer(requests.auth.AuthBase):
+    """Sends our key and nothing else: without it a .netrc entry would take its place."""
+
+    def __init__(self, key: str | None) -> None:
+        self._key = key
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self._key:
+            request.headers["Authorization"] = f"Bearer {self._key}"
+        return request
+
+
+class Transport:
+    """One server address with its key. Not shared between threads."""
+
+    def __init__(self, base_url: str, key: str | None, timeout: Timeout, retry: Retry) -> None:
+        parts = urlsplit(base_url)
+        if parts.scheme not in ("http", "https") or not parts.netloc:
+            raise ValueError(f"not an http:// or https:// address: {base_url!r}")
+        self.base_url = base_url.rstrip("/")
+        self._timeout = (timeout.connect, timeout.read)
+        self._retry = retry
+        self._session = requests.Session()
+        self._session.auth = _Bearer(key)
+        self._session.headers["Accept"] = "application/json, text/event-stream"
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._session.close()
+
+    def json(self, method: str, path: str, **kwargs: Any) -> dict[str, Any] | list[Any]:
+        """Send, and return the reply's JSON. An error inside a 200 is raised like any other."""
+        with self.open(method, path, **kwargs) as response:
+            body = self._body(response)
+        if isinstance(body, dict) and "error" in body:
+            raise api_error(body)
+        if not isinstance(body, dict | list):
+            raise BadReply(f"{self.base_url}{path} did not answer with a JSON object")
+        return body
+
+    def open(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Mapping[str, Any] | None = None,
+        params: Mapping[str, str | int] | None = None,
+        retry: bool = True,
+    ) -> requests.Response:
+        """Send until the server takes it; its reply has begun, is below 400, and is not read yet.
+
+        Asks again only where the server has not begun: connection refused, 429, 503.
+        """
+        attempt = 0
+        while True:
+            try:
+                response = self._session.request(
+                    method,
+                    self.base_url + path,
+                    json=body,
+                    params=dict(params) if params else None,
+                    timeout=self._timeout,
+                    stream=True,
+                    allow_redirects=False,
+                )
+                if response.status_code < 300:
+                    return response
+                with response:
+                    failure: Exception = self._error(response)
+            except requests.RequestException as error:
+                failure = _translated(error, self.base_url)
+            wait = self._retry.wait(attempt, _retry_after(failure)) if retry else None
+            if wait is None or not _worth_another_try(failure):
+                raise failure
+            self._retry.sleep(wait)
+            attempt += 1
+
+    def chunks(self, response: requests.Response) -> Generator[bytes, None, None]:
+        """Yield a reply's bytes as they come; closes the connection at the end or when left."""
+        with response:
+            try:
+                yield from response.iter_content(chunk_size=None)
+            except requests.RequestException as error:
+                raise _translated(error, self.base_url) from error
+
+    def _body(self, response: requests.Response) -> object:
+        try:
+            return response.json()
+        except requests.JSONDecodeError:
+            return None
+        except requests.RequestException as error:
+            raise _translated(error, self.base_url) from error
+
+    def _error(self, response: requests.Response) -> Exception:
+        if response.status_code < 400:
+            target = response.headers.get("Location", "elsewhere")
+            return BadReply(f"{self.base_url} sends the request on to {target}; use that address")
+        wait = seconds_of(response.headers.get("Retry-After"))
+        return api_error(self._body(response), response.status_code, wait)
+
+
+def _retry_after(failure: Exception) -> float | None:
+    return failure.retry_after if isinstance(failure, APIError) else None
+
+
+def _worth_another_try(failure: Exception) -> bool:
+    if isinstance(failure, APIError):
+        return failure.status in RETRIED_STATUSES
+    return isinstance(failure, _NotSent)
+
+
+class _NotSent(Unreachable):
+    """The server never saw the request, so sending it again cannot do it twice."""
+
+
+def _translated(error: requests.RequestException, url: str) -> Exception:
+    if isinstance(error, requests.ConnectTimeout):
+        return _NotSent(f"no connection to {url} within the time-out")
+    if isinstance(error, requests.Timeout) or "Read timed out" in str(error):
+        return TimedOut(f"{url} was silent for longer than the time-out")
+    reason = getattr(error.args[0] if error.args else None, "reason", None)
+    if isinstance(reason, NewConnectionError):
+        return _NotSent(f"nothing listens at {url}")
+    if isinstance(error, requests.exceptions.InvalidURL):
+        return ValueError(f"not a usable address: {url!r}")
+    return Unreachable(f"the connection to {url} broke before the reply was complete")

@@ -1,0 +1,72 @@
+"""Makes Java's shared class data (CDS) of TorchServe: class_data.py FILE.
+
+TorchServe is started once with the model, so the build also proves that the service starts. The
+classes it loaded are then written as Java maps them into memory, ready parsed and verified.
+"""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from gateway.torchserve import TorchServe, TorchServeSettings, find_java, find_torchserve
+
+
+def main() -> int:
+    """Start, list the classes, dump them; print how long the start took."""
+    target = Path(sys.argv[1])
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as directory:
+        classes = Path(directory) / "classes"
+        began = time.perf_counter()
+        ports = free_ports(5)
+        server = TorchServe(
+            TorchServeSettings(
+                models={"gpt2": "gpt2"},
+                inference_port=ports[0],
+                management_port=ports[1],
+                metrics_port=ports[2],
+                grpc_inference_port=ports[3],
+                grpc_management_port=ports[4],
+                environment={"JDK_JAVA_OPTIONS": f"-XX:DumpLoadedClassList={classes}"},
+            )
+        )
+        server.start()
+        try:
+            server.wait_ready()
+        finally:
+            server.stop()
+        print(f"ready after {time.perf_counter() - began:.1f} s")
+        subprocess.run(
+            [
+                str(find_java()),
+                "-Xshare:dump",
+                f"-XX:SharedClassListFile={classes}",
+                f"-XX:SharedArchiveFile={target}",
+                "-Xlog:disable",
+                "-Xlog:all=error",
+                "-cp",
+                f"{find_torchserve() / 'frontend'}/*",
+            ],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+    print(f"{target}: {target.stat().st_size / 1e6:.0f} MB")
+    return 0
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports that are free on the loopback interface."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [held.getsockname()[1] for held in sockets]
+    for held in sockets:
+        held.close()
+    return ports
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,67 @@
+"""`python -m gateway`: TorchServe and the gateway, until a signal comes."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+from gateway import logs
+from gateway.settings import SettingsError, load, table
+
+
+def main() -> int:
+    """Run the service; return the exit status."""
+    if sys.argv[1:] == ["--settings"]:
+        sys.stdout.write(table() + "\n")
+        return 0
+    if sys.argv[1:]:
+        return _fail("usage: python -m gateway [--settings]; settings come from the environment")
+    try:
+        settings = load()
+    except SettingsError as error:
+        return _fail(str(error))
+    logs.configure(settings.writes_json_logs)
+    fail = _log_failure if settings.writes_json_logs else _fail
+    # After the settings: these take a while to import.
+    from gateway.server import listen
+    from gateway.supervisor import GaveUp, Supervisor
+    from gateway.torchserve import TorchServeError, find_java
+
+    try:
+        find_java()
+        if not (settings.model_store / settings.model_archive).exists():
+            return fail(
+                f"the model store has no {settings.model_archive}; "
+                "make it with ./scripts/package_model"
+            )
+        listener = listen(settings)
+    except TorchServeError as error:
+        return fail(str(error))
+    except OSError as error:
+        return fail(f"can not listen on {settings.bind}:{settings.port}: {error.strerror}")
+    logging.getLogger("gateway").info("Starting TorchServe and the model")
+
+    async def serve() -> None:
+        await Supervisor(settings, listener).run()
+
+    try:
+        import uvloop
+
+        uvloop.run(serve())
+    except (GaveUp, TorchServeError, SettingsError) as error:
+        return fail(str(error))
+    return 0
+
+
+def _log_failure(message: str) -> int:
+    logging.getLogger("gateway").critical(message)
+    return 1
+
+
+def _fail(message: str) -> int:
+    sys.stderr.write(f"gateway: {message}\n")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

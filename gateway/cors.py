@@ -1,0 +1,43 @@
+"""Which pages of other sites may call from a browser."""
+
+from __future__ import annotations
+
+from gateway.exchange import Exchange
+from gateway.settings import Settings
+
+ALLOWED_HEADERS = b"authorization, content-type, x-api-key, x-request-id, traceparent"
+ALLOWED_METHODS = b"GET, POST, PUT"
+EXPOSED = b"x-request-id, x-language-warning, retry-after"
+
+
+class Cors:
+    """Adds the headers of cross-origin requests; keys travel in headers, so none needs cookies."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._origins = {origin.rstrip("/") for origin in settings.cors_origins}
+
+    def apply(self, exchange: Exchange) -> bool:
+        """Add headers where the origin is allowed; return whether this is a preflight."""
+        origin = exchange.headers.get("origin")
+        if not origin or not self._origins:
+            return False
+        exchange.reply_headers.append((b"vary", b"origin"))
+        if "*" in self._origins:
+            allowed = b"*"
+        elif origin in self._origins:
+            allowed = origin.encode("latin-1")
+        else:
+            return False
+        exchange.reply_headers.append((b"access-control-allow-origin", allowed))
+        exchange.reply_headers.append((b"access-control-expose-headers", EXPOSED))
+        is_preflight = "access-control-request-method" in exchange.headers
+        return exchange.method == "OPTIONS" and is_preflight
+
+    async def preflight(self, exchange: Exchange) -> None:
+        """Answer a browser that asks before it sends."""
+        headers = [
+            (b"access-control-allow-methods", ALLOWED_METHODS),
+            (b"access-control-allow-headers", ALLOWED_HEADERS),
+            (b"access-control-max-age", b"600"),
+        ]
+        await exchange.reply(204, b"", headers=headers)

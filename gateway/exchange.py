@@ -1,0 +1,150 @@
+"""One request and its reply: reads the body within bounds, writes what every reply carries."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any, Protocol
+
+from gateway.errors import BadRequest, GatewayError, RequestTimeout, TooLarge
+
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Header = tuple[bytes, bytes]
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
+
+
+class Flow(Protocol):
+    """Whether a connection's reader keeps up."""
+
+    write_paused: bool
+
+    async def drain(self) -> None:
+        """Wait until it does."""
+
+
+class Connection(Protocol):
+    """What the server tells of a client's connection."""
+
+    transport: asyncio.Transport
+    flow: Flow
+
+
+class ClientGone(Exception):
+    """The client went away before it had said what it wants."""
+
+
+class Exchange:
+    """A request on its way through the gateway."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scope = scope
+        self.receive = receive
+        self._send = send
+        self.began = time.perf_counter()
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.peer: str = (scope.get("client") or ("", 0))[0]
+        headers: dict[str, str] = {}
+        for raw_name, raw_value in scope["headers"]:
+            name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        self.headers = headers
+        given = headers.get("x-request-id", "")
+        self.request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(12)
+        trace = TRACEPARENT.fullmatch(headers.get("traceparent", ""))
+        self.traceparent = trace[0] if trace else None
+        self.trace = trace[1] if trace else None
+        self.span = trace[2] if trace else None
+        self.reply_headers: list[Header] = [(b"x-request-id", self.request_id.encode())]
+        self.status = 0
+        self.bytes_sent = 0
+        # What the log says of this request, beside the above.
+        self.facts: dict[str, Any] = {}
+        # Whether the connection is closed after the reply.
+        self.closes = False
+        self._unread = "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
+
+    async def body(self, most: int, seconds: float) -> bytes:
+        """Read the whole body.
+
+        Raises:
+            TooLarge: It is longer than `most` bytes.
+            RequestTimeout: It took longer than `seconds`.
+            ClientGone: The client went away.
+        """
+        if self.headers.get("content-encoding", "identity").lower() != "identity":
+            raise BadRequest("Compressed bodies are not taken", param="content-encoding")
+        length = self.headers.get("content-length", "")
+        if length.isdigit() and int(length) > most:
+            raise TooLarge(f"The body has {int(length)} bytes; at most {most} are allowed")
+        parts, size = [], 0
+        try:
+            async with asyncio.timeout(seconds):
+                while True:
+                    message = await self.receive()
+                    if message["type"] == "http.disconnect":
+                        raise ClientGone
+                    parts.append(message.get("body", b""))
+                    size += len(parts[-1])
+                    if size > most:
+                        raise TooLarge(f"The body is longer than {most} bytes")
+                    if not message.get("more_body", False):
+                        self._unread = False
+                        return parts[0] if len(parts) == 1 else b"".join(parts)
+        except TimeoutError:
+            raise RequestTimeout(f"The body took longer than {seconds:g} s") from None
+
+    @property
+    def connection(self) -> Connection:
+        """The client's connection, for a stream that is written to it directly."""
+        made: Connection = self.scope["extensions"]["gateway.connection"]
+        return made
+
+    async def start(self, status: int, headers: Iterable[Header] = ()) -> None:
+        """Send the head of the reply; a connection whose request was not read is closed after."""
+        self.status = status
+        own = [*self.reply_headers, *headers]
+        if self._unread or self.closes:
+            own.append((b"connection", b"close"))
+        await self._send({"type": "http.response.start", "status": status, "headers": own})
+
+    async def end(self, chunk: bytes = b"") -> None:
+        """Send the last piece."""
+        self.bytes_sent += len(chunk)
+        await self._send({"type": "http.response.body", "body": chunk})
+
+    async def reply(
+        self,
+        status: int,
+        body: bytes,
+        content_type: str = "application/json",
+        headers: Iterable[Header] = (),
+    ) -> None:
+        """Send a whole reply."""
+        own = [(b"content-type", content_type.encode())] if body else []
+        own.append((b"content-length", str(len(body)).encode()))
+        await self.start(status, [*own, *headers])
+        await self.end(body)
+
+    async def fail(self, error: GatewayError, headers: Iterable[Header] = ()) -> None:
+        """Tell an error."""
+        own = list(headers)
+        if error.retry_after is not None:
+            own.append((b"retry-after", str(error.retry_after).encode()))
+        if error.status == 401:
+            own.append((b"www-authenticate", b"Bearer"))
+        self.facts["error"] = error.code or error.kind
+        await self.reply(error.status, error.body(), headers=own)
+
+    async def wait_disconnect(self) -> None:
+        """Return when the client has gone away."""
+        while (await self.receive())["type"] != "http.disconnect":
+            pass

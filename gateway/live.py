@@ -1,0 +1,101 @@
+"""One request that is being served, and the ways it can be ended from outside."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from enum import Enum
+from types import TracebackType
+
+
+class Abort(Enum):
+    """Why a live request was ended before its time."""
+
+    CLIENT_GONE = "client_gone"
+    STALLED = "stalled"
+    WORKER_LOST = "worker_lost"
+    DRAINED = "drained"
+
+
+class Aborted(Exception):
+    """Raised inside a request that was ended from outside."""
+
+    def __init__(self, cause: Abort) -> None:
+        super().__init__(cause.value)
+        self.cause = cause
+
+
+class Live:
+    """A request in flight: `async with live:` is the stretch that `abort` can interrupt."""
+
+    __slots__ = (
+        "sequences",
+        "started",
+        "waits_since",
+        "client_is_gone",
+        "_cause",
+        "_task",
+        "_before",
+    )
+
+    def __init__(self, sequences: int) -> None:
+        self.sequences = sequences
+        # Whether the worker has begun with it (its reply's head came).
+        self.started = False
+        # Since when the next bytes of TorchServe are awaited; None while the client is written to.
+        self.waits_since: float | None = None
+        self.client_is_gone = False
+        self._cause: Abort | None = None
+        self._task: asyncio.Task[object] | None = None
+        self._before = 0
+
+    def abort(self, cause: Abort) -> None:
+        """End the request; the first cause counts."""
+        if self._task is not None and self._cause is None:
+            self._cause = cause
+            self._task.cancel()
+
+    def acknowledge(self) -> Abort:
+        """Return the cause of the cancellation that is being handled; it is over by that.
+
+        Raises:
+            CancelledError: The cancellation was not ours.
+        """
+        task, cause = self._task, self._cause
+        if task is None or cause is None:
+            raise  # noqa: PLE0704
+        task.uncancel()
+        self._task = self._cause = None
+        return cause
+
+    def is_stalled(self, seconds: float) -> bool:
+        """Tell whether TorchServe has been silent for longer than `seconds`."""
+        since = self.waits_since
+        return since is not None and time.perf_counter() - since > seconds
+
+    async def __aenter__(self) -> Live:
+        if self.client_is_gone:
+            raise Aborted(Abort.CLIENT_GONE)
+        self._task = asyncio.current_task()
+        assert self._task is not None
+        self._before = self._task.cancelling()
+        self._cause = None
+        self.started = False
+        self.waits_since = time.perf_counter()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        task, cause = self._task, self._cause
+        self._task = None
+        self.waits_since = None
+        if task is None or cause is None:
+            return
+        if task.uncancel() <= self._before and (
+            kind is None or issubclass(kind, asyncio.CancelledError)
+        ):
+            raise Aborted(cause) from None

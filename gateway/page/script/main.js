@@ -1,0 +1,204 @@
+/** Puts the page together: views, writer, settings, and what to do when the service can not. */
+
+import { Announcer } from "./announcer.js";
+import { Choices } from "./choices.js";
+import { Draft } from "./draft.js";
+import { AccessKey } from "./key.js";
+import { readLink } from "./link.js";
+import { showExamples, showFacts } from "./model.js";
+import { Notice } from "./notice.js";
+import { Paper } from "./paper.js";
+import { Reading } from "./reading.js";
+import { keepAboveKeyboard, keepInView } from "./scroll.js";
+import { Service } from "./service.js";
+import { SettingsPanel } from "./settings-panel.js";
+import { Settings } from "./settings.js";
+import { Sharing } from "./sharing.js";
+import { Tools } from "./tools.js";
+import { Troubles } from "./troubles.js";
+import { languageWords } from "./words.js";
+import { Writer } from "./writer.js";
+
+const WAYS = 3;
+const RANKED = 5;
+
+const hasKeyboard = matchMedia("(hover: hover)");
+const $ = (selector) => document.querySelector(selector);
+
+const key = new AccessKey($("#key-dialog"));
+const service = new Service(() => key.value);
+const settings = new Settings($("#options"));
+const draft = new Draft();
+const announcer = new Announcer($("#announce"));
+const model = { name: null, ranked: 0, ways: WAYS, readsEndOnly: false };
+let readsCertainty = false;
+/** What goes on after a stream that broke off. */
+let resume = "continue";
+
+const writer = new Writer(service, requestOptions, draft.text);
+const troubles = new Troubles(new Notice($("#notice"), announcer), service, key, {
+  goOn() {
+    writer.accept();
+    acts[resume]();
+  },
+  useEnd() {
+    model.readsEndOnly = true;
+  },
+  ready: adoptModel,
+});
+
+const acts = {
+  type(text) {
+    troubles.dismiss();
+    writer.type(text);
+  },
+  continue: () => attempt("continue", () => writer.continue()),
+  another: () => attempt("continue", () => writer.continue()),
+  branch: () => attempt("branch", () => writer.branch(model.ways)),
+  "keep-going": () => attempt("keep-going", () => writer.keepGoing()),
+  accept: () => settle(() => writer.accept()),
+  acceptWord: () => settle(() => writer.acceptWord()),
+  drop: () => settle(() => writer.drop()),
+  stop: () => settle(() => writer.stop()),
+  undo: () => settle(() => writer.undo()),
+  redo: () => settle(() => writer.redo()),
+  choose(index) {
+    settle(() => writer.choose(index));
+    returnToText();
+  },
+  retell: (token, other) => attempt("continue", () => writer.retell(token, other)),
+  certainty() {
+    readsCertainty = !readsCertainty;
+    render();
+  },
+};
+
+const paper = new Paper($("#editor"), writer, acts);
+const reading = new Reading($("#reading"), acts.retell);
+const choices = new Choices($("#choices"), acts.choose, () => {
+  acts.drop();
+  returnToText();
+});
+const tools = new Tools($("#tools"), acts);
+const panel = new SettingsPanel($("#settings"), $("#open-settings"), $("#close-settings"));
+const sharing = new Sharing($("#share"), $("#shared"), announcer);
+
+function requestOptions() {
+  const options = settings.options();
+  if (model.name) options.model = model.name;
+  if (model.ranked) options.logprobs = model.ranked;
+  if (model.readsEndOnly) options.truncate_prompt = true;
+  return options;
+}
+
+function attempt(name, task) {
+  resume = name;
+  return troubles.attempt(task);
+}
+
+/** To the text, or to the buttons where that would call up a keyboard on the screen. */
+function returnToText() {
+  draw();
+  if (hasKeyboard.matches && !$("#editor").hidden) paper.focus();
+  else tools.focus();
+}
+
+function settle(act) {
+  troubles.dismiss();
+  act();
+}
+
+function adoptModel(facts) {
+  model.name = facts.id;
+  model.ranked = Math.min(RANKED, facts.limits?.logprobs ?? 0);
+  model.ways = Math.min(WAYS, facts.limits?.n ?? WAYS);
+  settings.adopt(facts);
+  showFacts(facts, $("#model"), $("#facts"));
+  showExamples(facts.examples ?? [], $("#examples"), (text) => {
+    acts.type("");
+    writer.open(text);
+    returnToText();
+    acts.continue();
+  });
+  render();
+}
+
+let isDue = false;
+
+/** Draws at most once a frame, however fast the tokens come. */
+function render() {
+  if (isDue) return;
+  isDue = true;
+  requestAnimationFrame(() => {
+    isDue = false;
+    draw();
+  });
+}
+
+function draw() {
+  const isCertain = readsCertainty && model.ranked > 0;
+  const isEmpty = writer.manuscript.text === "";
+  document.body.classList.toggle("is-empty", isEmpty);
+  document.body.classList.toggle("has-choices", writer.choices !== null);
+  $("#share").disabled = isEmpty;
+  document.body.classList.toggle("is-reading", isCertain);
+  $("#editor").hidden = isCertain;
+  $("#reading").hidden = !isCertain;
+  $('[data-act="certainty"]').hidden = model.ranked === 0;
+  $('[data-act="certainty"]').setAttribute("aria-pressed", String(isCertain));
+  paper.render(writer);
+  if (isCertain) reading.render(writer);
+  else reading.close();
+  choices.render(writer);
+  tools.render(writer, { branch: model.ways > 1, another: !settings.seedIsFixed });
+  if (writer.writing && !isCertain) {
+    const justBegan = !writer.ghost?.text;
+    keepInView(writer.choices ? $("#choices") : paper.end, $(".dock"), justBegan);
+  }
+}
+
+writer.addEventListener("change", () => {
+  draft.keep(writer.manuscript.text);
+  announcer.follow(writer);
+  render();
+});
+writer.addEventListener("language", ({ detail }) => {
+  $("#language").hidden = detail === null;
+  $("#language").textContent = detail === null ? "" : languageWords(detail);
+});
+$("#share").addEventListener("click", () => {
+  sharing.share(writer.recipe ?? { ...settings.options(), text: writer.manuscript.text });
+});
+
+function followLink() {
+  const link = readLink(location.hash);
+  if (!link) return;
+  settings.apply(link);
+  writer.open(link.text);
+  // The text is the person's own from here on: a reload must not bring the link's back.
+  history.replaceState(null, "", location.pathname + location.search);
+  troubles.hint("This text came with a link. Let it continue to see how it went on.");
+}
+
+async function start() {
+  try {
+    await troubles.load();
+  } catch (error) {
+    if (!error.kind) throw error;
+    if (error.kind === "key") troubles.wantKey();
+    else if (error.kind === "starting" || error.kind === "unreachable") {
+      troubles.awaitModel(error.kind, null);
+    } else troubles.attempt(() => {});
+  }
+}
+
+// Escape means the same wherever the focus is.
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape" || event.defaultPrevented || $("#key-dialog").open) return;
+  if (writer.writing || writer.ghost || writer.choices) acts.stop();
+});
+keepAboveKeyboard($(".dock"));
+addEventListener("hashchange", followLink);
+followLink();
+render();
+start();

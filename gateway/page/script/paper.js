@@ -1,0 +1,109 @@
+/**
+ * The writing surface: a textarea with a mirror of its text behind it, in which the ghost follows.
+ * A textarea, because caret, input methods, dictation and screen readers work as people know them.
+ */
+export class Paper {
+  #area;
+  #mirror;
+  #ghost;
+  #frame;
+
+  /** @param acts `type, continue, accept, acceptWord, drop, stop, undo, redo` */
+  constructor(frame, writer, acts) {
+    this.#frame = frame;
+    this.#area = frame.querySelector("textarea");
+    this.#mirror = frame.querySelector("[data-mirror]");
+    this.#ghost = frame.querySelector("[data-ghost]");
+    this.#area.addEventListener("input", () => acts.type(this.#area.value));
+    this.#area.addEventListener("beforeinput", (event) => this.#onBeforeInput(event, acts));
+    this.#area.addEventListener("keydown", (event) => this.#onKey(event, writer, acts));
+    this.#area.addEventListener("blur", () => this.#tabLeaves(false));
+  }
+
+  render({ manuscript, ghost, writing }) {
+    this.#place(manuscript.text);
+    const shown = ghost ? manuscript.prompt : manuscript.text;
+    // A line break at the very end needs something after it to make a line.
+    this.#mirror.textContent = shown;
+    this.#ghost.textContent = ghost?.text ? ghost.text : "\u200b";
+    this.#frame.classList.toggle("is-writing", writing && ghost !== null);
+  }
+
+  focus() {
+    this.#area.focus({ preventScroll: true });
+    this.#caretTo(this.#area.value.length);
+  }
+
+  /** The element that ends where the text ends. */
+  get end() {
+    return this.#ghost;
+  }
+
+  #place(text) {
+    const old = this.#area.value;
+    if (old === text) return;
+    this.#area.value = text;
+    // The caret goes to where the text changed: its end, as a rule.
+    let same = 0;
+    while (same < text.length && text.at(-1 - same) === old.at(-1 - same)) same += 1;
+    this.#caretTo(text.length - same);
+  }
+
+  #caretTo(position) {
+    this.#area.setSelectionRange(position, position);
+  }
+
+  get #caretIsAtEnd() {
+    const { selectionStart, selectionEnd, value } = this.#area;
+    return selectionStart === value.length && selectionEnd === value.length;
+  }
+
+  #onBeforeInput(event, { undo, redo }) {
+    // The browser's own undo knows nothing of continuations: ours takes its place.
+    if (event.inputType === "historyUndo") undo();
+    else if (event.inputType === "historyRedo") redo();
+    else return;
+    event.preventDefault();
+  }
+
+  #onKey(event, writer, acts) {
+    if (event.isComposing) return;
+    const act = this.#actOf(event, writer, acts);
+    if (!act) {
+      if (event.key.length === 1) this.#tabLeaves(false);
+      return;
+    }
+    event.preventDefault();
+    act();
+  }
+
+  #actOf(event, writer, acts) {
+    const { key, shiftKey, altKey } = event;
+    const command = event.ctrlKey || event.metaKey;
+    const offered = writer.ghost?.text && !writer.endless;
+    if (key === "Tab" && !shiftKey && !altKey && !command) {
+      // After Escape, and on an empty page, Tab moves on as everywhere: no trap for the keyboard.
+      if (this.#frame.dataset.tabLeaves === "true" || !this.#area.value.trim()) return null;
+      if (writer.endless || (writer.writing && !offered)) return () => {};
+      return offered ? acts.accept : acts.continue;
+    }
+    if (key === "Escape") return this.#escape(writer, acts);
+    if (key === "Enter" && command) return offered ? acts.accept : acts.continue;
+    if (key === "ArrowRight" && !shiftKey && offered && this.#caretIsAtEnd) {
+      return command || altKey ? acts.acceptWord : acts.accept;
+    }
+    if (!command || altKey) return null;
+    if (key.toLowerCase() === "z") return shiftKey ? acts.redo : acts.undo;
+    return key.toLowerCase() === "y" ? acts.redo : null;
+  }
+
+  #escape({ ghost, choices, writing }, { drop, stop }) {
+    if (writing) return stop;
+    if (ghost || choices) return drop;
+    return () => this.#tabLeaves(true);
+  }
+
+  #tabLeaves(leaves) {
+    this.#frame.dataset.tabLeaves = leaves;
+  }
+}

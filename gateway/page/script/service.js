@@ -1,0 +1,109 @@
+/** Talks to the server this page came from: its models and its completions. */
+
+import { readEvents } from "./event-stream.js";
+import { readTokens } from "./tokens.js";
+
+/**
+ * What went wrong, in one word: `starting`, `full`, `key`, `too-long`, `cut` (a stream broke off),
+ * `unreachable`, `refused` (the request is at fault) or `failed` (the server is).
+ */
+export class ServiceError extends Error {
+  constructor(kind, message, { retryAfter = null, param = null } = {}) {
+    super(message);
+    this.kind = kind;
+    this.retryAfter = retryAfter;
+    this.param = param;
+  }
+}
+
+const KIND_OF_STATUS = { 401: "key", 429: "full", 503: "starting" };
+
+function kindOf(status, error) {
+  if (status === 400 && error.code === "context_length_exceeded") return "too-long";
+  return KIND_OF_STATUS[status] ?? (status >= 500 ? "failed" : "refused");
+}
+
+async function errorOf(response) {
+  let error = {};
+  try {
+    error = (await response.json()).error ?? {};
+  } catch {
+    // A proxy on the way may answer in HTML; the status still says what to do.
+  }
+  const seconds = Number.parseInt(response.headers.get("retry-after"), 10);
+  return new ServiceError(
+    kindOf(response.status, error),
+    error.message ?? `The server answered ${response.status}.`,
+    { retryAfter: Number.isNaN(seconds) ? null : seconds, param: error.param ?? null },
+  );
+}
+
+export class Service {
+  #key;
+
+  /** @param key a function that gives the access key, or null when there is none */
+  constructor(key) {
+    this.#key = key;
+  }
+
+  /** @returns the first model of `v1/models` */
+  async model() {
+    const response = await this.#ask("v1/models", { method: "GET" });
+    return (await response.json()).data[0];
+  }
+
+  /**
+   * Yields `{ index, text, tokens, finish }` as the model writes, and at the end `{ usage }`.
+   * Throws ServiceError; an abort through the signal ends it quietly.
+   * @param onLanguage called with the code of the text's language when it is not the model's, or null
+   */
+  async *complete(request, signal, onLanguage = () => {}) {
+    const stream = { stream: true, stream_options: { include_usage: true } };
+    try {
+      const response = await this.#ask("v1/completions", {
+        method: "POST",
+        body: JSON.stringify({ ...request, ...stream }),
+        signal,
+      });
+      onLanguage(response.headers.get("x-language-warning"));
+      yield* this.#parts(response.body);
+    } catch (error) {
+      if (signal.aborted) return;
+      if (error instanceof ServiceError) throw error;
+      throw new ServiceError("cut", "The connection broke off.");
+    }
+  }
+
+  async *#parts(body) {
+    for await (const data of readEvents(body)) {
+      if (data === "[DONE]") return;
+      const event = JSON.parse(data);
+      if (event.error) throw new ServiceError("cut", event.error.message);
+      for (const choice of event.choices) {
+        yield {
+          index: choice.index,
+          text: choice.text,
+          tokens: readTokens(choice),
+          finish: choice.finish_reason ?? null,
+        };
+      }
+      if (event.usage) yield { usage: event.usage };
+    }
+    throw new ServiceError("cut", "The connection broke off.");
+  }
+
+  async #ask(path, options) {
+    const headers = { "content-type": "application/json" };
+    const key = this.#key();
+    if (key) headers.authorization = `Bearer ${key}`;
+    let response;
+    try {
+      response = await fetch(path, { ...options, headers, cache: "no-store" });
+    } catch (error) {
+      if (options.signal?.aborted) throw error;
+      throw new ServiceError("unreachable", "The service cannot be reached.");
+    }
+    if (!response.ok) throw await errorOf(response);
+    return response;
+  }
+}

@@ -1,0 +1,41 @@
+/** Copies a link to a text with its seed and settings, and shows it. */
+
+import { makeLink } from "./link.js";
+
+const COPIED_MS = 2000;
+
+export class Sharing {
+  #button;
+  #shown;
+  #announcer;
+
+  constructor(button, shown, announcer) {
+    this.#button = button;
+    this.#shown = shown;
+    this.#announcer = announcer;
+  }
+
+  async share(values) {
+    const link = makeLink(location.href, values);
+    const field = this.#shown.querySelector("input");
+    field.value = link;
+    this.#shown.hidden = false;
+    if (!(await copy(link))) {
+      field.select();
+      return;
+    }
+    this.#announcer.say("Link copied.");
+    this.#button.classList.add("is-copied");
+    setTimeout(() => this.#button.classList.remove("is-copied"), COPIED_MS);
+  }
+}
+
+/** @returns {Promise<boolean>} false where the page may not write to the clipboard */
+async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    return false;
+  }
+}

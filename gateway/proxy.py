@@ -1,0 +1,304 @@
+"""Passes predictions on to TorchServe and their replies back, with honest statuses.
+
+A whole reply is held until it is complete. Streamed bytes are passed on as they come; of a stream
+only the end is read: whether it ended properly, and the usage.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import re
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway.errors import (
+    KINDS,
+    BadGateway,
+    GatewayError,
+    TooManyRequests,
+    Unavailable,
+    error_body,
+    error_event,
+)
+from gateway.exchange import Exchange, Header
+from gateway.inbound import Prediction
+from gateway.limits import Admission
+from gateway.live import Abort, Aborted, Live
+from gateway.metrics import Metrics
+from gateway.relay import Relay
+from gateway.replica import Replica
+from gateway.replicas import Replicas
+from gateway.settings import Settings
+from gateway.upstream import Upstream
+from gateway.wire import Wire, WireLost
+
+DONE = b"data: [DONE]"
+USAGE = re.compile(rb"^: usage (\{.*\})$", re.MULTILINE)
+FINISH = re.compile(rb'"finish_reason": ?"(\w+)"')
+STREAM_HEADERS: tuple[Header, ...] = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache, no-transform"),
+    (b"x-accel-buffering", b"no"),
+)
+RETRY_SECONDS = 2
+
+
+class NotStarted(Exception):
+    """The worker was lost before it began with the request: it may be sent again."""
+
+
+@dataclass(slots=True)
+class Reply:
+    """A whole reply, ready to be sent."""
+
+    status: int
+    body: bytes
+    content_type: str
+    headers: list[Header] = field(default_factory=list)
+
+    def json(self) -> Any:
+        """The body as JSON, or None."""
+        if not self.content_type.startswith("application/json"):
+            return None
+        try:
+            return json.loads(self.body)
+        except ValueError:
+            return None
+
+
+class Proxy:
+    """Serves predictions from replicas."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        upstream: Upstream,
+        replicas: Replicas,
+        admission: Admission,
+        metrics: Metrics,
+    ) -> None:
+        self._settings = settings
+        self._upstream = upstream
+        self._replicas = replicas
+        self._admission = admission
+        self._metrics = metrics
+
+    async def serve(self, exchange: Exchange, prediction: Prediction) -> None:
+        """Answer a prediction, streamed or whole."""
+        reply = await self.fetch(exchange, prediction)
+        if reply is not None:
+            await exchange.reply(reply.status, reply.body, reply.content_type, reply.headers)
+
+    async def fetch(self, exchange: Exchange, prediction: Prediction) -> Reply | None:
+        """Return the whole reply, or None when it was streamed (or nobody is left to read it).
+
+        Raises:
+            GatewayError: It can not be had.
+        """
+        sequences = prediction.sequences
+        self._admission.enter(sequences, self._replicas.capacity())
+        live = Live(sequences)
+        gone = asyncio.create_task(self._watch_client(exchange, live))
+        exchange.facts["n"] = sequences
+        try:
+            return await self._fetch_twice(exchange, prediction, live)
+        finally:
+            gone.cancel()
+            self._admission.leave(sequences)
+            if prediction.writes:
+                self._metrics.ended(exchange)
+
+    async def _fetch_twice(
+        self, exchange: Exchange, prediction: Prediction, live: Live
+    ) -> Reply | None:
+        model, version, prefix = prediction.model, prediction.version, prediction.prefix
+        # Who comes while a lost worker is coming back waits for it; before the first one nobody.
+        patience = self._settings.retry_seconds if self._replicas.was_ready else 0.0
+        for is_last in (False, True):
+            replica = await self._replicas.wait_for(model, version, prefix, patience)
+            replica.enter(live)
+            try:
+                return await self._fetch_once(exchange, prediction, live, replica)
+            except NotStarted:
+                exchange.facts["retried"] = True
+                patience = self._settings.retry_seconds
+                if is_last:
+                    break
+            finally:
+                replica.leave(live)
+        raise Unavailable(
+            "The worker was lost; please send the request again",
+            code="worker_lost",
+            retry_after=RETRY_SECONDS,
+        )
+
+    async def _fetch_once(
+        self, exchange: Exchange, prediction: Prediction, live: Live, replica: Replica
+    ) -> Reply | None:
+        exchange.facts["replica"] = replica.name
+        wire: Wire | None = None
+        try:
+            async with live:
+                wire = await self._upstream.predict(
+                    replica.name,
+                    prediction.version,
+                    prediction.path,
+                    prediction.body,
+                    _headers(exchange, prediction),
+                )
+                status = await wire.head()
+                live.started = True
+                if status == 200 and wire.content_type.startswith("text/event-stream"):
+                    return await self._stream(exchange, live, wire)
+                return self._judge(exchange, wire, await wire.read_all())
+        except Aborted as aborted:
+            self._explain(exchange, live, aborted.cause)
+        except (WireLost, OSError):
+            self._explain(exchange, live, Abort.WORKER_LOST)
+        finally:
+            if wire is not None:
+                self._upstream.finish(wire)
+        return None
+
+    def _explain(self, exchange: Exchange, live: Live, cause: Abort) -> None:
+        """Say why a request that was ended has no reply; nothing was sent yet."""
+        exchange.facts["aborted"] = cause.value
+        if cause is Abort.CLIENT_GONE or exchange.status:
+            return
+        if cause is Abort.WORKER_LOST and not live.started:
+            raise NotStarted
+        raise Unavailable(MESSAGES[cause], code=cause.value, retry_after=RETRY_SECONDS)
+
+    def _judge(self, exchange: Exchange, wire: Wire, body: bytes) -> Reply:
+        """Turn TorchServe's whole reply into ours."""
+        reply = Reply(wire.status, body, wire.content_type)
+        value = reply.json()
+        if isinstance(value, dict) and isinstance(value.get("error"), dict):
+            return self._judge_error(reply, value["error"])
+        if reply.status >= 400:
+            self._judge_torchserve_error(reply.status, value)
+        if isinstance(value, dict) and isinstance(value.get("usage"), dict):
+            reasons = [choice.get("finish_reason") for choice in value.get("choices", [])]
+            note_usage(exchange, value["usage"], [str(reason) for reason in reasons])
+        return reply
+
+    def _judge_error(self, reply: Reply, error: dict[str, Any]) -> Reply:
+        if reply.status < 400:
+            reply.status = KINDS.get(str(error.get("type")), 503)
+        if reply.status == 429:
+            seconds = self._admission.retry_after(1)
+            reply.headers.append((b"retry-after", str(seconds).encode()))
+        elif reply.status == 503:
+            reply.headers.append((b"retry-after", str(RETRY_SECONDS).encode()))
+        return reply
+
+    def _judge_torchserve_error(self, status: int, value: Any) -> None:
+        """Raise what TorchServe itself said, in our words."""
+        message = str(value.get("message", "")) if isinstance(value, dict) else ""
+        if status == 503 and "no worker" in message:
+            seconds = self._admission.retry_after(1)
+            raise TooManyRequests(
+                f"The service is full; try again in {seconds} s", code="full", retry_after=seconds
+            )
+        if status in (500, 503):  # "Worker died.", or one that is being started anew
+            raise NotStarted
+        if status == 413:
+            raise TooLargeForTorchServe("The body is too long for TorchServe")
+        raise BadGateway("TorchServe refused the request", code="bad_gateway")
+
+    async def _stream(self, exchange: Exchange, live: Live, wire: Wire) -> Reply | None:
+        """Pass a stream on. Its head is sent with the first event: until then all can be told."""
+        live.started = False
+        first = b""
+        while not first.endswith(b"\n\n"):
+            piece = await wire.read()
+            if not piece:
+                raise WireLost
+            first += piece
+        live.started = True
+        if first.startswith(b'data: {"error"'):
+            return self._stream_error(exchange, first)
+        exchange.facts["ttft_ms"] = round((time.perf_counter() - exchange.began) * 1000, 1)
+        exchange.facts["stream"] = True
+        await exchange.start(200, STREAM_HEADERS)
+        relay = Relay(exchange, live, wire, self._metrics.token_gap)
+        cause: Abort | None = None
+        try:
+            relay.take(first)
+            await wire.pass_on(relay.take)
+        except WireLost:
+            cause = Abort.WORKER_LOST
+        except asyncio.CancelledError:
+            cause = live.acknowledge()
+        wire.stop()
+        note_stream_end(exchange, relay.ending)
+        if DONE in relay.ending:
+            await exchange.end()
+            return None
+        cause = cause or Abort.WORKER_LOST
+        exchange.facts["aborted"] = cause.value
+        if cause is not Abort.CLIENT_GONE:
+            await exchange.end(error_event(MESSAGES[cause], cause.value))
+        return None
+
+    def _stream_error(self, exchange: Exchange, first: bytes) -> Reply:
+        """A stream whose first event is an error has not begun: tell it with its status."""
+        line = first.split(b"\n", 1)[0].removeprefix(b"data: ")
+        with contextlib.suppress(ValueError):
+            error = json.loads(line)["error"]
+            return self._judge_error(Reply(200, line, "application/json"), error)
+        body = error_body("The worker failed", "server_error", None, None)
+        return Reply(503, body, "application/json")
+
+    @staticmethod
+    async def _watch_client(exchange: Exchange, live: Live) -> None:
+        await exchange.wait_disconnect()
+        live.client_is_gone = True
+        live.abort(Abort.CLIENT_GONE)
+
+
+class TooLargeForTorchServe(GatewayError):
+    """The body passed our limit and not TorchServe's."""
+
+    status = 413
+    kind = "invalid_request_error"
+    code = "body_too_large"
+
+
+MESSAGES = {
+    Abort.WORKER_LOST: "The worker was lost while it was writing; please send the request again",
+    Abort.STALLED: "The text stood still for too long and was ended",
+    Abort.DRAINED: "The service is shutting down; please send the request again",
+    Abort.CLIENT_GONE: "The client went away",
+}
+
+
+def note_usage(exchange: Exchange, usage: dict[str, Any], reasons: list[str]) -> None:
+    """Keep the counts of a finished request for its log line and the metrics."""
+    facts = exchange.facts
+    facts["prompt_tokens"] = int(usage.get("prompt_tokens", 0))
+    facts["completion_tokens"] = int(usage.get("completion_tokens", 0))
+    facts["cached_tokens"] = int((usage.get("prompt_tokens_details") or {}).get("cached_tokens", 0))
+    facts["finish_reasons"] = reasons
+
+
+def note_stream_end(exchange: Exchange, ending: bytes) -> None:
+    """Read the usage comment of a stream's last pieces."""
+    found = USAGE.search(ending)
+    if found:
+        with contextlib.suppress(ValueError):
+            reasons = [reason.decode() for reason in FINISH.findall(ending)]
+            note_usage(exchange, json.loads(found[1]), reasons)
+
+
+def _headers(exchange: Exchange, prediction: Prediction) -> dict[str, str]:
+    """The only headers that TorchServe sees."""
+    headers = {"x-request-id": exchange.request_id}
+    if prediction.content_type:
+        headers["content-type"] = prediction.content_type
+    if exchange.traceparent:
+        headers["traceparent"] = exchange.traceparent
+    return headers

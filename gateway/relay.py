@@ -1,0 +1,72 @@
+"""The hot path: pieces of a stream from TorchServe's connection to the client's.
+
+Only whole events are passed on, so that an error event can always follow.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+
+from gateway.exchange import Connection, Exchange
+from gateway.live import Live
+from gateway.wire import Wire
+
+# The last pieces of a stream: they hold its usage and its end.
+TAIL_PIECES = 8
+
+
+class Relay:
+    """Passes one stream on, as it comes."""
+
+    def __init__(
+        self, exchange: Exchange, live: Live, wire: Wire, observe: Callable[[float], None]
+    ) -> None:
+        connection = exchange.connection
+        self._exchange = exchange
+        self._live = live
+        self._wire = wire
+        self._connection: Connection = connection
+        self._write = connection.transport.write
+        self._observe = observe
+        self._tail: deque[bytes] = deque(maxlen=TAIL_PIECES)
+        self._rest = b""
+        self._last = time.perf_counter()
+        self._waiting: asyncio.Task[None] | None = None
+
+    @property
+    def ending(self) -> bytes:
+        """The last pieces that were passed on."""
+        return b"".join(self._tail)
+
+    def take(self, piece: bytes) -> None:
+        """Pass a piece on."""
+        now = time.perf_counter()
+        if self._rest:
+            piece = self._rest + piece
+            self._rest = b""
+        if not piece.endswith(b"\n\n"):
+            cut = piece.rfind(b"\n\n") + 2
+            if cut < 2:
+                self._rest = piece
+                return
+            piece, self._rest = piece[:cut], piece[cut:]
+        self._tail.append(piece)
+        self._write(b"%x\r\n%b\r\n" % (len(piece), piece))
+        self._exchange.bytes_sent += len(piece)
+        self._observe(now - self._last)
+        self._last = self._live.waits_since = now
+        if self._connection.flow.write_paused and self._waiting is None:
+            self._waiting = asyncio.create_task(self._wait_for_reader())
+
+    async def _wait_for_reader(self) -> None:
+        """Read no more from TorchServe until the client has taken what there is."""
+        self._live.waits_since = None
+        self._wire.transport.pause_reading()
+        await self._connection.flow.drain()
+        if not self._wire.is_lost:
+            self._wire.transport.resume_reading()
+        self._live.waits_since = time.perf_counter()
+        self._waiting = None

@@ -1,0 +1,241 @@
+"""The gateway's settings: one frozen object, read once from the environment and the `.env` file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+Value = TypeVar("Value")
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class SettingsError(Exception):
+    """A setting that can not be used; one line that names it and what is allowed."""
+
+
+def setting(
+    default: Value,
+    about: str,
+    *,
+    least: float | None = None,
+    most: float | None = None,
+    choices: tuple[str, ...] = (),
+    secret: bool = False,
+) -> Value:
+    """Declare one setting: its default, what it is for and what it may be."""
+    facts = {"about": about, "least": least, "most": most, "choices": choices, "secret": secret}
+    made: Value = field(default=default, metadata=facts)
+    return made
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Every setting; the name in the environment is the field's name in capitals."""
+
+    # What the outside sees
+    host: str = setting("http://localhost:8080", "Public URL of the page; never a bind address.")
+    port: int = setting(8080, "The one open port; 0 takes a free one.", least=0, most=65535)
+    bind: str = setting("0.0.0.0", "Address to listen on.")
+    route_generate: str = setting("/generate", "Path of the plain route.")
+    n_tokens: int = setting(20, "Tokens written when a request has no `max_tokens`.", least=1)
+    cors_origins: tuple[str, ...] = setting(
+        (), "Origins of other sites that may call from a browser, by commas; `*` for all."
+    )
+
+    # The model and TorchServe
+    model_name: str = setting("gpt2", "Name of the model.")
+    model_store: Path = setting(ROOT / "model_store", "Directory of the archives.")
+    model_archive: str = setting("gpt2.mar", "Archive that is loaded at the start.")
+    class_data_file: Path | None = setting(
+        None, "File of Java's shared class data, for a quicker start; the container has one."
+    )
+    inference_port: int = setting(
+        0, "TorchServe's port for predictions, on 127.0.0.1; 0 takes a free one.", least=0
+    )
+    management_port: int = setting(0, "TorchServe's port for management, likewise.", least=0)
+    metrics_port: int = setting(0, "TorchServe's port for metrics, likewise.", least=0)
+    start_seconds: float = setting(300, "Time TorchServe may take to be ready.", least=1)
+    max_restarts: int = setting(
+        5, "Restarts of TorchServe within RESTART_WINDOW_SECONDS; one more ends all.", least=0
+    )
+    restart_window_seconds: float = setting(300, "See MAX_RESTARTS.", least=1)
+    drain_seconds: float = setting(8, "Time live requests get after SIGTERM.", least=0)
+    replicas: int = setting(1, "Copies of the model at the start.", least=1)
+    max_replicas: int = setting(4, "Most copies of the model (each is one worker).", least=1)
+    threads_per_replica: int = setting(
+        0, "Threads of each copy's decode; 0 leaves it to the archive.", least=0
+    )
+
+    # Keys
+    api_keys: tuple[str, ...] = setting(
+        (), "Keys for inference, `name:key` by commas; none leaves it open.", secret=True
+    )
+    api_keys_file: Path | None = setting(None, "File with such keys, one a line.")
+    management_key: str = setting("", "Key for management; none closes it.", secret=True)
+    management_key_file: Path | None = setting(None, "File with that key.")
+    local_management: bool = setting(
+        False, "Without a key, let this machine manage; `./scripts/serve` turns it on."
+    )
+    metrics_access: str = setting(
+        "open", "Who reads /metrics: anyone, or the management key.", choices=("open", "key")
+    )
+
+    # Limits
+    max_body_bytes: int = setting(1 << 20, "Longest request body.", least=1024, most=6_000_000)
+    max_header_bytes: int = setting(16384, "Longest head of a request.", least=1024)
+    header_seconds: float = setting(10, "Time for a request's head.", least=0.1)
+    body_seconds: float = setting(30, "Time for a request's body.", least=0.1)
+    idle_seconds: float = setting(75, "Time a connection may idle between requests.", least=1)
+    write_seconds: float = setting(30, "Time a reader may take nothing of its reply.", least=0.1)
+    max_connections: int = setting(4096, "Open connections; more are closed.", least=8)
+    requests_per_minute: int = setting(
+        0, "Requests a minute for each key, or client address without one; 0 is off.", least=0
+    )
+    redis_url: str = setting("", "Redis that counts them for several instances.", secret=True)
+    trusted_proxy_hops: int = setting(
+        0, "Proxies in front whose X-Forwarded-For is believed; 1 on Cloud Run.", least=0
+    )
+    max_waiting: int = setting(64, "Sequences that may wait for a slot; more get a 429.", least=0)
+    max_tokens_per_request: int = setting(16384, "Bound of `max_tokens` x `n` x prompts.", least=1)
+    max_logprobs_per_request: int = setting(
+        200_000, "Bound of tokens x `n` x `logprobs`, with `echo` the prompt's too.", least=1
+    )
+    stall_seconds: float = setting(60, "Time a reply may stand still before it is ended.", least=1)
+    retry_seconds: float = setting(
+        15, "Time a request may wait for a worker that is coming back.", least=0
+    )
+
+    # Language
+    language_gate: str = setting(
+        "warn",
+        "Text that is not English: pass it, pass it with a header, or refuse it.",
+        choices=("off", "warn", "refuse"),
+    )
+
+    # Logs
+    log_format: str = setting(
+        "auto", "JSON lines or text; auto is JSON on Cloud Run.", choices=("auto", "json", "text")
+    )
+    k_service: str = setting("", "Set by Cloud Run.")
+    google_cloud_project: str = setting("", "Project that traces in the log belong to.")
+
+    @property
+    def writes_json_logs(self) -> bool:
+        """Whether log lines are JSON."""
+        return self.log_format == "json" or (self.log_format == "auto" and bool(self.k_service))
+
+    def __post_init__(self) -> None:
+        route = self.route_generate
+        if not route.startswith("/") or route == "/" or any(c in route for c in "{}?#% "):
+            raise SettingsError(f"ROUTE_GENERATE must be a path like /generate, not {route!r}")
+        taken = ("/v1/", "/predictions", "/models", "/health", "/metrics", "/docs", "/page/")
+        if f"{route}/".startswith(taken) or route == "/openapi.json":
+            raise SettingsError(f"ROUTE_GENERATE: {route} is taken by another route")
+        if not self.host.startswith(("http://", "https://")):
+            raise SettingsError(f"HOST is the page's public URL (http://...), not {self.host!r}")
+
+
+def load(environment: Mapping[str, str] | None = None, *, env_file: Path | None = None) -> Settings:
+    """Read the settings: the environment first, then the file, then the defaults.
+
+    Raises:
+        SettingsError: A value is not allowed.
+    """
+    given = dict(_read_env_file(ROOT / ".env" if env_file is None else env_file))
+    given.update(os.environ if environment is None else environment)
+    values: dict[str, Any] = {}
+    for spec in fields(Settings):
+        name = spec.name.upper()
+        text = given.get(name, "").strip()
+        if text:
+            values[spec.name] = _parse(name, text, spec.default, spec.metadata)
+    if "route_generate" in values:
+        values["route_generate"] = "/" + values["route_generate"].lstrip("/")
+    if values.get("api_keys_file"):
+        lines = _read_secret("API_KEYS_FILE", values["api_keys_file"]).splitlines()
+        values["api_keys"] = values.get("api_keys", ()) + tuple(
+            line.strip() for line in lines if line.strip() and not line.startswith("#")
+        )
+    if values.get("management_key_file"):
+        secret = _read_secret("MANAGEMENT_KEY_FILE", values["management_key_file"]).strip()
+        if not secret:
+            raise SettingsError("MANAGEMENT_KEY_FILE: the file is empty")
+        values["management_key"] = secret
+    return Settings(**values)
+
+
+def table() -> str:
+    """Return all settings as a Markdown table, for the documentation."""
+    rows = ["| setting | default | what it is |", "|---|---|---|"]
+    for spec in fields(Settings):
+        assert spec.default is not MISSING
+        default, facts = spec.default, spec.metadata
+        if isinstance(default, Path):
+            default = default.relative_to(ROOT)
+        shown = "" if default in ("", (), None) else f"`{default}`"
+        about = facts["about"]
+        if facts["choices"]:
+            about += " One of " + ", ".join(f"`{choice}`" for choice in facts["choices"]) + "."
+        rows.append(f"| `{spec.name.upper()}` | {shown} | {about} |")
+    return "\n".join(rows)
+
+
+def _read_env_file(path: Path) -> Mapping[str, str]:
+    if not path.is_file():
+        return {}
+    pairs = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        name, equals, value = line.strip().partition("=")
+        if equals and not name.startswith("#"):
+            pairs[name.strip()] = value.strip().strip("\"'")
+    return pairs
+
+
+def _read_secret(name: str, path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(f"{name}: {error.strerror}") from None
+
+
+def _parse(name: str, text: str, default: object, facts: Mapping[str, Any]) -> object:
+    if isinstance(default, bool):
+        words = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+        if text.lower() not in words:
+            raise SettingsError(f"{name} must be true or false, not {text!r}")
+        return words[text.lower()]
+    if isinstance(default, (int, float)):
+        return _parse_number(name, text, default, facts)
+    if isinstance(default, tuple):
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    if isinstance(default, Path) or name.endswith("_FILE"):
+        return Path(text)
+    if facts["choices"] and text not in facts["choices"]:
+        raise SettingsError(f"{name} must be one of {', '.join(facts['choices'])}, not {text!r}")
+    return text
+
+
+def _parse_number(
+    name: str, text: str, default: int | float, facts: Mapping[str, Any]
+) -> int | float:
+    kind, word = (int, "a whole number") if isinstance(default, int) else (float, "a number")
+    least, most = facts["least"], facts["most"]
+    if isinstance(default, int) and name.endswith("_SECONDS"):
+        kind, word = float, "a number"
+    bounds = f" from {least:g}" if least is not None else ""
+    bounds += f" to {most:g}" if most is not None else ""
+    try:
+        number = kind(text)
+    except ValueError:
+        raise SettingsError(f"{name} must be {word}{bounds}, not {text!r}") from None
+    if (
+        not (float("-inf") if least is None else least)
+        <= number
+        <= (float("inf") if most is None else most)
+    ):
+        raise SettingsError(f"{name} must be {word}{bounds}, not {text!r}")
+    return number

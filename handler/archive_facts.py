@@ -1,0 +1,98 @@
+"""What the archive says of itself and of the model in it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from handler.errors import ModelError
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """Options of a request that does not say them."""
+
+    max_tokens: int = 20
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+
+    @classmethod
+    def read(cls, directory: Path, max_tokens: int) -> Defaults:
+        """Take them from the checkpoint's generation_config.json, if it samples at all."""
+        path = directory / "generation_config.json"
+        config = read_json(path) if path.exists() else {}
+        if not config.get("do_sample"):
+            return cls(max_tokens)
+        names = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
+        given = {name: config[name] for name in names if config.get(name) is not None}
+        return cls(max_tokens, **given)
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveFacts:
+    """The file archive.json, and the ids that begin and end a text."""
+
+    checkpoint: str
+    parameters: int
+    context_length: int
+    vocab_size: int
+    eos_token: int | None
+    bos_token: int
+    precision: str
+    size_bytes: int
+    quality: Mapping[str, Any] | None
+    license: str | None
+    examples: tuple[str, ...]
+    created: int = field(default_factory=lambda: int(time.time()))
+
+    @classmethod
+    def read(cls, directory: Path, config: Mapping[str, Any]) -> ArchiveFacts:
+        """Read archive.json beside the checkpoint's config.json.
+
+        Raises:
+            ModelError: The file is missing or says too little.
+        """
+        facts = read_json(directory / "archive.json")
+        eos, bos = config.get("eos_token_id"), config.get("bos_token_id")
+        vocab_size = int(config["vocab_size"])
+        begin = next((t for t in (bos, eos, vocab_size - 1) if isinstance(t, int)), 0)
+        try:
+            return cls(
+                checkpoint=facts["checkpoint"],
+                parameters=facts["parameters"],
+                context_length=int(config["n_positions"]),
+                vocab_size=vocab_size,
+                eos_token=eos if isinstance(eos, int) else None,
+                bos_token=begin,
+                precision=facts["precision"],
+                size_bytes=facts["size_bytes"],
+                quality=facts.get("quality"),
+                license=facts.get("license"),
+                examples=tuple(facts.get("examples", ())),
+            )
+        except KeyError as error:
+            raise ModelError(f"archive.json does not say {error.args[0]}") from None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        ModelError: It is missing or broken.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except OSError:
+        raise ModelError(f"the archive has no {path.name}") from None
+    except ValueError:
+        raise ModelError(f"{path.name} is not valid JSON") from None
+    if not isinstance(value, dict):
+        raise ModelError(f"{path.name} must hold an object")
+    return value

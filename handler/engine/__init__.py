@@ -1,0 +1,1 @@
+"""Writes texts: scheduler, model, sampler, text. Knows neither TorchServe nor HTTP."""

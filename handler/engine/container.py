@@ -1,0 +1,41 @@
+"""What this process may use of the machine: processors and memory, as its control group says."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+CGROUP = Path("/sys/fs/cgroup")
+
+
+def available_cpus(cgroup: Path = CGROUP) -> int:
+    """Processors this process may use: its affinity, and its control group's quota if any."""
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    share = _cpu_share(cgroup)
+    return affinity or 1 if share is None else max(1, min(affinity or 1, round(share)))
+
+
+def available_memory(cgroup: Path = CGROUP) -> int | None:
+    """Bytes of memory that the control group allows; None where it sets no limit."""
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):  # versions 2 and 1
+        words = _read(cgroup / name)
+        # Version 1 says a number beyond any machine's where there is no limit.
+        if words and words[0].isdecimal() and int(words[0]) < 1 << 60:
+            return int(words[0])
+    return None
+
+
+def _cpu_share(cgroup: Path) -> float | None:
+    words = _read(cgroup / "cpu.max")
+    if not words:
+        words = _read(cgroup / "cpu/cpu.cfs_quota_us") + _read(cgroup / "cpu/cpu.cfs_period_us")
+    if len(words) == 2 and all(word.isdecimal() for word in words):  # else "max" or -1: no limit
+        return int(words[0]) / int(words[1])
+    return None
+
+
+def _read(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="ascii").split()
+    except OSError:  # another version of control groups, or none
+        return []

@@ -1,0 +1,206 @@
+"""The engine's thread: takes sequences in, runs step after step, hands outputs out.
+
+It is at most one step ahead of whoever collects: nobody collects, nothing is computed.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+
+import numpy as np
+
+from handler.engine.kv_cache import KVCache
+from handler.engine.model import Logits, Model
+from handler.engine.sampler import token_logprob
+from handler.engine.scheduler import Scheduler
+from handler.engine.sequence import Output, Sequence, Status
+from handler.engine.settings import EngineSettings
+from handler.errors import QueueFull
+
+logger = logging.getLogger(__name__)
+
+WAIT_SECONDS = 1.0  # a thread that waits looks up this often, so that none can wait for ever
+STEP_FAILED = "The engine failed in this step and has started again; please send the request again"
+SEQUENCE_FAILED = "This text could not be continued because of an error in the engine"
+
+
+class Engine:
+    """Writes many texts at once. All methods may be called from any thread."""
+
+    def __init__(self, model: Model, settings: EngineSettings) -> None:
+        self._model = model
+        self._settings = settings
+        budget = settings.cache_bytes // model.slab.bytes_per_token
+        self._scheduler = Scheduler(KVCache(model.slab, max_tokens=budget))
+        self._condition = threading.Condition()
+        self._submitted: list[Sequence] = []
+        self._cancelled: set[str] = set()
+        self._ready: list[Output] = []
+        self._is_ahead = False
+        self._num_waiting = 0
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread; live sequences are dropped."""
+        with self._condition:
+            self._stopping = True
+            self._condition.notify_all()
+        self._thread.join(timeout=10 * WAIT_SECONDS)
+
+    def submit(self, sequences: list[Sequence]) -> None:
+        """Queue the sequences of one request.
+
+        Raises:
+            QueueFull: They do not all fit into slots and queue.
+        """
+        with self._condition:
+            waiting = self._num_waiting + len(self._submitted)
+            if waiting + len(sequences) > self._settings.slots + self._settings.max_waiting:
+                raise QueueFull(
+                    f"{waiting} texts are being written or waiting; the server takes "
+                    f"{self._settings.slots + self._settings.max_waiting}. Try again shortly.",
+                    code="queue_full",
+                )
+            self._submitted.extend(sequences)
+            self._condition.notify_all()
+
+    def cancel(self, request_ids: Iterable[str]) -> None:
+        """Drop the sequences of requests that nobody waits for any more."""
+        with self._condition:
+            self._cancelled.update(request_ids)
+            self._condition.notify_all()
+
+    def collect(self, timeout: float = WAIT_SECONDS) -> list[Output]:
+        """Take what the last step gave; waits for it up to `timeout` seconds."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._is_ahead, timeout)
+            outputs, self._ready = self._ready, []
+            self._is_ahead = False
+            self._condition.notify_all()
+        return outputs
+
+    def _run(self) -> None:
+        while self._take_in():
+            try:
+                outputs = self._step()
+            except Exception:
+                logger.exception("a step failed; the engine starts again")
+                outputs = [s.fail(STEP_FAILED) for s in self._scheduler.clear()]
+            with self._condition:
+                self._ready.extend(outputs)
+                self._is_ahead = True
+                self._num_waiting = self._scheduler.num_live
+                self._condition.notify_all()
+
+    def _take_in(self) -> bool:
+        """Wait until there is a step to run; apply what was submitted and cancelled."""
+        scheduler = self._scheduler
+        with self._condition:
+            while not self._stopping:
+                gone = [s for s in scheduler if s.request_id in self._cancelled]
+                for sequence in gone:
+                    scheduler.remove(sequence)
+                for sequence in self._submitted:
+                    if sequence.request_id not in self._cancelled:
+                        scheduler.add(sequence)
+                self._ready = [o for o in self._ready if o.request_id not in self._cancelled]
+                self._submitted.clear()
+                self._cancelled.clear()
+                self._num_waiting = scheduler.num_live
+                if scheduler.num_live and not self._is_ahead:
+                    return True
+                self._condition.wait(WAIT_SECONDS)
+        return False
+
+    def _step(self) -> list[Output]:
+        """Compute one piece of prompts, and one token for each running sequence."""
+        outputs = self._end_overdue()
+        running = list(self._scheduler.running)
+        self._scheduler.admit()
+        outputs += self._prefill_piece()
+        # Those whose prompt was just computed have their first token already; they are at the end.
+        if running:
+            tokens = np.fromiter((s.last_token for s in running), np.int64, len(running))
+            lengths = np.fromiter((s.length for s in running), np.int64, len(running))
+            logits = self._model.decode(tokens, lengths)
+            for sequence, row in zip(running, logits, strict=True):
+                self._scheduler.cache.advance(sequence.slot, sequence.length + 1)
+                outputs.append(self._guard(sequence, partial(sequence.append_from, row)))
+        for sequence in [s for s in reversed(list(self._scheduler)) if s.status is Status.FINISHED]:
+            self._scheduler.remove(sequence)
+        return outputs
+
+    def _end_overdue(self) -> list[Output]:
+        now = time.monotonic()
+        overdue = [s for s in self._scheduler if s.deadline <= now]
+        outputs = [sequence.end("length") for sequence in overdue]
+        for sequence in overdue:
+            self._scheduler.remove(sequence)
+        return outputs
+
+    def _prefill_piece(self) -> list[Output]:
+        """Compute up to `prefill_piece` tokens of prompts, in the order in which they came."""
+        outputs: list[Output] = []
+        budget = self._settings.prefill_piece
+        while self._scheduler.prefilling and budget >= 2:
+            sequence = self._scheduler.prefilling[0]
+            start, total = sequence.num_prefilled, len(sequence.prompt)
+            count = min(total - start, budget)
+            if count < total - start:
+                count -= count % 2  # pieces begin at even positions; see `OnnxModel.prefill`
+            logits = self._compute(sequence, start, count)
+            budget -= count
+            if sequence.num_prefilled == total:
+                outputs += self._first_tokens(sequence, logits)
+                self._scheduler.admit()
+        return outputs
+
+    def _compute(self, sequence: Sequence, start: int, count: int) -> Logits:
+        wants_all = sequence.options.prompt_logprobs
+        end = start + count
+        num_logits = count if wants_all else int(end == len(sequence.prompt))
+        piece = sequence.prompt[start:end]
+        logits = self._model.prefill(sequence.slot, piece, start, num_logits)
+        if wants_all:
+            top = sequence.options.logprobs or 0
+            following = sequence.prompt[start + 1 : end + 1]
+            for row, token in zip(logits, following, strict=False):
+                sequence.prompt_logprobs.append(token_logprob(row, int(token), top))
+        sequence.num_prefilled = end
+        self._scheduler.cache.advance(sequence.slot, end, sequence.prompt[:end])
+        return logits[-1:]
+
+    def _first_tokens(self, sequence: Sequence, logits: Logits) -> list[Output]:
+        """The first token of a prompt just computed, and of those that wait with the same one."""
+        self._scheduler.start_running(sequence)
+        started = [sequence, *self._scheduler.fork(sequence)]
+        return [self._guard(s, partial(self._first_token, s, logits[0])) for s in started]
+
+    @staticmethod
+    def _first_token(sequence: Sequence, row: Logits) -> Output:
+        waited = time.monotonic() - sequence.submitted_at
+        output = (
+            sequence.append_from(row) if sequence.options.max_tokens else sequence.end("length")
+        )
+        output.queue_seconds = waited
+        if sequence.options.prompt_logprobs:
+            output.prompt_logprobs = sequence.prompt_logprobs
+        return output
+
+    @staticmethod
+    def _guard(sequence: Sequence, action: Callable[[], Output]) -> Output:
+        """Let an error in one sequence end that sequence and no other."""
+        try:
+            return action()
+        except Exception:
+            logger.exception("a sequence failed")
+            return sequence.fail(SEQUENCE_FAILED)

@@ -1,0 +1,109 @@
+"""Tokens in, logits out: what the engine asks of a model, whoever computes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from handler.engine.kv_cache import KVSlab
+from handler.engine.settings import EngineSettings
+from handler.errors import ModelError
+
+Logits = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelShape:
+    """Sizes of a GPT-2."""
+
+    layers: int
+    heads: int
+    width: int
+    max_length: int
+    vocab_size: int
+    epsilon: float = 1e-5
+
+    @classmethod
+    def from_config(cls, config: dict[str, object]) -> ModelShape:
+        """Read the sizes from a checkpoint's config.json."""
+
+        def number(name: str) -> int:
+            value = config.get(name)
+            if not isinstance(value, int):
+                raise ModelError(f"config.json has no whole number {name}")
+            return value
+
+        epsilon = config.get("layer_norm_epsilon", 1e-5)
+        return cls(
+            number("n_layer"),
+            number("n_head"),
+            number("n_embd"),
+            number("n_positions"),
+            number("vocab_size"),
+            float(epsilon) if isinstance(epsilon, (int, float)) else 1e-5,
+        )
+
+    def slab(self, slots: int, dtype: npt.DTypeLike = np.float32) -> KVSlab:
+        """Room for the keys and values of `slots` sequences."""
+        return KVSlab(
+            layers=self.layers,
+            slots=slots,
+            heads=self.heads,
+            max_length=self.max_length,
+            head_dim=self.width // self.heads,
+            dtype=dtype,
+        )
+
+
+class Model(Protocol):
+    """A GPT-2 over a slab of slots. Not thread-safe: the engine's thread alone calls it."""
+
+    shape: ModelShape
+    slab: KVSlab
+
+    def prefill(
+        self, slot: int, tokens: npt.NDArray[np.int64], start: int, num_logits: int
+    ) -> Logits:
+        """Compute positions start .. start + len(tokens) of a slot.
+
+        Args:
+            slot: The row of the slab; positions before `start` hold their keys and values.
+            tokens: int64 [count].
+            start: Position of the first of them.
+            num_logits: How many of the last positions need logits (0 to count).
+
+        Returns:
+            float32 [num_logits, vocab]; valid until the next call.
+        """
+        ...
+
+    def decode(self, tokens: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> Logits:
+        """Compute one position for each of the slots 0 .. n - 1.
+
+        Args:
+            tokens: int64 [n], the newest token of each.
+            lengths: int64 [n], positions that each slot holds already.
+
+        Returns:
+            float32 [n, vocab]; valid until the next call.
+        """
+        ...
+
+
+def load_model(directory: Path, shape: ModelShape, settings: EngineSettings) -> Model:
+    """Load what the archive carries, with the engine its settings name.
+
+    Raises:
+        ModelError: The weights are missing or can not be read.
+    """
+    if settings.kind == "torch":
+        from handler.engine.torch_model import TorchModel  # torch costs a second: only where used
+
+        return TorchModel.load(directory / "model.safetensors", shape, settings)
+    from handler.engine.onnx_model import OnnxModel
+
+    return OnnxModel.load(directory / "model.onnx", shape, settings)

@@ -1,0 +1,35 @@
+"""How one text is to be written: plain values, already checked and with defaults filled in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingOptions:
+    """Options of one sequence. The seed is always set: two equal ones give two equal texts."""
+
+    max_tokens: int
+    seed: int
+    sample_index: int = 0
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    stop: tuple[str, ...] = ()
+    ignore_eos: bool = False
+    logprobs: int | None = None
+    prompt_logprobs: bool = False
+
+    @property
+    def penalizes(self) -> bool:
+        """Whether earlier tokens change what may come next."""
+        return (
+            self.repetition_penalty != 1.0
+            or self.presence_penalty != 0.0
+            or self.frequency_penalty != 0.0
+        )

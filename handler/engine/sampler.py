@@ -1,0 +1,183 @@
+"""Logits in, token out. Works on one row at a time, so a neighbour can not change the result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from handler.engine.options import SamplingOptions
+
+Row = npt.NDArray[np.float32]
+
+BLOCK = 256
+NUCLEUS_BOUNDS = (2.0**-6, 2.0**-11)  # of the likeliest token's weight
+GREEDY_BELOW = 1e-5  # dividing by less overflows float32; the likeliest token has all the weight
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """Natural log probability of a token and of the likeliest ones, before any sampling option."""
+
+    token: int
+    logprob: float
+    top: tuple[tuple[int, float], ...]
+
+
+class TokenHistory:
+    """The distinct tokens of a prompt and its text so far, and how often the text holds each."""
+
+    def __init__(self, prompt: npt.NDArray[np.int64], capacity: int) -> None:
+        distinct = np.unique(prompt)
+        self._ids = np.empty(len(distinct) + capacity, np.int64)
+        self._counts = np.zeros(len(distinct) + capacity, np.float32)
+        self._ids[: len(distinct)] = distinct
+        self._length = len(distinct)
+        self._position = {int(token): i for i, token in enumerate(distinct)}
+
+    def append(self, token: int) -> None:
+        """Note a token that was written."""
+        position = self._position.get(token)
+        if position is None:
+            position = self._position[token] = self._length
+            self._ids[position] = token
+            self._length += 1
+        self._counts[position] += 1
+
+    @property
+    def ids(self) -> npt.NDArray[np.int64]:
+        """Distinct token ids, int64 [k]."""
+        return self._ids[: self._length]
+
+    @property
+    def counts(self) -> Row:
+        """How often the text (not the prompt) holds each of `ids`, float32 [k]."""
+        return self._counts[: self._length]
+
+
+def penalize(logits: Row, options: SamplingOptions, history: TokenHistory | None) -> Row:
+    """Apply logit_bias and the penalties; a new row where anything changes, float32 [vocab].
+
+    Repetition divides positive and multiplies negative logits of all tokens seen (CTRL, Keskar et
+    al. 2019); presence and frequency subtract for tokens of the text, as in OpenAI's API.
+    """
+    if not options.logit_bias and (history is None or not options.penalizes):
+        return logits
+    logits = logits.copy()
+    if history is not None and options.penalizes:
+        values = logits[history.ids]
+        if options.repetition_penalty != 1.0:
+            penalty = np.float32(options.repetition_penalty)
+            values *= np.where(values > 0, 1 / penalty, penalty).astype(np.float32)
+        counts = history.counts
+        values -= np.float32(options.frequency_penalty) * counts
+        values -= np.float32(options.presence_penalty) * (counts > 0)
+        logits[history.ids] = values
+    for token, bias in options.logit_bias:
+        logits[token] += np.float32(bias)
+    return logits
+
+
+def candidates(
+    logits: Row, options: SamplingOptions
+) -> tuple[npt.NDArray[np.int64] | None, npt.NDArray[np.float32]]:
+    """The tokens that may come next and their weights (not normalised).
+
+    Temperature, then top_k, then top_p, then min_p. Ids None means: all, in order.
+    """
+    ids: npt.NDArray[np.int64] | None = None
+    if 0 < options.top_k < len(logits):
+        ids = np.argpartition(logits, -options.top_k)[-options.top_k :]
+        ids.sort()
+        logits = logits[ids]
+    weights = logits - logits.max()
+    if options.temperature != 1.0:
+        weights *= np.float32(1.0 / options.temperature)
+    np.exp(weights, out=weights)
+    if options.top_p < 1.0:
+        chosen = _nucleus(weights, options.top_p)
+        ids = chosen if ids is None else ids[chosen]
+        weights = weights[chosen]
+    if options.min_p > 0.0:
+        chosen = np.flatnonzero(weights >= np.float32(options.min_p) * weights.max())
+        ids = chosen if ids is None else ids[chosen]
+        weights = weights[chosen]
+    return ids, weights
+
+
+def _nucleus(weights: Row, top_p: float) -> npt.NDArray[np.int64]:
+    """Indices of the fewest weights that together reach `top_p` of the sum (Holtzman et al. 2019).
+
+    Only weights above a bound are sorted: a high one first, which does for most texts. The last is
+    certain: weights below (1 - top_p) / len of the sum never belong to them, since all such weights
+    together do not make up what may be left out.
+    """
+    total = float(weights.sum())
+    wanted = top_p * total
+    likely: npt.NDArray[np.int64] = np.empty(0, np.int64)
+    chosen = weights
+    for bound in (*NUCLEUS_BOUNDS, (1.0 - top_p) / len(weights) * total):
+        likely = np.flatnonzero(weights >= np.float32(bound))
+        chosen = weights[likely]
+        if float(chosen.sum()) >= wanted:
+            break
+    descending = np.sort(chosen)[::-1]
+    cumulative = np.cumsum(descending, dtype=np.float64)
+    count = min(int(np.searchsorted(cumulative, wanted)), len(descending) - 1) + 1
+    kept: npt.NDArray[np.int64] = likely[chosen >= descending[count - 1]]
+    if len(kept) > count:  # equal weights at the edge: the lowest ids of them
+        edge = weights[kept] == descending[count - 1]
+        kept = kept[~edge | (np.cumsum(edge) <= edge.sum() - (len(kept) - count))]
+    return kept
+
+
+def sample(logits: Row, options: SamplingOptions, uniform: float) -> int:
+    """Choose a token by inverse transform sampling.
+
+    Args:
+        logits: float32 [vocab], already penalised.
+        options: What may be chosen.
+        uniform: A number in [0, 1).
+    """
+    if options.temperature < GREEDY_BELOW:
+        return int(logits.argmax())
+    ids, weights = candidates(logits, options)
+    index = _draw(weights, uniform)
+    return index if ids is None else int(ids[index])
+
+
+def _draw(weights: Row, uniform: float) -> int:
+    """The index at which the running sum passes `uniform` of the whole: block first, then within.
+
+    Summing blocks is many times faster than a running sum over a whole vocabulary.
+    """
+    starts = np.arange(0, len(weights), BLOCK)
+    blocks = np.cumsum(np.add.reduceat(weights, starts), dtype=np.float64)
+    point = min(uniform * blocks[-1], np.nextafter(blocks[-1], 0.0))
+    block = int(np.searchsorted(blocks, point, side="right"))
+    before = blocks[block - 1] if block else 0.0
+    inner = weights[starts[block] : starts[block] + BLOCK]
+    within = np.cumsum(inner, dtype=np.float64) + before
+    # Rounding may leave the point just behind the block: then its last possible token is meant.
+    index = min(int(np.searchsorted(within, point, side="right")), np.flatnonzero(inner)[-1])
+    return int(starts[block] + index)
+
+
+def token_logprob(logits: Row, token: int, top: int) -> TokenLogprob:
+    """Log probability of `token` and of the `top` likeliest tokens, from raw logits [vocab]."""
+    highest = float(logits.max())
+    log_sum = highest + float(np.log(np.exp(logits - np.float32(highest)).sum()))
+    best: tuple[tuple[int, float], ...] = ()
+    if top:
+        top = min(top, len(logits))
+        ids = np.argpartition(logits, -top)[-top:]
+        ids = ids[np.lexsort((ids, -logits[ids]))]
+        best = tuple((int(i), float(logits[i]) - log_sum) for i in ids)
+    return TokenLogprob(token, float(logits[token]) - log_sum, best)
+
+
+def random_stream(seed: int, sample_index: int) -> np.random.Generator:
+    """Uniform numbers that depend on nothing but the seed and the index of the text (Philox)."""
+    key = np.array([seed % 2**64, sample_index], np.uint64)
+    return np.random.Generator(np.random.Philox(key=key))

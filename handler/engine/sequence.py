@@ -1,0 +1,167 @@
+"""One text being written: its tokens, its options, its characters so far, why it ended."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from enum import Enum
+
+import numpy as np
+import numpy.typing as npt
+
+from handler.engine.detokenizer import Detokenizer, StopMatcher, Vocabulary
+from handler.engine.options import SamplingOptions
+from handler.engine.sampler import (
+    Row,
+    TokenHistory,
+    TokenLogprob,
+    penalize,
+    random_stream,
+    sample,
+    token_logprob,
+)
+
+
+class Status(Enum):
+    """Where a sequence stands."""
+
+    WAITING = "waiting"
+    PREFILLING = "prefilling"
+    RUNNING = "running"
+    FINISHED = "finished"
+
+
+@dataclass(frozen=True, slots=True)
+class LogprobEntry:
+    """A token's log probability and where in the written text the token begins (characters)."""
+
+    logprob: TokenLogprob | None
+    token: int
+    text_offset: int
+
+
+@dataclass(slots=True)
+class Output:
+    """What one step added to one sequence."""
+
+    request_id: str
+    index: int
+    text: str = ""
+    num_tokens: int = 0
+    logprobs: list[LogprobEntry] = field(default_factory=list)
+    prompt_logprobs: list[TokenLogprob | None] | None = None
+    finish_reason: str | None = None
+    error: str | None = None
+    cached_tokens: int = 0
+    queue_seconds: float = 0.0
+
+
+class Sequence:
+    """A prompt and the text that follows it. `index` tells the texts of one request apart."""
+
+    def __init__(
+        self,
+        request_id: str,
+        index: int,
+        prompt: npt.NDArray[np.int64],
+        options: SamplingOptions,
+        vocabulary: Vocabulary,
+        *,
+        eos_token: int | None,
+        deadline: float = float("inf"),
+    ) -> None:
+        self.request_id = request_id
+        self.index = index
+        self.prompt = prompt
+        self.options = options
+        self.eos_token = eos_token
+        self.deadline = deadline
+        self.submitted_at = time.monotonic()
+        self.status = Status.WAITING
+        self.slot = -1
+        self.num_prefilled = 0
+        self.num_cached = 0
+        self.num_generated = 0
+        self.last_token = -1
+        self.prompt_logprobs: list[TokenLogprob | None] = [None]
+        self._random = random_stream(options.seed, options.sample_index)
+        self._history = TokenHistory(prompt, options.max_tokens) if options.penalizes else None
+        self._detokenizer = Detokenizer(vocabulary)
+        self._stops = StopMatcher(options.stop)
+        self._num_written = 0
+        self._num_shown = 0
+        self._entries: list[LogprobEntry] = []
+
+    @property
+    def length(self) -> int:
+        """Tokens whose keys and values the cache holds or will hold before the next step."""
+        return len(self.prompt) + max(self.num_generated - 1, 0)
+
+    @property
+    def max_length(self) -> int:
+        """Most tokens the cache will ever hold for it."""
+        return len(self.prompt) + self.options.max_tokens
+
+    def append_from(self, logits: Row) -> Output:
+        """Sample the next token from its logits, float32 [vocab], and write its text."""
+        row = penalize(logits, self.options, self._history)
+        token = sample(row, self.options, self._random.random())
+        entry = None
+        if self.options.logprobs is not None:
+            entry = token_logprob(logits, token, self.options.logprobs)
+        return self._append(token, entry)
+
+    def _append(self, token: int, logprob: TokenLogprob | None) -> Output:
+        self.last_token = token
+        self.num_generated += 1
+        if self._history is not None:
+            self._history.append(token)
+        output = self.output()
+        output.num_tokens = 1
+        if token == self.eos_token and not self.options.ignore_eos:
+            return self._finish(output, "stop")
+        if logprob is not None:
+            self._entries.append(LogprobEntry(logprob, token, self._num_written))
+        text = self._detokenizer.push(token)
+        self._num_written += len(text)
+        shown, stopped = self._stops.push(text)
+        output.text = shown
+        if stopped:
+            return self._finish(output, "stop", cut=True)
+        if self.num_generated >= self.options.max_tokens:
+            return self._finish(output, "length")
+        self._show(output)
+        return output
+
+    def end(self, finish_reason: str) -> Output:
+        """End it here (deadline, nothing to write)."""
+        return self._finish(self.output(), finish_reason)
+
+    def fail(self, message: str) -> Output:
+        """End it with an error."""
+        self.status = Status.FINISHED
+        output = self.output()
+        output.error = message
+        return output
+
+    def output(self) -> Output:
+        """An output of this sequence with nothing in it yet."""
+        return Output(self.request_id, self.index, cached_tokens=self.num_cached)
+
+    def _finish(self, output: Output, reason: str, *, cut: bool = False) -> Output:
+        self.status = Status.FINISHED
+        output.finish_reason = reason
+        if not cut:
+            rest, stopped = self._stops.push(self._detokenizer.finish())
+            output.text += rest
+            if not stopped:
+                output.text += self._stops.finish()
+        self._show(output, everything=not cut)
+        return output
+
+    def _show(self, output: Output, *, everything: bool = False) -> None:
+        """Move the log probabilities of tokens whose text begins in what is shown so far."""
+        self._num_shown += len(output.text)
+        ready = [e for e in self._entries if everything or e.text_offset < self._num_shown]
+        output.logprobs = ready
+        self._entries = self._entries[len(ready) :]

@@ -1,0 +1,52 @@
+"""Errors a request can meet. Raised where the fault is found, turned into HTTP in one place."""
+
+from __future__ import annotations
+
+
+class RequestError(Exception):
+    """A request that can not be served, in words for the one who sent it."""
+
+    status = 500
+    reason = "Internal Server Error"
+    kind = "server_error"
+
+    def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.code = code
+
+
+class BadRequest(RequestError):
+    """A value that is not allowed."""
+
+    status = 400
+    reason = "Bad Request"
+    kind = "invalid_request_error"
+
+
+class NotFound(RequestError):
+    """A route that does not exist."""
+
+    status = 404
+    reason = "Not Found"
+    kind = "not_found_error"
+
+
+class QueueFull(RequestError):
+    """More is waiting than the queue may hold."""
+
+    status = 429
+    reason = "Too Many Requests"
+    kind = "rate_limit_error"
+
+
+class EngineFailure(RequestError):
+    """A text that could not be finished through no fault of the request."""
+
+    status = 503
+    reason = "Service Unavailable"
+
+
+class ModelError(Exception):
+    """An archive that can not be served; one line that says why."""

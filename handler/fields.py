@@ -1,0 +1,99 @@
+"""Fields of a request whose check takes more than a bound, and the bounds of their size."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+
+MAX_N = 8
+MAX_STOP = 4
+MAX_STOP_CHARS = 256
+MAX_LOGPROBS = 20
+MAX_PROMPTS = 32
+MAX_LOGIT_BIAS = 300
+MAX_TOKENIZE_CHARS = 1_000_000
+
+
+def _check_unicode(text: str) -> str:
+    """Refuse lone surrogates: they are no characters and have no UTF-8 form."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise PydanticCustomError(
+            "lone_surrogate",
+            "holds half a character (a lone surrogate) at position {position}",
+            {"position": error.start},
+        ) from None
+    return text
+
+
+Text = Annotated[str, AfterValidator(_check_unicode)]
+TokenId = Annotated[int, Field(ge=0)]
+
+
+def _has_negative(prompt: list[Any]) -> bool:
+    return any(min(item) < 0 if isinstance(item, list) else item < 0 for item in prompt)
+
+
+def _check_prompt_shape(prompt: Any) -> Any:
+    """Say in one sentence what a prompt may be, not once for each member of the union."""
+    if isinstance(prompt, str):
+        return prompt
+    if isinstance(prompt, list):
+        kinds = {type(item) for item in prompt}
+        if not prompt:
+            raise PydanticCustomError("prompt", "must not be an empty list")
+        if kinds in ({str}, {list}) and len(prompt) > MAX_PROMPTS:
+            raise PydanticCustomError(
+                "prompt",
+                "may hold at most {most} prompts, not {count}",
+                {"most": MAX_PROMPTS, "count": len(prompt)},
+            )
+        if kinds == {list} and not all(prompt):
+            raise PydanticCustomError("prompt", "must not hold an empty list of token ids")
+        if kinds == {list}:
+            kinds = {type(token) for ids in prompt for token in ids}
+        if kinds == {int} and _has_negative(prompt):
+            raise PydanticCustomError("prompt", "token ids must not be negative")
+        if kinds in ({str}, {int}):
+            return prompt
+    raise PydanticCustomError(
+        "prompt", "must be a text, a list of texts, a list of token ids or a list of such lists"
+    )
+
+
+Prompt = Annotated[
+    Text | list[Text] | list[TokenId] | list[list[TokenId]], BeforeValidator(_check_prompt_shape)
+]
+
+
+def _check_stop_shape(stop: Any) -> Any:
+    texts = [stop] if isinstance(stop, str) else stop
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise PydanticCustomError("stop", "must be a text or a list of texts")
+    if len(texts) > MAX_STOP:
+        raise PydanticCustomError("stop", "may hold at most {most} texts", {"most": MAX_STOP})
+    if not all(0 < len(text) <= MAX_STOP_CHARS for text in texts):
+        raise PydanticCustomError(
+            "stop", "texts must have 1 to {most} characters", {"most": MAX_STOP_CHARS}
+        )
+    return texts
+
+
+def _check_logit_bias(bias: dict[str, float]) -> dict[str, float]:
+    if len(bias) > MAX_LOGIT_BIAS:
+        raise PydanticCustomError(
+            "logit_bias", "may name at most {most} tokens", {"most": MAX_LOGIT_BIAS}
+        )
+    for token, value in bias.items():
+        if not (token.isascii() and token.isdigit() and len(token) < 10):
+            raise PydanticCustomError("logit_bias", "keys must be token ids")
+        if not -100 <= value <= 100:
+            raise PydanticCustomError("logit_bias", "values must lie between -100 and 100")
+    return bias
+
+
+Stop = Annotated[list[Text], BeforeValidator(_check_stop_shape)]
+LogitBias = Annotated[dict[str, float], AfterValidator(_check_logit_bias)]

@@ -1,0 +1,306 @@
+"""What a client gets, as outputs of the engine come in: one JSON body, a stream, or plain text."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from handler.engine.detokenizer import Vocabulary
+from handler.engine.sampler import TokenLogprob
+from handler.engine.sequence import LogprobEntry, Output
+from handler.errors import EngineFailure, RequestError
+from handler.prepare import Prepared
+
+Json = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Timings:
+    """Seconds of one request, for its metrics."""
+
+    started: float = field(default_factory=time.monotonic)
+    queue_seconds: float = 0.0
+    first_token: float | None = None
+    last_token: float | None = None
+
+    def note(self, output: Output) -> None:
+        """Take in one output."""
+        if output.num_tokens:
+            self.last_token = time.monotonic()
+            if self.first_token is None:
+                self.first_token = self.last_token
+                self.queue_seconds = output.queue_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyHead:
+    """What every part of a reply begins with."""
+
+    id: str
+    created: int
+    model: str
+
+    def completion(self, choices: list[Json], usage: Json | None = None) -> Json:
+        """An object of type text_completion."""
+        body: Json = {
+            "id": self.id,
+            "object": "text_completion",
+            "created": self.created,
+            "model": self.model,
+            "choices": choices,
+        }
+        return body if usage is None else body | {"usage": usage}
+
+
+@dataclass(frozen=True, slots=True)
+class WholeReply:
+    """A reply that is complete at once."""
+
+    body: str
+    status: int = 200
+    reason: str = "OK"
+    content_type: str = "application/json"
+
+
+class LogprobWriter:
+    """Log probabilities of one text in OpenAI's legacy shape, echoed prompt included."""
+
+    def __init__(self, vocabulary: Vocabulary, offset: int) -> None:
+        self._vocabulary = vocabulary
+        self._offset = offset
+
+    def prompt(self, tokens: Iterable[int], logprobs: list[TokenLogprob | None]) -> Json:
+        """Those of the prompt's tokens; the first has none."""
+        shape = self._empty()
+        offset = 0
+        for token, logprob in zip(tokens, logprobs, strict=True):
+            self._add(shape, token, logprob, offset)
+            offset += len(self._vocabulary.decode([token]))
+        return shape
+
+    def written(self, entries: list[LogprobEntry]) -> Json:
+        """Those of tokens that were written."""
+        shape = self._empty()
+        for entry in entries:
+            self._add(shape, entry.token, entry.logprob, self._offset + entry.text_offset)
+        return shape
+
+    @staticmethod
+    def _empty() -> Json:
+        return {"tokens": [], "token_logprobs": [], "top_logprobs": [], "text_offset": []}
+
+    def _add(self, shape: Json, token: int, logprob: TokenLogprob | None, offset: int) -> None:
+        symbol = self._vocabulary.symbol
+        shape["tokens"].append(symbol(token))
+        shape["token_logprobs"].append(None if logprob is None else logprob.logprob)
+        top = None if logprob is None else {symbol(t): value for t, value in logprob.top}
+        shape["top_logprobs"].append(top)
+        shape["text_offset"].append(offset)
+
+
+class Reply:
+    """One request on its way: takes outputs in, hands out what can be sent.
+
+    A choice's parts are added up by `_choice`; subclasses say how they travel.
+    """
+
+    content_type = "application/json"
+    streams = False
+
+    def __init__(self, head: ReplyHead, prepared: Prepared, vocabulary: Vocabulary) -> None:
+        self.head = head
+        self.timings = Timings()
+        self.error: RequestError | None = None
+        self.finish_reasons: list[str | None] = [None] * len(prepared.sequences)
+        self.completion_tokens = 0
+        self._cached_tokens = 0
+        self._seen: set[int] = set()
+        self._prepared = prepared
+        self._texts_per_prompt = len(prepared.sequences) // len(prepared.prompt_lengths)
+        options = prepared.sequences[0].options
+        self._with_logprobs = options.logprobs is not None
+        self._writers = [LogprobWriter(vocabulary, len(text)) for text in prepared.prompt_texts]
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more will come."""
+        return self.error is not None or all(self.finish_reasons)
+
+    @property
+    def end_reason(self) -> str:
+        """Why it ended, for its metrics: stop, length or error."""
+        if self.error is not None:
+            return "error"
+        return "length" if "length" in self.finish_reasons else "stop"
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Tokens of all prompts, each counted once however many texts follow it."""
+        return sum(self._prepared.prompt_lengths)
+
+    @property
+    def usage(self) -> Json:
+        """Token counts so far."""
+        return {
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": self.completion_tokens,
+            "total_tokens": self.prompt_tokens + self.completion_tokens,
+            "prompt_tokens_details": {"cached_tokens": self._cached_tokens},
+        }
+
+    def add(self, output: Output) -> None:
+        """Take in what one step gave."""
+        self.timings.note(output)
+        if output.error is not None:
+            self.error = EngineFailure(output.error, code="engine_error")
+            return
+        self.completion_tokens += output.num_tokens
+        self.finish_reasons[output.index] = output.finish_reason
+        # The first text of each prompt tells how much was cached; the others are forked from it.
+        if output.index % self._texts_per_prompt == 0 and output.index not in self._seen:
+            self._cached_tokens += output.cached_tokens
+        self._seen.add(output.index)
+        self._take(output)
+
+    def take_chunk(self) -> str:
+        """What can be sent now; may be empty."""
+        raise NotImplementedError
+
+    def take_end(self) -> str:
+        """What closes the reply."""
+        raise NotImplementedError
+
+    def _take(self, output: Output) -> None:
+        raise NotImplementedError
+
+    def _choice(self, output: Output) -> Json:
+        """The choice object of one output: the echoed prompt comes with its first."""
+        number = output.index // self._texts_per_prompt
+        text, logprobs = output.text, None
+        writer = self._writers[number]
+        if self._with_logprobs:
+            logprobs = writer.written(output.logprobs)
+        if self._begins(output.index):
+            text = self._prepared.prompt_texts[number] + text
+            if output.prompt_logprobs is not None and logprobs is not None:
+                tokens = self._prepared.sequences[output.index].prompt.tolist()
+                prompt = writer.prompt(tokens, output.prompt_logprobs)
+                logprobs = {key: prompt[key] + logprobs[key] for key in prompt}
+        return {
+            "index": output.index,
+            "text": text,
+            "logprobs": logprobs,
+            "finish_reason": output.finish_reason,
+        }
+
+    def _begins(self, index: int) -> bool:
+        raise NotImplementedError
+
+
+def error_body(error: RequestError) -> Json:
+    """An error in OpenAI's shape."""
+    detail = {
+        "message": error.message,
+        "type": error.kind,
+        "param": error.param,
+        "code": error.code,
+    }
+    return {"error": detail}
+
+
+def to_json(body: Json) -> str:
+    """Compact JSON."""
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+
+
+class JsonReply(Reply):
+    """One JSON body at the end."""
+
+    def __init__(self, head: ReplyHead, prepared: Prepared, vocabulary: Vocabulary) -> None:
+        super().__init__(head, prepared, vocabulary)
+        self._choices: list[Json | None] = [None] * len(prepared.sequences)
+
+    def take_chunk(self) -> str:
+        """See `Reply.take_chunk`: nothing before the end."""
+        return ""
+
+    def take_end(self) -> str:
+        """See `Reply.take_end`."""
+        if self.error is not None:
+            return to_json(error_body(self.error))
+        choices = [choice for choice in self._choices if choice is not None]
+        return to_json(self.head.completion(choices, self.usage))
+
+    def _begins(self, index: int) -> bool:
+        return self._choices[index] is None
+
+    def _take(self, output: Output) -> None:
+        part = self._choice(output)
+        whole = self._choices[output.index]
+        if whole is None:
+            self._choices[output.index] = part
+            return
+        whole["text"] += part["text"]
+        whole["finish_reason"] = part["finish_reason"]
+        if whole["logprobs"] is not None:
+            for key, values in part["logprobs"].items():
+                whole["logprobs"][key].extend(values)
+
+
+class TextReply(JsonReply):
+    """The continuation alone, as plain text."""
+
+    content_type = "text/plain; charset=utf-8"
+
+    def take_end(self) -> str:
+        """See `Reply.take_end`."""
+        if self.error is not None:
+            return self.error.message + "\n"
+        return "".join(choice["text"] for choice in self._choices if choice is not None)
+
+
+class StreamReply(Reply):
+    """Server-Sent Events, one for each step that completes a character."""
+
+    content_type = "text/event-stream; charset=utf-8"
+    streams = True
+
+    def __init__(
+        self, head: ReplyHead, prepared: Prepared, vocabulary: Vocabulary, *, include_usage: bool
+    ) -> None:
+        super().__init__(head, prepared, vocabulary)
+        self._include_usage = include_usage
+        self._begun = [False] * len(prepared.sequences)
+        self._events: list[str] = []
+
+    def take_chunk(self) -> str:
+        """See `Reply.take_chunk`."""
+        events, self._events = "".join(self._events), []
+        return events
+
+    def take_end(self) -> str:
+        """See `Reply.take_end`: usage as a comment too, for whoever passes the stream on."""
+        parts = [self.take_chunk()]
+        if self.error is not None:
+            parts.append(_event(error_body(self.error)))
+        elif self._include_usage:
+            parts.append(_event(self.head.completion([], self.usage)))
+        parts.append(f": usage {to_json(self.usage)}\n\ndata: [DONE]\n\n")
+        return "".join(parts)
+
+    def _begins(self, index: int) -> bool:
+        return not self._begun[index]
+
+    def _take(self, output: Output) -> None:
+        choice = self._choice(output)
+        self._begun[output.index] = True
+        has_logprobs = bool(choice["logprobs"] and choice["logprobs"]["tokens"])
+        if choice["text"] or choice["finish_reason"] or has_logprobs:
+            self._events.append(_event(self.head.completion([choice])))
+
+
+def _event(body: Json) -> str:
+    return f"data: {to_json(body)}\n\n"

@@ -1,0 +1,78 @@
+# Sourced by the other scripts: finds Python, makes virtual environments, installs what is pinned.
+# shellcheck shell=bash
+
+ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+cd "$ROOT"
+export PYTHONPATH="$ROOT"
+export PYTHONUNBUFFERED=1
+
+say() { printf '%s\n' "$*" >&2; }
+die() { say "error: $*"; exit 1; }
+
+find_python() {
+  local candidate
+  for candidate in ${PYTHON311:-} python3.11 python3.12 python3.13 python3; do
+    if command -v "$candidate" >/dev/null 2>&1 &&
+      "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; then
+      command -v "$candidate"
+      return
+    fi
+  done
+  die "Python 3.11 or newer is needed (up to 3.13); python3 here is $(python3 --version 2>&1 || echo missing)"
+}
+
+# One line for each package, instead of pip's many.
+show_pip() {
+  grep --line-buffered -E '^ *(Collecting|Downloading|ERROR|error)' |
+    sed -u -E 's/^ *Collecting ([^ ]+).*/  \1/; s/^ *Downloading .*\((.*)\)$/    downloading \1/' >&2 || true
+}
+
+pip_install() {
+  "$VENV/bin/python" -m pip install --disable-pip-version-check --progress-bar off "$@" 2>&1 |
+    tee -a "$VENV/install.log" | show_pip
+}
+
+# torch from PyTorch's index of CPU builds where that can be reached; else from pip's own index, but
+# never a CUDA build (several GB) unless asked for.
+install_torch() {
+  local wanted index
+  wanted="$(sed -n 's/^torch==/torch==/p' requirements.lock)"
+  index="${TORCH_INDEX_URL:-https://download.pytorch.org/whl/cpu}"
+  if [ "$(uname -s)" = Linux ] && "$VENV/bin/python" - "$index" <<'PY' 2>/dev/null; then
+import sys, urllib.request
+urllib.request.urlopen(sys.argv[1].rstrip("/") + "/torch/", timeout=8)
+PY
+    pip_install --no-deps --index-url "$index" "$wanted"
+    return
+  fi
+  if [ "${ALLOW_CUDA_TORCH:-0}" != 1 ] &&
+    "$VENV/bin/python" -m pip install --disable-pip-version-check --quiet --dry-run --report - \
+      -c requirements.lock "$wanted" 2>>"$VENV/install.log" | grep -qE '"name": "nvidia-'; then
+    die "only a CUDA build of $wanted was found here; set TORCH_INDEX_URL to an index of CPU builds, or ALLOW_CUDA_TORCH=1 to take it"
+  fi
+  pip_install -c requirements.lock "$wanted"
+}
+
+# ensure_env VENV GROUP...: a virtual environment with these dependency groups; sets PYTHON.
+ensure_env() {
+  VENV="$ROOT/$1"
+  shift
+  PYTHON="$VENV/bin/python"
+  local stamp group groups=()
+  for group in "$@"; do groups+=(--group "$group"); done
+  stamp="$(cat pyproject.toml requirements.lock scripts/_env.sh | cksum) $*"
+  if [ -f "$VENV/.stamp" ] && [ "$(cat "$VENV/.stamp")" = "$stamp" ]; then
+    return
+  fi
+  local python
+  python="$(find_python)" || exit 1
+  say "Setting up ${VENV##*/} ($*): once, one to five minutes, about 1.5 GB on the disk"
+  [ -x "$PYTHON" ] || "$python" -m venv "$VENV" || die "a virtual environment could not be made; is the package python3-venv installed?"
+  : >"$VENV/install.log"
+  {
+    pip_install "$(grep '^pip==' requirements.lock)" &&
+      { "$PYTHON" -c 'import torch' 2>/dev/null || install_torch; } &&
+      pip_install -c requirements.lock "${groups[@]}"
+  } || die "packages could not be installed; is there a network? (${VENV##*/}/install.log has pip's words)"
+  echo "$stamp" >"$VENV/.stamp"
+}

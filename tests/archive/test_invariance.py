@@ -1,0 +1,112 @@
+"""A row's logits are the same bits whoever else is in the step: each form, each kind of cache."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from archive.checkpoint import ModelShape
+from archive.graph import build_graph
+from archive.plan import Plan, product_names, uniform_plan
+from archive.products import Form, Range
+from tests.archive.checkpoints import random_weights
+from tests.archive.slots import Slots
+
+SHAPE = ModelShape(
+    n_layer=2,
+    n_head=4,
+    n_embd=256,
+    n_inner=1024,
+    n_positions=600,
+    vocab_size=997,
+    layer_norm_epsilon=1e-5,
+    bos_token_id=0,
+    eos_token_id=0,
+    tied_head=True,
+    scale_attn_weights=True,
+    scale_attn_by_inverse_layer_idx=False,
+)
+WEIGHTS = random_weights(SHAPE)
+ROWS = 32
+
+
+def plan_of(form: Form, cache: str) -> Plan:
+    ranges = {
+        name: Range(-0.2, 4.0) if name.endswith("mlp.c_proj") else Range(-4.0, 4.0)
+        for name in product_names(SHAPE)
+    }
+    plan = uniform_plan(SHAPE, form, ranges)
+    scales = np.full(SHAPE.n_embd, 3 / 127, np.float32)
+    return replace(plan, cache_scales=[(scales, scales)] * 2) if cache == "int8" else plan
+
+
+def slots_of(form: Form, cache: str) -> Slots:
+    return Slots(build_graph(SHAPE, WEIGHTS, plan_of(form, cache)), SHAPE, ROWS)
+
+
+both_caches = pytest.mark.parametrize("cache", ["float32", "int8"])
+every_form = pytest.mark.parametrize("form", list(Form), ids=lambda form: form.value)
+
+
+@both_caches
+@every_form
+def test_a_decoded_row_is_the_same_alone_and_among_others(form: Form, cache: str) -> None:
+    slots = slots_of(form, cache)
+    generator = np.random.default_rng(2)
+    lengths = np.concatenate(
+        [[1, 2, 63, 64, 65, 127, 128, 129, 255, 256, 257, 512, 598], generator.integers(2, 590, 19)]
+    )
+    for slot, length in enumerate(lengths):
+        slots.prefill(generator.integers(0, SHAPE.vocab_size, length), [], slot)
+    tokens = generator.integers(0, SHAPE.vocab_size, (ROWS, 1))
+    together = slots.run(tokens, lengths)
+    for batch in (1, 2, 3, 5, 8, 17, 31):
+        assert np.array_equal(slots.run(tokens[:batch], lengths[:batch]), together[:batch]), batch
+    for slot in range(ROWS):
+        alone = slots.run(tokens[slot : slot + 1], lengths[slot : slot + 1], slot)
+        assert np.array_equal(alone[0], together[slot]), slot
+
+
+@both_caches
+@every_form
+def test_a_prompt_is_the_same_whole_and_in_pieces(form: Form, cache: str) -> None:
+    slots = slots_of(form, cache)
+    prompt = np.random.default_rng(3).integers(0, SHAPE.vocab_size, 400)
+    whole = slots.prefill(prompt, [])
+    for size in (2, 32, 128, 200):
+        assert np.array_equal(slots.prefill(prompt, list(range(size, 400, size))), whole), size
+
+
+@every_form
+def test_with_bytes_in_the_cache_decoded_positions_equal_prefilled_ones(form: Form) -> None:
+    slots = slots_of(form, "int8")
+    prompt = np.random.default_rng(4).integers(0, SHAPE.vocab_size, 257)
+    whole = slots.prefill(prompt, [])
+    held = {name: array[0, :, :257].copy() for name, array in slots.slab.items()}
+    for cuts in (list(range(1, 257)), [256], [100, 101, 102], list(range(7, 257, 7))):
+        assert np.array_equal(slots.prefill(prompt, cuts), whole)
+        for name, array in slots.slab.items():
+            assert np.array_equal(array[0, :, :257], held[name])
+
+
+@every_form
+def test_the_head_gives_a_row_the_same_logits_whichever_others_are_asked_for(form: Form) -> None:
+    slots = slots_of(form, "float32")
+    prompt = np.random.default_rng(5).integers(0, SHAPE.vocab_size, (1, 50))
+    whole = slots.run(prompt, np.array([0]))
+    for rows in ([49], [48, 49], list(range(10, 50)), [0, 30, 49]):
+        assert np.array_equal(slots.run(prompt, np.array([0]), 0, np.array(rows)), whole[rows])
+
+
+def test_seven_bit_weights_never_overflow_sixteen_bits() -> None:
+    graph = build_graph(SHAPE, WEIGHTS, plan_of(Form.STATIC_7BIT, "float32"))
+    weights = [
+        np.frombuffer(tensor.raw_data, np.int8)
+        for tensor in graph.graph.initializer
+        if tensor.name.endswith("weight_q")
+    ]
+    assert len(weights) == len(product_names(SHAPE))
+    assert max(int(np.abs(weight.astype(int)).max()) for weight in weights) == 63
+    assert 255 * 63 * 2 < 2**15

@@ -1,0 +1,246 @@
+"""The command as a person runs it: what it writes, what it says, and what it leaves behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from safetensors.numpy import load_file, save_file
+
+from tests.archive.checkpoints import EMBEDDED_MODEL, ROOT, write_checkpoint
+
+
+def package(model: Path | str, output: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "archive", "--model", str(model), "--output", str(output)]
+    environment = os.environ | {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(output)}
+    return subprocess.run(
+        [*command, *options], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    write_checkpoint(tmp_path / "checkpoint")
+    return tmp_path / "checkpoint"
+
+
+def test_the_archive_holds_code_model_and_settings(checkpoint: Path, tmp_path: Path) -> None:
+    output = tmp_path / "store"
+    done = package(checkpoint, output, "--precision", "fp32", "--version", "2.1", "--name", "mine")
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in output.iterdir()] == ["mine.mar"]
+    with zipfile.ZipFile(output / "mine.mar") as archive:
+        names = set(archive.namelist())
+        manifest = json.loads(archive.read("MAR-INF/MANIFEST.json"))
+        facts = json.loads(archive.read("model/archive.json"))
+        settings = yaml.safe_load(archive.read("model-config.yaml"))
+        requirements = archive.read("requirements.txt").decode()
+    assert {"gpt2_handler.py", "handler/schema.py", "handler/engine/engine.py"} <= names
+    assert {"model/model.onnx", "model/config.json", "model/tokenizer.json"} <= names
+    assert manifest["model"]["modelName"] == "mine"
+    assert manifest["model"]["modelVersion"] == "2.1"
+    assert (facts["precision"], facts["cache"], facts["quality"]) == ("fp32", "float32", None)
+    assert facts["context_length"] == 256 and facts["examples"]
+    assert settings["engine"]["kind"] == "onnx"
+    assert (settings["minWorkers"], settings["maxWorkers"]) == (1, 1)
+    assert "onnxruntime==" in requirements and "torch==" not in requirements
+
+
+def test_the_same_inputs_give_the_same_content(checkpoint: Path, tmp_path: Path) -> None:
+    contents = []
+    for store in ("one", "two"):
+        done = package(checkpoint, tmp_path / store, "--precision", "static-7bit")
+        assert done.returncode == 0, done.stderr
+        with zipfile.ZipFile(tmp_path / store / "gpt2.mar") as archive:
+            names = sorted(set(archive.namelist()) - {"MAR-INF/MANIFEST.json"})
+            contents.append({name: archive.read(name) for name in names})
+    assert contents[0] == contents[1]
+
+
+def test_the_torch_engine_gets_the_weights_as_they_are(checkpoint: Path, tmp_path: Path) -> None:
+    done = package(checkpoint, tmp_path / "store", "--engine", "torch")
+    assert done.returncode == 0, done.stderr
+    with zipfile.ZipFile(tmp_path / "store" / "gpt2.mar") as archive:
+        weights = archive.read("model/model.safetensors")
+        settings = yaml.safe_load(archive.read("model-config.yaml"))
+    assert weights == (checkpoint / "model.safetensors").read_bytes()
+    assert settings["engine"]["kind"] == "torch"
+
+
+def test_shards_are_read_as_one(checkpoint: Path, tmp_path: Path) -> None:
+    weights = load_file(checkpoint / "model.safetensors")
+    names = sorted(weights)
+    shards = {
+        "model-00001-of-00002.safetensors": names[:9],
+        "model-00002-of-00002.safetensors": names[9:],
+    }
+    for shard, members in shards.items():
+        save_file({name: weights[name] for name in members}, checkpoint / shard)
+    index = {"weight_map": {name: shard for shard, members in shards.items() for name in members}}
+    package(checkpoint, tmp_path / "whole", "--precision", "fp32")
+    (checkpoint / "model.safetensors").unlink()
+    (checkpoint / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert package(checkpoint, tmp_path / "parts", "--precision", "fp32").returncode == 0
+    models = []
+    for store in ("whole", "parts"):
+        with zipfile.ZipFile(tmp_path / store / "gpt2.mar") as archive:
+            models.append(archive.read("model/model.onnx"))
+    assert models[0] == models[1]
+    (checkpoint / "model-00002-of-00002.safetensors").unlink()
+    done = package(checkpoint, tmp_path / "lacking", "--precision", "fp32")
+    assert "model-00002-of-00002.safetensors is missing" in done.stderr
+
+
+def change_config(**settings: object) -> Callable[[Path], None]:
+    def change(directory: Path) -> None:
+        path = directory / "config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | settings))
+
+    return change
+
+
+def change_weight(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Path], None]:
+    def apply(directory: Path) -> None:
+        path = directory / "model.safetensors"
+        weights = load_file(path)
+        weights[name] = change(weights[name])
+        save_file(weights, path)
+
+    return apply
+
+
+def remove(name: str) -> Callable[[Path], None]:
+    return lambda directory: (directory / name).unlink()
+
+
+def pickles_only(directory: Path) -> None:
+    (directory / "model.safetensors").rename(directory / "pytorch_model.bin")
+
+
+def cut_short(directory: Path) -> None:
+    path = directory / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:5000])
+
+
+def other_tokenizer(directory: Path) -> None:
+    change_config(vocab_size=4000)(directory)
+    change_weight("wte.weight", lambda weight: weight[:4000])(directory)
+
+
+def spoil(weight: np.ndarray) -> np.ndarray:
+    weight[3] = np.nan
+    return weight
+
+
+FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
+    "not GPT-2": (change_config(model_type="llama"), "not a GPT-2 language model"),
+    "another head": (
+        change_config(architectures=["GPT2ForSequenceClassification"]),
+        "GPT2ForSequenceClassification",
+    ),
+    "another activation": (change_config(activation_function="relu"), "'relu' is not supported"),
+    "odd numbers": (change_config(n_head=7), "not a multiple of n_head"),
+    "no tokenizer": (remove("tokenizer.json"), "no tokenizer"),
+    "another tokenizer": (other_tokenizer, "does not fit the model: it has 4096 tokens"),
+    "broken tokenizer": (
+        lambda directory: (directory / "tokenizer.json").write_text("{"),
+        "tokenizer's files are broken",
+    ),
+    "no configuration": (remove("config.json"), "no config.json"),
+    "broken configuration": (
+        lambda directory: (directory / "config.json").write_text("{"),
+        "config.json is broken",
+    ),
+    "pickles only": (pickles_only, "pickle files, which are never loaded"),
+    "no weights": (remove("model.safetensors"), "no model.safetensors"),
+    "cut short": (cut_short, "model.safetensors is broken or cut short"),
+    "not finite": (change_weight("h.1.mlp.c_fc.weight", spoil), "h.1.mlp.c_fc.weight holds values"),
+    "wrong shape": (change_weight("wpe.weight", lambda weight: weight[:9]), "wpe.weight has shape"),
+}
+
+
+@pytest.mark.parametrize(("spoiled", "words"), FAULTS.values(), ids=FAULTS.keys())
+def test_a_bad_checkpoint_is_refused_in_one_clear_line(
+    checkpoint: Path, tmp_path: Path, spoiled: Callable[[Path], None], words: str
+) -> None:
+    spoiled(checkpoint)
+    done = package(checkpoint, tmp_path / "store", "--precision", "fp32")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    assert words in done.stderr
+    assert not list(tmp_path.glob("store/*"))
+
+
+def test_a_hub_out_of_reach_is_said(tmp_path: Path) -> None:
+    done = package("somebody/some-gpt2", tmp_path)
+    assert done.returncode == 1
+    assert "out of reach" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_a_directory_that_is_not_there_is_said(tmp_path: Path) -> None:
+    done = package(tmp_path / "nowhere", tmp_path)
+    assert done.returncode == 1
+    assert "no such directory" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_bad_names_and_versions_are_refused(tmp_path: Path) -> None:
+    for option, value in (("--name", "a/b"), ("--version", "one")):
+        done = package(EMBEDDED_MODEL, tmp_path, option, value)
+        assert done.returncode == 1
+        assert f"error: {option}" in done.stderr
+
+
+def test_too_short_a_calibration_text_is_refused(tmp_path: Path) -> None:
+    text = tmp_path / "short.txt"
+    text.write_text("Not enough. " * 20)
+    done = package(EMBEDDED_MODEL, tmp_path / "store", "--calibration-text", str(text))
+    assert done.returncode == 1
+    assert "short.txt is too short" in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a small disk is mounted, which needs root")
+def test_a_full_disk_leaves_the_old_archive_and_nothing_else(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)], capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip("a small disk cannot be mounted here")
+    try:
+        (disk / "gpt2.mar").write_bytes(b"the old one")
+        done = package(checkpoint, disk, "--precision", "fp32")
+        assert done.returncode == 1
+        assert "no space left" in done.stderr and done.stderr.count("\n") == 1
+        assert [path.name for path in disk.iterdir()] == ["gpt2.mar"]
+        assert (disk / "gpt2.mar").read_bytes() == b"the old one"
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_help_shows_examples() -> None:
+    command = [sys.executable, "-m", "archive", "--help"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "./scripts/package_model --model gpt2 " in done.stdout
+
+
+def test_the_card_and_its_examples_reach_the_archive(checkpoint: Path, tmp_path: Path) -> None:
+    (checkpoint / "README.md").write_text("---\nlicense: mit\n---\n# A card\n")
+    (checkpoint / "examples.json").write_text('["One", "Two"]')
+    shutil.copy(EMBEDDED_MODEL / "generation_config.json", checkpoint)
+    assert package(checkpoint, tmp_path / "store", "--precision", "fp32").returncode == 0
+    with zipfile.ZipFile(tmp_path / "store" / "gpt2.mar") as archive:
+        facts = json.loads(archive.read("model/archive.json"))
+        assert "model/generation_config.json" in archive.namelist()
+    assert (facts["license"], facts["examples"]) == ("mit", ["One", "Two"])

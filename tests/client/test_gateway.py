@@ -1,0 +1,84 @@
+"""The client through the real gateway: the same calls at the public address, and scaling."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from client import BadRequest, Client, NotFound, TextEvent, Unauthorized
+from tests.gateway.conftest import MANAGEMENT_KEY, Service
+
+API_KEY = "writer-secret"
+
+
+@pytest.fixture(scope="module")
+def gateway(model_store: Path) -> Iterator[Service]:
+    service = Service(model_store, API_KEYS=API_KEY)
+    try:
+        yield service.wait_ready()
+    finally:
+        service.stop()
+
+
+@pytest.fixture
+def client(gateway: Service) -> Iterator[Client]:
+    with Client(gateway.url, api_key=API_KEY, management_key=MANAGEMENT_KEY) as client:
+        yield client
+
+
+def test_a_text_streams_and_is_the_one_of_the_whole_reply(client: Client) -> None:
+    whole = client.generate("Once upon a time", max_tokens=10, seed=5)
+    with client.stream("Once upon a time", max_tokens=10, seed=5) as stream:
+        pieces = [event.text for event in stream if isinstance(event, TextEvent)]
+    assert "".join(pieces) == whole.text
+    assert whole.usage is not None and whole.usage.completion_tokens == 10
+
+
+def test_a_version_can_be_named(client: Client) -> None:
+    assert client.generate("Hello", max_tokens=1, version="1.0").choices
+    with pytest.raises(NotFound):
+        client.generate("Hello", max_tokens=1, version="9.9")
+
+
+def test_tokens_models_and_health_are_told(client: Client) -> None:
+    assert client.detokenize(client.tokenize("The sea")) == "The sea"
+    assert client.models()[0].context_length == 512
+    assert client.health().ready
+
+
+def test_keys_open_what_is_theirs_and_nothing_else(gateway: Service) -> None:
+    with Client(gateway.url, api_key="wrong", management_key=API_KEY) as stranger:
+        with pytest.raises(Unauthorized):
+            stranger.generate("Hello")
+        with pytest.raises(Unauthorized):
+            stranger.describe()
+
+
+def test_a_bad_value_is_named(client: Client) -> None:
+    with pytest.raises(BadRequest) as caught:
+        client.generate("Hello", max_tokens=-1)
+    assert caught.value.param == "max_tokens"
+
+
+def test_two_workers_serve_a_running_text_and_new_ones(client: Client, gateway: Service) -> None:
+    texts: list[str] = []
+
+    def write() -> None:
+        with Client(gateway.url, api_key=API_KEY) as other:
+            for _ in range(4):
+                texts.append(other.generate("The sea", max_tokens=30, temperature=0).text)
+
+    threads = [threading.Thread(target=write) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    client.scale(2)
+    assert len(client.describe()[0].workers) == 2
+    client.scale(1)
+    for thread in threads:
+        thread.join()
+    assert len(client.describe()[0].workers) == 1
+    assert len(texts) == 12
+    assert len(set(texts)) == 1

@@ -1,0 +1,78 @@
+"""Fixtures for all rooms: the embedded model's archive and a real TorchServe that serves it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gateway.torchserve import TorchServe, TorchServeSettings
+
+ROOT = Path(__file__).resolve().parent.parent
+EMBEDDED_MODEL = ROOT / "models" / "gpt2-tales"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if os.environ.get("FAIL_ON_SKIP") and terminalreporter.stats.get("skipped"):
+        terminalreporter.write_line("FAIL_ON_SKIP is set and tests were skipped", red=True)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("FAIL_ON_SKIP") and reporter and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that are free now; all held open until the last is known, so that they differ."""
+    sockets = [socket.socket() for _ in range(count)]
+    for held in sockets:
+        held.bind(("127.0.0.1", 0))
+    ports = [held.getsockname()[1] for held in sockets]
+    for held in sockets:
+        held.close()
+    return ports
+
+
+def torchserve_settings(
+    model_store: Path, *, archive: str = "gpt2.mar", environment: dict[str, str] | None = None
+) -> TorchServeSettings:
+    """Settings of a TorchServe on free ports."""
+    inference, management, metrics, grpc_inference, grpc_management = free_ports(5)
+    return TorchServeSettings(
+        model_store=model_store,
+        models={"gpt2": archive},
+        inference_port=inference,
+        management_port=management,
+        metrics_port=metrics,
+        grpc_inference_port=grpc_inference,
+        grpc_management_port=grpc_management,
+        environment={"N_TOKENS": "20"} | (environment or {}),
+    )
+
+
+@pytest.fixture(scope="session")
+def model_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model store with the embedded model's archive, packed as ./scripts/serve packs it."""
+    store = tmp_path_factory.mktemp("model_store")
+    command = [sys.executable, "-m", "archive", "--model", str(EMBEDDED_MODEL)]
+    subprocess.run([*command, "--output", str(store)], cwd=ROOT, check=True, timeout=300)
+    return store
+
+
+@pytest.fixture(scope="session")
+def torchserve(model_store: Path) -> Iterator[TorchServe]:
+    """A real TorchServe with the embedded model, shared by all tests that leave it as it was."""
+    server = TorchServe(torchserve_settings(model_store))
+    server.start()
+    try:
+        server.wait_ready()
+        yield server
+    finally:
+        server.stop()

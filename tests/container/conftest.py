@@ -1,0 +1,115 @@
+"""The container contract: run by `./scripts/image --test`, which builds the image and names it.
+
+Without an image these tests are not collected: `./scripts/test` needs neither root nor podman.
+"""
+
+from __future__ import annotations
+
+import compileall
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from bench import archives, checkpoints
+from tests.container.container import Container
+
+IMAGE = os.environ.get("GPT2_IMAGE", "")
+collect_ignore_glob = [] if IMAGE else ["test_*.py"]
+REPORT = Path(__file__).resolve().parent.parent.parent / "build" / "container-contract.md"
+
+StartContainer = Callable[..., Container]
+_points: dict[str, tuple[str, str]] = {}  # test -> what is promised, what was found
+_failed: list[str] = []
+
+
+class Contract:
+    """Takes down what one test found, for the table at the end."""
+
+    def __init__(self, test: str) -> None:
+        self._test = test
+
+    def point(self, promise: str, figure: str) -> None:
+        """Say what is promised, and the figure that was found."""
+        _points[self._test] = promise, figure
+
+
+@pytest.fixture
+def contract(request: pytest.FixtureRequest) -> Contract:
+    return Contract(request.node.nodeid)
+
+
+@pytest.fixture(scope="session")
+def image() -> str:
+    return IMAGE
+
+
+@pytest.fixture
+def start(image: str) -> Iterator[StartContainer]:
+    """Starts containers, and removes them in the end."""
+    started: list[Container] = []
+
+    def start_one(*options: str, **settings: object) -> Container:
+        started.append(Container(image, *options, **settings))  # type: ignore[arg-type]
+        return started[-1]
+
+    yield start_one
+    for container in started:
+        container.remove()
+
+
+@pytest.fixture(scope="module")
+def container(image: str) -> Iterator[Container]:
+    """One for all tests of a module that leave it as it was."""
+    made = Container(image)
+    try:
+        made.wait_ready()
+        yield made
+    finally:
+        made.remove()
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model store with GPT-2 small's shape in int8, unpacked and compiled as in the image."""
+    home = archives.pack(checkpoints.random_gpt2(), "auto", print, keep=True)
+    store = tmp_path_factory.mktemp("small")
+    shutil.copytree(home / "gpt2", store / "gpt2")
+    compileall.compile_dir(store, quiet=1)
+    for path in (store, *store.rglob("*")):
+        os.chmod(path, 0o755)
+    for parent in store.parents[:2]:
+        os.chmod(parent, 0o755)
+    return store
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.failed and "tests/container" in report.nodeid:
+        _failed.append(report.nodeid)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if not _points and not _failed:
+        return
+    rows = [
+        (promise, figure, "no" if test in _failed else "yes")
+        for test, (promise, figure) in _points.items()
+    ]
+    rows += [
+        (test.rpartition("::")[2].replace("_", " "), "failed", "no")
+        for test in dict.fromkeys(_failed)
+        if test not in _points
+    ]
+    width = max(len(promise) for promise, _, _ in rows)
+    terminalreporter.section("container contract")
+    for promise, figure, holds in rows:
+        terminalreporter.write_line(f"{promise:<{width}}  {holds:<3}  {figure}")
+    held = sum(holds == "yes" for _, _, holds in rows)
+    last = f"{held} of {len(rows)} points of the container contract hold"
+    REPORT.parent.mkdir(exist_ok=True)
+    table = ["| point | holds | found |", "|---|---|---|"]
+    table += [f"| {promise} | {holds} | {figure} |" for promise, figure, holds in rows]
+    REPORT.write_text("\n".join([*table, "", last, ""]), encoding="utf-8")
+    terminalreporter.write_line(last)

@@ -1,0 +1,239 @@
+"""One running container of the image under test, as Cloud Run runs it, and what it does."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import requests
+
+from tests.container.network import Network
+
+READY_SECONDS = 120
+# Read-only, no rights, two processors, 2 GiB: what deploy/cloudrun/service.yaml asks for, and less.
+STRICT = (
+    *("--read-only", "--read-only-tmpfs=false", "--tmpfs", "/tmp:rw,size=64m,mode=1777"),
+    *("--cap-drop", "all", "--security-opt", "no-new-privileges"),
+    *("--cpus", "2", "--memory", "2g", "--memory-swap", "2g"),
+)
+
+
+def podman(*words: str, check: bool = True) -> str:
+    """Run podman and return what it printed."""
+    done = subprocess.run(["podman", *words], capture_output=True, text=True, check=False)
+    if check and done.returncode:
+        raise AssertionError(f"podman {' '.join(words[:3])}: {done.stderr.strip()}")
+    return done.stdout.strip()
+
+
+@dataclass(frozen=True)
+class End:
+    """How a stream ended: its last event, and when (seconds on the monotonic clock)."""
+
+    tokens: int
+    finish: str | None
+    error: str | None
+    at: float
+
+
+class Container:
+    """A container, from `podman run` on."""
+
+    def __init__(
+        self, image: str, *options: str, port: int = 8080, strict: bool = True, **settings: str
+    ) -> None:
+        self.network = Network()
+        self.port = port
+        self.url = f"http://{self.network.address}:{port}"
+        self.name = f"gpt2-test-{uuid.uuid4().hex[:8]}"
+        command = ["podman", "--runtime", "runc", "run", "--name", self.name]
+        command += ["--no-healthcheck", "--network", self.network.path, *(STRICT if strict else ())]
+        command += ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096", *options]
+        for name, value in settings.items():  # {outside} is this machine, as seen from inside
+            value = value.replace("{outside}", self.network.outside)
+            command += ["--env", f"{name}={value}"]
+        if port != 8080:
+            command += ["--env", f"PORT={port}"]
+        self.log: list[str] = []
+        self.began = since_boot()
+        self._run = subprocess.Popen(
+            [*command, image],
+            cwd=tempfile.gettempdir(),  # conmon leaves a file where memory ran out
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    # Its life
+
+    def wait_ready(self, seconds: float = READY_SECONDS) -> float:
+        """Wait for `/health/ready`; return the seconds since `podman run`."""
+        while since_boot() - self.began < seconds:
+            with contextlib.suppress(requests.RequestException):
+                if self.get("/health/ready", timeout=2).status_code == 200:
+                    return since_boot() - self.began
+            if self._run.poll() is not None:
+                break
+            time.sleep(0.02)
+        raise AssertionError("\n".join(["the container did not get ready", *self.log[-20:]]))
+
+    def wait_end(self, seconds: float = 30) -> int:
+        """Wait until it ends; return its status."""
+        return self._run.wait(seconds)
+
+    @property
+    def is_running(self) -> bool:
+        return self._run.poll() is None
+
+    def signal(self, number: signal.Signals) -> None:
+        """Signal the container, as the platform does."""
+        podman("kill", "--signal", number.name, self.name)
+
+    def remove(self) -> None:
+        """End it, and take away all that belonged to it."""
+        podman("rm", "--force", "--time", "0", self.name, check=False)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._run.wait(20)
+        self._reader.join(5)
+        if self._run.stdout is not None:
+            self._run.stdout.close()
+        self.network.close()
+
+    # What is in it
+
+    @property
+    def pid(self) -> int:
+        """The first process's id on this machine."""
+        return int(podman("inspect", "--format", "{{.State.Pid}}", self.name))
+
+    def process(self, word: str) -> psutil.Process:
+        """The process with this word in its command line."""
+        for child in psutil.Process(self.pid).children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                if any(word in part for part in child.cmdline()):
+                    return child
+        raise AssertionError(f"no process has {word} in its command line")
+
+    @property
+    def worker(self) -> psutil.Process:
+        """TorchServe's Python worker."""
+        return self.process("model_service_worker")
+
+    @property
+    def torchserve(self) -> psutil.Process:
+        """Java."""
+        return self.process("org.pytorch.serve.ModelServer")
+
+    def execute(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run a command inside."""
+        command = ["podman", "--runtime", "runc", "exec", self.name, *words]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    def memory_peak(self) -> int:
+        """The most bytes that its control group ever held."""
+        root = Path("/sys/fs/cgroup")
+        lines = Path(f"/proc/{self.pid}/cgroup").read_text(encoding="ascii").splitlines()
+        for line in lines:
+            _, kinds, path = line.split(":", 2)
+            if kinds == "memory":
+                return int((root / f"memory{path}/memory.max_usage_in_bytes").read_text())
+            if not kinds and (root / f".{path}/memory.peak").exists():
+                return int((root / f".{path}/memory.peak").read_text())
+        raise AssertionError("no control group counts memory")
+
+    # What clients do
+
+    def get(self, path: str, **options: Any) -> requests.Response:
+        return requests.get(self.url + path, **{"timeout": 60, **options})
+
+    def complete(self, prompt: str = "Once upon a time", **options: Any) -> requests.Response:
+        """A whole reply."""
+        headers = options.pop("headers", None)
+        body = {"prompt": prompt, "max_tokens": 8} | options
+        return requests.post(self.url + "/v1/completions", json=body, headers=headers, timeout=60)
+
+    def stream(self, prompt: str = "Once upon a time", **options: Any) -> Iterator[Any]:
+        """The events of a stream; `[DONE]` as a text. Ends early if the connection does."""
+        body = {"prompt": prompt, "stream": True, "ignore_eos": True} | options
+        with (
+            contextlib.suppress(requests.RequestException),
+            requests.post(
+                self.url + "/v1/completions", json=body, stream=True, timeout=60
+            ) as reply,
+        ):
+            if reply.status_code != 200:
+                yield reply.json()
+                return
+            for line in reply.iter_lines():
+                if line.startswith(b"data: "):
+                    data = line[6:].decode()
+                    yield data if data == "[DONE]" else json.loads(data)
+
+    def _read(self) -> None:
+        assert self._run.stdout is not None
+        for line in self._run.stdout:
+            self.log.append(line.rstrip("\n"))
+
+
+class Clients:
+    """Several clients at once, each with a stream in a thread of its own."""
+
+    def __init__(self, container: Container, count: int, **options: Any) -> None:
+        self.ends: list[End] = []
+        self._begun = threading.Semaphore(0)
+        self._threads = [
+            threading.Thread(target=self._read, args=(container, {"seed": n} | options))
+            for n in range(count)
+        ]
+        for thread in self._threads:
+            thread.start()
+        for _ in self._threads:
+            assert self._begun.acquire(timeout=60), "a stream did not begin"
+
+    def wait(self, seconds: float = 60) -> list[End]:
+        """Wait until every client has its end."""
+        deadline = time.monotonic() + seconds
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        assert len(self.ends) == len(self._threads), "a client still waits"
+        return self.ends
+
+    def _read(self, container: Container, options: dict[str, Any]) -> None:
+        tokens, finish, error = 0, None, None
+        for event in container.stream(**options):
+            if event == "[DONE]":
+                continue
+            if "error" in event:
+                error = event["error"]["code"]
+            for choice in event.get("choices", ()):
+                tokens += 1
+                finish = choice["finish_reason"] or finish
+                if tokens == 1:
+                    self._begun.release()
+        if tokens == 0:
+            self._begun.release()
+        self.ends.append(End(tokens, finish, error, time.monotonic()))
+
+
+def since_boot() -> float:
+    """Seconds since the machine was started: the clock of /proc."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def own_cpus() -> int:
+    """Processors of this machine that a container may be given."""
+    return len(os.sched_getaffinity(0))

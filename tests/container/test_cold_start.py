@@ -1,0 +1,85 @@
+"""From `podman run` to the first token, ten times, and where the time goes."""
+
+from __future__ import annotations
+
+import os
+import statistics
+from pathlib import Path
+
+import pytest
+
+from tests.container.conftest import Contract, StartContainer
+from tests.container.container import Container, since_boot
+
+RUNS = int(os.environ.get("COLD_STARTS", "10"))
+MOST_SECONDS = 6.0
+
+# The worker's part by itself, in its own words: what it imports, what it loads.
+WORKER = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, "/app/model_store/gpt2")
+marks = [time.perf_counter()]
+import ts.model_service_worker
+import yaml
+from handler.service import Service
+import onnxruntime
+marks.append(time.perf_counter())
+config = yaml.safe_load(Path("/app/model_store/gpt2/model-config.yaml").read_text())
+Service.load(Path("/app/model_store/gpt2"), name="gpt2", version="1", config=config, max_tokens=20)
+marks.append(time.perf_counter())
+print(marks[1] - marks[0], marks[2] - marks[1])
+"""
+
+
+def cold_start(container: Container) -> dict[str, float]:
+    """Wait for the first token; return seconds of each part."""
+    container.wait_ready()
+    ready = since_boot()
+    next(iter(container.stream(max_tokens=2)))
+    first = since_boot()
+    gateway = began(container.pid)
+    java, worker = began(container.torchserve.pid), began(container.worker.pid)
+    return {
+        "container": gateway - container.began,
+        "gateway": java - gateway,
+        "Java": worker - java,
+        "worker": ready - worker,
+        "first token": first - ready,
+        "all": first - container.began,
+    }
+
+
+def began(pid: int) -> float:
+    """When a process was started, in seconds since the machine was."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return int(fields[19]) / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.mark.parametrize("model", ["embedded", "small"])
+def test_a_cold_start_is_quick(
+    model: str, start: StartContainer, contract: Contract, request: pytest.FixtureRequest
+) -> None:
+    mount: tuple[str, ...] = ()
+    if model == "small":
+        mount = ("--volume", f"{request.getfixturevalue('small')}:/app/model_store:ro")
+    runs, alone = [], []
+    for _ in range(RUNS):
+        container = start(*mount)
+        runs.append(cold_start(container))
+        path = "PYTHONPATH=/app/gateway/worker"
+        inside = container.execute("env", path, "python", "-c", WORKER)
+        assert inside.returncode == 0, inside.stderr
+        alone.append([float(word) for word in inside.stdout.split()])
+        container.remove()
+    median = {part: statistics.median(run[part] for run in runs) for part in runs[0]}
+    totals = sorted(run["all"] for run in runs)
+    imports, load = (statistics.median(column) for column in zip(*alone, strict=True))
+    parts = ", ".join(f"{name} {seconds:.2f}" for name, seconds in median.items() if name != "all")
+    name = "the embedded model" if model == "embedded" else "GPT-2 small's shape"
+    contract.point(
+        f"cold start of {name} (at most {MOST_SECONDS:g} s)",
+        f"median {median['all']:.2f} s ({totals[0]:.2f} to {totals[-1]:.2f}, {RUNS} runs): {parts} "
+        f"(of the worker, imports {imports:.2f}, model {load:.2f})",
+    )
+    assert median["all"] <= MOST_SECONDS

@@ -1,0 +1,136 @@
+"""Scaling through the management API, as a client sees it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import requests
+
+from tests.gateway.conftest import Service, StartService, events, wait_until
+
+PROMPTS = [f"Once upon a time there was a dog called number {number}" for number in range(16)]
+
+
+@pytest.fixture(scope="module")
+def scaled(start_service: StartService) -> Iterator[Service]:
+    yield start_service(MAX_REPLICAS="3", THREADS_PER_REPLICA="1")
+
+
+def stream_text(service: Service, prompt: str, seed: int, tokens: int) -> str:
+    """The text of a stream; every event but the last two lines must be part of it."""
+    options = {"prompt": prompt, "seed": seed, "max_tokens": tokens, "stream": True}
+    with requests.post(
+        service.url + "/v1/completions", json=options, stream=True, timeout=120
+    ) as reply:
+        assert reply.status_code == 200, reply.text
+        data = events(reply)
+    assert data[-1] == "[DONE]"
+    return "".join(event["choices"][0]["text"] for event in data[:-1])
+
+
+def describe(service: Service) -> dict[str, Any]:
+    described = service.manage("GET", "/models/gpt2")
+    assert described.status_code == 200, described.text
+    found: dict[str, Any] = described.json()[0]
+    return found
+
+
+def test_scaling_from_one_to_three_and_back_loses_and_doubles_nothing(scaled: Service) -> None:
+    solo = [stream_text(scaled, prompt, 5, 150) for prompt in PROMPTS]
+    plain = {"max_tokens": 10, "seed": 9}
+    solo_plain = scaled.complete("The cat", **plain).json()["choices"][0]["text"]
+    stop = threading.Event()
+
+    def stream_for_ever(number: int) -> int:
+        rounds = 0
+        while not stop.is_set() or rounds == 0:
+            assert stream_text(scaled, PROMPTS[number], 5, 150) == solo[number]
+            rounds += 1
+        return rounds
+
+    with ThreadPoolExecutor(18) as pool:
+        streams = [pool.submit(stream_for_ever, number) for number in range(16)]
+        plains = [
+            pool.submit(lambda: scaled.complete("The cat", **plain).json()["choices"][0]["text"])
+            for _ in range(25)
+        ]
+        up = scaled.manage("PUT", "/models/gpt2?min_worker=3&synchronous=true")
+        assert up.status_code == 200, up.text
+        assert len(scaled.workers()) == 3
+        assert len(describe(scaled)["workers"]) == 3
+        plains += [
+            pool.submit(lambda: scaled.complete("The cat", **plain).json()["choices"][0]["text"])
+            for _ in range(25)
+        ]
+        wait_until(lambda: sum(w["live"] > 0 for w in describe(scaled)["workers"]) == 3)
+        down = scaled.manage("PUT", "/models/gpt2?min_worker=1&synchronous=true")
+        assert down.status_code == 200, down.text
+        stop.set()
+        assert all(future.result() >= 1 for future in streams)
+        assert [future.result() for future in plains] == [solo_plain] * 50
+    assert len(describe(scaled)["workers"]) == 1
+    wait_until(lambda: len(scaled.workers()) == 1)
+    used = {record.get("replica") for record in scaled.records()}
+    assert used >= {"gpt2", "gpt2--2", "gpt2--3"}
+
+
+def test_one_model_is_listed_however_many_replicas_there_are(scaled: Service) -> None:
+    scaled.manage("PUT", "/models/gpt2?min_worker=2&synchronous=true")
+    listed = scaled.manage("GET", "/models").json()
+    assert [entry["modelName"] for entry in listed["models"]] == ["gpt2"]
+    described = describe(scaled)
+    assert described["minWorkers"] == 2
+    assert [worker["status"] for worker in described["workers"]] == ["READY", "READY"]
+
+
+def test_a_replica_that_dies_comes_back_while_the_other_serves(scaled: Service) -> None:
+    scaled.manage("PUT", "/models/gpt2?min_worker=2&synchronous=true")
+    scaled.workers()[0].kill()
+    assert scaled.complete(max_tokens=3).status_code == 200
+    assert scaled.get("/health/ready").status_code == 200
+    wait_until(lambda: [w["status"] for w in describe(scaled)["workers"]] == ["READY", "READY"], 60)
+
+
+def test_an_archive_can_be_registered_used_and_removed(scaled: Service) -> None:
+    made = scaled.manage("POST", "/models?url=gpt2.mar&model_name=second&initial_workers=1")
+    assert made.status_code == 200, made.text
+    reply = scaled.post("/v1/completions", json={"model": "second", "prompt": "A", "max_tokens": 2})
+    assert reply.status_code == 200
+    assert {card["id"] for card in scaled.get("/v1/models").json()["data"]} == {"gpt2", "second"}
+    assert scaled.manage("PUT", "/models/second/1.0/set-default").status_code == 200
+    assert scaled.manage("DELETE", "/models/second/1.0").status_code == 200
+    assert scaled.post("/predictions/second", json={"prompt": "A"}).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "param"),
+    [
+        ("PUT", "/models/gpt2?min_worker=0", 400, "min_worker"),
+        ("PUT", "/models/gpt2?min_worker=99", 400, "min_worker"),
+        ("PUT", "/models/gpt2?min_worker=x", 400, "min_worker"),
+        ("PUT", "/models/gpt2?min_worker=1&min_worker=2", 400, None),
+        ("GET", "/models/gpt2?customized=true", 400, "customized"),
+        ("GET", "/models/other", 404, "model"),
+        ("GET", "/models/gpt2--2", 404, None),
+        ("GET", "/models/gpt2/1.0/x", 405, None),
+        ("PUT", "/models/gpt2/1.0/x", 404, None),
+        ("POST", "/models?url=http://example.com/x.mar", 400, "url"),
+        ("POST", "/models?url=../x.mar", 400, "url"),
+        ("POST", "/models?url=nothing.mar", 404, "url"),
+        ("POST", "/models?url=gpt2.mar&model_name=a--b", 400, "model_name"),
+        ("POST", "/models?url=gpt2.mar&handler=x", 400, "handler"),
+        ("DELETE", "/models/gpt2", 409, None),
+        ("POST", "/workflows?url=x.war", 404, None),
+        ("GET", "/api-description", 404, None),
+    ],
+)
+def test_only_listed_management_requests_are_let_through(
+    scaled: Service, method: str, path: str, status: int, param: str | None
+) -> None:
+    reply = scaled.manage(method, path)
+    assert reply.status_code == status, reply.text
+    assert param is None or reply.json()["error"]["param"] == param

@@ -1,0 +1,156 @@
+"""Start, shut-down and what is left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from pathlib import Path
+
+import psutil
+import pytest
+import requests
+
+from tests.gateway.conftest import ROOT, Service, StartService, events, wait_until
+
+LONG = {"prompt": "A", "max_tokens": 900, "ignore_eos": True, "n": 8}
+
+
+def run_gateway(**settings: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "gateway"],
+        cwd=ROOT,
+        env=os.environ | {"PORT": "0"} | settings,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_one_line_says_where_it_is_once_it_is_ready(service: Service) -> None:
+    assert service.printed == [f"GPT-2 is ready: {service.url}"]
+
+
+def test_a_missing_archive_is_one_clear_line(tmp_path: Path) -> None:
+    ended = run_gateway(MODEL_STORE=str(tmp_path))
+    assert ended.returncode == 1
+    assert ended.stderr.count("\n") == 1
+    assert "gpt2.mar" in ended.stderr and "package_model" in ended.stderr
+
+
+def test_a_taken_port_is_one_clear_line(model_store: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        ended = run_gateway(MODEL_STORE=str(model_store), PORT=port, BIND="127.0.0.1")
+    assert ended.returncode == 1
+    assert f"can not listen on 127.0.0.1:{port}" in ended.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"PORT": "many"}, "PORT must be a whole number from 0 to 65535"),
+        ({"LANGUAGE_GATE": "maybe"}, "LANGUAGE_GATE must be one of off, warn, refuse"),
+        ({"API_KEYS": "a:1,a:2"}, "API_KEYS"),
+        ({"MANAGEMENT_KEY_FILE": "/nowhere/at/all"}, "MANAGEMENT_KEY_FILE"),
+    ],
+)
+def test_a_bad_setting_is_one_clear_line(
+    model_store: Path, settings: dict[str, str], words: str
+) -> None:
+    ended = run_gateway(MODEL_STORE=str(model_store), **settings)
+    assert ended.returncode == 1
+    assert words in ended.stderr and ended.stderr.count("\n") <= 2
+
+
+def test_it_gives_up_when_the_worker_never_comes(
+    tmp_path: Path, start_service: StartService
+) -> None:
+    with zipfile.ZipFile(tmp_path / "gpt2.mar", "w") as archive:
+        archive.writestr("broken.py", "raise SystemExit('this handler can not be loaded')\n")
+        archive.writestr(
+            "MAR-INF/MANIFEST.json",
+            '{"model": {"modelName": "gpt2", "modelVersion": "1.0", "handler": "broken.py"}}',
+        )
+    service = start_service(ready=False, store=tmp_path, START_SECONDS="5", MAX_RESTARTS="1")
+    assert service.process.wait(60) == 1
+    service.stop()
+    assert "TorchServe failed 2 times" in service.log[-1]
+    assert not service.printed
+
+
+def test_a_drain_lets_a_stream_end_and_refuses_new_work(start_service: StartService) -> None:
+    service = start_service(DRAIN_SECONDS="20")
+    data: list[object] = []
+
+    def stream() -> None:
+        with requests.post(
+            service.url + "/v1/completions",
+            json={"prompt": "A", "max_tokens": 600, "ignore_eos": True, "stream": True},
+            stream=True,
+            timeout=60,
+        ) as reply:
+            data.extend(events(reply))
+
+    streaming = threading.Thread(target=stream)
+    streaming.start()
+    wait_until(lambda: service.metric("gpt2_num_requests_running") == 1)
+    service.process.send_signal(signal.SIGTERM)
+    time.sleep(0.1)
+    ready = service.get("/health/ready")
+    assert ready.status_code == 503 and ready.json() == {"status": "draining"}
+    refused = service.complete()
+    assert refused.status_code == 503 and refused.headers["connection"] == "close"
+    assert int(refused.headers["retry-after"]) > 0
+    assert service.get("/health/live").status_code == 200
+    streaming.join(40)
+    assert data[-1] == "[DONE]"
+    assert data[-2]["choices"][0]["finish_reason"] == "length"  # type: ignore[index]
+    assert service.process.wait(10) == 0
+
+
+def test_what_is_left_after_the_drain_is_told_and_nothing_stays_behind(
+    start_service: StartService,
+) -> None:
+    service = start_service(DRAIN_SECONDS="0.3")
+    family = service.descendants()
+    with requests.post(
+        service.url + "/v1/completions", json=LONG | {"stream": True}, stream=True, timeout=60
+    ) as reply:
+        lines = reply.iter_lines()
+        next(lines)
+        service.process.send_signal(signal.SIGTERM)
+        began = time.monotonic()
+        rest = [line for line in lines if line.startswith(b"data: ")]
+    assert b'"code": "drained"' in rest[-2] and rest[-1] == b"data: [DONE]"
+    assert service.process.wait(10) == 0
+    assert time.monotonic() - began < 4
+    assert not [process for process in family if process.is_running()]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel ends children on Linux only")
+def test_kill_9_leaves_no_process_behind(start_service: StartService) -> None:
+    service = start_service()
+    family = service.descendants()
+    assert len(family) >= 2
+    with requests.post(
+        service.url + "/v1/completions", json=LONG | {"stream": True}, stream=True, timeout=60
+    ) as reply:
+        next(reply.iter_lines())
+        service.process.kill()
+        service.process.wait()
+    wait_until(lambda: not any(is_alive(process) for process in family), 20)
+
+
+def is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -1,0 +1,167 @@
+"""What the engine promises, whatever computes the model."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+import torch
+from transformers import GPT2LMHeadModel
+
+from handler.errors import QueueFull
+from tests.conftest import EMBEDDED_MODEL
+from tests.handler.conftest import MakeRig
+from tests.handler.engines import Rig
+
+PROMPTS = [
+    "Once upon a time",
+    "The old captain looked at the sea and said that he would never go back to the island, because",
+    "It",
+    "In the middle of the forest stood a house,",
+    "The",
+    '"Where are you going?" asked the boy.',
+]
+
+
+@pytest.fixture(scope="module")
+def reference() -> GPT2LMHeadModel:
+    model = GPT2LMHeadModel.from_pretrained(EMBEDDED_MODEL, dtype=torch.float32)
+    model.generation_config.repetition_penalty = 1.0
+    return model.eval()
+
+
+@pytest.mark.parametrize("kind", ["torch", "fp32"])
+def test_greedy_texts_written_together_equal_transformers_generate(
+    make_rig: MakeRig, kind: str, reference: GPT2LMHeadModel
+) -> None:
+    rig = make_rig(kind)
+    texts = rig.write(*[rig.sequence(prompt, max_tokens=24) for prompt in PROMPTS])
+    for prompt, text in zip(PROMPTS, texts, strict=True):
+        ids = torch.tensor([rig.vocabulary.encode(prompt)])
+        expected = reference.generate(
+            ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=24
+        )[0, ids.shape[1] :]
+        assert text.text == rig.vocabulary.decode(expected.tolist())
+    assert max(rig.model.decode_batches) == len(PROMPTS)
+
+
+def test_the_same_seed_gives_the_same_text_and_another_seed_another(rig: Rig) -> None:
+    def text(seed: int) -> str:
+        return rig.write(rig.sequence("The king", temperature=1.0, seed=seed))[0].text
+
+    assert text(1) == text(1)
+    assert len({text(seed) for seed in range(4)}) > 1
+
+
+def test_a_text_ends_at_its_stop_string_and_does_not_show_it(rig: Rig) -> None:
+    whole = rig.write(rig.sequence("Once upon a time", max_tokens=40))[0].text
+    stop = whole[len(whole) // 2 :][:6]
+    text = rig.write(rig.sequence("Once upon a time", max_tokens=40, stop=(stop,)))[0]
+    assert text.text == whole[: whole.index(stop)]
+    assert text.finish_reason == "stop"
+    assert not any(stop[:1] == o.text[-1:] and o.finish_reason is None for o in text.outputs[-2:])
+
+
+def test_texts_beyond_the_slots_wait_and_are_all_written(make_rig: MakeRig, kind: str) -> None:
+    rig = make_rig(kind, slots=2)
+    texts = rig.write(*[rig.sequence(prompt, max_tokens=5) for prompt in PROMPTS])
+    assert [text.tokens for text in texts] == [5] * len(PROMPTS)
+    assert max(rig.model.decode_batches) == 2
+
+
+def test_a_queue_that_is_full_refuses_and_serves_those_before(make_rig: MakeRig) -> None:
+    rig = make_rig("fp32", slots=1, max_waiting=1)
+    rig.engine.submit([rig.sequence("One", request_id="a")])
+    rig.engine.submit([rig.sequence("Two", request_id="b")])
+    with pytest.raises(QueueFull, match="the server takes 2"):
+        rig.engine.submit([rig.sequence("Three", request_id="c")])
+    assert all(text.finish_reason == "length" for text in rig.collect(["a", "b"]))
+
+
+def test_nothing_is_computed_while_nobody_collects(rig: Rig) -> None:
+    rig.engine.submit([rig.sequence("Once upon a time", max_tokens=50)])
+    rig.engine.collect(timeout=10)
+    time.sleep(0.5)
+    assert len(rig.model.prefill_pieces) + len(rig.model.decode_batches) <= 3
+
+
+def test_a_cancelled_text_leaves_its_neighbour_as_it_is(rig: Rig) -> None:
+    alone = rig.write(rig.sequence("The fox", max_tokens=30))[0].text
+    rig.engine.submit([rig.sequence("A ship came", request_id="gone", max_tokens=30)])
+    rig.engine.submit([rig.sequence("The fox", request_id="stays", max_tokens=30)])
+    text = rig.collect(["stays", "gone"], steps=5)[0].text
+    rig.engine.cancel(["gone"])
+    text += rig.collect(["stays"])[0].text
+    assert text == alone
+    assert rig.model.decode_batches[-1] == 1
+
+
+def test_a_failed_step_ends_the_live_texts_and_the_next_is_served(rig: Rig) -> None:
+    rig.model.fail_next_decode = True
+    texts = rig.write(*[rig.sequence(prompt) for prompt in PROMPTS[:3]])
+    assert all(text.error and "started again" in text.error for text in texts)
+    assert rig.write(rig.sequence("Once"))[0].finish_reason == "length"
+
+
+def test_an_error_in_one_text_ends_that_text_alone(rig: Rig) -> None:
+    broken = rig.sequence("The")
+    broken._random = None  # type: ignore[assignment]
+    texts = rig.write(rig.sequence("Once"), broken, rig.sequence("It"))
+    assert texts[1].error is not None
+    assert texts[0].finish_reason == texts[2].finish_reason == "length"
+
+
+def test_a_deadline_ends_a_text_with_what_it_has(rig: Rig) -> None:
+    overdue = rig.sequence("The fox", max_tokens=400, deadline=time.monotonic() + 0.2)
+    rig.engine.submit([overdue])
+    rig.engine.collect(timeout=10)
+    time.sleep(0.3)
+    text = rig.collect(["r"])[0]
+    assert text.finish_reason == "length"
+    assert text.tokens < 400
+
+
+def test_a_long_prompt_is_read_in_pieces_between_the_steps_of_a_running_text(
+    make_rig: MakeRig, kind: str
+) -> None:
+    rig = make_rig(kind, prefill_piece=32)
+    rig.engine.submit([rig.sequence("Once", request_id="short", max_tokens=60)])
+    rig.collect(["short"], steps=5)
+    before = len(rig.model.decode_batches)
+    rig.engine.submit([rig.sequence([7] * 321, request_id="long", max_tokens=2)])
+    rig.collect(["short", "long"])
+    pieces = [count for start, count in rig.model.prefill_pieces if start or count > 4]
+    assert sum(pieces) == 321
+    assert max(pieces) <= 32
+    assert all(start % 2 == 0 for start, _ in rig.model.prefill_pieces)
+    assert len(rig.model.decode_batches) - before >= 10
+
+
+def test_going_on_with_a_text_reads_only_what_is_new(rig: Rig) -> None:
+    prompt = list(range(5, 305))
+    rig.write(rig.sequence(prompt, max_tokens=1))
+    rig.model.prefill_pieces.clear()
+    text = rig.write(rig.sequence([*prompt, 17, 18, 19], max_tokens=1))[0]
+    assert text.cached_tokens == 300
+    assert rig.model.prefill_pieces == [(300, 3)]
+
+
+def test_equal_prompts_are_read_once(rig: Rig) -> None:
+    sequences = [
+        rig.sequence("The old king", index=i, seed=i, temperature=1.0, max_tokens=4)
+        for i in range(8)
+    ]
+    for sequence in sequences:
+        sequence.request_id = f"n-{sequence.index}"
+    rig.engine.submit(sequences)
+    texts = rig.collect([f"n-{i}" for i in range(8)])
+    assert len(rig.model.prefill_pieces) == 1
+    assert len({text.text for text in texts}) > 1
+
+
+def test_memory_bounds_how_many_texts_run_at_once(make_rig: MakeRig) -> None:
+    # 12,288 bytes a position and 512 positions a text: 12 MiB hold two texts that may grow so long.
+    rig = make_rig("fp32", cache_memory_mib=12)
+    texts = rig.write(*[rig.sequence(prompt, max_tokens=480) for prompt in ["A", "B", "C", "D"]])
+    assert all(text.tokens == 480 or text.finish_reason == "stop" for text in texts)
+    assert max(rig.model.decode_batches) == 2

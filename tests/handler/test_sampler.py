@@ -1,0 +1,125 @@
+"""The sampler against plain definitions, and its distribution against the weights it samples."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from handler.engine.options import SamplingOptions
+from handler.engine.sampler import (
+    TokenHistory,
+    candidates,
+    penalize,
+    random_stream,
+    sample,
+    token_logprob,
+)
+
+
+def options(**values: object) -> SamplingOptions:
+    return SamplingOptions(max_tokens=1, seed=0, **values)  # type: ignore[arg-type]
+
+
+def plain_probabilities(logits: np.ndarray, o: SamplingOptions) -> np.ndarray:
+    """The textbook: softmax, then each filter on its own, over sorted probabilities."""
+    p = np.exp((logits - logits.max()).astype(np.float64) / o.temperature)
+    p /= p.sum()
+    order = np.argsort(-p, kind="stable")
+    if o.top_k:
+        p[order[o.top_k :]] = 0
+        p /= p.sum()
+    if o.top_p < 1:
+        before = np.cumsum(p[order]) - p[order]
+        p[order[before >= o.top_p]] = 0
+        p /= p.sum()
+    p[p < o.min_p * p.max()] = 0
+    return p / p.sum()
+
+
+def row(size: int, seed: int, scale: float = 3.0) -> np.ndarray:
+    return (np.random.default_rng(seed).standard_normal(size) * scale).astype(np.float32)
+
+
+OPTIONS = [
+    {},
+    {"temperature": 0.5},
+    {"top_k": 5},
+    {"top_p": 0.8},
+    {"min_p": 0.1},
+    {"temperature": 1.5, "top_k": 20, "top_p": 0.9, "min_p": 0.02},
+]
+
+
+@pytest.mark.parametrize("values", OPTIONS, ids=str)
+def test_the_candidates_are_those_of_the_textbook(values: dict[str, float]) -> None:
+    logits, o = row(500, 1), options(**values)
+    ids, weights = candidates(logits, o)
+    got = np.zeros(len(logits))
+    got[slice(None) if ids is None else ids] = weights / weights.sum(dtype=np.float64)
+    np.testing.assert_allclose(got, plain_probabilities(logits, o), atol=1e-6)
+
+
+@pytest.mark.parametrize("values", OPTIONS, ids=str)
+def test_samples_are_distributed_as_the_weights_say(values: dict[str, float]) -> None:
+    logits, o = row(60, 2, scale=1.5), options(**values)
+    random = random_stream(1234, 0)
+    draws = 20_000
+    counts = np.bincount([sample(logits, o, random.random()) for _ in range(draws)], minlength=60)
+    expected = plain_probabilities(logits, o) * draws
+    assert counts[expected == 0].sum() == 0
+    common = expected >= 5
+    observed = np.append(counts[common], counts[~common].sum())
+    wanted = np.append(expected[common], expected[~common].sum())
+    keep = wanted > 0
+    assert stats.chisquare(observed[keep], wanted[keep]).pvalue > 1e-3
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    seed=st.integers(0, 2**32),
+    uniform=st.floats(0, 1, exclude_max=True),
+    temperature=st.floats(0, 2),
+    top_k=st.integers(0, 80),
+    top_p=st.floats(1e-6, 1),
+    min_p=st.floats(0, 1),
+)
+def test_whatever_the_options_a_possible_token_is_chosen(
+    seed: int, uniform: float, temperature: float, top_k: int, top_p: float, min_p: float
+) -> None:
+    logits = row(60, seed, scale=30)
+    o = options(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
+    token = sample(logits, o, uniform)
+    assert 0 <= token < 60
+    if temperature < 1e-5 or top_k == 1:
+        assert token == logits.argmax()
+
+
+def test_penalties_follow_their_definitions() -> None:
+    history = TokenHistory(np.array([1, 2, 2]), 4)
+    for token in (2, 3, 3):
+        history.append(token)
+    logits = np.array([1.0, 2.0, -2.0, 4.0, 5.0], np.float32)
+    o = options(repetition_penalty=2.0, presence_penalty=0.5, frequency_penalty=0.25,
+                logit_bias=((4, -3.0),))  # fmt: skip
+    got = penalize(logits, o, history)
+    # 1 is in the prompt alone; 2 is in the text once; 3 twice.
+    np.testing.assert_allclose(got, [1.0, 1.0, -4.0 - 0.25 - 0.5, 2.0 - 0.5 - 0.5, 2.0])
+    assert logits[3] == 4.0
+
+
+def test_log_probabilities_are_those_of_the_whole_distribution() -> None:
+    logits = row(100, 5)
+    exact = logits - np.log(np.exp(logits.astype(np.float64)).sum())
+    got = token_logprob(logits, 17, 3)
+    assert got.logprob == pytest.approx(exact[17], abs=1e-5)
+    assert [token for token, _ in got.top] == list(np.argsort(-exact)[:3])
+    assert got.top[0][1] == pytest.approx(exact.max(), abs=1e-5)
+
+
+def test_each_text_of_a_request_has_its_own_stream_of_numbers() -> None:
+    assert random_stream(1, 0).random() == random_stream(1, 0).random()
+    assert random_stream(1, 0).random() != random_stream(1, 1).random()
+    assert random_stream(-1, 0).random() == random_stream(2**64 - 1, 0).random()

@@ -1,0 +1,64 @@
+"""What a request may say, checked without a server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from handler.errors import BadRequest
+from handler.schema import CompletionRequest, parse_json, validate
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+)
+fields = st.sampled_from(sorted(CompletionRequest.model_fields))
+
+
+@given(st.dictionaries(fields | st.text(max_size=5), json_values, max_size=4))
+def test_any_body_is_either_taken_or_refused_in_words(body: dict[str, Any]) -> None:
+    try:
+        assert isinstance(validate(CompletionRequest, body), CompletionRequest)
+    except BadRequest as error:
+        assert error.message
+        error.message.encode("utf-8")
+        assert len(error.message) < 500
+
+
+@given(st.binary(max_size=50))
+def test_any_bytes_are_either_json_or_refused(body: bytes) -> None:
+    try:
+        parse_json(body)
+    except BadRequest as error:
+        assert error.code == "invalid_json"
+
+
+def test_null_means_not_said() -> None:
+    nothing = dict.fromkeys(set(CompletionRequest.model_fields) - {"prompt"})
+    assert validate(CompletionRequest, nothing) == CompletionRequest()
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"temperature": 2.1}, "`temperature` must be less than or equal to 2"),
+        ({"top_p": 0}, "`top_p` must be greater than 0"),
+        ({"n": True}, "`n` must be a valid integer"),
+        ({"prompt": [1, "a"]}, "`prompt` must be a text, a list of texts"),
+        ({"prompt": [1, -1]}, "`prompt` token ids must not be negative"),
+        ({"prompt": ["a"] * 33}, "at most 32 prompts, not 33"),
+        ({"stop": ""}, "`stop` texts must have 1 to 256 characters"),
+        ({"best_of": 2}, "`best_of` must equal `n`"),
+        ({"temprature": 1}, "Unknown field `temprature`"),
+        ({"stream_options": {"include_usage": True}}, "needs `stream`: true"),
+        ({"prompt": "a", "input": "b"}, "either `prompt` or `input`"),
+        ({"logit_bias": {"the": 1}}, "keys must be token ids"),
+    ],
+)
+def test_a_refusal_says_what_is_allowed(body: dict[str, Any], words: str) -> None:
+    with pytest.raises(BadRequest) as caught:
+        validate(CompletionRequest, body)
+    assert words in caught.value.message

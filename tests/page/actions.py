@@ -1,0 +1,60 @@
+"""What a person does on the page, and what they see."""
+
+from __future__ import annotations
+
+from playwright.sync_api import Page, expect
+
+START = "Once upon a time there was a little fox who"
+
+
+def write(page: Page, text: str = START) -> None:
+    """Type a text as a person does."""
+    page.locator("#text").focus()
+    page.keyboard.insert_text(text)
+
+
+def text_of(page: Page) -> str:
+    """Return what is written."""
+    return page.locator("#text").input_value()
+
+
+def ghost_of(page: Page) -> str:
+    """Return what is offered behind it."""
+    return (page.locator("[data-ghost]").text_content() or "").replace("\u200b", "")
+
+
+def expect_no_ghost(page: Page) -> None:
+    """Wait until nothing is offered."""
+    page.wait_for_function(
+        "() => document.querySelector('[data-ghost]').textContent.replace('\u200b', '') === ''"
+    )
+
+
+def await_offer(page: Page) -> str:
+    """Wait until a continuation is complete, and return it."""
+    page.wait_for_selector("[data-act=another]:not(:disabled)", state="attached")
+    # The view is drawn at most once a frame.
+    page.evaluate("() => new Promise(done => requestAnimationFrame(() => setTimeout(done)))")
+    return ghost_of(page)
+
+
+def set_slider(page: Page, name: str, value: float) -> None:
+    """Move a slider."""
+    slider = page.locator(f"[name={name}]")
+    slider.evaluate(
+        """(slider, value) => {
+            slider.value = value;
+            slider.dispatchEvent(new Event("input", { bubbles: true }));
+        }""",
+        str(value),
+    )
+
+
+def act(page: Page, name: str) -> None:
+    """Press one of the buttons below the text."""
+    page.click(f"[data-act={name}]")
+
+
+def expect_notice(page: Page, words: str) -> None:
+    """Wait until the page says so."""
+    expect(page.locator("#notice")).to_contain_text(words)

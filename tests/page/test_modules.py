@@ -1,0 +1,95 @@
+"""The page's modules that need no screen, run in the browser they are made for."""
+
+from __future__ import annotations
+
+from playwright.sync_api import Page
+
+EVENTS = (
+    ": hello\r\n\r\n"
+    'data: {"text": "caf\u00e9 \u2014 \U0001f98a"}\n\n'
+    ": usage {}\n\n"
+    "event: message\ndata: one\ndata: two\n\n"
+    "data:[DONE]\r\n\r\n"
+)
+WANTED = ['{"text": "caf\u00e9 \u2014 \U0001f98a"}', "one\ntwo", "[DONE]"]
+
+
+def test_events_are_read_however_the_bytes_are_split(page: Page) -> None:
+    read = """async text => {
+        const { readEvents } = await import("/page/script/event-stream.js");
+        const bytes = new TextEncoder().encode(text);
+        const results = new Set();
+        for (let size = 1; size <= bytes.length; size += 1) {
+            const body = new ReadableStream({
+                start(controller) {
+                    for (let i = 0; i < bytes.length; i += size) {
+                        controller.enqueue(bytes.slice(i, i + size));
+                    }
+                    controller.close();
+                },
+            });
+            const events = [];
+            for await (const event of readEvents(body)) events.push(event);
+            results.add(JSON.stringify(events));
+        }
+        return [...results].map(result => JSON.parse(result));
+    }"""
+    assert page.evaluate(read, EVENTS) == [WANTED]
+
+
+def test_words_keep_their_certainty_where_the_text_around_them_is_edited(page: Page) -> None:
+    edit = """async () => {
+        const { Manuscript } = await import("/page/script/manuscript.js");
+        const { Piece } = await import("/page/script/piece.js");
+        const piece = new Piece();
+        for (const text of [" a", " small", " fox"]) {
+            piece.add({ text, tokens: [{ text, logprob: -1, ranking: [] }], finish: null });
+        }
+        const written = new Manuscript("There was").append(piece);
+        const words = ({ text, tokens }) => tokens.map(({ start, end }) => text.slice(start, end));
+        return [
+            words(written),
+            words(written.edit("Here there was a small fox")),
+            words(written.edit("There was a big fox")),
+            words(written.edit("There was a small fox.")),
+        ];
+    }"""
+    assert page.evaluate(edit) == [
+        [" a", " small", " fox"],
+        [" a", " small", " fox"],
+        [" a", " fox"],
+        [" a", " small", " fox"],
+    ]
+
+
+def test_tokens_that_make_one_character_together_are_one_unit(page: Page) -> None:
+    read = """async () => {
+        const { readTokens } = await import("/page/script/tokens.js");
+        return readTokens({
+            text: " \u00e9",
+            logprobs: {
+                tokens: ["bytes: \\\\xc3", "bytes:\\\\xa9"],
+                token_logprobs: [-1, -0.5],
+                top_logprobs: [{ "bytes: \\\\xc3": -1, " a": -2 }, null],
+            },
+        });
+    }"""
+    assert page.evaluate(read) == [{"text": " \u00e9", "logprob": -1.5, "ranking": []}]
+
+
+def test_a_link_holds_text_seed_and_settings_and_nothing_is_sent_to_the_server(
+    page: Page,
+) -> None:
+    there_and_back = """async values => {
+        const { makeLink, readLink } = await import("/page/script/link.js");
+        const link = new URL(makeLink("https://example.org/sub/#old", values));
+        return [link.origin + link.pathname + link.search, readLink(link.hash)];
+    }"""
+    values = {
+        "text": "A & B\n#1 \u00e9",
+        "seed": 5,
+        "max_tokens": 30,
+        "temperature": 0.7,
+        "top_p": 1,
+    }
+    assert page.evaluate(there_and_back, values) == ["https://example.org/sub/", values]

@@ -1,0 +1,164 @@
+"""The service starts, is busy, wants a key or breaks off: the page says so and finds a way on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.page.actions import (
+    START,
+    act,
+    await_offer,
+    expect_notice,
+    ghost_of,
+    set_slider,
+    text_of,
+    write,
+)
+from tests.page.conftest import OpenPage
+from tests.page.gateway_process import GatewayProcess
+
+KEY = "a-key-of-this-test-and-no-other"
+LIMIT = 12
+
+
+@pytest.fixture(scope="module")
+def guarded(
+    model_store: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[GatewayProcess]:
+    """A gateway that wants a key and allows few requests a minute."""
+    process = GatewayProcess(
+        model_store,
+        tmp_path_factory.mktemp("guarded") / "log",
+        API_KEYS=f"visitor:{KEY}",
+        REQUESTS_PER_MINUTE=str(LIMIT),
+    )
+    process.start()
+    try:
+        process.wait_ready()
+        yield process
+    finally:
+        process.stop()
+
+
+@pytest.fixture
+def frail(model_store: Path, tmp_path: Path) -> Iterator[GatewayProcess]:
+    """A gateway of the test's own, not yet started, to be killed at will."""
+    process = GatewayProcess(model_store, tmp_path / "log", DRAIN_SECONDS="0")
+    try:
+        yield process
+    finally:
+        process.stop()
+
+
+def test_a_key_is_asked_for_once_and_kept_in_the_session(
+    open_page: OpenPage, guarded: GatewayProcess
+) -> None:
+    page = open_page(guarded.url)
+    expect_notice(page, "open to people with an access key")
+    write(page)
+    page.keyboard.press("Tab")
+    expect(page.locator("#key")).to_be_focused()
+    page.keyboard.type("wrong-key")
+    page.keyboard.press("Enter")
+    expect(page.locator("#key-wrong")).to_be_visible()
+    page.locator("#key").fill(KEY)
+    page.keyboard.press("Enter")
+    assert await_offer(page)
+    assert KEY not in page.url
+    stored = "() => [JSON.stringify(sessionStorage), JSON.stringify(localStorage)]"
+    session, local = page.evaluate(stored)
+    assert KEY in session
+    assert KEY not in local
+
+    page.reload()
+    page.wait_for_selector("#examples button", state="attached")
+    page.locator("#text").focus()
+    page.keyboard.press("Tab")
+    assert await_offer(page)
+    expect(page.locator("#key-dialog")).to_be_hidden()
+
+
+def test_over_the_limit_the_page_says_when_it_tries_again(
+    open_page: OpenPage, guarded: GatewayProcess
+) -> None:
+    page = open_page(guarded.url)
+    page.evaluate("key => sessionStorage.setItem('access-key', key)", KEY)
+    page.reload()
+    write(page)
+    for _ in range(LIMIT + 1):
+        page.keyboard.press("Tab")
+        page.wait_for_selector("[data-act=another]:not(:disabled), #notice:not([hidden])")
+        if page.is_visible("#notice"):
+            break
+        page.keyboard.press("Escape")
+    expect_notice(page, "The service is busy. Trying again in")
+    words = page.locator("#notice p").text_content()
+    page.wait_for_function(
+        "words => document.querySelector('#notice p').textContent !== words", arg=words
+    )
+    assert text_of(page) == START
+    page.get_by_role("button", name="Never mind").click()
+    expect(page.locator("#notice")).to_be_hidden()
+
+
+def test_a_text_waits_for_the_model_to_start_and_outlives_a_restart_in_mid_stream(
+    open_page: OpenPage, frail: GatewayProcess
+) -> None:
+    frail.start()
+    frail.wait_page()
+    page = open_page(frail.url)
+    page.set_default_timeout(90_000)
+    expect_notice(page, "The model is starting")
+    write(page)
+    page.keyboard.press("Tab")
+    expect_notice(page, "goes on by itself")
+    assert await_offer(page), "it did not go on by itself"
+    page.keyboard.press("Tab")
+
+    set_slider(page, "max_tokens", 200)
+    before = text_of(page)
+    act(page, "keep-going")
+    page.wait_for_function("() => document.querySelector('[data-ghost]').textContent.length > 20")
+    frail.kill()
+    expect_notice(page, "still here")
+    expect(page.get_by_role("button", name="Go on from here")).to_be_visible()
+    kept = text_of(page) + ghost_of(page)
+    assert len(kept) > len(before) + 20
+
+    frail.start()
+    set_slider(page, "max_tokens", 5)
+    page.get_by_role("button", name="Go on from here").click()
+    page.wait_for_function(
+        "kept => document.querySelector('#text').value.length > kept.length + 20", arg=kept
+    )
+    page.keyboard.press("Escape")
+    expect(page.locator("[data-act=continue]")).to_be_visible()
+    assert text_of(page).startswith(kept)
+
+
+def test_what_came_before_a_shutdown_is_kept(open_page: OpenPage, frail: GatewayProcess) -> None:
+    frail.start()
+    frail.wait_ready()
+    page = open_page(frail.url)
+    write(page)
+    set_slider(page, "max_tokens", 200)
+    act(page, "keep-going")
+    page.wait_for_function("() => document.querySelector('[data-ghost]').textContent.length > 20")
+    frail.stop()
+    expect_notice(page, "still here")
+    assert len(text_of(page) + ghost_of(page)) > len(START) + 20
+
+
+def test_a_text_in_another_language_gets_a_word_of_warning(
+    open_page: OpenPage, gateway: GatewayProcess
+) -> None:
+    page = open_page(gateway.url)
+    write(page, "Es war einmal ein kleiner Fuchs, der lebte mit seiner Mutter im tiefen Wald und")
+    page.keyboard.press("Tab")
+    await_offer(page)
+    expect(page.locator("#language")).to_be_visible()
+    expect(page.locator("#language")).to_contain_text("English")

@@ -1,0 +1,117 @@
+"""Every way to start wrongly ends with one line that says what is wrong and what would be right."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.training.conftest import ROOT, TINY
+from tests.training.text import tales
+from training.__main__ import main
+
+EMBEDDED = ROOT / "models" / "gpt2-tales"
+
+
+@pytest.fixture
+def refused(capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    def run(*arguments: object) -> str:
+        assert main([*map(str, arguments), "--output", str(tmp_path / "out")]) == 1
+        lines = [line for line in capsys.readouterr().err.splitlines() if "error: " in line]
+        assert len(lines) == 1
+        return lines[0]
+
+    return run
+
+
+def test_no_text(refused, tmp_path: Path) -> None:
+    assert "no text" in refused("--text", tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    assert "no *.txt file" in refused("--text", tmp_path / "empty")
+
+
+def test_too_little_text_says_how_much_is_needed(refused, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("Once upon a time.")
+    error = refused("--text", tmp_path)
+    assert "17 characters" in error and "200,000" in error and "--min-characters" in error
+
+
+def test_text_without_paragraphs_can_not_be_split(refused, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("word " * 1000)
+    assert "paragraph" in refused("--text", tmp_path, "--min-characters", 1000)
+
+
+def test_text_shorter_than_a_window(refused, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text(tales(30))
+    error = refused("--text", tmp_path, "--min-characters", 1000, "--context", 4096)
+    assert "--context" in error and "too little text" in error
+
+
+def test_wrong_encoding_names_file_and_byte(refused, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text(tales(40))
+    (tmp_path / "b.txt").write_bytes(b"caf\xe9 au lait")
+    error = refused("--text", tmp_path)
+    assert "b.txt is not UTF-8: byte 0xe9 at offset 3" in error
+
+
+def test_no_space_on_the_disk(refused, text: Path) -> None:
+    error = refused("--text", text, "--layers", 2000, "--width", 8192, "--min-characters", 1000)
+    assert "no space" in error and "MB are needed" in error
+
+
+def test_a_model_that_is_no_gpt2(refused, text: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "config.json").write_text(json.dumps({"model_type": "llama"}))
+    error = refused("--text", text, "--from", other)
+    assert "is no GPT-2" in error and "'llama'" in error
+    assert "config.json" in refused("--text", text, "--from", tmp_path)
+
+
+def test_a_model_without_weights(refused, text: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text((EMBEDDED / "config.json").read_text())
+    assert "model.safetensors" in refused("--text", text, "--from", tmp_path)
+
+
+def test_a_model_without_tokenizer(refused, text: Path, trained: Path, tmp_path: Path) -> None:
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / name).write_bytes((trained / name).read_bytes())
+    error = refused("--text", text, "--from", tmp_path, "--context", 64)
+    assert "tokenizer.json" in error
+
+
+def test_a_context_beyond_the_models(refused, text: Path, trained: Path) -> None:
+    error = refused("--text", text, "--from", trained, "--context", 65)
+    assert "65" in error and "64" in error
+
+
+def test_a_width_the_heads_can_not_share(refused, text: Path) -> None:
+    options = ("--min-characters", 1000, "--width", 100, "--heads", 3)
+    assert "--heads" in refused("--text", text, *options)
+
+
+def test_prompts_that_are_no_list(refused, text: Path, tmp_path: Path) -> None:
+    (tmp_path / "prompts.json").write_text('{"a": 1}')
+    options = ("--min-characters", 1000, "--prompts", tmp_path / "prompts.json")
+    assert "--prompts" in refused("--text", text, *options)
+
+
+def test_resuming_with_other_settings_names_the_setting(
+    text: Path, trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["--text", str(text), "--output", str(trained), *TINY]
+    assert main([*command, "--seed", "1"]) == 1
+    assert "another seed (0, now 1)" in capsys.readouterr().err
+    assert main([*command, "--steps", "10"]) == 1
+    assert "is at step 30 already, beyond 10" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--steps", "0"), ("--dropout", "1"), ("--vocab-size", "256"), ("--learning-rate", "nan")],
+)
+def test_an_option_out_of_range_is_named(
+    text: Path, option: str, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["--text", str(text), option, value])
+    assert f"argument {option}: {value} is " in capsys.readouterr().err

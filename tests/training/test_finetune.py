@@ -1,0 +1,41 @@
+import json
+import re
+from pathlib import Path
+
+from tests.training.conftest import ROOT, Tool
+
+EMBEDDED = ROOT / "models" / "gpt2-tales"
+
+
+def test_the_embedded_model_learns_a_small_text(tool: Tool, text: Path, tmp_path: Path) -> None:
+    output = tmp_path / "mine"
+    options = (
+        "--no-sweep --steps 12 --context 128 --tokens-per-step 512 --learning-rate 5e-4 "
+        "--samples 1 --evaluate-every 12"
+    )
+    process = tool("--text", text, "--from", EMBEDDED, "--output", output, *options.split())
+    table, said = process.communicate(timeout=280)
+    assert process.returncode == 0, said
+    bits = _bits(table)
+    assert bits["**this model**"] < 0.6 * bits[f"{EMBEDDED}, before fine-tuning"]
+    assert {"Kneser-Ney 4-grams of words", "xz -9, after the training text"} < bits.keys()
+    config = json.loads((output / "config.json").read_text())
+    assert (
+        config["n_positions"] == json.loads((EMBEDDED / "config.json").read_text())["n_positions"]
+    )
+    assert (output / "tokenizer.json").read_text() == (EMBEDDED / "tokenizer.json").read_text()
+
+
+def test_figures_of_a_checkpoint_can_be_had_again(tool: Tool, text: Path, trained: Path) -> None:
+    process = tool(
+        "--text", text, "--evaluate", trained, "--no-references", "--min-characters", "1000"
+    )
+    table, said = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    card = (trained / "README.md").read_text()
+    assert _bits(table)[str(trained)] == _bits(card)["**this model**"]
+
+
+def _bits(table: str) -> dict[str, float]:
+    rows = re.findall(r"^\| ([^|]+) \| (\d+\.\d+) \|", table, re.MULTILINE)
+    return {name: float(bits) for name, bits in rows}

@@ -1,0 +1,1 @@
+"""Trains, fine-tunes and measures GPT-2 checkpoints; nothing of it runs in the service."""

@@ -1,0 +1,5 @@
+"""What can go wrong in a training run, said in one line for the person who started it."""
+
+
+class TrainingError(Exception):
+    """The run can not go on; the message names the cause and what would be right."""

@@ -1,0 +1,237 @@
+"""The command line of ``scripts/train_model`` and the defaults behind it."""
+
+import argparse
+from pathlib import Path
+
+DESCRIPTION = """\
+Train a GPT-2 on a text, from scratch or from a model that exists, or measure one.
+
+  from scratch    ./scripts/train_model --text DIR --output my-model
+  fine-tuning     ./scripts/train_model --text DIR --from openai-community/gpt2 --output my-model
+  measuring       ./scripts/train_model --text DIR --evaluate my-model
+
+The same command again goes on where a stopped run was, with the same result. What comes out is a
+checkpoint directory with a model card, ready for ./scripts/package_model --model my-model.
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """All options, grouped as a person looks for them."""
+    result = argparse.ArgumentParser(
+        prog="train_model",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = result.add_argument
+    add(
+        "--text",
+        type=Path,
+        required=True,
+        metavar="PATH",
+        help="a UTF-8 *.txt file or a directory of them",
+    )
+    add(
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="checkpoint directory to make or to go on with (default: training-runs/NAME)",
+    )
+    add(
+        "--from",
+        dest="base",
+        metavar="DIR_OR_HUB_ID",
+        help="fine-tune this GPT-2 instead of starting from scratch",
+    )
+    add(
+        "--evaluate",
+        nargs="+",
+        metavar="DIR_OR_HUB_ID",
+        help="train nothing; measure these "
+        "models on the held-out part of the text, beside the references",
+    )
+    _training(result.add_argument_group("training"))
+    _shape(result.add_argument_group("shape of a model from scratch"))
+    _card(result.add_argument_group("measuring and the card"))
+    _limits(result.add_argument_group("this machine"))
+    return result
+
+
+def _training(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add(
+        "--passes",
+        type=positive_float,
+        metavar="N",
+        help="passes over the text (default: 4 from scratch; for fine-tuning 3, or what 200 steps "
+        "take)",
+    )
+    add("--steps", type=positive_int, metavar="N", help="steps, instead of --passes")
+    add(
+        "--tokens-per-step",
+        type=positive_int,
+        metavar="N",
+        help="default: 8192 from scratch, at most 2048 for fine-tuning",
+    )
+    add(
+        "--optimizer",
+        choices=("muon", "adamw"),
+        help="muon: Muon for the matrices of the blocks "
+        "and AdamW for the rest (default from scratch); adamw: AdamW alone (default with --from)",
+    )
+    add(
+        "--learning-rate",
+        type=positive_float,
+        metavar="LR",
+        help="AdamW's peak (default: 8e-3 beside Muon, 2e-3 alone; for fine-tuning 2e-4 at GPT-2's "
+        "width, more for narrower models)",
+    )
+    add(
+        "--muon-learning-rate",
+        type=positive_float,
+        default=0.02,
+        metavar="LR",
+        help="Muon's peak (default: %(default)s)",
+    )
+    add(
+        "--weight-decay",
+        type=non_negative_float,
+        metavar="X",
+        help="default: 0.1, for fine-tuning 0.01",
+    )
+    add(
+        "--dropout",
+        type=probability,
+        metavar="P",
+        help="default: 0, for fine-tuning the model's own",
+    )
+    add("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
+
+
+def _shape(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--layers", type=positive_int, default=6, metavar="N", help="default: %(default)s")
+    add("--width", type=positive_int, default=320, metavar="N", help="default: %(default)s")
+    add("--heads", type=positive_int, metavar="N", help="default: one for 64 of the width")
+    add(
+        "--vocab-size",
+        type=vocabulary_size,
+        default=6144,
+        metavar="N",
+        help="tokens of the BPE, at most (default: %(default)s)",
+    )
+    add(
+        "--context",
+        type=positive_int,
+        metavar="N",
+        help="tokens a model sees (default: 512; for fine-tuning at most the model's own)",
+    )
+
+
+def _card(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--name", help="name in the card (default: the name of --output)")
+    add("--about", metavar="SENTENCE", help="first sentence of the card")
+    add("--license", metavar="ID", help="licence of the weights, for the card")
+    add(
+        "--prompts",
+        type=Path,
+        metavar="FILE",
+        help="JSON list of prompts for samples and for the "
+        "page's examples (default: openings of held-out pieces)",
+    )
+    add(
+        "--samples",
+        type=positive_int,
+        default=20,
+        metavar="N",
+        help="texts in the card (default: %(default)s)",
+    )
+    add("--no-references", action="store_true", help="skip the n-gram models and xz")
+    add(
+        "--no-sweep",
+        action="store_true",
+        help="keep temperature 0.8, top_p 0.95, repetition_penalty 1.1 instead of choosing them",
+    )
+
+
+def _limits(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add(
+        "--min-characters",
+        type=positive_int,
+        metavar="N",
+        help="refuse a shorter text (default: 200000 from scratch, 10000 for fine-tuning)",
+    )
+    add(
+        "--save-every",
+        type=positive_int,
+        default=100,
+        metavar="STEPS",
+        help="a stopped run loses at most these (default: %(default)s)",
+    )
+    add(
+        "--evaluate-every",
+        type=positive_int,
+        metavar="STEPS",
+        help="held-out loss and a sample on the way (default: ten times a run)",
+    )
+    add(
+        "--precision",
+        choices=("auto", "bf16", "fp32"),
+        default="auto",
+        help="auto: bf16 where the hardware has it for matrices (default: %(default)s)",
+    )
+    add(
+        "--compile",
+        choices=("auto", "yes", "no"),
+        default="auto",
+        help="torch.compile; auto: from "
+        "300 steps on where a C++ compiler is found (default: %(default)s)",
+    )
+    add(
+        "--progress-seconds",
+        type=positive_float,
+        default=10.0,
+        metavar="S",
+        help="time between two lines of progress (default: %(default)s)",
+    )
+
+
+def positive_int(text: str) -> int:
+    """A whole number above 0."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number above 0")
+    return value
+
+
+def positive_float(text: str) -> float:
+    """A number above 0."""
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+    return value
+
+
+def non_negative_float(text: str) -> float:
+    """A number from 0 on."""
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 0 on")
+    return value
+
+
+def probability(text: str) -> float:
+    """A number from 0 to below 1."""
+    value = float(text)
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 0 to below 1")
+    return value
+
+
+def vocabulary_size(text: str) -> int:
+    """At least all bytes and the end of text."""
+    value = int(text)
+    if value < 257:
+        raise argparse.ArgumentTypeError(f"{text} is less than 257: all bytes and the end of text")
+    return value

@@ -1,0 +1,116 @@
+"""From options, text and base model to the settings of one run."""
+
+import argparse
+import math
+
+from transformers import GPT2Config
+
+from training.corpus import Corpus
+from training.errors import TrainingError
+from training.run import auto_compile, auto_precision
+from training.settings import RunSettings
+
+HEAD_WIDTH = 64
+LONG_SHARE = 0.25
+MIN_STEPS_PER_PASS = 25
+MIN_FINE_TUNING_STEPS = 200
+
+
+def plan(
+    options: argparse.Namespace,
+    corpus: Corpus,
+    base: GPT2Config | None,
+    vocab_size: int,
+    stream_tokens: int,
+) -> RunSettings:
+    """Resolve every default; ``stream_tokens`` is the length of the training text in tokens."""
+    context = _context(options, base, stream_tokens)
+    short = context // 2 if base is None and context >= 256 else context
+    tokens_per_step = options.tokens_per_step or _tokens_per_step(base, context, stream_tokens)
+    steps = options.steps or _steps(options, base, stream_tokens / tokens_per_step)
+    optimizer = options.optimizer or ("muon" if base is None else "adamw")
+    return RunSettings(
+        text_digest=corpus.digest,
+        base=options.base,
+        layers=base.n_layer if base else options.layers,
+        width=base.n_embd if base else options.width,
+        heads=base.n_head if base else heads(options),
+        vocab_size=vocab_size,
+        context=context,
+        short_context=short,
+        long_share=LONG_SHARE,
+        dropout=_dropout(options, base),
+        optimizer=optimizer,
+        learning_rate=options.learning_rate or _learning_rate(base, optimizer),
+        muon_learning_rate=options.muon_learning_rate,
+        weight_decay=_weight_decay(options, base),
+        warmup_steps=max(1, min(50, steps // 10)),
+        steps=steps,
+        tokens_per_step=tokens_per_step,
+        seed=options.seed,
+        precision=auto_precision() if options.precision == "auto" else options.precision,
+        compiled=auto_compile(steps) if options.compile == "auto" else options.compile == "yes",
+    )
+
+
+def heads(options: argparse.Namespace) -> int:
+    """Attention heads of a new model.
+
+    Raises:
+        TrainingError: they do not share the width evenly.
+    """
+    count = options.heads or max(1, options.width // HEAD_WIDTH)
+    if options.width % count:
+        raise TrainingError(f"--width {options.width} can not be shared among {count} --heads")
+    return int(count)
+
+
+def _context(options: argparse.Namespace, base: GPT2Config | None, stream_tokens: int) -> int:
+    wanted = int(options.context or 512)
+    if base is not None and options.context and wanted > base.n_positions:
+        raise TrainingError(
+            f"--context {wanted} is more than the {base.n_positions} that {options.base} can see"
+        )
+    if base is not None:
+        wanted = min(wanted, base.n_positions)
+    if stream_tokens <= 2 * wanted:
+        raise TrainingError(
+            f"too little text: {stream_tokens:,} tokens for windows of {wanted} (--context); "
+            f"more than {2 * wanted:,} are needed"
+        )
+    return wanted
+
+
+def _tokens_per_step(base: GPT2Config | None, context: int, stream_tokens: int) -> int:
+    if base is None:
+        return 8192
+    # A small text still gets enough steps to be learnt.
+    rows = min(2048 // context, stream_tokens // (context * MIN_STEPS_PER_PASS))
+    return max(1, rows) * context
+
+
+def _dropout(options: argparse.Namespace, base: GPT2Config | None) -> float:
+    if options.dropout is not None:
+        return float(options.dropout)
+    return float(base.resid_pdrop) if base else 0.0
+
+
+def _steps(options: argparse.Namespace, base: GPT2Config | None, per_pass: float) -> int:
+    if options.passes:
+        return math.ceil(float(options.passes) * per_pass)
+    if base is None:
+        return math.ceil(4 * per_pass)
+    return max(MIN_FINE_TUNING_STEPS, math.ceil(3 * per_pass))
+
+
+def _learning_rate(base: GPT2Config | None, optimizer: str) -> float:
+    if base is not None:
+        # What suits GPT-2's own 768, more for narrower models, less for wider ones.
+        return float(f"{2e-4 * 768 / base.n_embd:.2g}")
+    return 8e-3 if optimizer == "muon" else 2e-3
+
+
+def _weight_decay(options: argparse.Namespace, base: GPT2Config | None) -> float:
+    if options.weight_decay is not None:
+        return float(options.weight_decay)
+    return 0.1 if base is None else 0.01

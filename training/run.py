@@ -1,0 +1,111 @@
+"""One training run from text to checkpoint directory, resumable at every checkpoint."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast, PrinterCallback
+
+from training.corpus import Corpus
+from training.errors import TrainingError
+from training.evaluate import score
+from training.progress import Progress, SampleOnTheWay, say
+from training.settings import Reporting, RunSettings
+from training.trainer import GPT2Trainer, last_whole_checkpoint, phases_of
+from training.vocabulary import encode_pieces
+from training.windows import Tokens, tokens_at
+
+HELD_OUT_SAMPLE_TOKENS = 40_000
+RUN_FILE = "run.json"
+CHECKPOINTS = "checkpoints"
+LENGTH_SETTINGS = ("steps", "warmup_steps")
+
+
+def train(
+    model: GPT2LMHeadModel,
+    tokenizer: PreTrainedTokenizerFast,
+    corpus: Corpus,
+    stream: Tokens,
+    run: RunSettings,
+    reporting: Reporting,
+) -> list[dict[str, Any]]:
+    """Train ``model`` in place, from its last checkpoint if there is one; return the log."""
+    start = int(model.config.bos_token_id)
+    held_out = np.concatenate(encode_pieces(tokenizer, corpus.held_out, start))
+    sample = [held_out[:HELD_OUT_SAMPLE_TOKENS]]
+
+    def held_out_loss(trained: GPT2LMHeadModel) -> float:
+        result = score(trained, sample, 1, run.context)
+        return result.nats / result.tokens
+
+    phases = phases_of(run)
+    prompt = " ".join(corpus.held_out[0].split()[:6])
+    trainer = GPT2Trainer(
+        model,
+        run,
+        reporting,
+        stream,
+        held_out_loss,
+        callbacks=[
+            Progress(lambda step: tokens_at(phases, step), reporting.progress_seconds),
+            SampleOnTheWay(tokenizer, prompt, reporting.output / "samples.txt", run.seed),
+        ],
+    )
+    trainer.remove_callback(PrinterCallback)
+    checkpoint = last_whole_checkpoint(reporting.checkpoints)
+    if checkpoint is not None:
+        say(f"resuming at step {steps_done(reporting.output):,} of {run.steps:,}")
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    return list(trainer.state.log_history)
+
+
+def check_same_run(run: RunSettings, output: Path) -> list[str]:
+    """Write ``run.json``, or compare with the one that is there; tell how the length changed.
+
+    Only the length of a run may be changed under way: the schedule then bends to its new end.
+
+    Raises:
+        TrainingError: the directory belongs to a run with other settings.
+    """
+    record = output / RUN_FILE
+    settings = run.as_dict()
+    changes: list[str] = []
+    if record.is_file():
+        before = json.loads(record.read_text())
+        changes = before.pop("changes", [])
+        changed = [key for key in settings if settings[key] != before.get(key)]
+        other = [key for key in changed if key not in LENGTH_SETTINGS]
+        if other:
+            raise TrainingError(
+                f"{output} holds a run with another {other[0]} ({before.get(other[0])}, now "
+                f"{settings[other[0]]}); use the same settings to resume it, or another --output"
+            )
+        done = steps_done(output)
+        if run.steps < done:
+            raise TrainingError(f"{output} is at step {done:,} already, beyond {run.steps:,}")
+        if run.steps != before["steps"]:
+            changes = [*changes, f"planned for {before['steps']:,} steps until step {done:,}"]
+    output.mkdir(parents=True, exist_ok=True)
+    record.write_text(json.dumps(settings | {"changes": changes}, indent=1) + "\n")
+    return changes
+
+
+def steps_done(output: Path) -> int:
+    """Steps of the last whole checkpoint."""
+    checkpoint = last_whole_checkpoint(output / CHECKPOINTS)
+    return int(checkpoint.name.removeprefix("checkpoint-")) if checkpoint else 0
+
+
+def auto_precision() -> str:
+    """bf16 where the hardware multiplies it fast, else fp32."""
+    if torch.cuda.is_available():
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+    return "bf16" if torch.cpu._is_amx_tile_supported() else "fp32"
+
+
+def auto_compile(steps: int) -> bool:
+    """Compiling takes a minute and needs a C++ compiler; it pays off in a long run."""
+    return steps >= 300 and shutil.which("g++") is not None
