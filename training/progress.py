@@ -1,5 +1,6 @@
 """What a run says on its way: one line of progress with the time left, now and then a sample."""
 
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -45,8 +46,9 @@ class Progress(TrainerCallback):  # type: ignore[misc]
         tokens = self._tokens_at(state.global_step)
         speed = (tokens - self._tokens_at(self._start_step)) / spent
         left = (self._tokens_at(state.max_steps) - tokens) / speed
+        loss = "" if math.isnan(self._loss) else f"loss {self._loss:.3f}  "
         say(
-            f"step {state.global_step:,}/{state.max_steps:,}  loss {self._loss:.3f}  "
+            f"step {state.global_step:,}/{state.max_steps:,}  {loss}"
             f"{speed:,.0f} tokens/s  {done and duration(left)} left"
         )
 

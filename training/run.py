@@ -103,7 +103,8 @@ def auto_precision() -> str:
     """bf16 where the hardware multiplies it fast, else fp32."""
     if torch.cuda.is_available():
         return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
-    return "bf16" if torch.cpu._is_amx_tile_supported() else "fp32"
+    multiplies = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    return "bf16" if multiplies else "fp32"
 
 
 def auto_compile(steps: int) -> bool:

@@ -74,8 +74,8 @@ def test_scaling_from_one_to_three_and_back_loses_and_doubles_nothing(scaled: Se
         assert [future.result() for future in plains] == [solo_plain] * 50
     assert len(describe(scaled)["workers"]) == 1
     wait_until(lambda: len(scaled.workers()) == 1)
-    used = {record.get("replica") for record in scaled.records()}
-    assert used >= {"gpt2", "gpt2--2", "gpt2--3"}
+    everyone = {"gpt2", "gpt2--2", "gpt2--3"}
+    wait_until(lambda: {record.get("replica") for record in scaled.records()} >= everyone)
 
 
 def test_one_model_is_listed_however_many_replicas_there_are(scaled: Service) -> None:

@@ -26,10 +26,15 @@ export class Stopwatch {
     return this.#first === null ? null : this.#first - this.#start;
   }
 
-  /** Tokens a second after the first, or null while too few have come to tell. */
+  /**
+   * Tokens a second after the first, or null while too few have come to tell. Where all came in one
+   * go (a short text, a busy browser), the wait for them counts too.
+   */
   get rate() {
-    const seconds = (this.#last - this.#first) / 1000;
     const later = this.count - this.#firstCount;
-    return later > 0 && seconds > 0.01 ? later / seconds : null;
+    const seconds = (this.#last - this.#first) / 1000;
+    if (later > 0 && seconds > 0.01) return later / seconds;
+    const whole = (this.#last - this.#start) / 1000;
+    return this.count > 1 && whole > 0 ? this.count / whole : null;
   }
 }
