@@ -44,6 +44,9 @@ STREAM_HEADERS: tuple[Header, ...] = (
     (b"x-accel-buffering", b"no"),
 )
 RETRY_SECONDS = 2
+# The death of a worker, or of TorchServe, is seen by the rest of the gateway within this time; who
+# is sent again sooner would meet the same dead replica.
+LOSS_SEEN_SECONDS = 0.25
 
 
 class NotStarted(Exception):
@@ -129,6 +132,7 @@ class Proxy:
                     break
             finally:
                 replica.leave(live)
+            await asyncio.sleep(LOSS_SEEN_SECONDS)
         raise Unavailable(
             "The worker was lost; please send the request again",
             code="worker_lost",

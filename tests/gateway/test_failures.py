@@ -117,3 +117,8 @@ def test_torchserve_is_started_again_when_it_dies(fragile: Service) -> None:
         assert events(reply)[-1] == "[DONE]"
     assert not [worker for worker in workers if worker.is_running()]
     assert java.pid not in psutil.pids() or not java.is_running()
+
+
+def test_who_comes_as_torchserve_dies_is_served_by_the_next_one(fragile: Service) -> None:
+    next(p for p in fragile.descendants() if "java" in p.name()).kill()
+    assert fragile.complete(max_tokens=3).status_code == 200
