@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from gateway.torchserve import TorchServe, TorchServeSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 EMBEDDED_MODEL = ROOT / "models" / "gpt2-tales"
+EMBEDDED_VOCABULARY = int(json.loads((EMBEDDED_MODEL / "config.json").read_text())["vocab_size"])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -15,6 +15,7 @@ from archive.checkpoint import Checkpoint, ModelShape, Weights, read_shape, weig
 
 ROOT = Path(__file__).resolve().parents[2]
 EMBEDDED_MODEL = ROOT / "models" / "gpt2-tales"
+EMBEDDED_VOCABULARY = int(json.loads((EMBEDDED_MODEL / "config.json").read_text())["vocab_size"])
 
 TINY = {
     "model_type": "gpt2",
@@ -23,7 +24,7 @@ TINY = {
     "n_head": 4,
     "n_embd": 128,
     "n_positions": 256,
-    "vocab_size": 4096,
+    "vocab_size": EMBEDDED_VOCABULARY,
     "bos_token_id": 0,
     "eos_token_id": 0,
 }

@@ -16,7 +16,7 @@ import pytest
 import yaml
 from safetensors.numpy import load_file, save_file
 
-from tests.archive.checkpoints import EMBEDDED_MODEL, ROOT, write_checkpoint
+from tests.archive.checkpoints import EMBEDDED_MODEL, EMBEDDED_VOCABULARY, ROOT, write_checkpoint
 
 
 def package(model: Path | str, output: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -150,7 +150,10 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
     "another activation": (change_config(activation_function="relu"), "'relu' is not supported"),
     "odd numbers": (change_config(n_head=7), "not a multiple of n_head"),
     "no tokenizer": (remove("tokenizer.json"), "no tokenizer"),
-    "another tokenizer": (other_tokenizer, "does not fit the model: it has 4096 tokens"),
+    "another tokenizer": (
+        other_tokenizer,
+        f"does not fit the model: it has {EMBEDDED_VOCABULARY} tokens",
+    ),
     "broken tokenizer": (
         lambda directory: (directory / "tokenizer.json").write_text("{"),
         "tokenizer's files are broken",

@@ -11,9 +11,9 @@ from tokenizers import Tokenizer
 
 from handler.engine.detokenizer import Detokenizer, StopMatcher, Vocabulary
 from handler.errors import ModelError
-from tests.conftest import EMBEDDED_MODEL
+from tests.conftest import EMBEDDED_MODEL, EMBEDDED_VOCABULARY
 
-VOCABULARY = Vocabulary.load(EMBEDDED_MODEL / "tokenizer.json", 4096)
+VOCABULARY = Vocabulary.load(EMBEDDED_MODEL / "tokenizer.json", EMBEDDED_VOCABULARY)
 
 
 @given(st.text())

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from handler.engine.settings import EngineSettings
+from tests.conftest import EMBEDDED_VOCABULARY
 from tests.handler.conftest import MakeRig
 from tests.handler.engines import Rig, Text
 
@@ -44,7 +45,7 @@ def rigs(request: pytest.FixtureRequest, archives: dict[str, Path]) -> Any:
 
 def prompt_of(case: dict[str, Any]) -> list[int]:
     # Few seeds, so that prompts share beginnings and the cache has something to reuse.
-    return random.Random(case["prompt_seed"]).choices(range(1, 4096), k=150)[
+    return random.Random(case["prompt_seed"]).choices(range(1, EMBEDDED_VOCABULARY), k=150)[
         : case["prompt_length"]
     ]
 
@@ -114,7 +115,7 @@ def test_a_text_among_31_others_is_the_same_as_alone(make_rig: MakeRig, kind: st
 class TestLogitsBitwise:
     """The delicate cases, at the level of the model."""
 
-    tokens = np.random.default_rng(0).integers(1, 4096, 199)
+    tokens = np.random.default_rng(0).integers(1, EMBEDDED_VOCABULARY, 199)
 
     @pytest.fixture
     def model(self, archives: dict[str, Path], kind: str) -> Any:

@@ -17,7 +17,7 @@ import pytest
 import requests
 
 from gateway.torchserve import TorchServe
-from tests.conftest import torchserve_settings
+from tests.conftest import EMBEDDED_VOCABULARY, torchserve_settings
 
 TIMEOUT = 30
 
@@ -169,7 +169,7 @@ RAW = {
     "lone surrogate": b'{"prompt": "\\ud800"}',
     "deep": b'{"prompt":' + b"[" * 100_000,
     "huge number": b'{"seed": ' + b"9" * 5_000 + b"}",
-    "unknown token": b'{"prompt": [4096]}',
+    "unknown token": b'{"prompt": [%d]}' % EMBEDDED_VOCABULARY,
     "empty": b"",
     "a list": b"[]",
 }
