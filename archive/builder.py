@@ -16,6 +16,7 @@ MICROSOFT = "com.microsoft"
 IR_VERSION = 8
 
 ELEMENT_TYPES = {
+    "bool": TensorProto.BOOL,
     "float32": TensorProto.FLOAT,
     "int8": TensorProto.INT8,
     "int32": TensorProto.INT32,
@@ -66,6 +67,29 @@ class GraphBuilder:
         self.nodes.append(
             helper.make_node(
                 operator, inputs, outputs, name=outputs[0], domain=domain, **attributes
+            )
+        )
+
+    def branch(self) -> GraphBuilder:
+        """Begin a subgraph for `choice`: it sees all names of this graph and shares its tensors."""
+        return GraphBuilder(tensors=self.tensors)
+
+    def choice(
+        self, condition: str, outputs: list[str], yes: GraphBuilder, no: GraphBuilder
+    ) -> None:
+        """Add an If: run one of two branches, whose outputs become `outputs`."""
+        branches = [
+            helper.make_graph(branch.nodes, f"{outputs[0]}.{word}", [], branch.outputs)
+            for word, branch in (("yes", yes), ("no", no))
+        ]
+        self.nodes.append(
+            helper.make_node(
+                "If",
+                [condition],
+                outputs,
+                name=outputs[0],
+                then_branch=branches[0],
+                else_branch=branches[1],
             )
         )
 

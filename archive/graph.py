@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
+from archive.attention import Attention
 from archive.builder import MICROSOFT, GraphBuilder
 from archive.checkpoint import ModelShape, Weights
 from archive.plan import HEAD, Plan, product_names
@@ -49,6 +50,7 @@ class _Assembly:
         self.weights = weights
         self.plan = plan
         self.graph = GraphBuilder()
+        self.attend = Attention(self.graph, shape, tuple(plan.cache_scales))
         self.product_inputs: dict[str, str] = {}
 
     def assemble(self) -> None:
@@ -68,16 +70,9 @@ class _Assembly:
         shape, graph = self.shape, self.graph
         graph.input("input_ids", "int64", ["batch", "sequence"])
         graph.input("position_ids", "int64", ["batch", "sequence"])
-        graph.input("seqlens_k", "int32", ["batch"])
-        graph.input("total_sequence_length", "int32", [])
         graph.input("logit_rows", "int64", ["rows"])
         graph.output("logits", "float32", ["rows", shape.vocab_size])
-        for layer in range(shape.n_layer):
-            for kind in ("key", "value"):
-                cache: list[int | str] = ["batch", shape.n_head, "max_length", shape.head_dim]
-                dtype = "int8" if self.plan.cache_scales else "float32"
-                graph.input(f"past_{kind}.{layer}", dtype, cache)
-                graph.output(f"present_{kind}.{layer}", dtype, cache)
+        self.attend.declare()
 
     def weight(self, name: str) -> str:
         return self.graph.constant(name, self.weights[name])
@@ -102,16 +97,15 @@ class _Assembly:
         return self.graph.node("Cast", [rows], name, to=1)
 
     def norm_of_sum(self, name: str, left: str, right: str) -> tuple[str, str]:
-        """Add `left + right` and its LayerNorm in one node; return (normed, sum)."""
-        total = f"{name}.sum"
-        self.graph.node_with_outputs(
-            "SkipLayerNormalization",
-            [left, right, self.weight(f"{name}.weight"), self.weight(f"{name}.bias")],
-            [name, "", "", total],
-            MICROSOFT,
-            epsilon=self.shape.layer_norm_epsilon,
-        )
-        return name, total
+        """Add `left + right` and its LayerNorm; return (normed, sum).
+
+        Two nodes: `SkipLayerNormalization`, which does both, takes three times as long.
+        """
+        total = self.graph.node("Add", [left, right], f"{name}.sum")
+        gain, bias = self.weight(f"{name}.weight"), self.weight(f"{name}.bias")
+        epsilon = self.shape.layer_norm_epsilon
+        normed = self.graph.node("LayerNormalization", [total, gain, bias], name, epsilon=epsilon)
+        return normed, total
 
     def product(self, name: str, rows: str) -> str:
         self.product_inputs[name] = rows
@@ -126,38 +120,10 @@ class _Assembly:
         name = f"h.{layer}.attn"
         packed = self.product(f"{name}.c_attn", normed)
         packed = self.graph.node("Reshape", [packed, packed_shape], f"{name}.packed")
-        past = [f"past_key.{layer}", f"past_value.{layer}"]
-        scales, quantised = self.cache_scales(layer)
-        self.graph.node_with_outputs(
-            "GroupQueryAttention",
-            [packed, "", "", *past, "seqlens_k", "total_sequence_length", *scales],
-            [name, f"present_key.{layer}", f"present_value.{layer}"],
-            MICROSOFT,
-            num_heads=self.shape.n_head,
-            kv_num_heads=self.shape.n_head,
-            scale=self.shape.attention_scale(layer),
-            do_rotary=0,
-            **quantised,
-        )
+        self.attend.add(layer, name, packed)
         flat = self.integers("flat_width", [-1, self.shape.n_embd])
         rows = self.graph.node("Reshape", [name, flat], f"{name}.rows")
         return self.product(f"{name}.c_proj", rows)
-
-    def cache_scales(self, layer: int) -> tuple[list[str], dict[str, str | int]]:
-        """Return attention's further inputs and attributes where the cache holds bytes."""
-        if not self.plan.cache_scales:
-            return [], {}
-        keys, values = (
-            self.graph.constant(f"h.{layer}.attn.{kind}_scale", scale)
-            for kind, scale in zip(("key", "value"), self.plan.cache_scales[layer], strict=True)
-        )
-        # The five left out: rotary tables, positions, bias and sinks.
-        attributes: dict[str, str | int] = {
-            "k_quant_type": "PER_CHANNEL",
-            "v_quant_type": "PER_CHANNEL",
-            "kv_cache_bit_width": 8,
-        }
-        return ["", "", "", "", "", keys, values], attributes
 
     def feed_forward(self, layer: int, normed: str) -> str:
         name = f"h.{layer}.mlp"

@@ -9,6 +9,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from archive.attention import CACHE_ROWS, IS_PROMPT, PROMPT_START
 from archive.checkpoint import ModelShape
 
 Tokens = NDArray[np.int64]
@@ -24,6 +25,8 @@ class WindowRunner:
             model, options, providers=["CPUExecutionProvider"]
         )
         row = (1, shape.n_head, length, shape.head_dim)
+        self._heads = shape.n_head
+        self._is_phased = any(given.name == IS_PROMPT for given in self._session.get_inputs())
         self._past = {
             given.name: np.zeros(row, np.int8 if given.type == "tensor(int8)" else np.float32)
             for given in self._session.get_inputs()
@@ -41,5 +44,18 @@ class WindowRunner:
             "logit_rows": logit_rows,
             **self._past,
         }
+        if self._is_phased:
+            feeds |= _whole_prompt(self._heads, length)
         results: list[NDArray[Any]] = self._session.run(list(outputs), feeds)
         return results
+
+
+def _whole_prompt(heads: int, length: int) -> dict[str, NDArray[Any]]:
+    """What attention over bytes needs to know of a prompt that begins and ends in this run."""
+    places = np.zeros((heads, length, 3), np.int64)
+    places[..., 1], places[..., 2] = np.indices((heads, length))
+    return {
+        IS_PROMPT: np.array(True),
+        PROMPT_START: np.zeros(1, np.int64),
+        CACHE_ROWS: places,
+    }

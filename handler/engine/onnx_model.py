@@ -42,7 +42,13 @@ class _Step:
     """One way to run the graph: bound once to a range of slots, its inputs written in place."""
 
     def __init__(
-        self, session: ort.InferenceSession, slab: KVSlab, first: int, batch: int, length: int
+        self,
+        session: ort.InferenceSession,
+        slab: KVSlab,
+        first: int,
+        batch: int,
+        length: int,
+        phase: dict[str, npt.NDArray[Any]],
     ) -> None:
         self._session = session
         self._binding = session.io_binding()
@@ -54,6 +60,9 @@ class _Step:
         self._bind("position_ids", self.position_ids)
         self._bind("seqlens_k", self.seqlens_k)
         self._bind("total_sequence_length", self.total_sequence_length)
+        self._phase = phase
+        for name, value in phase.items():
+            self._bind(name, value)
         for kind, arrays in (("key", slab.keys), ("value", slab.values)):
             for layer, array in enumerate(arrays):
                 rows = array[first : first + batch]
@@ -109,7 +118,8 @@ class OnnxModel:
             # Attention works on blocks of rows, and a block of a single row is computed by other
             # kernels, with other last bits. One more row, that nobody reads, avoids such blocks.
             tokens = np.append(tokens, tokens[-1])
-        step = _Step(self._session, self.slab, slot, 1, len(tokens))
+        phase = self._phase(start=start, count=len(tokens))
+        step = _Step(self._session, self.slab, slot, 1, len(tokens), phase)
         step.input_ids[0] = tokens
         step.position_ids[0] = np.arange(start, start + len(tokens))
         step.seqlens_k[0] = start + len(tokens) - 1
@@ -124,7 +134,8 @@ class OnnxModel:
         batch = len(tokens)
         logits = self._decode_logits[:batch]
         if batch not in self._decodes:
-            step = self._decodes[batch] = _Step(self._session, self.slab, 0, batch, 1)
+            step = _Step(self._session, self.slab, 0, batch, 1, self._phase())
+            self._decodes[batch] = step
             step.bind_logits(np.arange(batch), logits)
         step = self._decodes[batch]
         step.input_ids[:, 0] = tokens
@@ -133,3 +144,17 @@ class OnnxModel:
         step.total_sequence_length[...] = lengths.max() + 1
         step.run()
         return logits
+
+    def _phase(self, *, start: int = 0, count: int = 0) -> dict[str, npt.NDArray[Any]]:
+        """What a cache of bytes needs to know of a step (archive/attention.py); 0: decoding."""
+        if self.slab.dtype != np.int8:
+            return {}
+        heads = self.shape.heads
+        places = np.zeros((heads, max(count, 1), 3), np.int64)
+        places[..., 1], places[..., 2] = np.indices(places.shape[:2])
+        places[..., 2] += start
+        return {
+            "is_prompt": np.array(count > 0),
+            "prompt_start": np.array([start], np.int64),
+            "cache_rows": places,
+        }

@@ -9,6 +9,7 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
+from archive.attention import CACHE_ROWS, IS_PROMPT, PROMPT_START
 from archive.checkpoint import ModelShape
 
 Ids = NDArray[np.int64]
@@ -22,6 +23,7 @@ class Slots:
         self.session = onnxruntime.InferenceSession(model, options)
         inputs = {given.name: given.type for given in self.session.get_inputs()}
         self.dtype = np.int8 if inputs["past_key.0"] == "tensor(int8)" else np.float32
+        self.heads = shape.n_head
         row = (slots, shape.n_head, shape.n_positions, shape.head_dim)
         self.slab = {
             f"{kind}.{layer}": np.zeros(row, self.dtype)
@@ -42,6 +44,11 @@ class Slots:
             "total_sequence_length": np.array(past.max() + length, np.int32),
             "logit_rows": rows,
         }
+        if self.dtype == np.int8:
+            places = np.zeros((self.heads, length, 3), np.int64)
+            places[..., 1], places[..., 2] = np.indices((self.heads, length))
+            places[..., 2] += past[0]
+            feeds |= {IS_PROMPT: np.array(length > 1), PROMPT_START: past[:1], CACHE_ROWS: places}
         binding = self.session.io_binding()
         binding.bind_output("logits")
         for name, value in feeds.items():

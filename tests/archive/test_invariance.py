@@ -75,20 +75,36 @@ def test_a_prompt_is_the_same_whole_and_in_pieces(form: Form, cache: str) -> Non
     slots = slots_of(form, cache)
     prompt = np.random.default_rng(3).integers(0, SHAPE.vocab_size, 400)
     whole = slots.prefill(prompt, [])
+    held = {name: array[0, :, :400].copy() for name, array in slots.slab.items()}
     for size in (2, 32, 128, 200):
         assert np.array_equal(slots.prefill(prompt, list(range(size, 400, size))), whole), size
+        for name, array in slots.slab.items():
+            assert np.array_equal(array[0, :, :400], held[name]), size
 
 
 @every_form
-def test_with_bytes_in_the_cache_decoded_positions_equal_prefilled_ones(form: Form) -> None:
+def test_a_prompt_leaves_other_slots_and_positions_of_the_cache_alone(form: Form) -> None:
     slots = slots_of(form, "int8")
-    prompt = np.random.default_rng(4).integers(0, SHAPE.vocab_size, 257)
+    for array in slots.slab.values():
+        array[...] = 77
+    slots.prefill(np.arange(100), [40], slot=3)
+    for array in slots.slab.values():
+        assert (array[3, :, :100] != 77).any()
+        array[3, :, :100] = 77
+        assert (array == 77).all()
+
+
+@every_form
+def test_decoding_after_bytes_written_by_a_prompt_or_by_decoding_agrees(form: Form) -> None:
+    """Two kernels, one cache: what they write and read may differ by rounding, and no more."""
+    slots = slots_of(form, "int8")
+    prompt = np.random.default_rng(4).integers(0, SHAPE.vocab_size, 80)
     whole = slots.prefill(prompt, [])
-    held = {name: array[0, :, :257].copy() for name, array in slots.slab.items()}
-    for cuts in (list(range(1, 257)), [256], [100, 101, 102], list(range(7, 257, 7))):
-        assert np.array_equal(slots.prefill(prompt, cuts), whole)
-        for name, array in slots.slab.items():
-            assert np.array_equal(array[0, :, :257], held[name])
+    held = {name: array[0, :, :80].copy() for name, array in slots.slab.items()}
+    stepwise = slots.prefill(prompt, list(range(1, 80)))
+    assert np.abs(whole - stepwise).max() < 0.05 * np.abs(whole).max()
+    for name, array in slots.slab.items():
+        assert np.abs(array[0, :, :80].astype(int) - held[name]).max() <= 2
 
 
 @every_form
