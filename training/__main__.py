@@ -80,7 +80,7 @@ def train_and_publish(options: argparse.Namespace) -> None:
         options.evaluate_every or max(1, run.steps // 10),
         options.progress_seconds,
     )
-    changes = check_same_run(run, output)
+    run, changes = check_same_run(run, output)
     before = _before(model, tokenizer, corpus, output, run)
     log = train(model, tokenizer, corpus, stream, run, reporting)
     save_weights(model, tokenizer, output)

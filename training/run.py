@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from training.windows import Tokens, tokens_at
 HELD_OUT_SAMPLE_TOKENS = 40_000
 RUN_FILE = "run.json"
 CHECKPOINTS = "checkpoints"
-LENGTH_SETTINGS = ("steps", "warmup_steps")
+# What may be changed under way.
+CHANGEABLE = ("steps", "warmup_steps", "tokens_per_step", "earlier")
 
 
 def train(
@@ -62,10 +64,11 @@ def train(
     return list(trainer.state.log_history)
 
 
-def check_same_run(run: RunSettings, output: Path) -> list[str]:
-    """Write ``run.json``, or compare with the one that is there; tell how the length changed.
+def check_same_run(run: RunSettings, output: Path) -> tuple[RunSettings, list[str]]:
+    """Write ``run.json``, or compare with the one that is there; tell what changed.
 
-    Only the length of a run may be changed under way: the schedule then bends to its new end.
+    Only the length of a run and the tokens of a step may be changed under way. The schedule bends
+    to its new end; the run that is returned knows the stretches with other steps.
 
     Raises:
         TrainingError: the directory belongs to a run with other settings.
@@ -77,7 +80,7 @@ def check_same_run(run: RunSettings, output: Path) -> list[str]:
         before = json.loads(record.read_text())
         changes = before.pop("changes", [])
         changed = [key for key in settings if settings[key] != before.get(key)]
-        other = [key for key in changed if key not in LENGTH_SETTINGS]
+        other = [key for key in changed if key not in CHANGEABLE]
         if other:
             raise TrainingError(
                 f"{output} holds a run with another {other[0]} ({before.get(other[0])}, now "
@@ -88,9 +91,15 @@ def check_same_run(run: RunSettings, output: Path) -> list[str]:
             raise TrainingError(f"{output} is at step {done:,} already, beyond {run.steps:,}")
         if run.steps != before["steps"]:
             changes = [*changes, f"planned for {before['steps']:,} steps until step {done:,}"]
+        earlier = [(int(until), int(tokens)) for until, tokens in before.get("earlier", ())]
+        if run.tokens_per_step != before["tokens_per_step"]:
+            earlier.append((done, int(before["tokens_per_step"])))
+            changes = [*changes, f"{earlier[-1][1]:,} tokens a step until step {done:,}"]
+        run = replace(run, earlier=tuple(earlier))
+        settings = run.as_dict()
     output.mkdir(parents=True, exist_ok=True)
     record.write_text(json.dumps(settings | {"changes": changes}, indent=1) + "\n")
-    return changes
+    return run, changes
 
 
 def steps_done(output: Path) -> int:

@@ -29,6 +29,8 @@ class RunSettings:
     seed: int
     precision: str
     compiled: bool
+    # (until step, tokens a step) for each stretch before tokens_per_step was changed under way.
+    earlier: tuple[tuple[int, int], ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""

@@ -109,7 +109,12 @@ class GPT2Trainer(Trainer):  # type: ignore[misc]
 def phases_of(run: RunSettings) -> tuple[Phase, ...]:
     """The shapes of the run's batches."""
     return plan_phases(
-        run.steps, run.tokens_per_step, run.context, run.short_context, run.long_share
+        run.steps,
+        run.tokens_per_step,
+        run.context,
+        run.short_context,
+        run.long_share,
+        run.earlier,
     )
 
 

@@ -4,6 +4,7 @@ A batch is a function of the step and the seed alone, so that a resumed run sees
 unbroken one would have seen, whatever happened before.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,14 +61,29 @@ class BatchPerStep(Dataset[dict[str, torch.Tensor]]):
 
 
 def plan_phases(
-    steps: int, tokens_per_step: int, context: int, short_context: int, long_share: float
+    steps: int,
+    tokens_per_step: int,
+    context: int,
+    short_context: int,
+    long_share: float,
+    earlier: Sequence[tuple[int, int]] = (),
 ) -> tuple[Phase, ...]:
-    """Short windows first (faster), the last ``long_share`` of the steps at full context."""
-    long_steps = steps if short_context >= context else max(1, round(steps * long_share))
-    phases = (
-        Phase(steps - long_steps, max(1, tokens_per_step // short_context), short_context),
+    """Short windows first (faster), the last ``long_share`` of the steps at full context.
+
+    ``earlier`` holds (until step, tokens a step) for stretches of short windows before that.
+    """
+    phases = []
+    done = 0
+    for until, tokens in earlier:
+        phases.append(Phase(until - done, max(1, tokens // short_context), short_context))
+        done = until
+    long_steps = steps - done
+    if short_context < context:
+        long_steps = min(long_steps, max(1, round(steps * long_share)))
+    phases += [
+        Phase(steps - done - long_steps, max(1, tokens_per_step // short_context), short_context),
         Phase(long_steps, max(1, tokens_per_step // context), context),
-    )
+    ]
     return tuple(phase for phase in phases if phase.steps > 0)
 
 

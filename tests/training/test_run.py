@@ -78,6 +78,21 @@ def test_a_finished_run_can_be_made_longer(
     assert "planned for 6 steps until step 6" in _read(output, "README.md")
 
 
+def test_the_tokens_of_a_step_can_be_changed_under_way(
+    text: Path, tool: Tool, tmp_path: Path
+) -> None:
+    output = tmp_path / "finer"
+    for steps, tokens in ((6, 128), (9, 64), (9, 64)):
+        settings = ("--steps", steps, "--tokens-per-step", tokens)
+        process = tool("--text", text, "--output", output, *TINY, *settings)
+        _, said = process.communicate(timeout=240)
+        assert process.returncode == 0, said
+    assert "resuming at step 9 of 9" in said
+    card = _read(output, "README.md")
+    assert "128 tokens a step until step 6" in card
+    assert "9 steps, 0.00 million tokens" in card
+
+
 def _wait_for(file: Path, process: object, seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not file.exists():
