@@ -9,7 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor, nn
-from torch.optim import AdamW, Muon, Optimizer
+from torch.optim import AdamW, Optimizer
+
+from training.muon import BatchedMuon
 
 
 class MuonWithAdamW(Optimizer):
@@ -30,7 +32,7 @@ class MuonWithAdamW(Optimizer):
         ]
         self._views = [v for p, parts in self._matrices for v in _views(p.detach(), parts)]
         rest = [p for p in model.parameters() if p.requires_grad and id(p) not in chosen]
-        self._muon = Muon(self._views, lr=muon_learning_rate, weight_decay=weight_decay)
+        self._muon = BatchedMuon(self._views, lr=muon_learning_rate, weight_decay=weight_decay)
         self._adamw = AdamW(rest, lr=learning_rate, betas=(0.9, 0.95), weight_decay=0.0)
         super().__init__([*matrices.values(), *rest], {})
         self._share_groups()
@@ -44,7 +46,7 @@ class MuonWithAdamW(Optimizer):
                 raise RuntimeError("step() before backward(): a matrix has no gradient")
             for grad in _views(parameter.grad, parts):
                 next(views).grad = grad
-        self._muon.step()  # type: ignore[no-untyped-call]
+        self._muon.step()
         self._adamw.step()
         return loss
 

@@ -25,10 +25,11 @@ def plan(
 ) -> RunSettings:
     """Resolve every default; ``stream_tokens`` is the length of the training text in tokens."""
     context = _context(options, base, stream_tokens)
-    short = context // 2 if base is None and context >= 256 else context
     tokens_per_step = options.tokens_per_step or _tokens_per_step(base, context, stream_tokens)
     steps = options.steps or _steps(options, base, stream_tokens / tokens_per_step)
     optimizer = options.optimizer or ("muon" if base is None else "adamw")
+    # A long run learns most at short windows, which are faster; fine-tuning is short anyway.
+    short = context // 2 if optimizer == "muon" and context >= 256 else context
     return RunSettings(
         text_digest=corpus.digest,
         base=options.base,

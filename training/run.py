@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast, PrinterCallback
 
 from training.corpus import Corpus
 from training.errors import TrainingError
 from training.evaluate import score
+from training.muon import multiplies_bf16
 from training.progress import Progress, SampleOnTheWay, say
 from training.settings import Reporting, RunSettings
 from training.trainer import GPT2Trainer, last_whole_checkpoint, phases_of
@@ -110,10 +110,7 @@ def steps_done(output: Path) -> int:
 
 def auto_precision() -> str:
     """bf16 where the hardware multiplies it fast, else fp32."""
-    if torch.cuda.is_available():
-        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
-    multiplies = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
-    return "bf16" if multiplies else "fp32"
+    return "bf16" if multiplies_bf16() else "fp32"
 
 
 def auto_compile(steps: int) -> bool:
