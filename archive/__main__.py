@@ -9,7 +9,7 @@ from pathlib import Path
 
 from archive.errors import PackagingError
 from archive.packing import ROOT, Target
-from archive.settings import CACHES, PRECISIONS, Settings
+from archive.settings import CACHES, PRECISIONS, Settings, packaging_defaults
 
 EXAMPLES = """\
 examples:
@@ -53,14 +53,14 @@ def parse_arguments(arguments: list[str] | None = None) -> Settings:
     parser.add_argument(
         "--precision",
         choices=PRECISIONS,
-        default="auto",
-        help="of the matrix products (default: auto, the fastest whose measured quality is good)",
+        help="of the matrix products (default: as in config/model-config.yaml, auto there: the "
+        "fastest whose measured quality is good)",
     )
     parser.add_argument(
         "--cache",
         choices=CACHES,
-        default="auto",
-        help="of keys and values (default: auto, int8 where its measured quality is good)",
+        help="of keys and values (default: as in config/model-config.yaml, auto there: int8 where "
+        "its measured quality is good)",
     )
     parser.add_argument(
         "--calibration-text",
@@ -69,12 +69,13 @@ def parse_arguments(arguments: list[str] | None = None) -> Settings:
         help="calibrate and measure on this text in place of the bundled English prose",
     )
     chosen = parser.parse_args(arguments)
+    defaults = packaging_defaults()
     return Settings(
         model=chosen.model,
         target=Target(chosen.name, chosen.version, chosen.output),
         engine=chosen.engine,
-        precision=chosen.precision,
-        cache=chosen.cache,
+        precision=chosen.precision or defaults["precision"],
+        cache=chosen.cache or defaults["cache"],
         calibration_text=chosen.calibration_text,
     )
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from archive.checkpoint import ModelShape, Weights
 from archive.graph import build_calibration_graph
-from archive.plan import CacheScales, Plan, product_names, uniform_plan
+from archive.plan import HEAD, CacheScales, Plan, product_names, uniform_plan
 from archive.products import SMALLEST_SCALE, Form, Range
 from archive.progress import told
 from archive.session import Tokens, WindowRunner
@@ -53,6 +53,7 @@ class Calibration:
     """Weights ready to be quantised, and what is known of every product's input."""
 
     weights: Weights
+    original: Weights
     inputs: Mapping[str, ProductInput]
     cache_scales: Sequence[CacheScales]
 
@@ -60,6 +61,14 @@ class Calibration:
     def ranges(self) -> dict[str, Range]:
         """Range of every product's input."""
         return {name: seen.span() for name, seen in self.inputs.items()}
+
+    def weights_for(self, plan: Plan) -> Weights:
+        """Return the smoothed weights; a float head stays as it was, and so tied to its table."""
+        if plan.forms[HEAD] is not Form.FP32:
+            return self.weights
+        head = ("ln_f.weight", "ln_f.bias", "lm_head.weight")
+        kept = {name: weight for name, weight in self.weights.items() if name not in head}
+        return kept | {name: self.original[name] for name in head if name in self.original}
 
 
 def watch_inputs(
@@ -114,7 +123,7 @@ def calibrate(shape: ModelShape, weights: Weights, windows: Sequence[Tokens]) ->
         for name in product_names(shape)
     }
     cache_scales = _cache_scales(shape, seen, factors)
-    return Calibration(smooth(shape, weights, factors), smoothed, cache_scales)
+    return Calibration(smooth(shape, weights, factors), weights, smoothed, cache_scales)
 
 
 def candidate_plans(shape: ModelShape, calibration: Calibration) -> list[Plan]:

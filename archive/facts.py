@@ -10,10 +10,10 @@ from typing import Any
 
 import yaml
 
-from archive.checkpoint import Checkpoint
+from archive.checkpoint import Checkpoint, read_json
 from archive.errors import CheckpointError
 
-KEPT_FILES = ("config.json", "tokenizer_config.json", "generation_config.json")
+KEPT_FILES = ("tokenizer_config.json", "generation_config.json")
 FRONT_MATTER = re.compile(r"\A---\n(.*?)\n---\n", re.DOTALL)
 # First words that the page offers where a checkpoint brings none of its own.
 NEUTRAL_EXAMPLES = (
@@ -26,6 +26,12 @@ NEUTRAL_EXAMPLES = (
 
 def copy_checkpoint_files(checkpoint: Checkpoint, model: Path) -> None:
     """Copy configuration and tokenizer into `model`; tokenizer.json is made if absent."""
+    config = read_json(checkpoint.directory / "config.json")
+    # What the checkpoint leaves to GPT-2's defaults is written out: the engine knows none.
+    for name in ("n_layer", "n_head", "n_embd", "n_positions", "vocab_size"):
+        config[name] = getattr(checkpoint.shape, name)
+    text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
+    (model / "config.json").write_text(text, encoding="utf-8")
     for name in KEPT_FILES:
         source = checkpoint.directory / name
         if source.is_file():

@@ -99,7 +99,7 @@ class _Gate:
         self.say(f"calibrating on {tokens:,} tokens of {self.passages.name}")
         return calibrate(self.checkpoint.shape, self.checkpoint.weights, windows)
 
-    def measure(self, plan: Plan, weights: Weights) -> Trial:
+    def measure(self, plan: Plan, calibration: Calibration) -> Trial:
         """Compare `plan` with the float model and say the result."""
         if not self.trials:
             tokens = sum(map(len, self.passages.evaluation))
@@ -108,7 +108,7 @@ class _Gate:
         checkpoint = self.checkpoint
         with (
             self.runner(self.float_plan, checkpoint.weights) as reference,
-            self.runner(plan, weights) as candidate,
+            self.runner(plan, calibration.weights_for(plan)) as candidate,
         ):
             quality = compare(reference, candidate, self.passages.evaluation)
         if not self.trials:
@@ -153,25 +153,30 @@ def choose(
         form = FORMS[precision]
         plan = uniform_plan(checkpoint.shape, form, calibration.ranges)
         plan = replace(plan, cache_scales=() if cache == "float32" else calibration.cache_scales)
-        fault = gate.measure(plan, calibration.weights).quality.fault
+        fault = gate.measure(plan, calibration).quality.fault
         reason = f"asked for, though {fault}" if fault else "asked for"
     floating = plan is gate.float_plan
-    weights = checkpoint.weights if floating else calibration.weights
+    weights = checkpoint.weights if floating else calibration.weights_for(plan)
     return Choice(plan, weights, reason, tuple(gate.trials), gate.passages.name)
 
 
 def _first_good(gate: _Gate, calibration: Calibration, cache: str) -> tuple[Plan, str]:
-    """Try every form with the wanted cache; with a float one if bytes in the cache are at fault."""
-    plans = candidate_plans(gate.checkpoint.shape, calibration)
-    if cache != "float32":
-        scales = calibration.cache_scales
-        for plan in (replace(plan, cache_scales=scales) for plan in [*plans, gate.float_plan]):
-            if gate.measure(plan, calibration.weights).quality.passes:
-                return plan, _why(plan, gate)
-    if cache != "int8":
-        for plan in plans:
-            if gate.measure(plan, calibration.weights).quality.passes:
-                return plan, _why(plan, gate)
+    """Try every form with the wanted cache; with a float one if bytes in the cache are at fault.
+
+    Products decide the speed, so an integer form with a float cache comes before fp32 with bytes.
+    """
+    forms = candidate_plans(gate.checkpoint.shape, calibration)
+    with_bytes = [
+        replace(plan, cache_scales=calibration.cache_scales) for plan in [*forms, gate.float_plan]
+    ]
+    plans = [
+        *(with_bytes[:-1] if cache != "float32" else []),
+        *(forms if cache != "int8" else []),
+        *(with_bytes[-1:] if cache != "float32" else []),
+    ]
+    for plan in plans:
+        if gate.measure(plan, calibration).quality.passes:
+            return plan, _why(plan, gate)
     closest = min(gate.trials, key=lambda trial: trial.quality.kl)
     return gate.float_plan, f"no integer form is good enough: {closest.quality.fault}"
 

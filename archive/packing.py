@@ -117,6 +117,7 @@ def _requirements() -> list[str]:
 def add_settings(content: Path, engine: str, settings: Path) -> None:
     """Write model-config.yaml for `engine`, with a start-up time that fits the model's size."""
     values: dict[str, Any] = yaml.safe_load(settings.read_text())
+    values.pop("packaging", None)  # it has done its work; archive.json says what came of it
     values["engine"] = {**values.get("engine", {}), "kind": engine}
     reading = model_bytes(content) // STARTUP_BYTES_PER_SECOND
     values["startupTimeout"] = values.get("startupTimeout", 120) + reading

@@ -5,10 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
+from archive.errors import PackagingError
 from archive.packing import ROOT, Target
 
 PRECISIONS = ("auto", "static-7bit", "rows-7bit", "rows-8bit", "fp32")
 CACHES = ("auto", "int8", "float32")
+
+
+MODEL_CONFIG = ROOT / "config" / "model-config.yaml"
 
 
 @dataclass(frozen=True)
@@ -21,4 +27,18 @@ class Settings:
     precision: str = "auto"
     cache: str = "auto"
     calibration_text: Path | None = None
-    model_config: Path = ROOT / "config" / "model-config.yaml"
+    model_config: Path = MODEL_CONFIG
+
+
+def packaging_defaults(path: Path = MODEL_CONFIG) -> dict[str, str]:
+    """Return `precision` and `cache` as the part `packaging:` of model-config.yaml has them.
+
+    Raises PackagingError for a value that is not allowed.
+    """
+    given = yaml.safe_load(path.read_text(encoding="utf-8")).get("packaging") or {}
+    allowed = {"precision": PRECISIONS, "cache": CACHES}
+    for name, value in given.items():
+        if value not in allowed.get(name, ()):
+            choices = ", ".join(allowed[name]) if name in allowed else "no such setting"
+            raise PackagingError(f"{path.name}: packaging.{name} is {value!r}; {choices}")
+    return {name: given.get(name, "auto") for name in allowed}

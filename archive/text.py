@@ -14,9 +14,10 @@ from archive.session import Tokens
 PROSE = Path(__file__).resolve().parent / "prose"
 WINDOW = 512
 CALIBRATION_TOKENS = 16_384
-# At least 8,000 tokens are predicted: the first of a window is only read.
 EVALUATION_TOKENS = 10_240
-MINIMUM_TOKENS = 2_048
+# Less than this measures chance; the first token of a window is only read, so that 8,176 count.
+MINIMUM_EVALUATION_TOKENS = 8_192
+MINIMUM_CALIBRATION_TOKENS = 2_048
 
 
 @dataclass(frozen=True)
@@ -29,20 +30,30 @@ class Passages:
 
 
 def read_passages(checkpoint: Checkpoint, text: Path | None) -> Passages:
-    """Cut the bundled prose, or `text` (its last third is kept for measuring), into windows."""
+    """Cut the bundled prose, or `text` (its end is kept for measuring), into windows."""
+
+    def encode(words: str) -> Tokens:
+        return np.array(checkpoint.tokenizer.encode(words).ids, np.int64)
+
     if text is None:
         name = "bundled prose"
-        calibration = (PROSE / "calibration.txt").read_text(encoding="utf-8")
-        evaluation = (PROSE / "evaluation.txt").read_text(encoding="utf-8")
+        calibration = encode((PROSE / "calibration.txt").read_text(encoding="utf-8"))
+        evaluation = encode((PROSE / "evaluation.txt").read_text(encoding="utf-8"))
     else:
         name = text.name
-        whole = _read(text)
-        cut = len(whole) * 2 // 3
-        calibration, evaluation = whole[:cut], whole[cut:]
+        ids = encode(_read(text))
+        kept = max(MINIMUM_EVALUATION_TOKENS, min(EVALUATION_TOKENS, len(ids) // 3))
+        calibration, evaluation = ids[:-kept], ids[-kept:]
+        if len(calibration) < MINIMUM_CALIBRATION_TOKENS:
+            raise PackagingError(
+                f"{name} is too short: {len(ids):,} tokens, and "
+                f"{MINIMUM_CALIBRATION_TOKENS + MINIMUM_EVALUATION_TOKENS:,} are needed "
+                f"({MINIMUM_CALIBRATION_TOKENS:,} to calibrate, the others to measure on)"
+            )
     return Passages(
         name,
-        _windows(checkpoint, calibration, CALIBRATION_TOKENS, name),
-        _windows(checkpoint, evaluation, EVALUATION_TOKENS, name),
+        _windows(checkpoint, calibration[:CALIBRATION_TOKENS]),
+        _windows(checkpoint, evaluation[:EVALUATION_TOKENS]),
     )
 
 
@@ -55,18 +66,12 @@ def _read(path: Path) -> str:
         raise PackagingError(f"--calibration-text {path}: it is not UTF-8 text") from None
 
 
-def _windows(checkpoint: Checkpoint, text: str, limit: int, name: str) -> list[Tokens]:
-    """Cut `text` into windows of at most `limit` tokens in all.
+def _windows(checkpoint: Checkpoint, ids: Tokens) -> list[Tokens]:
+    """Cut `ids` into windows.
 
     Every second window begins with the end-of-text token, as an empty prompt does.
     """
     shape = checkpoint.shape
-    ids = np.array(checkpoint.tokenizer.encode(text).ids[:limit], np.int64)
-    if len(ids) < MINIMUM_TOKENS:
-        raise PackagingError(
-            f"{name} is too short: {len(ids)} tokens to calibrate or to measure on, "
-            f"{MINIMUM_TOKENS} are needed (three times as many in all)"
-        )
     length = min(WINDOW, shape.n_positions)
     windows = [ids[start : start + length] for start in range(0, len(ids), length)]
     for window in windows[1::2]:

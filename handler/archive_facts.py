@@ -46,6 +46,7 @@ class ArchiveFacts:
     eos_token: int | None
     bos_token: int
     precision: str
+    cache: str
     size_bytes: int
     quality: Mapping[str, Any] | None
     license: str | None
@@ -72,6 +73,7 @@ class ArchiveFacts:
                 eos_token=eos if isinstance(eos, int) else None,
                 bos_token=begin,
                 precision=facts["precision"],
+                cache=facts.get("cache", "float32"),
                 size_bytes=facts["size_bytes"],
                 quality=facts.get("quality"),
                 license=facts.get("license"),

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from handler.engine.detokenizer import Vocabulary
+from handler.engine.detokenizer import Detokenizer, Vocabulary
 from handler.engine.sampler import TokenLogprob
 from handler.engine.sequence import LogprobEntry, Output
 from handler.errors import EngineFailure, RequestError
@@ -75,10 +75,11 @@ class LogprobWriter:
     def prompt(self, tokens: Iterable[int], logprobs: list[TokenLogprob | None]) -> Json:
         """Those of the prompt's tokens; the first has none."""
         shape = self._empty()
+        detokenizer = Detokenizer(self._vocabulary)
         offset = 0
         for token, logprob in zip(tokens, logprobs, strict=True):
             self._add(shape, token, logprob, offset)
-            offset += len(self._vocabulary.decode([token]))
+            offset += len(detokenizer.push(token))
         return shape
 
     def written(self, entries: list[LogprobEntry]) -> Json:
@@ -97,6 +98,8 @@ class LogprobWriter:
         shape["tokens"].append(symbol(token))
         shape["token_logprobs"].append(None if logprob is None else logprob.logprob)
         top = None if logprob is None else {symbol(t): value for t, value in logprob.top}
+        if top and logprob is not None:
+            top.setdefault(symbol(token), logprob.logprob)  # as OpenAI: at most one more than asked
         shape["top_logprobs"].append(top)
         shape["text_offset"].append(offset)
 

@@ -16,7 +16,7 @@ from handler.engine.detokenizer import Vocabulary
 from handler.engine.engine import Engine
 from handler.engine.model import Model, ModelShape, load_model
 from handler.engine.settings import EngineSettings
-from handler.errors import BadRequest, NotFound
+from handler.errors import BadRequest, ModelError, NotFound
 from handler.fields import MAX_LOGPROBS, MAX_N, MAX_PROMPTS, MAX_STOP
 from handler.prepare import MAX_LOGPROB_ENTRIES, Preparer
 from handler.replies import JsonReply, Reply, ReplyHead, StreamReply, TextReply, to_json
@@ -88,8 +88,14 @@ class Service:
         shape = ModelShape.from_config(checkpoint)
         facts = ArchiveFacts.read(model_directory, checkpoint)
         vocabulary = Vocabulary.load(model_directory / "tokenizer.json", shape.vocab_size)
-        model = load_model(model_directory, shape, settings)
-        warm_up(model, facts.bos_token)
+        try:
+            model = load_model(model_directory, shape, settings)
+            warm_up(model, facts.bos_token)
+        except ModelError:
+            raise
+        except Exception as error:  # no memory for the cache, or graph and config disagree
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise ModelError(f"the model can not be started: {reason}") from error
         defaults = Defaults.read(model_directory, min(max_tokens, shape.max_length))
         service = cls(name, version, facts, defaults, vocabulary, model, settings)
         service.engine.start()
@@ -164,6 +170,7 @@ class Service:
             "vocab_size": facts.vocab_size,
             "engine": settings.kind,
             "precision": facts.precision,
+            "cache": facts.cache,
             "size_bytes": facts.size_bytes,
             "quality": facts.quality,
             "license": facts.license,

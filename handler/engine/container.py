@@ -15,8 +15,14 @@ def available_cpus(cgroup: Path = CGROUP) -> int:
     return affinity or 1 if share is None else max(1, min(affinity or 1, round(share)))
 
 
-def available_memory(cgroup: Path = CGROUP) -> int | None:
-    """Bytes of memory that the control group allows; None where it sets no limit."""
+def available_memory(cgroup: Path = CGROUP) -> int:
+    """Bytes of memory this process may use: the machine's, or what its control group allows."""
+    physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    allowed = _memory_limit(cgroup)
+    return physical if allowed is None else min(physical, allowed)
+
+
+def _memory_limit(cgroup: Path) -> int | None:
     for name in ("memory.max", "memory/memory.limit_in_bytes"):  # versions 2 and 1
         words = _read(cgroup / name)
         # Version 1 says a number beyond any machine's where there is no limit.

@@ -32,11 +32,12 @@ class Vocabulary:
         tokenizer.no_padding()
         self._tokenizer = tokenizer
         self.vocab_size = vocab_size
-        special = {i for i, t in tokenizer.get_added_tokens_decoder().items() if t.special}
         added = tokenizer.get_added_tokens_decoder()
         self.token_bytes: list[bytes] = [b""] * vocab_size
+        # Special tokens have no text, but a name; ids unknown to the tokenizer have neither.
+        self._names = {i: t.content for i, t in added.items() if t.special}
         for symbol, token in tokenizer.get_vocab().items():
-            if token < vocab_size and token not in special:
+            if token < vocab_size and token not in self._names:
                 self.token_bytes[token] = self._bytes(symbol, token in added)
 
     @classmethod
@@ -72,8 +73,13 @@ class Vocabulary:
         return joined.decode("utf-8", errors="replace")
 
     def symbol(self, token: int) -> str:
-        r"""A token as log probabilities show it: its text, or `bytes:\xe2\x80` if that is none."""
+        r"""A token as log probabilities show it: its text, or `bytes:\xe2\x80` if that is none.
+
+        Special tokens show their name, ids that the tokenizer does not know their number.
+        """
         raw = self.token_bytes[token]
+        if not raw:
+            return self._names.get(token, f"<|{token}|>")
         try:
             return raw.decode("utf-8")
         except UnicodeDecodeError:

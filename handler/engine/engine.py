@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
 
@@ -37,7 +38,7 @@ class Engine:
         budget = settings.cache_bytes // model.slab.bytes_per_token
         self._scheduler = Scheduler(KVCache(model.slab, max_tokens=budget))
         self._condition = threading.Condition()
-        self._submitted: list[Sequence] = []
+        self._submitted: deque[Sequence] = deque()
         self._cancelled: set[str] = set()
         self._ready: list[Output] = []
         self._is_ahead = False
@@ -89,12 +90,17 @@ class Engine:
         return outputs
 
     def _run(self) -> None:
-        while self._take_in():
+        while True:
+            outputs: list[Output] = []
             try:
-                outputs = self._step()
+                if not self._take_in():
+                    return
+                self._step(outputs)
             except Exception:
                 logger.exception("a step failed; the engine starts again")
-                outputs = [s.fail(STEP_FAILED) for s in self._scheduler.clear()]
+                # What ended before the failure has its output already.
+                live = [s for s in self._scheduler.clear() if s.status is not Status.FINISHED]
+                outputs += [sequence.fail(STEP_FAILED) for sequence in live]
             with self._condition:
                 self._ready.extend(outputs)
                 self._is_ahead = True
@@ -109,11 +115,11 @@ class Engine:
                 gone = [s for s in scheduler if s.request_id in self._cancelled]
                 for sequence in gone:
                     scheduler.remove(sequence)
-                for sequence in self._submitted:
+                while self._submitted:
+                    sequence = self._submitted.popleft()
                     if sequence.request_id not in self._cancelled:
                         scheduler.add(sequence)
                 self._ready = [o for o in self._ready if o.request_id not in self._cancelled]
-                self._submitted.clear()
                 self._cancelled.clear()
                 self._num_waiting = scheduler.num_live
                 if scheduler.num_live and not self._is_ahead:
@@ -121,12 +127,15 @@ class Engine:
                 self._condition.wait(WAIT_SECONDS)
         return False
 
-    def _step(self) -> list[Output]:
-        """Compute one piece of prompts, and one token for each running sequence."""
-        outputs = self._end_overdue()
+    def _step(self, outputs: list[Output]) -> None:
+        """Compute one piece of prompts, and one token for each running sequence.
+
+        Adds what came of it to `outputs` as it comes, so that a failure on the way loses nothing.
+        """
+        self._end_overdue(outputs)
         running = list(self._scheduler.running)
         self._scheduler.admit()
-        outputs += self._prefill_piece()
+        self._prefill_piece(outputs)
         # Those whose prompt was just computed have their first token already; they are at the end.
         if running:
             tokens = np.fromiter((s.last_token for s in running), np.int64, len(running))
@@ -137,19 +146,15 @@ class Engine:
                 outputs.append(self._guard(sequence, partial(sequence.append_from, row)))
         for sequence in [s for s in reversed(list(self._scheduler)) if s.status is Status.FINISHED]:
             self._scheduler.remove(sequence)
-        return outputs
 
-    def _end_overdue(self) -> list[Output]:
+    def _end_overdue(self, outputs: list[Output]) -> None:
         now = time.monotonic()
-        overdue = [s for s in self._scheduler if s.deadline <= now]
-        outputs = [sequence.end("length") for sequence in overdue]
-        for sequence in overdue:
+        for sequence in [s for s in self._scheduler if s.deadline <= now]:
+            outputs.append(sequence.end("length"))
             self._scheduler.remove(sequence)
-        return outputs
 
-    def _prefill_piece(self) -> list[Output]:
+    def _prefill_piece(self, outputs: list[Output]) -> None:
         """Compute up to `prefill_piece` tokens of prompts, in the order in which they came."""
-        outputs: list[Output] = []
         budget = self._settings.prefill_piece
         while self._scheduler.prefilling and budget >= 2:
             sequence = self._scheduler.prefilling[0]
@@ -157,12 +162,17 @@ class Engine:
             count = min(total - start, budget)
             if count < total - start:
                 count -= count % 2  # pieces begin at even positions; see `OnnxModel.prefill`
-            logits = self._compute(sequence, start, count)
             budget -= count
+            try:
+                logits = self._compute(sequence, start, count)
+            except Exception:
+                logger.exception("a prompt could not be computed")
+                outputs.append(sequence.fail(SEQUENCE_FAILED))
+                self._scheduler.remove(sequence)
+                continue
             if sequence.num_prefilled == total:
                 outputs += self._first_tokens(sequence, logits)
                 self._scheduler.admit()
-        return outputs
 
     def _compute(self, sequence: Sequence, start: int, count: int) -> Logits:
         wants_all = sequence.options.prompt_logprobs

@@ -138,9 +138,13 @@ class KVCache:
         if shared == 0:
             source = -1
         target = self._target(free, source, shared, preferred)
-        keep = {target, source}
-        if not self._make_room(max_length - self.slots[target].touched, keep):
-            return None
+        needed = max_length - self.slots[target].touched
+        if not self._make_room(needed, {target, source}):
+            if source in (-1, target) or self.slots[source].in_use:
+                return None
+            source, shared = -1, 0  # keeping the known beginning would cost more than there is
+            if not self._make_room(needed, {target}):
+                return None
         if shared and source != target:
             self.slab.copy(source, target, shared)
         slot = self.slots[target]
@@ -166,8 +170,7 @@ class KVCache:
                 break
             taken -= self.slots[index].touched
             self._forget(index)
-        live = any(slot.in_use for slot in self.slots)
-        return taken + needed <= self.max_tokens or not live
+        return taken + needed <= self.max_tokens
 
     def _forget(self, index: int) -> None:
         self.slab.release(index)

@@ -26,6 +26,8 @@ class ModelShape:
     max_length: int
     vocab_size: int
     epsilon: float = 1e-5
+    scale_attention: bool = True
+    scale_by_layer: bool = False
 
     @classmethod
     def from_config(cls, config: dict[str, object]) -> ModelShape:
@@ -45,15 +47,25 @@ class ModelShape:
             number("n_positions"),
             number("vocab_size"),
             float(epsilon) if isinstance(epsilon, (int, float)) else 1e-5,
+            bool(config.get("scale_attn_weights", True)),
+            bool(config.get("scale_attn_by_inverse_layer_idx", False)),
         )
 
+    def attention_scale(self, layer: int) -> float:
+        """What the products of queries and keys are multiplied by, as the checkpoint says."""
+        scale = (self.width // self.heads) ** -0.5 if self.scale_attention else 1.0
+        return scale / (layer + 1) if self.scale_by_layer else scale
+
     def slab(self, slots: int, dtype: npt.DTypeLike = np.float32) -> KVSlab:
-        """Room for the keys and values of `slots` sequences."""
+        """Room for the keys and values of `slots` sequences; an even number of positions each.
+
+        A prompt of an odd length is computed with one more row (`OnnxModel.prefill`).
+        """
         return KVSlab(
             layers=self.layers,
             slots=slots,
             heads=self.heads,
-            max_length=self.max_length,
+            max_length=self.max_length + self.max_length % 2,
             head_dim=self.width // self.heads,
             dtype=dtype,
         )

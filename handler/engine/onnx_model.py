@@ -114,14 +114,16 @@ class OnnxModel:
         """See `Model.prefill`."""
         count = len(tokens)
         rows = np.arange(count - max(num_logits, 1), count)
-        if count % 2 and start + count < self.shape.max_length:
+        if count % 2:
             # Attention works on blocks of rows, and a block of a single row is computed by other
-            # kernels, with other last bits. One more row, that nobody reads, avoids such blocks.
+            # kernels, with other last bits. One more row, that nobody reads, avoids such blocks;
+            # the slab has room for it (`ModelShape.slab`).
             tokens = np.append(tokens, tokens[-1])
         phase = self._phase(start=start, count=len(tokens))
         step = _Step(self._session, self.slab, slot, 1, len(tokens), phase)
         step.input_ids[0] = tokens
-        step.position_ids[0] = np.arange(start, start + len(tokens))
+        positions = np.arange(start, start + len(tokens))
+        step.position_ids[0] = np.minimum(positions, self.shape.max_length - 1)
         step.seqlens_k[0] = start + len(tokens) - 1
         step.total_sequence_length[...] = start + len(tokens)
         logits = np.empty((len(rows), self.shape.vocab_size), np.float32)

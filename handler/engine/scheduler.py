@@ -70,11 +70,12 @@ class Scheduler:
         forked = []
         while self.waiting and self._twin(self.waiting[0], [source]) is not None:
             sequence = self.waiting[0]
-            if not self._acquire(sequence, len(self.running)):
+            if not self._acquire(sequence, len(self.running), reuse=False):
                 break
             self.waiting.popleft()
             self.cache.fork(source.slot, sequence.slot)
             sequence.num_prefilled = sequence.num_cached = len(sequence.prompt)
+            sequence.prompt_logprobs = source.prompt_logprobs
             self._promote(sequence)
             forked.append(sequence)
         return forked
@@ -107,10 +108,10 @@ class Scheduler:
         self.cache.clear()
         return gone
 
-    def _acquire(self, sequence: Sequence, preferred: int) -> bool:
+    def _acquire(self, sequence: Sequence, preferred: int, *, reuse: bool = True) -> bool:
         prompt = sequence.prompt
-        if sequence.options.prompt_logprobs:
-            prompt = prompt[:0]  # every position needs its logits: nothing to reuse
+        if sequence.options.prompt_logprobs or not reuse:
+            prompt = prompt[:0]  # every position needs its logits, or comes from a twin
         taken = self.cache.acquire(prompt, sequence.max_length, preferred)
         if taken is None:
             return False
@@ -131,10 +132,13 @@ class Scheduler:
 
     @staticmethod
     def _twin(sequence: Sequence, others: list[Sequence] | deque[Sequence]) -> Sequence | None:
-        if sequence.options.prompt_logprobs:
-            return None
+        wanted = sequence.options
         for other in others:
-            same_size = len(other.prompt) == len(sequence.prompt)
-            if same_size and (other.prompt == sequence.prompt).all():
+            if len(other.prompt) != len(sequence.prompt):
+                continue
+            has_logprobs = not wanted.prompt_logprobs or (
+                other.options.prompt_logprobs and other.options.logprobs == wanted.logprobs
+            )
+            if has_logprobs and (other.prompt == sequence.prompt).all():
                 return other
         return None

@@ -103,7 +103,13 @@ class Sequence:
         return len(self.prompt) + self.options.max_tokens
 
     def append_from(self, logits: Row) -> Output:
-        """Sample the next token from its logits, float32 [vocab], and write its text."""
+        """Sample the next token from its logits, float32 [vocab], and write its text.
+
+        Raises:
+            FloatingPointError: the logits are no numbers.
+        """
+        if not np.isfinite(logits.max()):  # NaN is the maximum of whatever it is among
+            raise FloatingPointError("the model's logits are not finite")
         row = penalize(logits, self.options, self._history)
         token = sample(row, self.options, self._random.random())
         entry = None

@@ -52,8 +52,10 @@ class EngineSettings:
         }
         for name, (low, high) in bounds.items():
             value = getattr(settings, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)):
-                raise ModelError(f"engine.{name} must be a number")
+            kind = (int, float) if name == "deadline_seconds" else int
+            if isinstance(value, bool) or not isinstance(value, kind):
+                what = "a number" if name == "deadline_seconds" else "a whole number"
+                raise ModelError(f"engine.{name} must be {what}")
             if not low <= value <= high:
                 raise ModelError(f"engine.{name} must lie between {low} and {high}")
         return settings
@@ -65,6 +67,5 @@ class EngineSettings:
 
     @property
     def cache_bytes(self) -> int:
-        """Bytes of keys and values: as set, and at most half of what the container may use."""
-        wanted, available = self.cache_memory_mib << 20, available_memory()
-        return wanted if available is None else min(wanted, available // 2)
+        """Bytes of keys and values: as set, and at most half of what this process may use."""
+        return min(self.cache_memory_mib << 20, available_memory() // 2)

@@ -112,6 +112,7 @@ class TorchModel:
             self._keys[layer][rows, :, :length],
             self._values[layer][rows, :, :length],
             attn_mask=mask[:, None],
+            scale=self.shape.attention_scale(layer),
         )
         merged = attended.transpose(1, 2).reshape(batch, sequence, width)
         return self._linear(merged, f"h.{layer}.attn.c_proj")

@@ -28,7 +28,7 @@ def embedded() -> Checkpoint:
 @pytest.fixture(scope="module")
 def short_text(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("text") / "short.txt"
-    path.write_text((PROSE / "evaluation.txt").read_text()[:30_000])
+    path.write_text((PROSE / "evaluation.txt").read_text()[:40_000])
     return path
 
 

@@ -125,8 +125,12 @@ class Recorder:
         self.decode_batches: list[int] = []
         self.prefill_pieces: list[tuple[int, int]] = []
         self.fail_next_decode = False
+        self.spoil_row: int | None = None
+        self.fail_prompts_of: int | None = None  # the token that a prompt must not begin with
 
     def prefill(self, slot, tokens, start, num_logits):  # type: ignore[no-untyped-def]
+        if tokens[0] == self.fail_prompts_of:
+            raise RuntimeError("the model failed")
         self.prefill_pieces.append((start, len(tokens)))
         return self.model.prefill(slot, tokens, start, num_logits)
 
@@ -135,7 +139,11 @@ class Recorder:
             self.fail_next_decode = False
             raise RuntimeError("the model failed")
         self.decode_batches.append(len(tokens))
-        return self.model.decode(tokens, lengths)
+        logits = self.model.decode(tokens, lengths)
+        if self.spoil_row is not None and self.spoil_row < len(logits):
+            logits[self.spoil_row, 5] = np.nan
+            self.spoil_row = None
+        return logits
 
 
 @cache

@@ -10,6 +10,7 @@ import pytest
 from handler.engine.container import available_cpus, available_memory
 
 CPUS = len(os.sched_getaffinity(0))
+MEMORY = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 VERSION_2 = {"cpu.max": "100000 100000", "memory.max": "2147483648"}
 VERSION_1 = {
     "cpu/cpu.cfs_quota_us": "100000",
@@ -40,7 +41,7 @@ def test_the_limits_of_a_container_are_kept(tmp_path: Path, files: dict[str, str
 @pytest.mark.parametrize("files", [NO_LIMIT_2, NO_LIMIT_1, {}], ids=["v2", "v1", "none"])
 def test_without_limits_the_machine_is_ours(tmp_path: Path, files: dict[str, str]) -> None:
     group = write(tmp_path, files)
-    assert (available_cpus(group), available_memory(group)) == (CPUS, None)
+    assert (available_cpus(group), available_memory(group)) == (CPUS, MEMORY)
 
 
 def test_half_a_processor_is_one_thread(tmp_path: Path) -> None:

@@ -71,3 +71,11 @@ def test_a_tokenizer_that_is_no_byte_level_bpe_is_refused(tmp_path: Path) -> Non
 def test_a_token_that_is_no_character_is_shown_as_bytes() -> None:
     (first, *_) = VOCABULARY.encode("漢")
     assert VOCABULARY.symbol(first).startswith("bytes:\\xe6")
+
+
+def test_tokens_without_text_have_names_of_their_own() -> None:
+    assert VOCABULARY.symbol(0) == "<|endoftext|>"
+    larger = Vocabulary.load(EMBEDDED_MODEL / "tokenizer.json", EMBEDDED_VOCABULARY + 2)
+    symbols = {larger.symbol(EMBEDDED_VOCABULARY + number) for number in range(2)}
+    assert symbols == {f"<|{EMBEDDED_VOCABULARY}|>", f"<|{EMBEDDED_VOCABULARY + 1}|>"}
+    assert larger.decode([EMBEDDED_VOCABULARY]) == ""

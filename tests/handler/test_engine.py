@@ -11,7 +11,7 @@ from transformers import GPT2LMHeadModel
 from handler.errors import QueueFull
 from tests.conftest import EMBEDDED_MODEL
 from tests.handler.conftest import MakeRig
-from tests.handler.engines import Rig
+from tests.handler.engines import Rig, Text
 
 PROMPTS = [
     "Once upon a time",
@@ -111,6 +111,35 @@ def test_an_error_in_one_text_ends_that_text_alone(rig: Rig) -> None:
     assert texts[0].finish_reason == texts[2].finish_reason == "length"
 
 
+def test_a_prompt_that_can_not_be_computed_ends_alone(rig: Rig) -> None:
+    rig.model.fail_prompts_of = 7
+    texts = rig.write(rig.sequence("Once"), rig.sequence([7, 8, 9]), rig.sequence("It"))
+    assert texts[1].error is not None
+    assert texts[0].finish_reason == texts[2].finish_reason == "length"
+    rig.model.fail_prompts_of = None
+    assert rig.write(rig.sequence([7, 8, 9]))[0].finish_reason is not None
+
+
+def test_a_text_that_ends_in_a_step_that_fails_is_told_its_end(rig: Rig) -> None:
+    rig.engine.submit([rig.sequence("The fox", request_id="other", max_tokens=400)])
+    overdue = rig.sequence("It", request_id="due", deadline=time.monotonic() + 0.5)
+    rig.engine.submit([overdue])
+    first = rig.collect(["other", "due"], steps=1)
+    time.sleep(0.6)
+    rig.engine.collect(timeout=10)  # what was computed ahead of the deadline
+    rig.model.fail_next_decode = True
+    other, due = rig.collect(["other", "due"])
+    assert first[0].error is None
+    assert due.finish_reason == "length"
+    assert other.error is not None
+
+
+def test_logits_that_are_no_numbers_end_their_text_alone(rig: Rig) -> None:
+    rig.model.spoil_row = 1
+    texts = rig.write(*[rig.sequence(prompt, max_tokens=5) for prompt in PROMPTS[:3]])
+    assert [text.error is not None for text in texts] == [False, True, False]
+
+
 def test_a_deadline_ends_a_text_with_what_it_has(rig: Rig) -> None:
     overdue = rig.sequence("The fox", max_tokens=400, deadline=time.monotonic() + 0.2)
     rig.engine.submit([overdue])
@@ -157,6 +186,41 @@ def test_equal_prompts_are_read_once(rig: Rig) -> None:
     texts = rig.collect([f"n-{i}" for i in range(8)])
     assert len(rig.model.prefill_pieces) == 1
     assert len({text.text for text in texts}) > 1
+
+
+def test_prompts_that_are_to_be_scored_are_read_once_too(rig: Rig) -> None:
+    sequences = [
+        rig.sequence("The old king", index=i, logprobs=2, prompt_logprobs=True, max_tokens=2)
+        for i in range(4)
+    ]
+    rig.engine.submit(sequences)
+    outputs: dict[int, Text] = {i: Text() for i in range(4)}
+    while not all(text.is_finished for text in outputs.values()):
+        for output in rig.engine.collect(timeout=10):
+            outputs[output.index].add(output)
+    assert len(rig.model.prefill_pieces) == 1
+    scores = [text.outputs[0].prompt_logprobs for text in outputs.values()]
+    assert scores[0] is not None and len(scores[0]) == len(sequences[0].prompt)
+    assert all(score == scores[0] for score in scores)
+
+
+def test_texts_are_begun_in_the_order_in_which_they_came(make_rig: MakeRig) -> None:
+    rig = make_rig("fp32", slots=2)
+    sequences = [
+        rig.sequence([10 + number] * (3 + 60 * (number % 2)), request_id=f"{number}", max_tokens=3)
+        for number in range(6)
+    ]
+    for sequence in sequences:
+        rig.engine.submit([sequence])
+    begun: list[str] = []
+    ended: set[str] = set()
+    while len(ended) < len(sequences):
+        for output in rig.engine.collect(timeout=10):
+            if output.num_tokens and output.request_id not in begun:
+                begun.append(output.request_id)
+            if output.finish_reason:
+                ended.add(output.request_id)
+    assert begun == [sequence.request_id for sequence in sequences]
 
 
 def test_memory_bounds_how_many_texts_run_at_once(make_rig: MakeRig) -> None:

@@ -112,6 +112,23 @@ def test_a_text_among_31_others_is_the_same_as_alone(make_rig: MakeRig, kind: st
 
 
 @pytest.mark.parametrize("kind", ["fp32", "int8"])
+def test_reuse_that_ends_in_what_was_written_changes_nothing(make_rig: MakeRig, kind: str) -> None:
+    rig, fresh = make_rig(kind), make_rig(kind)
+    prompt = list(range(30, 91))
+    written = rig.write(rig.sequence(prompt, max_tokens=30, ignore_eos=True, logprobs=0))[0]
+    tokens = [entry.token for entry in written.logprobs]
+    for length in (1, 2, 17, 29):
+        longer = [*prompt, *tokens[:length], 5]
+
+        def sequence(of: Rig, longer: list[int] = longer) -> Any:
+            return of.sequence(longer, max_tokens=10, ignore_eos=True, logprobs=0)
+
+        again = rig.write(sequence(rig))[0]
+        assert again.cached_tokens >= len(prompt) - 1
+        assert signature(again) == signature(fresh.write(sequence(fresh))[0])
+
+
+@pytest.mark.parametrize("kind", ["fp32", "int8"])
 class TestLogitsBitwise:
     """The delicate cases, at the level of the model."""
 

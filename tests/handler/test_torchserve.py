@@ -135,7 +135,22 @@ def test_echo_with_no_tokens_scores_the_prompt(torchserve: TorchServe) -> None:
     assert choice["text"] == "".join(logprobs["tokens"]) == "Once upon a time"
     assert logprobs["token_logprobs"][0] is None
     assert all(value < 0 for value in logprobs["token_logprobs"][1:])
-    assert [len(top) for top in logprobs["top_logprobs"][1:]] == [3] * (len(logprobs["tokens"]) - 1)
+    assert {len(top) for top in logprobs["top_logprobs"][1:]} <= {3, 4}  # and the token itself
+
+
+def test_offsets_of_scored_tokens_point_at_their_characters(torchserve: TorchServe) -> None:
+    prompt = "a 🙂 b漢 c"
+    body = {"prompt": prompt, "echo": True, "logprobs": 1, "max_tokens": 4}
+    choice = post(torchserve, body).json()["choices"][0]
+    offsets = choice["logprobs"]["text_offset"]
+    assert offsets == sorted(offsets)
+    for token, offset in zip(choice["logprobs"]["tokens"], offsets, strict=True):
+        if not token.startswith("bytes:"):
+            assert choice["text"][offset:].startswith(token)
+    for token, top in zip(
+        choice["logprobs"]["tokens"][1:], choice["logprobs"]["top_logprobs"][1:], strict=True
+    ):
+        assert token in top and len(top) <= 2
 
 
 BAD = {

@@ -1,0 +1,131 @@
+"""An archive that can not be served says why in one line; what can be is served as it should be."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from handler.errors import ModelError
+from handler.service import Service
+from tests.archive.checkpoints import write_checkpoint
+from tests.conftest import ROOT
+from tests.handler.engines import Rig, packed
+
+
+def load(directory: Path, **engine: Any) -> Service:
+    config = {"engine": {"slots": 2, "threads": 1, **engine}}
+    return Service.load(directory, name="gpt2", version="1.0", config=config, max_tokens=20)
+
+
+@pytest.fixture
+def archive(archives: dict[str, Path], tmp_path: Path) -> Path:
+    return Path(shutil.copytree(archives["int8"], tmp_path / "archive"))
+
+
+def say_more_layers(archive: Path) -> None:
+    path = archive / "model" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"n_layer": 9}))
+
+
+def cut_the_graph(archive: Path) -> None:
+    path = archive / "model" / "model.onnx"
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+def drop_facts(archive: Path) -> None:
+    (archive / "model" / "archive.json").unlink()
+
+
+@pytest.mark.parametrize("spoil", [say_more_layers, cut_the_graph, drop_facts])
+def test_a_broken_archive_is_told_in_one_line(archive: Path, spoil: Any) -> None:
+    spoil(archive)
+    with pytest.raises(ModelError) as told:
+        load(archive)
+    assert str(told.value) and "\n" not in str(told.value)
+    assert str(archive) not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("engine", "words"),
+    [
+        ({"slots": 1.5}, "engine.slots must be a whole number"),
+        ({"threads": -1}, "engine.threads must lie between 0 and 256"),
+        ({"colour": 1}, "unknown setting engine.colour"),
+        ({"kind": "tpu"}, "engine.kind must be onnx or torch"),
+    ],
+)
+def test_a_setting_that_is_not_allowed_is_named(
+    archive: Path, engine: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ModelError, match=words):
+        load(archive, **engine)
+
+
+def test_a_worker_that_can_not_load_says_so_and_ends(archive: Path) -> None:
+    say_more_layers(archive)
+    script = """
+import sys; from types import SimpleNamespace as N
+from handler.gpt2_handler import GPT2Handler
+GPT2Handler().initialize(N(system_properties={"model_dir": sys.argv[1]}, manifest={"model": {}},
+    model_name="gpt2", model_yaml_config={"engine": {"slots": 2}}))
+"""
+    command = [sys.executable, "-c", script, str(archive)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "The model can not be served: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_worker_imports_neither_transformers_nor_onnx_nor_torch(archive: Path) -> None:
+    script = """
+import sys; from pathlib import Path
+from handler.service import Service
+Service.load(Path(sys.argv[1]), name="gpt2", version="1", config={}, max_tokens=20)
+print({"torch", "transformers", "onnx"} & set(sys.modules))
+"""
+    command = [sys.executable, "-c", script, str(archive)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("engine", ["onnx", "torch"])
+def test_attention_is_scaled_as_the_checkpoint_says(tmp_path: Path, engine: str) -> None:
+    scaling = {"scale_attn_by_inverse_layer_idx": True, "scale_attn_weights": False}
+    write_checkpoint(tmp_path / "model", **scaling)
+    reference = GPT2LMHeadModel.from_pretrained(tmp_path / "model", dtype=torch.float32).eval()
+    kind = ["--engine", "torch"] if engine == "torch" else ["--precision", "fp32"]
+    rig = Rig(packed(tmp_path / "store", "scaled", *kind, model=tmp_path / "model"))
+    tokens = np.arange(5, 45)
+    found = rig.model.prefill(0, tokens, 0, 1)
+    expected = reference(torch.from_numpy(tokens)[None]).logits[0, -1].detach().numpy()
+    rig.close()
+    assert np.abs(found[0] - expected).max() < 1e-4
+
+
+def test_a_config_that_leaves_sizes_to_the_defaults_and_an_odd_context_are_served(
+    tmp_path: Path,
+) -> None:
+    sizes = {"n_head": 12, "n_positions": 63, "n_layer": 1, "n_embd": 96}
+    write_checkpoint(tmp_path / "model", **sizes)
+    path = tmp_path / "model" / "config.json"
+    config = json.loads(path.read_text())
+    assert GPT2Config().n_head == config.pop("n_head")
+    path.write_text(json.dumps(config))
+    rig = Rig(packed(tmp_path / "store", "odd", "--precision", "rows-7bit", model=path.parent))
+    tokens = np.random.default_rng(0).integers(1, 4000, 63)
+    whole = rig.model.prefill(0, tokens, 0, 1).copy()
+    rig.model.prefill(1, tokens[:62], 0, 1)
+    last = rig.model.prefill(1, tokens[62:], 62, 1)
+    text = rig.write(rig.sequence(tokens[:62].tolist(), max_tokens=1, ignore_eos=True))[0]
+    rig.close()
+    assert np.array_equal(whole, last)
+    assert text.tokens == 1
