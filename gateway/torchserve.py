@@ -11,6 +11,7 @@ import ctypes
 import importlib.util
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -92,7 +93,9 @@ class TorchServe:
         lines = settings.config.read_text(encoding="utf-8").splitlines()
         lines = [line for line in lines if not line.startswith("allowed_urls=")]
         store = settings.model_store.resolve()
-        lines += [f"allowed_urls=file://{store}/.*", f"metrics_config={settings.metrics_config}"]
+        # A pattern of Java's in a properties file: each backslash of it is written twice.
+        pattern = re.escape(f"file://{store}/").replace("\\", "\\\\")
+        lines += [f"allowed_urls={pattern}.*", f"metrics_config={settings.metrics_config}"]
         properties.write_text("\n".join(lines) + "\n", encoding="utf-8")
         self.process = subprocess.Popen(
             self._command(java, properties),
@@ -180,9 +183,7 @@ class TorchServe:
             "JAVA_HOME": str(java.parent.parent),
             "PATH": f"{java.parent}{os.pathsep}{os.environ.get('PATH', '')}",
             "PYTHONDONTWRITEBYTECODE": "1",
-            "PYTHONPATH": os.pathsep.join(
-                filter(None, (str(WORKER_SITE), os.environ.get("PYTHONPATH")))
-            ),
+            "PYTHONPATH": os.pathsep.join([str(WORKER_SITE), *_foreign_python_path()]),
             "TEMP": str(self._temporary),
             "TMPDIR": str(self._temporary),
             "LOG_LOCATION": str(self._temporary),
@@ -194,6 +195,12 @@ class TorchServe:
             "TS_PORT_GRPC_MANAGEMENT": str(settings.grpc_management_port),
         }
         return environment | dict(settings.environment)
+
+
+def _foreign_python_path() -> list[str]:
+    """PYTHONPATH without this project: a worker's code comes from its archive alone."""
+    given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    return [entry for entry in given if entry and Path(entry).resolve() != ROOT]
 
 
 def find_java() -> Path:

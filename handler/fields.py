@@ -13,7 +13,8 @@ MAX_STOP_CHARS = 256
 MAX_LOGPROBS = 20
 MAX_PROMPTS = 32
 MAX_LOGIT_BIAS = 300
-MAX_TOKENIZE_CHARS = 1_000_000
+# Tokenising holds up everybody's next step: 64 KiB take 20 ms as prose, 0.4 s at the worst.
+MAX_TOKENIZE_BYTES = 65_536
 
 
 def _check_unicode(text: str) -> str:
@@ -29,7 +30,19 @@ def _check_unicode(text: str) -> str:
     return text
 
 
+def _check_size(text: str) -> str:
+    size = len(text.encode("utf-8"))
+    if size > MAX_TOKENIZE_BYTES:
+        raise PydanticCustomError(
+            "text_too_long",
+            "has {size} bytes of UTF-8; at most {most} are allowed",
+            {"size": size, "most": MAX_TOKENIZE_BYTES},
+        )
+    return text
+
+
 Text = Annotated[str, AfterValidator(_check_unicode)]
+BoundedText = Annotated[Text, AfterValidator(_check_size)]
 TokenId = Annotated[int, Field(ge=0)]
 
 

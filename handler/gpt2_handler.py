@@ -21,6 +21,7 @@ from handler.service import Service
 logger = logging.getLogger(__name__)
 
 COMPLETION_ROUTES = ("", "v1/completions")
+FORMS = ("application/x-www-form-urlencoded", "multipart/")  # TorchServe takes them apart
 REPLICA_MARK = "--"  # the gateway registers one archive as gpt2, gpt2--2, ...: one model to clients
 
 
@@ -63,6 +64,7 @@ class GPT2Handler:
         if gone:
             self._service.engine.cancel(gone)
             for request_id in gone:
+                self._metrics.record(self._live[request_id])
                 self._forget(request_id)
         replies: list[WholeReply | str] = []
         for index, (request_id, row) in enumerate(zip(ids, data, strict=True)):
@@ -131,6 +133,12 @@ class GPT2Handler:
         return request_id
 
     def _complete(self, request_id: str, body: Any, content_type: str) -> Reply:
+        if content_type.startswith(FORMS):
+            raise BadRequest(
+                "Send JSON with the header `Content-Type: application/json`, or a prompt alone "
+                "with `text/plain`",
+                code="unsupported_content_type",
+            )
         is_text = content_type.startswith("text/") or not content_type
         if isinstance(body, (bytes, str)):
             if is_text:

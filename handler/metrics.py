@@ -49,9 +49,8 @@ class RequestMetrics:
             values["TimeToFirstToken"] = timings.first_token - timings.started
             values["RequestLatency"] = timings.last_token - timings.started
             values["QueueSeconds"] = timings.queue_seconds
-            steps = usage["completion_tokens"] / len(reply.finish_reasons) - 1
-            if steps > 0:
-                values["InterTokenLatency"] = (timings.last_token - timings.first_token) / steps
+            if timings.waits:
+                values["InterTokenLatency"] = timings.waited_seconds / timings.waits
         for name, value in values.items():
             self._metrics[name].add_or_update(value, [self._model_name])
         self._finished.add_or_update(1, [self._model_name, reply.end_reason])

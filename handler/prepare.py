@@ -16,7 +16,11 @@ from handler.errors import BadRequest
 from handler.schema import CompletionRequest
 
 MAX_CHARS_PER_TOKEN = 64  # a longer text can not fit: so much is never tokenised in vain
-MAX_LOGPROB_ENTRIES = 200_000  # runners-up in one reply, a bound on its size
+# Texts of one request that are tokenised, in bytes of UTF-8: everybody's next step waits for it.
+MAX_PROMPT_BYTES = 131_072
+# Values in one reply, at some 45 bytes each: TorchServe drops a worker, and everybody's streams, for
+# a reply beyond max_response_size, which is 6.5 MB where nobody raised it.
+MAX_LOGPROB_ENTRIES = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,7 @@ class Preparer:
         Raises:
             BadRequest: A prompt is too long, a token id does not exist, or it asks for too much.
         """
+        self._bound_text(request)
         given = request.max_tokens
         max_tokens = self.defaults.max_tokens if given is None else given
         prompts = [self._tokens(prompt, request, max_tokens) for prompt in _prompts(request)]
@@ -55,7 +60,7 @@ class Preparer:
                 param="n",
                 code="too_many_texts",
             )
-        self._bound_logprobs(request, sum(map(len, prompts)), len(prompts) * max_tokens)
+        self._bound_logprobs(request, [len(prompt) for prompt in prompts], max_tokens)
         seed = secrets.randbits(63) if request.seed is None else request.seed
         deadline = time.monotonic() + self.deadline_seconds
         sequences = []
@@ -113,18 +118,36 @@ class Preparer:
         if len(prompt) > longest:
             if not request.truncate_prompt:
                 raise BadRequest(
-                    f"`prompt` has {len(prompt)} characters; the model takes at most {longest}, "
-                    f"and at most {most} tokens",
+                    f"`prompt` has {len(prompt)} characters, which can not be tokens enough to fit: "
+                    f"the model takes at most {most} of its {self.facts.context_length} tokens. "
+                    "Shorten it, or send `truncate_prompt`: true to keep its end",
                     param="prompt",
                     code="context_length_exceeded",
                 )
             prompt = prompt[-longest:]
         return self.vocabulary.encode(prompt)
 
-    def _bound_logprobs(self, request: CompletionRequest, prompt: int, written: int) -> None:
+    def _bound_text(self, request: CompletionRequest) -> None:
+        """Refuse more text than may be tokenised; of a long prompt only so much is ever read."""
+        longest = self.facts.context_length * MAX_CHARS_PER_TOKEN
+        texts = [prompt for prompt in _prompts(request) if isinstance(prompt, str)]
+        size = sum(len(text[-longest:].encode("utf-8")) for text in texts)
+        if len(texts) > 1 and size > MAX_PROMPT_BYTES:
+            raise BadRequest(
+                f"`prompt` holds {size} bytes of text in all; at most {MAX_PROMPT_BYTES} are read "
+                "for one request",
+                param="prompt",
+                code="prompts_too_long",
+            )
+
+    def _bound_logprobs(
+        self, request: CompletionRequest, prompt_lengths: list[int], max_tokens: int
+    ) -> None:
         if request.logprobs is None:
             return
-        positions = (prompt if request.echo else 0) + written
+        context = self.facts.context_length
+        positions = sum(min(max_tokens, context - length) for length in prompt_lengths)
+        positions += sum(prompt_lengths) if request.echo else 0
         entries = positions * (request.n or 1) * (request.logprobs + 1)
         if entries > MAX_LOGPROB_ENTRIES:
             raise BadRequest(

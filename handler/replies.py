@@ -25,11 +25,20 @@ class Timings:
     queue_seconds: float = 0.0
     first_token: float | None = None
     last_token: float | None = None
+    # Time between tokens, summed over the request's texts, and how many such times.
+    waited_seconds: float = 0.0
+    waits: int = 0
+    _newest: dict[int, float] = field(default_factory=dict)
 
     def note(self, output: Output) -> None:
         """Take in one output."""
         if output.num_tokens:
-            self.last_token = time.monotonic()
+            self.last_token = now = time.monotonic()
+            before = self._newest.get(output.index)
+            if before is not None:
+                self.waited_seconds += now - before
+                self.waits += 1
+            self._newest[output.index] = now
             if self.first_token is None:
                 self.first_token = self.last_token
                 self.queue_seconds = output.queue_seconds
@@ -134,9 +143,11 @@ class Reply:
 
     @property
     def end_reason(self) -> str:
-        """Why it ended, for its metrics: stop, length or error."""
+        """Why it ended, for its metrics: stop, length, error, or abort for a client that left."""
         if self.error is not None:
             return "error"
+        if not self.finished:
+            return "abort"
         return "length" if "length" in self.finish_reasons else "stop"
 
     @property

@@ -16,7 +16,8 @@ from handler.errors import BadRequest
 from handler.fields import (
     MAX_LOGPROBS,
     MAX_N,
-    MAX_TOKENIZE_CHARS,
+    MAX_TOKENIZE_BYTES,
+    BoundedText,
     LogitBias,
     Prompt,
     Stop,
@@ -109,13 +110,13 @@ class CompletionRequest(_Strict):
 class TokenizeRequest(_Strict):
     """Ask for the token ids of a text."""
 
-    text: Annotated[Text, Field(max_length=MAX_TOKENIZE_CHARS)]
+    text: BoundedText
 
 
 class DetokenizeRequest(_Strict):
     """Ask for the text of token ids."""
 
-    tokens: Annotated[list[TokenId], Field(max_length=MAX_TOKENIZE_CHARS)]
+    tokens: Annotated[list[TokenId], Field(max_length=MAX_TOKENIZE_BYTES)]
 
 
 class Logprobs(BaseModel):
@@ -195,6 +196,7 @@ class ModelCard(BaseModel):
     vocab_size: int
     engine: str
     precision: str
+    cache: str
     size_bytes: int
     quality: dict[str, Any] | None
     license: str | None

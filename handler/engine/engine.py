@@ -197,11 +197,10 @@ class Engine:
 
     @staticmethod
     def _first_token(sequence: Sequence, row: Logits) -> Output:
-        waited = time.monotonic() - sequence.submitted_at
         output = (
             sequence.append_from(row) if sequence.options.max_tokens else sequence.end("length")
         )
-        output.queue_seconds = waited
+        output.queue_seconds = sequence.admitted_at - sequence.submitted_at
         if sequence.options.prompt_logprobs:
             output.prompt_logprobs = sequence.prompt_logprobs
         return output

@@ -28,6 +28,7 @@ class ModelShape:
     epsilon: float = 1e-5
     scale_attention: bool = True
     scale_by_layer: bool = False
+    tied_head: bool = True
 
     @classmethod
     def from_config(cls, config: dict[str, object]) -> ModelShape:
@@ -49,6 +50,7 @@ class ModelShape:
             float(epsilon) if isinstance(epsilon, (int, float)) else 1e-5,
             bool(config.get("scale_attn_weights", True)),
             bool(config.get("scale_attn_by_inverse_layer_idx", False)),
+            bool(config.get("tie_word_embeddings", True)),
         )
 
     def attention_scale(self, layer: int) -> float:

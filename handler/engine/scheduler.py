@@ -6,6 +6,7 @@ over them is one view of the slab. Knows no model and no text.
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Iterator
 
@@ -116,6 +117,7 @@ class Scheduler:
         if taken is None:
             return False
         sequence.slot, shared = taken
+        sequence.admitted_at = time.monotonic()
         sequence.num_prefilled = sequence.num_cached = shared
         return True
 

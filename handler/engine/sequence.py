@@ -76,7 +76,7 @@ class Sequence:
         self.options = options
         self.eos_token = eos_token
         self.deadline = deadline
-        self.submitted_at = time.monotonic()
+        self.submitted_at = self.admitted_at = time.monotonic()
         self.status = Status.WAITING
         self.slot = -1
         self.num_prefilled = 0

@@ -30,7 +30,7 @@ class TorchModel:
         self.shape = shape
         self.slab = shape.slab(settings.slots)
         self._weights = weights
-        self._head = weights.get("lm_head.weight", weights["wte.weight"])
+        self._head = weights["wte.weight" if shape.tied_head else "lm_head.weight"]
         # torch.from_numpy shares the memory: what is written here is in the slab.
         self._keys = [torch.from_numpy(array) for array in self.slab.keys]
         self._values = [torch.from_numpy(array) for array in self.slab.values]

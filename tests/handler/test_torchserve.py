@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import psutil
@@ -240,6 +241,47 @@ def test_bad_requests_among_good_ones_disturb_nobody(torchserve: TorchServe) -> 
     assert together.count(400) == 4
 
 
+def test_the_longest_text_to_tokenize_hardly_stops_a_stream(torchserve: TorchServe) -> None:
+    body = {"prompt": "Once", "stream": True, "max_tokens": 300, "ignore_eos": True}
+    gaps: list[float] = []
+    with ThreadPoolExecutor(1) as pool:
+        with closing(
+            requests.post(url(torchserve), json=body, stream=True, timeout=TIMEOUT)
+        ) as response:
+            before = time.monotonic()
+            for number, _ in enumerate(events(response)):
+                if number == 5:
+                    worst = {"text": "\U0001f642" * 16_384}
+                    tokenized = pool.submit(post, torchserve, worst, "/1.0/v1/tokenize")
+                gaps.append(time.monotonic() - before)
+                before = time.monotonic()
+        assert tokenized.result().status_code == 200
+    assert max(gaps[1:]) < 3  # a quarter of a second here; it took 20 s where text had no bound
+    longer = {"text": "x" * 65_537}
+    refused = post(torchserve, longer, "/1.0/v1/tokenize")
+    assert refused.status_code == 400
+    assert "65537 bytes" in refused.json()["error"]["message"]
+
+
+def test_many_long_prompts_in_one_request_are_refused(torchserve: TorchServe) -> None:
+    body = {"prompt": ["\U0001f642" * 10_000] * 10, "truncate_prompt": True}
+    response = post(torchserve, body)
+    assert response.status_code == 400
+    assert response.json()["error"]["code"] == "prompts_too_long"
+
+
+def test_json_sent_as_a_form_is_told_which_header_it_needs(torchserve: TorchServe) -> None:
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    response = requests.post(url(torchserve), data='{"prompt": "x"}', headers=form, timeout=TIMEOUT)
+    assert response.status_code == 400
+    assert "Content-Type: application/json" in response.json()["error"]["message"]
+
+
+def test_an_empty_prompt_goes_on_from_the_end_of_text(torchserve: TorchServe) -> None:
+    options = {"seed": 4, "max_tokens": 8}
+    assert text(torchserve, prompt="", **options) == text(torchserve, prompt=[0], **options)
+
+
 def test_eight_texts_of_one_prompt_beside_others(torchserve: TorchServe) -> None:
     body = {"prompt": "The king", "n": 8, "seed": 3, "max_tokens": 12}
     alone = [choice["text"] for choice in post(torchserve, body).json()["choices"]]
@@ -279,6 +321,38 @@ def test_metrics_count_requests_and_tokens(torchserve: TorchServe) -> None:
     assert generated() == before + 17
 
 
+def test_metrics_tell_time_in_the_queue_from_time_to_the_first_token_and_who_left(
+    torchserve: TorchServe,
+) -> None:
+    def value(name: str) -> float:
+        metrics = requests.get(f"{torchserve.settings.metrics_url}/metrics", timeout=TIMEOUT).text
+        lines = [line for line in metrics.splitlines() if line.startswith(name)]
+        return sum(float(line.split()[-1]) for line in lines)
+
+    def grows(name: str, before: float) -> float:
+        deadline = time.monotonic() + 10
+        while value(name) <= before and time.monotonic() < deadline:
+            time.sleep(0.1)
+        return value(name) - before
+
+    queue, first = value("QueueSeconds_sum"), value("TimeToFirstToken_sum")
+    gap = value("InterTokenLatency_count")
+    text(torchserve, prompt=list(range(1, 500)), max_tokens=5, ignore_eos=True)
+    to_first = grows("TimeToFirstToken_sum", first)
+    assert grows("InterTokenLatency_count", gap) == 1
+    assert 0 <= value("QueueSeconds_sum") - queue < to_first / 2  # the rest was reading the prompt
+
+    left = 'FinishedRequests{ModelName="gpt2",EndReason="abort"'
+    before = value(left)
+    body = {"prompt": "Once", "stream": True, "max_tokens": 480, "ignore_eos": True}
+    with closing(
+        requests.post(url(torchserve), json=body, stream=True, timeout=TIMEOUT)
+    ) as response:
+        next(events(response))
+    text(torchserve, prompt="The", max_tokens=2)  # who left is seen with the next step
+    assert grows(left, before) == 1
+
+
 @pytest.fixture
 def own_torchserve(model_store: Path) -> Iterator[TorchServe]:
     """A TorchServe that a test may break."""
@@ -300,19 +374,26 @@ def worker_of(server: TorchServe) -> psutil.Process:
 def test_a_killed_worker_ends_its_streams_and_the_next_request_is_served(
     own_torchserve: TorchServe,
 ) -> None:
-    def read_until_it_ends() -> float:
+    begun = Barrier(5)
+
+    def read_until_it_ends() -> tuple[float, list[Any]]:
         body = {"prompt": "Once", "stream": True, "max_tokens": 480, "ignore_eos": True}
         response = requests.post(url(own_torchserve), json=body, stream=True, timeout=TIMEOUT)
+        coming = events(response)
+        seen = [next(coming)]
+        begun.wait(TIMEOUT)
         with suppress(requests.RequestException):
-            list(events(response))
-        return time.monotonic()
+            seen.extend(coming)
+        return time.monotonic(), seen
 
     with ThreadPoolExecutor(4) as pool:
         readers = [pool.submit(read_until_it_ends) for _ in range(4)]
-        time.sleep(0.5)
+        begun.wait(TIMEOUT)
         killed = time.monotonic()
         os.kill(worker_of(own_torchserve).pid, signal.SIGKILL)
-        assert all(reader.result() - killed < 10 for reader in readers)
+        for ended, seen in (reader.result() for reader in readers):
+            assert ended - killed < 10
+            assert "[DONE]" not in seen
     own_torchserve.wait_ready(30)
     assert text(own_torchserve, prompt="The", max_tokens=2)
 
