@@ -169,7 +169,11 @@ class Client:
         return self._manage("POST", "/models", params)
 
     def unregister(self, model: str, version: str | None = None) -> str:
-        """Take a version away, or without one the default version."""
+        """Take a version away, or without one the default version.
+
+        The gateway lets it finish the texts that it is writing. Bare TorchServe cuts them: there,
+        let another version be the default first and wait until its texts have ended.
+        """
         return self._manage("DELETE", _model_path(model, version))
 
     def set_default(self, model: str, version: str) -> str:

@@ -18,8 +18,8 @@ from handler.schema import CompletionRequest
 MAX_CHARS_PER_TOKEN = 64  # a longer text can not fit: so much is never tokenised in vain
 # Texts of one request that are tokenised, in bytes of UTF-8: everybody's next step waits for it.
 MAX_PROMPT_BYTES = 131_072
-# Values in one reply, at some 45 bytes each: TorchServe drops a worker, and everybody's streams, for
-# a reply beyond max_response_size, which is 6.5 MB where nobody raised it.
+# Values in one reply, at some 45 bytes each: TorchServe drops a worker, and everybody's streams,
+# for a reply beyond max_response_size, which is 6.5 MB where nobody raised it.
 MAX_LOGPROB_ENTRIES = 100_000
 
 
@@ -118,9 +118,9 @@ class Preparer:
         if len(prompt) > longest:
             if not request.truncate_prompt:
                 raise BadRequest(
-                    f"`prompt` has {len(prompt)} characters, which can not be tokens enough to fit: "
-                    f"the model takes at most {most} of its {self.facts.context_length} tokens. "
-                    "Shorten it, or send `truncate_prompt`: true to keep its end",
+                    f"`prompt` has {len(prompt)} characters, far more than fit: the model takes at "
+                    f"most {most} of its {self.facts.context_length} tokens. Shorten it, or send "
+                    "`truncate_prompt`: true to keep its end",
                     param="prompt",
                     code="context_length_exceeded",
                 )

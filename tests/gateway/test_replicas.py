@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -104,6 +105,29 @@ def test_an_archive_can_be_registered_used_and_removed(scaled: Service) -> None:
     assert scaled.manage("PUT", "/models/second/1.0/set-default").status_code == 200
     assert scaled.manage("DELETE", "/models/second/1.0").status_code == 200
     assert scaled.post("/predictions/second", json={"prompt": "A"}).status_code == 404
+
+
+def test_a_model_that_is_removed_finishes_what_it_is_writing(scaled: Service) -> None:
+    made = scaled.manage("POST", "/models?url=gpt2.mar&model_name=leaving&initial_workers=1")
+    assert made.status_code == 200, made.text
+    options = {"model": "leaving", "prompt": "A", "seed": 3, "max_tokens": 450, "ignore_eos": True}
+    whole = scaled.post("/v1/completions", json=options).json()["choices"][0]["text"]
+    with ThreadPoolExecutor(1) as pool:
+        with requests.post(
+            scaled.url + "/v1/completions",
+            json=options | {"stream": True},
+            stream=True,
+            timeout=120,
+        ) as reply:
+            lines = reply.iter_lines(chunk_size=1)
+            first = next(line for line in lines if line.startswith(b"data: "))
+            removed = pool.submit(scaled.manage, "DELETE", "/models/leaving/1.0")
+            wait_until(lambda: scaled.complete(model="leaving", max_tokens=1).status_code == 404)
+            data = [first, *(line for line in lines if line.startswith(b"data: "))]
+        assert removed.result().status_code == 200
+    assert data[-1] == b"data: [DONE]"
+    texts = [json.loads(line[6:])["choices"][0]["text"] for line in data[:-1]]
+    assert "".join(texts) == whole
 
 
 @pytest.mark.parametrize(
