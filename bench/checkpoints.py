@@ -26,6 +26,7 @@ class Checkpoint:
     context: int
     vocabulary: int
     product_parameters: int
+    head_parameters: int
 
     @classmethod
     def of(cls, name: str, path: Path) -> Checkpoint:
@@ -35,7 +36,8 @@ class Checkpoint:
         inner = config.get("n_inner") or 4 * width
         layer = 4 * width * width + 2 * width * inner
         products = config["n_layer"] * layer + width * vocabulary
-        return cls(name, path, config["n_positions"], vocabulary, products)
+        head = width * vocabulary
+        return cls(name, path, config["n_positions"], vocabulary, products, head)
 
 
 def embedded() -> Checkpoint:

@@ -49,6 +49,21 @@ class Limits:
         by_products = peak * 1e9 / (2 * checkpoint.product_parameters)
         return min(by_reading, by_products)
 
+    def first_token_seconds(
+        self, system: str, checkpoint: Checkpoint, streams: int, prompt: int
+    ) -> float:
+        """Least time to read `streams` prompts: all weights once, or all products, the slower.
+
+        The head counts for the last row of each prompt alone. Attention is left out here too.
+        """
+        size = BYTES_PER_WEIGHT[system]
+        rows = streams * prompt
+        blocks = checkpoint.product_parameters - checkpoint.head_parameters
+        products = 2 * (rows * blocks + streams * checkpoint.head_parameters)
+        peak = self.fp32_gflops if size >= 4 else self.int8_gops
+        reading = checkpoint.product_parameters * size / (self.read_model_gb_s * 1e9)
+        return max(reading, products / (peak * 1e9))
+
 
 def measure(threads: int) -> Limits:
     """Measure this machine, in about ten seconds."""

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -27,6 +28,7 @@ class DriverProcess:
         CACHE.mkdir(parents=True, exist_ok=True)
         slug = "".join(c if c.isalnum() else "-" for c in f"{module}-{system}")
         self._log = CACHE / f"{slug}.log"
+        began = time.monotonic()
         with self._log.open("w") as log:
             self._process = subprocess.Popen(
                 [str(python), "-m", module, json.dumps(options)],
@@ -39,7 +41,8 @@ class DriverProcess:
                 start_new_session=True,
             )
         try:
-            self.load_seconds = float(self._read()["load_seconds"])
+            self._read()
+            self.start_seconds = time.monotonic() - began
         except BaseException:
             self.close()
             raise

@@ -27,6 +27,7 @@ _COLUMNS = (
     ("ttft p50", 9),
     ("p99 ms", 9),
     ("MB", 6),
+    ("start s", 7),
 )
 
 
@@ -48,7 +49,7 @@ def _cells(row: Row) -> list[str]:
     name = f"{row.system} ({row.note})" if row.section == "goon" else row.system
     share = "-" if row.share_of_limit is None else f"{100 * row.share_of_limit:.0f}%"
     return [
-        row.note if row.section == "memory" else name,
+        f"{row.note}, worker {_number(row.workers_mb)} MB" if row.section == "memory" else name,
         row.path,
         str(row.streams),
         str(row.prompt_tokens),
@@ -61,6 +62,7 @@ def _cells(row: Row) -> list[str]:
         _number(row.ttft_ms_p50),
         _number(row.ttft_ms_p99),
         _number(row.rss_mb),
+        _number(row.start_seconds),
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 
-from bench import servers
+from bench import archives, servers
 from bench.checkpoints import Checkpoint
 from bench.environments import SetUpError
 from bench.limits import Limits
@@ -55,7 +55,7 @@ def http_sections(
             for prompt in bench.plan.ttft_prompts:
                 speed.first_token(only, prompt, serving)
         if "goon" in wanted:
-            speed.go_on(only)
+            speed.go_on(only, serving)
         if "http" in wanted:
             serve(TUTORIAL)
             pair = {s: d for s, d in drivers.items() if s in (OURS, TUTORIAL)}
@@ -73,12 +73,15 @@ def memory(
     prompts = Prompts(checkpoint.vocabulary, seed=2)
     requests = bench.plan.memory_requests
     bench.say(f"memory: {requests} requests")
+    weights = int(str(archives.facts(bench.pack(OURS, checkpoint))["size_bytes"]))
     rows = []
     done = 0
     for part in range(11):
         row = Row("memory", OURS, checkpoint.name, "http", bench.plan.slots, 16, 4, True)
         row.rss_mb = server.resident_mb()
-        row.note = f"after {done} requests; workers alone {server.worker_mb():.0f} MB"
+        row.note = f"after {done} requests"
+        row.workers_mb = server.worker_mb()
+        row.weights_mb = weights / 2**20
         rows.append(row)
         target = requests * (part + 1) // 10
         while part < 10 and done < target:

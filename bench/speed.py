@@ -67,8 +67,12 @@ class Speed:
             decode.steady_tokens_per_second = _steady([long for _, long in runs])
             limit = self._limits.tokens_per_second(system, self._checkpoint, streams)
             decode.share_of_limit = (decode.tokens_per_second or 0.0) / limit
+            decode.start_seconds = drivers[system].start_seconds
             whole = self._row(section, system, streams, prompt, count, True)
             whole.rate([long["tokens"] / long["seconds"] for _, long in runs])
+            least = self._least_seconds(system, streams, prompt)
+            least += streams * (count - 1) / limit
+            whole.share_of_limit = least * (whole.tokens_per_second or 0.0) / (streams * count)
             for row in (decode, whole):
                 row.first_tokens([moment for _, long in runs for moment in long["first"]])
                 row.rss_mb = weight
@@ -91,6 +95,8 @@ class Speed:
         for system, runs in found.items():
             row = self._row("tutorial", system, clients, prompt, count, True)
             row.rate([run["tokens"] / run["seconds"] for run in runs])
+            # Of a reply that comes whole, the first token comes with the last.
+            row.first_tokens([moment for run in runs for moment in run["first"]])
             row.rss_mb = memory[system].resident_mb()
             self.rows.append(row)
 
@@ -113,10 +119,13 @@ class Speed:
         for system, seconds in found.items():
             row = self._row("ttft", system, 1, prompt, 1, True)
             row.first_tokens(seconds)
+            row.share_of_limit = _share(self._least_seconds(system, 1, prompt), row)
             row.rss_mb = (memory or drivers)[system].resident_mb()
             self.rows.append(row)
 
-    def go_on(self, drivers: Mapping[str, DriverProcess]) -> None:
+    def go_on(
+        self, drivers: Mapping[str, DriverProcess], memory: Mapping[str, Any] | None = None
+    ) -> None:
         """Time to first token where all but the newest 20 tokens of the prompt are known.
 
         Those 20 stand for the text that was decoded last: the engine reads it again.
@@ -139,6 +148,7 @@ class Speed:
                 row = self._row("goon", system, 1, known + 20, 1, True)
                 row.first_tokens(seconds)
                 row.note = note
+                row.rss_mb = (memory or drivers)[system].resident_mb()
                 self.rows.append(row)
 
     def churn(self, drivers: Mapping[str, DriverProcess]) -> None:
@@ -169,6 +179,9 @@ class Speed:
             row.note = f"{least} to {most} tokens each, prompt and text"
             self.rows.append(row)
 
+    def _least_seconds(self, system: str, streams: int, prompt: int) -> float:
+        return self._limits.first_token_seconds(system, self._checkpoint, streams, prompt)
+
     def _run(self, driver: DriverProcess, streams: int, prompt: int, count: int) -> dict[str, Any]:
         return driver.generate(self._prompts.many(streams, prompt), [count] * streams)
 
@@ -180,6 +193,10 @@ class Speed:
 
     def _failed(self, system: str, error: Exception) -> None:
         self._bench.say(f"left out: {error}")
+
+
+def _share(least_seconds: float, row: Row) -> float | None:
+    return 1000 * least_seconds / row.ttft_ms_p50 if row.ttft_ms_p50 else None
 
 
 def _steady(runs: Sequence[Mapping[str, Any]]) -> float | None:

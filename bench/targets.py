@@ -20,6 +20,10 @@ TUTORIAL_RATIO = {1: (4.0, 7.0), 32: (10.0, 20.0)}
 FIRST_TOKEN = (0.7, 0.4)
 GO_ON = (0.25, 0.1)
 CHURN = (1.3, 2.0)
+# MB: growth of the server from a tenth of the requests to the last (noise of the allocators is
+# allowed), and what an idle worker holds beyond its weights.
+MEMORY_GROWTH_MB = (20.0, 10.0)
+IDLE_BEYOND_WEIGHTS_MB = (300.0, 300.0)
 
 # The gateway's (floor, aim), the same twice where there is no further aim.
 GATEWAY_RATE = (0.93, 1.0)
@@ -95,6 +99,21 @@ class Ratios:
             notes = {row.note: row for row in pair}
             name = f"time to first token, go on over cold, {path}"
             self._time(name, notes.get("go on"), notes.get("cold"), GO_ON)
+
+        self._memory()
+
+    def _memory(self) -> None:
+        rows = [row for row in self._rows if row.section == "memory" and row.rss_mb is not None]
+        if len(rows) < 3:
+            return
+        grown = (rows[-1].rss_mb or 0.0) - (rows[1].rss_mb or 0.0)
+        requests = rows[-1].note.split()[1]
+        name = f"memory grown over {requests} requests, MB"
+        self.found.append(Ratio(name, grown, *MEMORY_GROWTH_MB, less_is_better=True))
+        if rows[0].workers_mb and rows[0].weights_mb:
+            beyond = rows[0].workers_mb - rows[0].weights_mb
+            name = "memory of an idle worker beyond its weights, MB"
+            self.found.append(Ratio(name, beyond, *IDLE_BEYOND_WEIGHTS_MB, less_is_better=True))
 
     def _rate(
         self, name: str, ours: Row | None, other: Row | None, bounds: tuple[float, float]

@@ -67,9 +67,8 @@ def serve(driver_of: Any) -> None:
     # Libraries print as they please; the protocol keeps the real standard output for itself.
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    began = time.perf_counter()
     driver: Driver = driver_of(json.loads(sys.argv[1]))
-    _say(channel, {"ready": True, "load_seconds": time.perf_counter() - began})
+    _say(channel, {"ready": True})
     for line in sys.stdin:
         request = json.loads(line)
         try:

@@ -39,7 +39,7 @@ def test_the_engine_writes_every_token_that_was_asked_for(engine: DriverProcess)
     assert result["tokens"] == sum(counts)
     assert len(result["first"]) == 3
     assert all(0 < moment <= result["seconds"] for moment in result["first"])
-    assert engine.load_seconds > 0
+    assert 0.1 < engine.start_seconds < 60
     assert engine.resident_mb() > 20
 
 
