@@ -20,6 +20,7 @@ from archive.plan import uniform_plan
 from archive.products import Form
 from tests.archive.checkpoints import ROOT, TINY, random_weights
 from tests.archive.slots import Slots
+from tests.handler.engines import Rig, packed, vocabulary
 
 WHISPER = "openai-whisper==20250625"  # its source archive carries GPT-2's ranks
 CACHE = ROOT / ".cache" / "tests"
@@ -29,6 +30,7 @@ NASTY = (
     "東京 🙂👩‍👩‍👧 Ωmega  e\u0301 \u200b\u00a0 12345678 don't WON'T i'll <|endoftext|x>"
     "   \n\n\n end   "
 )
+TEXTS = [NASTY, "Hello, my name is", "", " ", "a\n", "\x00\x7f", NASTY * 20]
 
 Ranks = dict[bytes, int]
 
@@ -113,16 +115,54 @@ def test_the_hubs_layout_is_taken_as_it_is(checkpoint: Checkpoint) -> None:
     assert Slots(graph, checkpoint.shape, 1).run(ids, np.array([0])).shape == (5, 50257)
 
 
-def test_tokens_equal_those_of_tiktoken(checkpoint: Checkpoint, ranks: Ranks) -> None:
-    reference = tiktoken.Encoding(
+@pytest.fixture(scope="module")
+def reference(ranks: Ranks) -> tiktoken.Encoding:
+    return tiktoken.Encoding(
         "gpt2",
         pat_str=GPT2_PATTERN,
         mergeable_ranks=ranks,
         special_tokens={"<|endoftext|>": 50256},
     )
-    texts = [NASTY, "Hello, my name is", "", " ", "a\n", "\x00\x7f", NASTY * 20]
-    for text in texts:
+
+
+def test_tokens_equal_those_of_tiktoken(
+    checkpoint: Checkpoint, reference: tiktoken.Encoding
+) -> None:
+    for text in TEXTS:
         ids = checkpoint.tokenizer.encode(text).ids
         assert ids == reference.encode_ordinary(text)
         assert checkpoint.tokenizer.decode(ids, skip_special_tokens=False) == text
     assert checkpoint.tokenizer.encode("<|endoftext|>").ids == [50256]
+
+
+@pytest.fixture(scope="module")
+def archive(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    store = tmp_path_factory.mktemp("store")
+    return packed(store, "hub", "--precision", "fp32", model=checkpoint.directory)
+
+
+def test_the_served_tokenizer_equals_tiktokens(archive: Path, reference: tiktoken.Encoding) -> None:
+    served = vocabulary(archive)
+    for text in TEXTS:
+        ids = served.encode(text)
+        assert ids == reference.encode_ordinary(text)
+        assert served.decode(ids) == text
+    assert served.encode("<|endoftext|>") == [50256]
+
+
+def test_the_archive_writes_what_the_checkpoint_predicts(
+    archive: Path, checkpoint: Checkpoint, reference: tiktoken.Encoding
+) -> None:
+    expected = reference.encode_ordinary(NASTY)
+    plan = uniform_plan(checkpoint.shape, Form.FP32, {})
+    slots = Slots(build_graph(checkpoint.shape, checkpoint.weights, plan), checkpoint.shape, 1)
+    for _ in range(5):
+        logits = slots.run(np.array([expected]), np.array([0]))
+        expected = [*expected, int(logits[-1].argmax())]
+    rig = Rig(archive)
+    try:
+        (text,) = rig.write(rig.sequence(NASTY, max_tokens=5))
+    finally:
+        rig.close()
+    assert (text.tokens, text.finish_reason) == (5, "length")
+    assert NASTY + text.text == reference.decode(expected)

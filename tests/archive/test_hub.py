@@ -1,0 +1,141 @@
+"""A model from the hub: downloaded, kept for the day the hub is away, or refused in one line."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.archive.checkpoints import EMBEDDED_MODEL, ROOT, write_checkpoint
+from tests.archive.fake_hub import FakeHub, hub
+
+MODEL = "somebody/tales"
+NOWHERE = "http://127.0.0.1:9"
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> dict[str, bytes]:
+    write_checkpoint(tmp_path / "small")
+    return contents(tmp_path / "small")
+
+
+def package(
+    endpoint: str | FakeHub, home: Path, output: Path, model: str = MODEL
+) -> subprocess.CompletedProcess[str]:
+    url = endpoint.url if isinstance(endpoint, FakeHub) else endpoint
+    command = [sys.executable, "-m", "archive", "--model", model, "--precision", "fp32"]
+    return subprocess.run(
+        [*command, "--output", str(output)],
+        cwd=ROOT,
+        env=os.environ | {"HF_ENDPOINT": url, "HF_HOME": str(home), "NO_PROXY": "127.0.0.1"},
+        capture_output=True,
+        text=True,
+    )
+
+
+def refusal(done: subprocess.CompletedProcess[str], output: Path) -> str:
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1, done.stderr
+    assert not list(output.glob("*"))
+    return done.stderr
+
+
+def test_a_model_from_the_hub_is_packed_and_kept(tmp_path: Path) -> None:
+    files = contents(EMBEDDED_MODEL) | {"pytorch_model.bin": b"a pickle"}
+    home = tmp_path / "home"
+    with hub(MODEL, files) as server:
+        done = package(server, home, tmp_path / "store")
+        assert done.returncode == 0, done.stderr
+    assert server.downloaded == set(contents(EMBEDDED_MODEL))
+    with zipfile.ZipFile(tmp_path / "store" / "gpt2.mar") as archive:
+        facts = json.loads(archive.read("model/archive.json"))
+        assert "model/model.onnx" in archive.namelist()
+    assert (facts["checkpoint"], facts["precision"]) == (MODEL, "fp32")
+    assert facts["examples"] == json.loads(files["examples.json"])
+
+    done = package(NOWHERE, home, tmp_path / "later")
+    assert done.returncode == 0, done.stderr
+    assert "taking the copy downloaded before" in done.stdout
+    assert (tmp_path / "later" / "gpt2.mar").is_file()
+
+
+def test_a_kept_model_is_taken_while_the_hub_is_broken(
+    small: dict[str, bytes], tmp_path: Path
+) -> None:
+    with hub(MODEL, small) as server:
+        assert package(server, tmp_path / "home", tmp_path / "store").returncode == 0
+    with hub(MODEL, small, "broken") as server:
+        done = package(server, tmp_path / "home", tmp_path / "later")
+    assert done.returncode == 0, done.stderr
+    assert "taking the copy downloaded before" in done.stdout
+
+
+@pytest.mark.parametrize("model", ["somebody/other", "not--a-name"])
+def test_a_model_that_the_hub_does_not_have_is_said(
+    small: dict[str, bytes], tmp_path: Path, model: str
+) -> None:
+    with hub(MODEL, small) as server:
+        done = package(server, tmp_path / "home", tmp_path / "store", model)
+    assert f"no model on the hub is called {model}" in refusal(done, tmp_path / "store")
+
+
+def test_a_gated_model_is_said(small: dict[str, bytes], tmp_path: Path) -> None:
+    with hub(MODEL, small, "gated") as server:
+        done = package(server, tmp_path / "home", tmp_path / "store")
+    assert "is gated: ask for access" in refusal(done, tmp_path / "store")
+
+
+def test_pickles_are_refused_before_they_are_downloaded(
+    small: dict[str, bytes], tmp_path: Path
+) -> None:
+    small["pytorch_model.bin"] = small.pop("model.safetensors")
+    with hub(MODEL, small) as server:
+        done = package(server, tmp_path / "home", tmp_path / "store")
+    assert "pickle files, which are never loaded" in refusal(done, tmp_path / "store")
+    assert not server.downloaded
+
+
+def test_a_download_cut_in_the_middle_is_said_and_can_be_taken_up_again(
+    small: dict[str, bytes], tmp_path: Path
+) -> None:
+    with hub(MODEL, small, "cut") as server:
+        done = package(server, tmp_path / "home", tmp_path / "store")
+    assert f"the download of {MODEL} broke off" in refusal(done, tmp_path / "store")
+    # Half a model is not taken for a whole one.
+    done = package(NOWHERE, tmp_path / "home", tmp_path / "store")
+    assert "out of reach" in refusal(done, tmp_path / "store")
+    with hub(MODEL, small) as server:
+        assert package(server, tmp_path / "home", tmp_path / "store").returncode == 0
+
+
+def test_a_cache_that_can_not_be_written_is_said(small: dict[str, bytes], tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("a file where a directory should be")
+    with hub(MODEL, small) as server:
+        done = package(server, tmp_path / "home", tmp_path / "store")
+    assert f"cannot write to {tmp_path}/home/hub" in refusal(done, tmp_path / "store")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a small disk is mounted, which needs root")
+def test_a_full_disk_under_the_cache_is_said(small: dict[str, bytes], tmp_path: Path) -> None:
+    disk = tmp_path / "home"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip("a small disk cannot be mounted here")
+    try:
+        with hub(MODEL, small) as server:
+            done = package(server, disk, tmp_path / "store")
+        assert f"no space left on the disk of {disk}" in refusal(done, tmp_path / "store")
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
