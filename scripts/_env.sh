@@ -1,8 +1,9 @@
 # Sourced by the other scripts: finds Python, makes virtual environments, installs what is pinned.
 # shellcheck shell=bash
 
+set -o pipefail # pip's failure is to be seen at the end of its pipe, whoever sources this
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
-cd "$ROOT"
+cd "$ROOT" || exit 1
 export PYTHONPATH="$ROOT"
 export PYTHONUNBUFFERED=1
 
@@ -18,7 +19,36 @@ find_python() {
       return
     fi
   done
-  die "Python 3.11 or newer is needed (up to 3.13); python3 here is $(python3 --version 2>&1 || echo missing)"
+  die "Python 3.11 or newer is needed (up to 3.13); python3 here is $(python3 --version 2>/dev/null || echo missing)"
+}
+
+# run_group COMMAND...: run it in a process group of its own, so that a signal ends it and all it started.
+# bash by itself would first wait for it (SIGTERM) or leave it behind.
+run_group() {
+  local status=0
+  trap 'end_group 129' HUP
+  trap 'end_group 130' INT
+  trap 'end_group 143' TERM
+  set -m
+  "$@" </dev/null &
+  set +m
+  wait "$!" || status=$?
+  trap - HUP INT TERM
+  return "$status"
+}
+
+# SIGINT first: pip and the packing clean up after themselves on that one.
+end_group() {
+  trap '' HUP INT TERM
+  local signal group="-${!:-none}"
+  for signal in INT TERM KILL; do
+    kill "-$signal" -- "$group" 2>/dev/null || break
+    for _ in {1..50}; do
+      kill -0 -- "$group" 2>/dev/null || break 2
+      sleep 0.1
+    done
+  done
+  exit "$1"
 }
 
 # One line for each package, instead of pip's many.
@@ -46,11 +76,36 @@ PY
     return
   fi
   if [ "${ALLOW_CUDA_TORCH:-0}" != 1 ] &&
-    "$VENV/bin/python" -m pip install --disable-pip-version-check --quiet --dry-run --report - \
-      -c requirements.lock "$wanted" 2>>"$VENV/install.log" | grep -qE '"name": "nvidia-'; then
+    # Not piped into grep -q: that ends at the first match, and pip's broken pipe would read as "no".
+    [[ "$("$VENV/bin/python" -m pip install --disable-pip-version-check --quiet --dry-run --report - \
+      -c requirements.lock "$wanted" 2>>"$VENV/install.log")" == *'"name": "nvidia-'* ]]; then
     die "only a CUDA build of $wanted was found here; set TORCH_INDEX_URL to an index of CPU builds, or ALLOW_CUDA_TORCH=1 to take it"
   fi
   pip_install -c requirements.lock "$wanted"
+}
+
+# With a torch of another version, pip would take the pinned one from its own index, past install_torch.
+has_pinned_torch() {
+  "$VENV/bin/python" - "$(sed -n 's/^torch==//p' requirements.lock)" <<'PY' 2>/dev/null
+import sys, torch
+sys.exit(torch.__version__.split("+")[0] != sys.argv[1])  # without +cpu
+PY
+}
+
+# In a process group of its own: see run_group.
+set_up_env() {
+  local python="$1"
+  shift
+  trap 'exit 130' INT # not on to the next command once pip has cleaned up
+  # pip asked for, too: a set-up that was ended early may have left a Python without it.
+  "$PYTHON" -m pip --version >/dev/null 2>&1 || "$python" -m venv "$VENV" ||
+    die "a virtual environment could not be made; is the package python3-venv installed?"
+  : >"$VENV/install.log"
+  {
+    pip_install "$(grep '^pip==' requirements.lock)" &&
+      { has_pinned_torch || install_torch; } &&
+      pip_install -c requirements.lock "$@"
+  } || die "packages could not be installed; is there a network? (${VENV##*/}/install.log has pip's words)"
 }
 
 # ensure_env VENV GROUP...: a virtual environment with these dependency groups; sets PYTHON.
@@ -67,12 +122,6 @@ ensure_env() {
   local python
   python="$(find_python)" || exit 1
   say "Setting up ${VENV##*/} ($*): once, one to five minutes, about 1.5 GB on the disk"
-  [ -x "$PYTHON" ] || "$python" -m venv "$VENV" || die "a virtual environment could not be made; is the package python3-venv installed?"
-  : >"$VENV/install.log"
-  {
-    pip_install "$(grep '^pip==' requirements.lock)" &&
-      { "$PYTHON" -c 'import torch' 2>/dev/null || install_torch; } &&
-      pip_install -c requirements.lock "${groups[@]}"
-  } || die "packages could not be installed; is there a network? (${VENV##*/}/install.log has pip's words)"
+  run_group set_up_env "$python" "${groups[@]}" || exit
   echo "$stamp" >"$VENV/.stamp"
 }

@@ -1,0 +1,158 @@
+"""A checkout in which the real scripts run, with a Python that stands for minutes of set-up."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.conftest import free_ports
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+REAL_PYTHON = os.path.realpath(sys.executable)  # under the environment: without its packages
+TOOLS = """
+basename bash cat cksum cp cut dirname env find grep mkdir sed sleep tee touch tr uname
+"""
+COPIED = """
+scripts pyproject.toml requirements.lock gateway/__init__.py gateway/settings.py
+"""
+# What an archive is made of.
+SOURCES = (
+    "handler/gpt2_handler.py",
+    "archive/package.py",
+    "config/model-config.yaml",
+    "models/gpt2-tales/config.json",
+)
+
+# Where the real one takes minutes, it writes down what it is asked for; the rest it does for real.
+STAND_IN = f"""#!{shutil.which("bash")}
+root="${{PYTHONPATH:?}}"
+case "$1 $2" in
+  "-m pip" | "-m archive" | "-m gateway") ;;
+  "-m venv") mkdir -p "$3/bin" && cp "$0" "$3/bin/python"; exit ;;
+  *) exec "{REAL_PYTHON}" "$@" ;;
+esac
+[ "$3" != --version ] || exit 0
+echo "${{*:2}}" >>"$root/asked"
+case "$*" in *"$(cat "$root/hangs" 2>/dev/null || echo nothing)"*)
+  exec "{REAL_PYTHON}" -c "$(cat "$root/hang.py")" "$root/hanging" ;;
+esac
+case "$*" in *--dry-run*) cat "$root/report"; exit ;; esac
+[ "$2" != archive ] || touch "model_store/$6.mar"
+"""
+
+# As pip and the packing do, it has a process of its own at work.
+HANG = """
+import pathlib, subprocess, sys
+with subprocess.Popen(["sleep", "300"]):
+    pathlib.Path(sys.argv[1]).touch()
+"""
+
+
+class Checkout:
+    """Enough of this project for its scripts to run."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root / "checkout"
+        self.tools = root / "tools"
+        self.archive = self.root / "model_store" / "gpt2.mar"
+        self.port = free_ports(1)[0]
+        self.started: list[psutil.Process] = []
+        for name in SOURCES:
+            (self.root / name).parent.mkdir(parents=True)
+            (self.root / name).touch()
+        for name in ("gateway", "model_store"):
+            (self.root / name).mkdir()
+        for name in COPIED.split():
+            copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+            copy(ROOT / name, self.root / name)
+        (self.root / ".env").write_text(f"PORT={self.port}\n")
+        self.has_torch("{pinned}+cpu")
+        (self.root / "hang.py").write_text(HANG)
+        self.tools.mkdir()
+        for tool in TOOLS.split():
+            (self.tools / tool).symlink_to(shutil.which(tool) or tool)
+        self.has_python("python3.11", STAND_IN)
+
+    def has_python(self, name: str, script: str) -> None:
+        """Put a Python, or what claims to be one, on the PATH."""
+        (self.tools / name).write_text(script)
+        (self.tools / name).chmod(0o755)
+
+    def has_torch(self, version: str) -> None:
+        """Make `import torch` find this version; {pinned} is the one in requirements.lock."""
+        lock = (self.root / "requirements.lock").read_text()
+        pinned = next(line[7:] for line in lock.splitlines() if line.startswith("torch=="))
+        (self.root / "torch.py").write_text(f'__version__ = "{version.format(pinned=pinned)}"\n')
+
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        """Start ./scripts/serve with nothing but the tools on its PATH."""
+        return subprocess.Popen(
+            ["./scripts/serve", *arguments],
+            cwd=self.root,
+            env={"PATH": str(self.tools), "HOME": str(self.root)} | environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            # A shell that starts the tests in its background has them ignore Ctrl-C.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,
+        )
+
+    def serve(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run ./scripts/serve to its end: the gateway of this checkout ends at once."""
+        process = self.start(*arguments, **environment)
+        output, errors = process.communicate(timeout=30)
+        return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
+
+    @property
+    def asked(self) -> list[str]:
+        """What Python was asked to run, one line each: pip, archive and gateway with arguments."""
+        asked = self.root / "asked"
+        return asked.read_text().splitlines() if asked.exists() else []
+
+    def asked_for(self, start: str) -> list[str]:
+        """Those lines that start so."""
+        return [line for line in self.asked if line.startswith(start)]
+
+    def hang(self, words: str) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
+        """Start ./scripts/serve; return it and its children once it hangs in that command."""
+        (self.root / "hangs").write_text(words)
+        process = self.start()
+        wait_until((self.root / "hanging").exists)
+        children = psutil.Process(process.pid).children(recursive=True)
+        self.started += [psutil.Process(process.pid), *children]
+        return process, children
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it took too long"
+        time.sleep(0.02)
+
+
+def living(processes: list[psutil.Process]) -> list[psutil.Process]:
+    alive = []
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if process.status() != psutil.STATUS_ZOMBIE:
+                alive.append(process)
+    return alive
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Iterator[Checkout]:
+    checkout = Checkout(tmp_path)
+    yield checkout
+    for process in living(checkout.started):  # where a test failed
+        process.kill()

@@ -1,0 +1,53 @@
+"""When ./scripts/serve packs the model, and when it need not."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+from tests.scripts.conftest import SOURCES, Checkout
+
+
+def test_the_first_start_sets_up_packs_and_serves(checkout: Checkout) -> None:
+    ended = checkout.serve()
+    assert ended.returncode == 0
+    kinds = [line.split()[0] for line in checkout.asked]
+    assert kinds == ["pip", "pip", "archive", "gateway"]
+    assert "Setting up .venv" in ended.stderr and "Packing gpt2-tales" in ended.stderr
+
+
+def test_a_second_start_only_serves(checkout: Checkout) -> None:
+    checkout.serve()
+    (checkout.root / "asked").unlink()
+    ended = checkout.serve()
+    assert ended.returncode == 0 and ended.stderr == ""
+    assert checkout.asked == ["gateway"]
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_change_packs_again(checkout: Checkout, source: str) -> None:
+    checkout.serve()
+    later = time.time() + 60
+    os.utime(checkout.root / source, (later, later))
+    assert checkout.serve().returncode == 0
+    assert len(checkout.asked_for("archive")) == 2
+
+
+def test_compiled_python_is_no_change(checkout: Checkout) -> None:
+    checkout.serve()
+    compiled = checkout.root / "handler" / "__pycache__" / "gpt2_handler.cpython-311.pyc"
+    compiled.parent.mkdir()
+    compiled.touch()
+    later = time.time() + 60
+    os.utime(compiled, (later, later))
+    checkout.serve()
+    assert len(checkout.asked_for("archive")) == 1
+
+
+def test_each_checkpoint_has_an_archive_of_its_own(checkout: Checkout) -> None:
+    for model in ("openai-community/gpt2", "someone/gpt2", "openai-community/gpt2"):
+        assert checkout.serve("--model", model).returncode == 0
+    assert len(checkout.asked_for("archive")) == 2
+    assert len(list(checkout.archive.parent.iterdir())) == 2

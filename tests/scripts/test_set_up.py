@@ -1,0 +1,88 @@
+"""Set-up: what is installed, from where, and what a user is told if it can not be."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from tests.conftest import free_ports
+from tests.scripts.conftest import Checkout
+
+
+@pytest.fixture
+def cpu_index() -> Iterator[str]:
+    """An index of CPU builds that can be reached."""
+
+    class Index(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == "/cpu/torch/" else 404)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Index) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/cpu"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def no_index() -> str:
+    return f"http://127.0.0.1:{free_ports(1)[0]}/cpu"
+
+
+def test_no_network_is_one_clear_line(checkout: Checkout, no_index: str) -> None:
+    # A real pip, with a version to fetch that no machine has.
+    python = checkout.root / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/usr/bin/env bash\nexec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    (checkout.root / "requirements.lock").write_text("pip==0.0.99\ntorch==2.0.0\n")
+    pip = {"PIP_CONFIG_FILE": os.devnull, "PIP_RETRIES": "0", "PIP_INDEX_URL": no_index}
+    ended = checkout.serve(**pip)
+    lines = ended.stderr.splitlines()
+    assert ended.returncode == 1
+    assert [line for line in lines if line.startswith("error: ")] == lines[-1:]
+    assert "is there a network?" in lines[-1] and ".venv/install.log" in lines[-1]
+    assert "0.0.99" in (checkout.root / ".venv" / "install.log").read_text()
+    assert not (checkout.root / ".venv" / ".stamp").exists()
+
+
+def test_the_pinned_torch_stays_whatever_its_build(checkout: Checkout, cpu_index: str) -> None:
+    assert checkout.serve(TORCH_INDEX_URL=cpu_index).returncode == 0
+    assert not [line for line in checkout.asked if "torch==" in line]
+
+
+def test_a_torch_of_another_version_is_replaced_from_the_index_of_cpu_builds(
+    checkout: Checkout, cpu_index: str
+) -> None:
+    checkout.has_torch("1.13.1+cpu")
+    assert checkout.serve(TORCH_INDEX_URL=cpu_index).returncode == 0
+    installs = checkout.asked_for("pip install")
+    [torch] = [line for line in installs if "torch==" in line]
+    [groups] = [line for line in installs if "--group" in line]
+    assert f"--index-url {cpu_index} torch==" in torch
+    # Before anything that depends on it, or pip would choose the build.
+    assert installs.index(torch) < installs.index(groups)
+
+
+def test_a_torch_of_another_version_does_not_become_a_cuda_build(
+    checkout: Checkout, no_index: str
+) -> None:
+    checkout.has_torch("1.13.1+cpu")
+    # As long as a real report: longer than a pipe holds.
+    report = '{"install": [{"metadata": {"name": "nvidia-cublas"}}' + "\n" * 300_000 + "]}"
+    (checkout.root / "report").write_text(report)
+    ended = checkout.serve(TORCH_INDEX_URL=no_index)
+    assert ended.returncode == 1
+    last = ended.stderr.splitlines()[-1]
+    assert last.startswith("error: only a CUDA build of torch==") and "TORCH_INDEX_URL" in last
+    assert not [line for line in checkout.asked if "--group" in line]
