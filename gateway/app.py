@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -18,19 +19,20 @@ from gateway.errors import (
     GatewayError,
     MethodNotAllowed,
     NotFound,
+    Unauthorized,
     Unavailable,
 )
 from gateway.exchange import ClientGone, Exchange, Receive, Scope, Send
 from gateway.health import Health
-from gateway.inbound import COMPLETIONS, JSON_TYPE, Prediction
+from gateway.inbound import COMPLETIONS, JSON_TYPE, TEXT_TYPE, Prediction
 from gateway.language import foreign_language
-from gateway.limits import RateLimit
+from gateway.limits import Budget, RateLimit
 from gateway.logs import RequestLog
 from gateway.management import NAME, VERSION, Management
 from gateway.metrics import Metrics
 from gateway.proxy import Proxy
 from gateway.replicas import Replicas
-from gateway.security import Guard
+from gateway.security import Guard, neighbourhood
 from gateway.settings import Settings
 from gateway.static import REFERENCE, StaticFiles
 from gateway.upstream import Upstream
@@ -84,22 +86,36 @@ class Gateway:
         self._files = StaticFiles()
         self._reference_files = StaticFiles(REFERENCE)
         self._description = b""
+        self._bodies = Budget(parts.settings.max_bodies_bytes)
+        parts.health.on_drain(parts.proxy.drain)
         self._router = Router(self._routes(), redirect_slashes=False, default=_no_route)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request and log it."""
+        if "exchange" in scope:  # the server has refused it already
+            return
         exchange = Exchange(scope, receive, send)
         exchange.reply_headers += COMMON_HEADERS
         scope["exchange"] = exchange
         scope["app"] = self  # has the router raise what it would answer in plain text
+        self._find_client(exchange)
         try:
             await self._answer(exchange, scope)
         except ClientGone:
-            exchange.facts["aborted"] = "client_gone"
+            if not exchange.status:
+                exchange.facts["aborted"] = "client_gone"
+        except asyncio.CancelledError:  # the server ends and waits no longer
+            await self._tell_draining(exchange)
         finally:
-            route = exchange.facts.pop("route", "none")
-            self._parts.metrics.answered(route, exchange.status or 499)
-            self._parts.requests.write(exchange)
+            self._bodies.give_back(exchange.body_bytes)
+            self.note(exchange)
+
+    def note(self, exchange: Exchange) -> None:
+        """Count and log a request that has ended."""
+        self._find_client(exchange)
+        route = exchange.facts.pop("route", "none")
+        self._parts.metrics.answered(route, exchange.status or 499)
+        self._parts.requests.write(exchange)
 
     async def _answer(self, exchange: Exchange, scope: Scope) -> None:
         try:
@@ -123,6 +139,16 @@ class Gateway:
         except Exception:
             logger.exception("A request failed")
             await self._tell(exchange, GatewayError("The gateway failed", code="internal_error"))
+
+    def _find_client(self, exchange: Exchange) -> None:
+        address = self._parts.guard.client_address(exchange.headers, exchange.peer)
+        exchange.facts["client"] = address
+
+    async def _tell_draining(self, exchange: Exchange) -> None:
+        if not exchange.status:
+            exchange.closes = True
+            error = Unavailable("The service is shutting down", code="draining", retry_after=5)
+            await self._tell(exchange, error)
 
     @staticmethod
     async def _tell(exchange: Exchange, error: GatewayError) -> None:
@@ -185,20 +211,31 @@ class Gateway:
     async def _admit(self, exchange: Exchange) -> bytes:
         """Judge who asks, how often and how much; return the body."""
         guard, settings = self._parts.guard, self._settings
-        key = guard.for_inference(exchange.headers)
-        address = guard.client_address(exchange.headers, exchange.peer)
-        exchange.facts["key"] = key
-        exchange.facts["client"] = address
+        key = await self._known(exchange, lambda: guard.for_inference(exchange.headers))
         if self._parts.health.is_draining:
             exchange.closes = True
             raise Unavailable("The service is shutting down", code="draining", retry_after=5)
+        address = neighbourhood(exchange.facts["client"])
         await self._parts.rates.hit(f"key {key}" if guard.inference else f"address {address}")
         body = b""
         if exchange.method != "GET":
-            body = await exchange.body(settings.max_body_bytes, settings.body_seconds)
+            body = await exchange.body(
+                settings.max_body_bytes, settings.body_seconds, self._bodies.take
+            )
         if not self._parts.replicas.was_ready:
             raise Unavailable("The model is starting", code="not_ready", retry_after=5)
         return body
+
+    async def _known(self, exchange: Exchange, judge: Callable[[], str]) -> str:
+        """Return the name of who asks; wrong keys of one address are counted, and bounded."""
+        failures = f"failures {neighbourhood(exchange.facts['client'])}"
+        await self._parts.rates.check(failures)
+        try:
+            exchange.facts["key"] = judge()
+        except Unauthorized:
+            await self._parts.rates.hit(failures)
+            raise
+        return str(exchange.facts["key"])
 
     async def _generate(self, exchange: Exchange) -> None:
         value = inbound.read_json_object(await self._admit(exchange))
@@ -214,7 +251,7 @@ class Gateway:
             return
         value = reply.json()
         if reply.status != 200 or not isinstance(value, dict):
-            await exchange.reply(reply.status, reply.body, reply.content_type, reply.headers)
+            await reply.send(exchange)
             return
         written = value["choices"][0]["text"]
         await _reply_generated(exchange, text, written, text + written)
@@ -250,14 +287,29 @@ class Gateway:
         content_type = exchange.headers.get("content-type", "")
         if path in QUESTIONS or path == "v1/models":
             prediction = inbound.question(name, version, path, body)
-        elif path == "" and (not content_type or content_type.startswith("text/")):
-            prediction = inbound.plain_text(name, version, body, content_type or None)
-        elif self._parts.replicas.card(name, version) is None and path == "":
+            await self._parts.proxy.serve(exchange, prediction)
+            return
+        is_text = path == "" and (not content_type or content_type.startswith("text/"))
+        if self._parts.replicas.card(name, version) is None and path == "":
             # Another kind of model: its own business.
-            prediction = Prediction(name, version, "", body, JSON_TYPE)
+            kind = TEXT_TYPE if is_text else JSON_TYPE
+            await self._write(exchange, Prediction(name, version, "", body, kind))
+        elif is_text:
+            await self._write_text(exchange, inbound.plain_text(name, version, body))
         else:
-            prediction = self._completion(name, version, body, path)
-        await self._write(exchange, prediction)
+            await self._write(exchange, self._completion(name, version, body, path))
+
+    async def _write_text(self, exchange: Exchange, prediction: Prediction) -> None:
+        """Answer with the continuation alone."""
+        self._is_refused(exchange, prediction.text, raises=True)
+        reply = await self._parts.proxy.fetch(exchange, prediction)
+        if reply is None:
+            return
+        value = reply.json()
+        if reply.status == 200 and isinstance(value, dict):
+            text = value["choices"][0]["text"].encode()
+            reply = replace(reply, body=text, content_type=TEXT_TYPE)
+        await reply.send(exchange)
 
     def _completion(
         self, name: Any, version: str | None, body: bytes, path: str = COMPLETIONS
@@ -272,8 +324,7 @@ class Gateway:
         return inbound.completion(name, version, path, body, self._settings, context)
 
     async def _write(self, exchange: Exchange, prediction: Prediction) -> None:
-        if prediction.writes:
-            self._is_refused(exchange, prediction.text, raises=True)
+        self._is_refused(exchange, prediction.text, raises=True)
         await self._parts.proxy.serve(exchange, prediction)
 
     def _is_refused(self, exchange: Exchange, text: str, *, raises: bool) -> bool:
@@ -294,7 +345,7 @@ class Gateway:
     # The service itself
 
     async def _manage(self, exchange: Exchange) -> None:
-        exchange.facts["key"] = self._parts.guard.for_management(exchange.headers, exchange.peer)
+        await self._known_manager(exchange)
         params = exchange.scope["path_params"]
         model, version = params.get("model", ""), params.get("version", "")
         verb = params.get("verb", "")
@@ -307,9 +358,13 @@ class Gateway:
             raise Unavailable("The service is not ready", code="not_ready", retry_after=5)
         await self._parts.management.serve(exchange, model, version, verb)
 
+    async def _known_manager(self, exchange: Exchange) -> None:
+        guard = self._parts.guard
+        await self._known(exchange, lambda: guard.for_management(exchange.headers, exchange.peer))
+
     async def _metrics(self, exchange: Exchange) -> None:
         if self._settings.metrics_access == "key":
-            self._parts.guard.for_management(exchange.headers, exchange.peer)
+            await self._known_manager(exchange)
         text = self._parts.metrics.exposition(await self._parts.upstream.metrics())
         await exchange.reply(200, text, "text/plain; version=0.0.4; charset=utf-8")
 

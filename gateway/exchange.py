@@ -66,14 +66,15 @@ class Exchange:
         self.reply_headers: list[Header] = [(b"x-request-id", self.request_id.encode())]
         self.status = 0
         self.bytes_sent = 0
+        self.body_bytes = 0
         # What the log says of this request, beside the above.
         self.facts: dict[str, Any] = {}
         # Whether the connection is closed after the reply.
         self.closes = False
         self._unread = "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
 
-    async def body(self, most: int, seconds: float) -> bytes:
-        """Read the whole body.
+    async def body(self, most: int, seconds: float, take: Callable[[int], None]) -> bytes:
+        """Read the whole body; `take` is told of every piece, and may refuse it.
 
         Raises:
             TooLarge: It is longer than `most` bytes.
@@ -85,17 +86,19 @@ class Exchange:
         length = self.headers.get("content-length", "")
         if length.isdigit() and int(length) > most:
             raise TooLarge(f"The body has {int(length)} bytes; at most {most} are allowed")
-        parts, size = [], 0
+        parts: list[bytes] = []
         try:
             async with asyncio.timeout(seconds):
                 while True:
                     message = await self.receive()
                     if message["type"] == "http.disconnect":
                         raise ClientGone
-                    parts.append(message.get("body", b""))
-                    size += len(parts[-1])
-                    if size > most:
+                    part = message.get("body", b"")
+                    if self.body_bytes + len(part) > most:
                         raise TooLarge(f"The body is longer than {most} bytes")
+                    take(len(part))
+                    self.body_bytes += len(part)
+                    parts.append(part)
                     if not message.get("more_body", False):
                         self._unread = False
                         return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 from gateway.exchange import Exchange
 from gateway.replicas import Replicas
@@ -13,9 +14,26 @@ class Health:
 
     def __init__(self, replicas: Replicas) -> None:
         self._replicas = replicas
-        self.is_draining = False
+        self._is_draining = False
+        self._on_drain: list[Callable[[], None]] = []
         # Whether TorchServe runs and its models are known.
         self.is_serving = False
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether the service shuts down."""
+        return self._is_draining
+
+    @is_draining.setter
+    def is_draining(self, is_so: bool) -> None:
+        self._is_draining = is_so
+        if is_so:
+            for act in self._on_drain:
+                act()
+
+    def on_drain(self, act: Callable[[], None]) -> None:
+        """Call `act` when the service begins to shut down."""
+        self._on_drain.append(act)
 
     @property
     def is_ready(self) -> bool:

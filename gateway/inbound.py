@@ -14,6 +14,7 @@ from gateway.settings import Settings
 
 COMPLETIONS = "v1/completions"
 JSON_TYPE = "application/json"
+TEXT_TYPE = "text/plain; charset=utf-8"
 # So much of a prompt decides which replica may still have it in its cache.
 PREFIX_CHARS = 64
 DEFAULT_CONTEXT = 1024
@@ -27,7 +28,7 @@ class Prediction:
     version: str
     path: str
     body: bytes
-    content_type: str | None
+    content_type: str
     sequences: int = 1
     prefix: str = ""
     text: str = ""
@@ -71,10 +72,20 @@ def completion(
     return Prediction(model, version, path, body, JSON_TYPE, n * prompts, prefix, text)
 
 
-def plain_text(model: str, version: str, body: bytes, content_type: str | None) -> Prediction:
-    """Read a prompt that came as plain text."""
-    text = body.decode("utf-8", "replace")
-    return Prediction(model, version, "", body, content_type, 1, text[:PREFIX_CHARS], text)
+def plain_text(model: str, version: str, body: bytes) -> Prediction:
+    """Read a prompt that came as plain text. Asked for as JSON, where an error can be told.
+
+    Raises:
+        BadRequest: It is not UTF-8.
+    """
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise BadRequest(
+            f"The text is not UTF-8 at byte {error.start}", param="prompt", code="invalid_text"
+        ) from None
+    asked = json.dumps({"prompt": text}, ensure_ascii=False).encode()
+    return Prediction(model, version, COMPLETIONS, asked, JSON_TYPE, 1, text[:PREFIX_CHARS], text)
 
 
 def question(model: str, version: str, path: str, body: bytes) -> Prediction:

@@ -9,7 +9,7 @@ import time
 from collections import deque
 from typing import Any
 
-from gateway.errors import BadRequest, TooManyRequests
+from gateway.errors import BadRequest, TooManyRequests, Unavailable
 
 logger = logging.getLogger("gateway.limits")
 
@@ -51,9 +51,16 @@ class RateLimit:
         Raises:
             TooManyRequests: It was one too many.
         """
+        await self._judge(caller, counts=True)
+
+    async def check(self, caller: str) -> None:
+        """See `hit`, without counting one."""
+        await self._judge(caller, counts=False)
+
+    async def _judge(self, caller: str, *, counts: bool) -> None:
         if not self.per_minute:
             return
-        allowed, reset = await self._count(caller)
+        allowed, reset = await self._count(caller, counts)
         if not allowed:
             seconds = max(1, math.ceil(reset - time.time()))
             raise TooManyRequests(
@@ -61,12 +68,12 @@ class RateLimit:
                 retry_after=min(seconds, 60),
             )
 
-    async def _count(self, caller: str) -> tuple[bool, float]:
+    async def _count(self, caller: str, counts: bool) -> tuple[bool, float]:
         now = time.monotonic()
         if self._redis is not None and now - self._redis_lost_at > REDIS_RETRY_SECONDS:
             try:
                 async with asyncio.timeout(REDIS_SECONDS):
-                    return await self._ask(self._redis, caller)
+                    return await self._ask(self._redis, caller, counts)
             except Exception as error:
                 self._redis_lost_at = now
                 logger.warning(
@@ -74,18 +81,48 @@ class RateLimit:
                     type(error).__name__,
                     REDIS_RETRY_SECONDS,
                 )
-        return await self._ask(self._memory, caller)
+        return await self._ask(self._memory, caller, counts)
 
-    async def _ask(self, limiter: Any, caller: str) -> tuple[bool, float]:
-        allowed = await limiter.hit(self._item, "gpt2", caller)
+    async def _ask(self, limiter: Any, caller: str, counts: bool) -> tuple[bool, float]:
+        act = limiter.hit if counts else limiter.test
+        allowed = await act(self._item, "gpt2", caller)
         if allowed:
             return True, 0.0
         window = await limiter.get_window_stats(self._item, "gpt2", caller)
         return False, float(window.reset_time)
 
 
+class Budget:
+    """Bytes that all requests together may hold."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._taken = 0
+
+    def take(self, size: int) -> None:
+        """Take `size` bytes of it.
+
+        Raises:
+            Unavailable: There are not so many left.
+        """
+        if self._taken + size > self._most:
+            raise Unavailable(
+                "Too many long requests are being read; try again in 1 s",
+                code="full",
+                retry_after=1,
+            )
+        self._taken += size
+
+    def give_back(self, size: int) -> None:
+        """Give `size` bytes back."""
+        self._taken -= size
+
+
 class Admission:
-    """Counts live sequences, and refuses more than may run and wait."""
+    """Counts live sequences, and refuses more than may run and wait.
+
+    A request that writes nothing counts as one where live ones are counted.
+    """
 
     # Only this stretch of the past says how fast sequences end.
     WINDOW_SECONDS = 30.0
@@ -114,11 +151,13 @@ class Admission:
             raise TooManyRequests(
                 f"The service is full; try again in {seconds} s", code="full", retry_after=seconds
             )
-        self.live += sequences
+        self.live += max(1, sequences)
 
     def leave(self, sequences: int) -> None:
         """Note that `sequences` ended, however they did."""
-        self.live -= sequences
+        self.live -= max(1, sequences)
+        if not sequences:
+            return
         now = time.monotonic()
         self._ended.append((now, sequences))
         while self._ended[0][0] < now - self.WINDOW_SECONDS:

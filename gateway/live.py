@@ -31,7 +31,9 @@ class Live:
     __slots__ = (
         "sequences",
         "started",
+        "entered_at",
         "waits_since",
+        "has_flowed",
         "client_is_gone",
         "_cause",
         "_task",
@@ -42,8 +44,12 @@ class Live:
         self.sequences = sequences
         # Whether the worker has begun with it (its reply's head came).
         self.started = False
-        # Since when the next bytes of TorchServe are awaited; None while the client is written to.
+        # When the present `async with` began.
+        self.entered_at = 0.0
+        # Since when a sign of TorchServe's life is awaited; None while the client is written to.
         self.waits_since: float | None = None
+        # Whether text has come: from then on silence is a stall, however well the worker is.
+        self.has_flowed = False
         self.client_is_gone = False
         self._cause: Abort | None = None
         self._task: asyncio.Task[object] | None = None
@@ -73,6 +79,11 @@ class Live:
         since = self.waits_since
         return since is not None and time.perf_counter() - since > seconds
 
+    def hear(self) -> None:
+        """Note a sign of life."""
+        if self.waits_since is not None:
+            self.waits_since = time.perf_counter()
+
     async def __aenter__(self) -> Live:
         if self.client_is_gone:
             raise Aborted(Abort.CLIENT_GONE)
@@ -80,8 +91,8 @@ class Live:
         assert self._task is not None
         self._before = self._task.cancelling()
         self._cause = None
-        self.started = False
-        self.waits_since = time.perf_counter()
+        self.started = self.has_flowed = False
+        self.entered_at = self.waits_since = time.perf_counter()
         return self
 
     async def __aexit__(

@@ -42,7 +42,7 @@ class Management:
             GatewayError: It is not on the list, not allowed, or TorchServe refused it.
         """
         query = _query(exchange)
-        method = exchange.method
+        method = "GET" if exchange.method == "HEAD" else exchange.method
         action: Callable[[], Awaitable[tuple[int, Any]]]
         if not model:
             action = {"GET": lambda: self._list(query), "POST": lambda: self._register(query)}[

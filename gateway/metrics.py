@@ -112,11 +112,13 @@ class Metrics:
     def ended(self, exchange: Exchange) -> None:
         """Count a request that wrote text, or was to."""
         facts = exchange.facts
-        if "aborted" in facts:
-            self._failed.labels(facts["aborted"]).inc()
+        failure = facts.get("aborted") or facts.get("failed")
+        if failure:
+            self._failed.labels(failure).inc()
         if "completion_tokens" not in facts:
             return
-        self._latency.observe(time.perf_counter() - exchange.began)
+        if not failure:
+            self._latency.observe(time.perf_counter() - exchange.began)
         self._prompt.inc(facts["prompt_tokens"])
         self._cached.inc(facts["cached_tokens"])
         self._written.inc(facts["completion_tokens"])

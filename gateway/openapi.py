@@ -7,27 +7,25 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from gateway.operations import (
+    DESCRIPTIONS,
+    INFERENCE_ERRORS,
+    KEYED,
+    MANAGEMENT_ERRORS,
+    MODEL_NAMES,
+    OPEN_OR_KEYED,
+    PLAIN_ERRORS,
+    STATUS,
+    Json,
+    good_reply,
+    in_path,
+    in_query,
+    operation,
+    reference,
+)
 from gateway.settings import Settings
 from handler import schema
 
-Json = dict[str, Any]
-
-ERRORS = {
-    400: "A value that is not allowed; the message names the field and what is.",
-    401: "No key, or a wrong one.",
-    403: "Closed here.",
-    404: "No such route or model.",
-    405: "Another method is for this route.",
-    408: "The request came too slowly.",
-    409: "Not possible in the present state.",
-    413: "The body is too long.",
-    429: "Full, or over the limit; `Retry-After` says when to come back.",
-    431: "The head of the request is too long.",
-    503: "Not ready, or lost on the way; `Retry-After` says when to come back.",
-}
-INFERENCE_ERRORS = (400, 401, 404, 405, 408, 413, 429, 431, 503)
-MANAGEMENT_ERRORS = (400, 401, 403, 404, 405, 409, 431, 503)
-PLAIN_ERRORS = (404, 405, 431)
 MODELS = (
     schema.CompletionRequest,
     schema.TokenizeRequest,
@@ -44,6 +42,7 @@ EVENT: Json = {
     "type": "object",
     "properties": {"data": {"description": "A Completion as JSON, or [DONE].", "type": "string"}},
 }
+MODEL, VERSION = in_path("model", "gpt2"), in_path("version", "1.0")
 PROMPT = "Once upon a time"
 
 
@@ -61,8 +60,8 @@ def describe(settings: Settings) -> Json:
         "servers": [{"url": "/"}],
         "paths": {
             **_inference(settings),
-            **_management(),
-            **_service(),
+            **_management(settings),
+            **_service(settings),
         },
         "components": {"schemas": _schemas(), "securitySchemes": _security()},
     }
@@ -150,160 +149,155 @@ def _inference(settings: Settings) -> Json:
         "Completion",
         {"text": {"input": PROMPT}},
     )
-    predict["parameters"] = [_path("model", "gpt2")]
     predict["requestBody"]["content"]["text/plain"] = {"schema": {"type": "string"}}
     predict["responses"]["200"]["content"]["text/plain"] = {"schema": {"type": "string"}}
     predict["responses"]["200"]["content"]["text/event-stream"] = {"schema": EVENT}
-    models = _get("list_models", "The loaded models", "ModelList", INFERENCE_ERRORS)
-    model = _get("describe_model", "One model", "ModelCard", INFERENCE_ERRORS)
-    model["parameters"] = [_path("model", "gpt2")]
-    for operation in (models, model):
-        operation["security"] = [{}, {"bearer": []}, {"key": []}]
-        operation["tags"] = ["Text"]
     return {
         "/v1/completions": {"post": completions},
         settings.route_generate: {"post": generate},
-        "/predictions/{model}": {"post": predict},
-        "/v1/models": {"get": models},
-        "/v1/models/{model}": {"get": model},
+        "/v1/models": {"get": _read("list_models", "The loaded models", "ModelList")},
+        "/v1/models/{model}": _with(
+            [MODEL], {"get": _read("read_model", "One model", "ModelCard")}
+        ),
         "/v1/tokenize": {"post": tokenize},
         "/v1/detokenize": {"post": detokenize},
+        **_predictions("", predict),
+        **_predictions("/v1/completions", completions),
+        **_predictions("/v1/tokenize", tokenize),
+        **_predictions("/v1/detokenize", detokenize),
     }
 
 
-def _management() -> Json:
-    model, version = _path("model", "gpt2"), _path("version", "1.0")
-    count = {"type": "integer", "minimum": 1}
-    wait = _query("synchronous", "Answer when it is done.", {"type": "boolean"})
-    register = _managed("register", "Load an archive of the model store", 200)
+def _predictions(path: str, described: Json) -> Json:
+    """Return TorchServe's paths to an operation: with and without the version, POST and PUT."""
+    base, name = "/predictions/{model}", f"predict{path}".replace("/", "_")
+    found: Json = {}
+    for version, parameters in (("", [MODEL]), ("/{version}", [MODEL, VERSION])):
+        suffix = "_of_version" if version else ""
+        methods = {
+            "post": described | {"operationId": name + suffix},
+            "put": described | {"operationId": f"{name}{suffix}_by_put"},
+        }
+        found[base + version + path] = _with(parameters, methods)
+    return found
+
+
+def _management(settings: Settings) -> Json:
+    count = {"type": "integer", "minimum": 1, "maximum": settings.max_replicas}
+    wait = in_query("synchronous", "Answer when it is done.", {"type": "boolean"})
+    ignored = in_query("timeout", "Taken, without effect.", {"type": "integer", "minimum": 0})
+    url = {"type": "string", "pattern": r"^[A-Za-z0-9][A-Za-z0-9._-]{0,120}\.mar$"}
+    name = {"type": "string", "pattern": r"^[A-Za-z0-9]([A-Za-z0-9._]|-(?!-)){0,63}$"}
+    listed = _managed("list", "The models", MODEL_NAMES)
+    listed["parameters"] = [
+        in_query("limit", "At most so many.", {"type": "integer", "minimum": 1, "maximum": 1000}),
+        in_query(
+            "next_page_token",
+            "`nextPageToken` of the page before.",
+            {"type": "integer", "minimum": 0, "maximum": 1_000_000},
+        ),
+    ]
+    register = _managed("register", "Load an archive of the model store", STATUS)
     register["parameters"] = [
-        _query("url", "Name of the archive.", {"type": "string"}, required=True),
-        _query("model_name", "Name of the model.", {"type": "string"}),
-        _query("initial_workers", "Copies.", count),
+        in_query("url", "Name of the archive.", url, required=True),
+        in_query("model_name", "Name of the model; the archive's own without it.", name),
+        in_query("initial_workers", "Copies.", count),
         wait,
     ]
-    scale = _managed(
-        "scale", "Set the number of workers; what is removed is drained first", 200, 202
-    )
-    scale["parameters"] = [model, _query("min_worker", "Workers.", count), wait]
-    listed = _managed("list", "The models", 200)
-    listed["parameters"] = [_query("limit", "At most so many.", count)]
-    described = _managed("describe", "A model and its workers", 200)
-    described["parameters"] = [model]
-    removed = _managed("unregister", "Drain and remove a model", 200)
-    removed["parameters"] = [model]
-    default = _managed("set_default", "Let this version serve", 200)
-    default["parameters"] = [model, version]
-    return {
-        "/models": {"get": listed, "post": register},
-        "/models/{model}": {"get": described, "put": scale, "delete": removed},
-        "/models/{model}/{version}/set-default": {"put": default},
-    }
 
-
-def _service() -> Json:
-    def get(name: str, summary: str, media: str, *errors: int) -> Json:
-        content = {media: {"schema": {"type": "object" if "json" in media else "string"}}}
+    def of_model(suffix: str) -> Json:
+        scale = _managed(
+            f"scale{suffix}", "Set the number of workers; what is removed is drained first", STATUS
+        )
+        scale["responses"]["202"] = good_reply(STATUS, about="Begun.")
+        most = {"type": "integer", "minimum": 1, "maximum": 10_000}
+        scale["parameters"] = [
+            in_query("min_worker", "Workers.", count),
+            in_query("max_worker", "Taken if it is not less; `min_worker` counts.", most),
+            wait,
+            ignored,
+        ]
+        remove = _managed(f"unregister{suffix}", "Drain and remove a model", STATUS)
+        remove["parameters"] = [wait, ignored]
         return {
-            "operationId": name,
-            "summary": summary,
-            "tags": ["Service"],
-            "responses": {"200": {"description": "Yes.", "content": content}, **_errors(errors)},
+            "get": _managed(f"describe{suffix}", "A model and its workers", DESCRIPTIONS),
+            "put": scale,
+            "delete": remove,
         }
 
-    ready = get("ready", "Whether a request would be served now", "application/json", *PLAIN_ERRORS)
-    ready["responses"]["503"] = {
-        "description": "Not now.",
-        "content": {"application/json": {"schema": {"type": "object"}}},
-    }
-    metrics_errors = (401, 403, *PLAIN_ERRORS)
     return {
-        "/health/live": {
-            "get": get("live", "Whether the process works", "application/json", *PLAIN_ERRORS)
-        },
-        "/health/ready": {"get": ready},
-        "/health_liveness": {
-            "get": get("liveness", "The old name of alive", "application/json", *PLAIN_ERRORS)
-        },
-        "/metrics": {"get": get("metrics", "Prometheus", "text/plain", *metrics_errors)},
+        "/models": {"get": listed, "post": register},
+        "/models/{model}": _with([MODEL], of_model("")),
+        "/models/{model}/all": _with(
+            [MODEL],
+            {"get": _managed("describe_all", "Every version of a model", DESCRIPTIONS)},
+        ),
+        "/models/{model}/{version}": _with([MODEL, VERSION], of_model("_version")),
+        "/models/{model}/{version}/set-default": _with(
+            [MODEL, VERSION], {"put": _managed("set_default", "Let this version serve", STATUS)}
+        ),
+    }
+
+
+def _with(parameters: list[Json], methods: Json) -> Json:
+    """Return the operations of one path with the parts of it that vary."""
+    return {
+        method: described | {"parameters": [*parameters, *described.get("parameters", [])]}
+        for method, described in methods.items()
+    }
+
+
+def _service(settings: Settings) -> Json:
+    def get(name: str, summary: str, media: str, *errors: int) -> Json:
+        schema = {"type": "object" if "json" in media else "string"}
+        done = {"200": good_reply(schema, media, "Yes.")}
+        return {"get": operation(name, summary, "Service", done, (*PLAIN_ERRORS, *errors))}
+
+    ready = get("ready", "Whether a request would be served now", "application/json")
+    ready["get"]["responses"]["503"] = good_reply(
+        {"type": "object"}, about="Not now: it is starting, or draining."
+    )
+    metrics = get("metrics", "Prometheus", "text/plain", 401, 403)
+    if settings.metrics_access == "key":
+        metrics["get"]["security"] = KEYED
+    page = get("page", "The page where one writes", "text/html")
+    docs = get("docs", "This description, to read", "text/html")
+    for files in (page, docs):
+        files["get"]["responses"]["304"] = {"description": "As `If-None-Match` says."}
+    return {
+        "/": page,
+        "/docs": docs,
+        "/openapi.json": get("openapi", "This description", "application/json"),
+        "/health/live": get("live", "Whether the process works", "application/json"),
+        "/health/ready": ready,
+        "/health_liveness": get("liveness", "The old name of alive", "application/json"),
+        "/metrics": metrics,
     }
 
 
 def _post(name: str, summary: str, takes: str, gives: str, examples: Json) -> Json:
-    return {
-        "operationId": name,
-        "summary": summary,
-        "tags": ["Text"],
-        "security": [{}, {"bearer": []}, {"key": []}],
+    done = {"200": good_reply(reference(gives))}
+    return operation(name, summary, "Text", done, INFERENCE_ERRORS) | {
+        "security": OPEN_OR_KEYED,
         "requestBody": {
             "required": True,
             "content": {
                 "application/json": {
-                    "schema": _reference(takes),
+                    "schema": reference(takes),
                     "examples": {key: {"value": value} for key, value in examples.items()},
                 }
             },
         },
-        "responses": {"200": _reply(gives), **_errors(INFERENCE_ERRORS)},
     }
 
 
-def _get(name: str, summary: str, gives: str, errors: tuple[int, ...]) -> Json:
-    return {
-        "operationId": name,
-        "summary": summary,
-        "responses": {"200": _reply(gives), **_errors(errors)},
-    }
+def _read(name: str, summary: str, gives: str) -> Json:
+    done = {"200": good_reply(reference(gives))}
+    described = operation(name, summary, "Text", done, INFERENCE_ERRORS)
+    return described | {"security": OPEN_OR_KEYED}
 
 
-def _managed(name: str, summary: str, *statuses: int) -> Json:
-    done = {
-        "description": "Done, or begun.",
-        "content": {"application/json": {"schema": {"type": ["object", "array"]}}},
-    }
-    return {
-        "operationId": f"{name}_model",
-        "summary": summary,
-        "tags": ["Management"],
-        "security": [{"bearer": []}, {"key": []}],
-        "responses": {
-            **{str(status): done for status in statuses},
-            **_errors(MANAGEMENT_ERRORS),
-        },
-    }
-
-
-def _errors(statuses: tuple[int, ...]) -> Json:
-    content = {"application/json": {"schema": _reference("ErrorReply")}}
-    replies: Json = {}
-    for status in sorted(statuses):
-        reply: Json = {"description": ERRORS[status], "content": content}
-        if status in (429, 503):
-            about = {"description": "Seconds to wait.", "schema": {"type": "integer"}}
-            reply["headers"] = {"Retry-After": about}
-        replies[str(status)] = reply
-    return replies
-
-
-def _reply(gives: str) -> Json:
-    content = {"application/json": {"schema": _reference(gives)}}
-    return {"description": "The reply.", "content": content}
-
-
-def _reference(name: str) -> Json:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def _path(name: str, example: str) -> Json:
-    text = {"type": "string", "examples": [example]}
-    return {"name": name, "in": "path", "required": True, "schema": text, "example": example}
-
-
-def _query(name: str, about: str, kind: Json, *, required: bool = False) -> Json:
-    return {
-        "name": name,
-        "in": "query",
-        "description": about,
-        "schema": kind,
-        "required": required,
-    }
+def _managed(name: str, summary: str, schema: Json) -> Json:
+    done = {"200": good_reply(schema)}
+    described = operation(f"{name}_model", summary, "Management", done, MANAGEMENT_ERRORS)
+    return described | {"security": KEYED}

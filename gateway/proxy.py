@@ -28,6 +28,7 @@ from gateway.inbound import Prediction
 from gateway.limits import Admission
 from gateway.live import Abort, Aborted, Live
 from gateway.metrics import Metrics
+from gateway.pulse import Pulse
 from gateway.relay import Relay
 from gateway.replica import Replica
 from gateway.replicas import Replicas
@@ -35,15 +36,17 @@ from gateway.settings import Settings
 from gateway.upstream import Upstream
 from gateway.wire import Wire, WireLost
 
-DONE = b"data: [DONE]"
+DONE = b"data: [DONE]\n\n"
 USAGE = re.compile(rb"^: usage (\{.*\})$", re.MULTILINE)
-FINISH = re.compile(rb'"finish_reason": ?"(\w+)"')
+ERROR_EVENT = re.compile(rb'^data: (\{"error":.*)$', re.MULTILINE)
 STREAM_HEADERS: tuple[Header, ...] = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache, no-transform"),
     (b"x-accel-buffering", b"no"),
 )
 RETRY_SECONDS = 2
+# What the metrics call a text that failed in the handler.
+FAILED = "handler_error"
 # The death of a worker, or of TorchServe, is seen by the rest of the gateway within this time; who
 # is sent again sooner would meet the same dead replica.
 LOSS_SEEN_SECONDS = 0.25
@@ -61,6 +64,10 @@ class Reply:
     body: bytes
     content_type: str
     headers: list[Header] = field(default_factory=list)
+
+    async def send(self, exchange: Exchange) -> None:
+        """Answer with it."""
+        await exchange.reply(self.status, self.body, self.content_type, self.headers)
 
     def json(self) -> Any:
         """The body as JSON, or None."""
@@ -88,12 +95,22 @@ class Proxy:
         self._replicas = replicas
         self._admission = admission
         self._metrics = metrics
+        self._pulse = Pulse(upstream, replicas, settings.stall_seconds)
+        # Requests that are with no worker just now.
+        self._parked: set[Live] = set()
+        self._is_draining = False
+
+    def drain(self) -> None:
+        """Wait for no worker any more: who is with none is told to come again elsewhere."""
+        self._is_draining = True
+        for live in self._parked:
+            live.abort(Abort.DRAINED)
 
     async def serve(self, exchange: Exchange, prediction: Prediction) -> None:
         """Answer a prediction, streamed or whole."""
         reply = await self.fetch(exchange, prediction)
         if reply is not None:
-            await exchange.reply(reply.status, reply.body, reply.content_type, reply.headers)
+            await reply.send(exchange)
 
     async def fetch(self, exchange: Exchange, prediction: Prediction) -> Reply | None:
         """Return the whole reply, or None when it was streamed (or nobody is left to read it).
@@ -117,27 +134,45 @@ class Proxy:
     async def _fetch_twice(
         self, exchange: Exchange, prediction: Prediction, live: Live
     ) -> Reply | None:
-        model, version, prefix = prediction.model, prediction.version, prediction.prefix
-        # Who comes while a lost worker is coming back waits for it; before the first one nobody.
-        patience = self._settings.retry_seconds if self._replicas.was_ready else 0.0
-        for is_last in (False, True):
-            replica = await self._replicas.wait_for(model, version, prefix, patience)
+        for pause in (0.0, LOSS_SEEN_SECONDS):
+            try:
+                replica = await self._find_replica(prediction, live, pause)
+            except Aborted as aborted:
+                self._explain(exchange, live, aborted.cause)
+                return None
             replica.enter(live)
+            self._pulse.follow(replica)
             try:
                 return await self._fetch_once(exchange, prediction, live, replica)
             except NotStarted:
                 exchange.facts["retried"] = True
-                patience = self._settings.retry_seconds
-                if is_last:
-                    break
             finally:
                 replica.leave(live)
-            await asyncio.sleep(LOSS_SEEN_SECONDS)
         raise Unavailable(
             "The worker was lost; please send the request again",
             code="worker_lost",
             retry_after=RETRY_SECONDS,
         )
+
+    async def _find_replica(self, prediction: Prediction, live: Live, pause: float) -> Replica:
+        """Return a replica after `pause`; waits for one that is coming back.
+
+        Raises:
+            Aborted: The client left, or the service shuts down.
+            Unavailable: None came in time.
+        """
+        model, version, prefix = prediction.model, prediction.version, prediction.prefix
+        self._parked.add(live)
+        try:
+            async with live:
+                if pause:
+                    await asyncio.sleep(pause)
+                # Who comes while a lost worker is coming back waits; before the first one nobody.
+                waits = self._replicas.was_ready and not self._is_draining
+                patience = self._settings.retry_seconds if waits else 0.0
+                return await self._replicas.wait_for(model, version, prefix, patience)
+        finally:
+            self._parked.discard(live)
 
     async def _fetch_once(
         self, exchange: Exchange, prediction: Prediction, live: Live, replica: Replica
@@ -181,17 +216,20 @@ class Proxy:
         reply = Reply(wire.status, body, wire.content_type)
         value = reply.json()
         if isinstance(value, dict) and isinstance(value.get("error"), dict):
-            return self._judge_error(reply, value["error"])
+            return self._judge_error(exchange, reply, value["error"])
         if reply.status >= 400:
             self._judge_torchserve_error(reply.status, value)
         if isinstance(value, dict) and isinstance(value.get("usage"), dict):
             reasons = [choice.get("finish_reason") for choice in value.get("choices", [])]
-            note_usage(exchange, value["usage"], [str(reason) for reason in reasons])
+            note_usage(exchange, value["usage"], reasons)
         return reply
 
-    def _judge_error(self, reply: Reply, error: dict[str, Any]) -> Reply:
+    def _judge_error(self, exchange: Exchange, reply: Reply, error: dict[str, Any]) -> Reply:
         if reply.status < 400:
             reply.status = KINDS.get(str(error.get("type")), 503)
+        exchange.facts["error"] = str(error.get("code") or error.get("type"))
+        if reply.status >= 500:
+            exchange.facts["failed"] = FAILED
         if reply.status == 429:
             seconds = self._admission.retry_after(1)
             reply.headers.append((b"retry-after", str(seconds).encode()))
@@ -222,13 +260,13 @@ class Proxy:
             if not piece:
                 raise WireLost
             first += piece
-        live.started = True
+        live.started = live.has_flowed = True
         if first.startswith(b'data: {"error"'):
             return self._stream_error(exchange, first)
         exchange.facts["ttft_ms"] = round((time.perf_counter() - exchange.began) * 1000, 1)
         exchange.facts["stream"] = True
         await exchange.start(200, STREAM_HEADERS)
-        relay = Relay(exchange, live, wire, self._metrics.token_gap)
+        relay = Relay(exchange, live, wire, self._metrics.token_gap, self._settings.write_seconds)
         cause: Abort | None = None
         try:
             relay.take(first)
@@ -239,7 +277,7 @@ class Proxy:
             cause = live.acknowledge()
         wire.stop()
         note_stream_end(exchange, relay.ending)
-        if DONE in relay.ending:
+        if relay.ending.endswith(DONE):
             await exchange.end()
             return None
         cause = cause or Abort.WORKER_LOST
@@ -253,7 +291,7 @@ class Proxy:
         line = first.split(b"\n", 1)[0].removeprefix(b"data: ")
         with contextlib.suppress(ValueError):
             error = json.loads(line)["error"]
-            return self._judge_error(Reply(200, line, "application/json"), error)
+            return self._judge_error(exchange, Reply(200, line, "application/json"), error)
         body = error_body("The worker failed", "server_error", None, None)
         return Reply(503, body, "application/json")
 
@@ -280,29 +318,32 @@ MESSAGES = {
 }
 
 
-def note_usage(exchange: Exchange, usage: dict[str, Any], reasons: list[str]) -> None:
+def note_usage(exchange: Exchange, usage: dict[str, Any], reasons: list[str | None]) -> None:
     """Keep the counts of a finished request for its log line and the metrics."""
     facts = exchange.facts
     facts["prompt_tokens"] = int(usage.get("prompt_tokens", 0))
     facts["completion_tokens"] = int(usage.get("completion_tokens", 0))
     facts["cached_tokens"] = int((usage.get("prompt_tokens_details") or {}).get("cached_tokens", 0))
-    facts["finish_reasons"] = reasons
+    facts["finish_reasons"] = [str(reason) for reason in reasons if reason]
 
 
 def note_stream_end(exchange: Exchange, ending: bytes) -> None:
-    """Read the usage comment of a stream's last pieces."""
+    """Read the usage comment of a stream's last pieces, and whether the handler gave up."""
     found = USAGE.search(ending)
     if found:
         with contextlib.suppress(ValueError):
-            reasons = [reason.decode() for reason in FINISH.findall(ending)]
-            note_usage(exchange, json.loads(found[1]), reasons)
+            usage = json.loads(found[1])
+            note_usage(exchange, usage, usage.get("finish_reasons", []))
+    failed = ERROR_EVENT.search(ending)
+    if failed:
+        exchange.facts["failed"] = FAILED
+        with contextlib.suppress(ValueError, AttributeError):
+            exchange.facts["error"] = json.loads(failed[1])["error"].get("code")
 
 
 def _headers(exchange: Exchange, prediction: Prediction) -> dict[str, str]:
     """The only headers that TorchServe sees."""
-    headers = {"x-request-id": exchange.request_id}
-    if prediction.content_type:
-        headers["content-type"] = prediction.content_type
+    headers = {"x-request-id": exchange.request_id, "content-type": prediction.content_type}
     if exchange.traceparent:
         headers["traceparent"] = exchange.traceparent
     return headers

@@ -22,7 +22,12 @@ class Relay:
     """Passes one stream on, as it comes."""
 
     def __init__(
-        self, exchange: Exchange, live: Live, wire: Wire, observe: Callable[[float], None]
+        self,
+        exchange: Exchange,
+        live: Live,
+        wire: Wire,
+        observe: Callable[[float], None],
+        write_seconds: float,
     ) -> None:
         connection = exchange.connection
         self._exchange = exchange
@@ -31,9 +36,10 @@ class Relay:
         self._connection: Connection = connection
         self._write = connection.transport.write
         self._observe = observe
+        self._write_seconds = write_seconds
         self._tail: deque[bytes] = deque(maxlen=TAIL_PIECES)
         self._rest = b""
-        self._last = time.perf_counter()
+        self._last = 0.0  # of the piece before, if there was one
         self._waiting: asyncio.Task[None] | None = None
 
     @property
@@ -56,16 +62,25 @@ class Relay:
         self._tail.append(piece)
         self._write(b"%x\r\n%b\r\n" % (len(piece), piece))
         self._exchange.bytes_sent += len(piece)
-        self._observe(now - self._last)
+        if self._last:
+            self._observe(now - self._last)
         self._last = self._live.waits_since = now
         if self._connection.flow.write_paused and self._waiting is None:
             self._waiting = asyncio.create_task(self._wait_for_reader())
 
     async def _wait_for_reader(self) -> None:
-        """Read no more from TorchServe until the client has taken what there is."""
+        """Read no more from TorchServe until the client has taken what there is.
+
+        A reader that does not manage this in time is cut off, or it would hold its slots for ever
+        with a byte now and then.
+        """
         self._live.waits_since = None
         self._wire.transport.pause_reading()
-        await self._connection.flow.drain()
+        try:
+            async with asyncio.timeout(self._write_seconds):
+                await self._connection.flow.drain()
+        except TimeoutError:
+            self._connection.transport.abort()
         if not self._wire.is_lost:
             self._wire.transport.resume_reading()
         self._live.waits_since = time.perf_counter()

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
 from gateway.live import Abort, Live
+
+FIRST_ASK_SECONDS = 1.0
+LONGEST_ASK_SECONDS = 300.0
 
 
 class State(Enum):
@@ -38,6 +42,9 @@ class Replica:
         self._idle.set()
         self._watch = WorkerWatch()
         self._dead_pid = -1
+        # When its handler may be asked again what it has loaded, and how long to wait after that.
+        self._ask_at = 0.0
+        self._ask_wait = FIRST_ASK_SECONDS
 
     @property
     def name(self) -> str:
@@ -83,6 +90,8 @@ class Replica:
 
         self._watch.follow(pid, lost)
         became = self.state is not State.READY
+        if became:
+            self._ask_at, self._ask_wait = 0.0, FIRST_ASK_SECONDS
         self.state = State.READY
         self.lost_at = None
         return became
@@ -96,6 +105,26 @@ class Replica:
         self.lost_at = now if self.lost_at is None else self.lost_at
         for live in list(self.requests):
             live.abort(Abort.WORKER_LOST)
+
+    def begin(self, *, is_loaded: bool) -> None:
+        """Note that TorchServe was started anew; what it has not loaded is overdue at once."""
+        if is_loaded:
+            self.state, self.lost_at = State.STARTING, None
+        else:
+            self.state, self.lost_at = State.LOST, -math.inf
+
+    def stay(self, now: float) -> None:
+        """Note that it is not removed after all; the next look tells how it is."""
+        self.state = State.LOST
+        self.lost_at = now
+
+    def may_be_asked(self, now: float) -> bool:
+        """Tell whether it is time to ask its handler what it has loaded; count that as asked."""
+        if now < self._ask_at:
+            return False
+        self._ask_at = now + self._ask_wait
+        self._ask_wait = min(2 * self._ask_wait, LONGEST_ASK_SECONDS)
+        return True
 
     def close(self) -> None:
         """Stop watching the worker."""

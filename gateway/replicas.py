@@ -1,4 +1,4 @@
-"""All replicas: chooses one for a request, adds and drains them, and keeps them alive.
+"""Keeps the replicas alive, adds and drains them.
 
 TorchServe can not run two workers of one model in continuous batching, so "N workers" is the same
 archive registered N times; the outside sees one model with N workers.
@@ -7,130 +7,50 @@ archive registered N times; the outside sees one model with N workers.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections import OrderedDict
 from typing import Any
 
-from gateway.errors import Conflict, NotFound, Unavailable
+from gateway.errors import Conflict, Unavailable
 from gateway.live import Abort
-from gateway.replica import Replica, State, replica_name
+from gateway.manifest import read_manifest
+from gateway.pools import Pools
+from gateway.replica import Replica, State
 from gateway.settings import Settings
 from gateway.upstream import Upstream, UpstreamError
 
 logger = logging.getLogger("gateway.replicas")
 
-DEFAULT_SLOTS = 32
 FAST_POLL_SECONDS = 0.2
 POLL_SECONDS = 2.0
 # A worker that is lost for so long is not awaited any more: its replica is registered anew.
 REPLACE_SECONDS = 45.0
-REMEMBERED_PREFIXES = 2048
+# So many questions in a row (of up to 10 s each) that TorchServe leaves without an answer mean that
+# it hangs. Counted, not timed: a platform may freeze us and TorchServe together for any time.
+SILENT_QUESTIONS = 3
 
 
-class Replicas:
-    """The replicas of every model and version."""
+class Replicas(Pools):
+    """The replicas of every model and version, kept as they should be."""
 
     def __init__(self, settings: Settings, upstream: Upstream) -> None:
-        self._settings = settings
+        super().__init__(settings)
         self._upstream = upstream
-        self._pools: dict[tuple[str, str], list[Replica]] = {}
-        self._defaults: dict[str, str] = {}
-        self._cards: dict[tuple[str, str], dict[str, Any]] = {}
-        self._prefixes: OrderedDict[tuple[str, str, str], int] = OrderedDict()
         self._changing = asyncio.Lock()
         self._changed = asyncio.Event()
         self._hurry = asyncio.Event()
         self._replacing: set[asyncio.Task[None]] = set()
+        self._unanswered = 0
         self.was_ready = False
 
-    # What is there
-
     @property
-    def models(self) -> list[str]:
-        """Names of the models."""
-        return sorted(self._defaults)
+    def is_silent(self) -> bool:
+        """Tell whether TorchServe's management has stopped to answer.
 
-    def versions(self, model: str) -> list[str]:
-        """Versions of a model."""
-        return sorted(version for name, version in self._pools if name == model)
-
-    def resolve(self, model: str, version: str | None = None) -> str:
-        """Return the version that serves a model.
-
-        Raises:
-            NotFound: There is no such model or version.
+        Not while a change is under way: unpacking a large archive may hold its answers up, and a
+        change ends by itself in START_SECONDS.
         """
-        if model not in self._defaults:
-            known = ", ".join(f"`{name}`" for name in self.models) or "none yet"
-            raise NotFound(
-                f"There is no model `{model[:64]}`; loaded: {known}",
-                param="model",
-                code="model_not_found",
-            )
-        if version is None:
-            return self._defaults[model]
-        if (model, version) not in self._pools:
-            raise NotFound(
-                f"Model `{model}` has no version `{version[:32]}`; "
-                f"loaded: {', '.join(self.versions(model))}",
-                param="model",
-                code="model_not_found",
-            )
-        return version
-
-    def of(self, model: str, version: str) -> list[Replica]:
-        """Return the replicas of a version."""
-        return self._pools.get((model, version), [])
-
-    def all(self) -> list[Replica]:
-        """Return every replica."""
-        return [replica for pool in self._pools.values() for replica in pool]
-
-    def is_ready(self) -> bool:
-        """Tell whether the service's own model can answer."""
-        version = self._defaults.get(self._settings.model_name)
-        return version is not None and any(
-            replica.state is State.READY for replica in self.of(self._settings.model_name, version)
-        )
-
-    def capacity(self) -> int:
-        """Return how many sequences can run at once."""
-        return sum(
-            self.slots(replica) for replica in self.all() if replica.state is not State.DRAINING
-        )
-
-    def slots(self, replica: Replica) -> int:
-        """Return how many sequences one replica runs at once."""
-        card = self._cards.get((replica.model, replica.version), {})
-        return int(card.get("limits", {}).get("slots", DEFAULT_SLOTS))
-
-    def card(self, model: str, version: str) -> dict[str, Any] | None:
-        """Return what the handler says of a version, or None for other kinds of models."""
-        return self._cards.get((model, version))
-
-    # Choosing
-
-    def choose(self, model: str, version: str, prefix: str) -> Replica | None:
-        """Return the ready replica with the fewest live sequences, or None.
-
-        Of several the one that last had the same prefix: its key-value cache may still hold it.
-        """
-        ready = [replica for replica in self.of(model, version) if replica.state is State.READY]
-        if not ready:
-            return None
-        if len(ready) == 1:
-            return ready[0]
-        fewest = min(replica.live for replica in ready)
-        best = [replica for replica in ready if replica.live == fewest]
-        chosen = best[0]
-        if prefix:
-            key = (model, version, prefix)
-            warm = self._prefixes.pop(key, 0)
-            chosen = next((replica for replica in best if replica.number == warm), chosen)
-            self._prefixes[key] = chosen.number
-            if len(self._prefixes) > REMEMBERED_PREFIXES:
-                self._prefixes.popitem(last=False)
-        return chosen
+        return self._unanswered >= SILENT_QUESTIONS and not self._changing.locked()
 
     async def wait_for(self, model: str, version: str, prefix: str, seconds: float) -> Replica:
         """Return a replica, waiting for one that is coming back.
@@ -154,6 +74,29 @@ class Replicas:
 
     # Keeping alive
 
+    async def adopt(self) -> None:
+        """Take over what a TorchServe that was just started has loaded.
+
+        What it lacks (replicas, models that were registered) is lost and overdue, so that `keep`
+        registers it anew, one after the other, while the service's own model serves already.
+        """
+        model = self._settings.model_name
+        found = await self._upstream.manage("GET", f"/models/{model}/all")
+        loaded = {(model, str(entry["modelVersion"])): str(entry["modelUrl"]) for entry in found}
+        async with self._changing:
+            if model not in self._defaults:
+                for (_, version), archive in loaded.items():
+                    numbers = range(1, self._settings.replicas + 1)
+                    self._pools[model, version] = [
+                        Replica(model, version, number, archive) for number in numbers
+                    ]
+                    self._defaults.setdefault(model, version)
+            for replica in self.all():
+                replica.begin(
+                    is_loaded=replica.number == 1 and (replica.model, replica.version) in loaded
+                )
+        self._hurry.set()
+
     async def keep(self) -> None:
         """Follow the state of every replica for ever."""
         while True:
@@ -168,19 +111,10 @@ class Replicas:
                 pass
 
     async def refresh(self) -> None:
-        """Ask TorchServe once how every replica is."""
-        now = asyncio.get_running_loop().time()
+        """Ask TorchServe once how every replica is; what is lost for too long is replaced."""
         for replica in self.all():
-            try:
-                description = await self._describe(replica.name, replica.version)
-            except UpstreamError as error:
-                if error.status == 404 and replica.state is not State.DRAINING:
-                    replica.lose(now)
-                continue
-            if replica.observe(description, now, self._hurry.set):
-                await self._learn(replica)
-                self.was_ready = True
-                self._changed.set()
+            await self._look(replica)
+        now = asyncio.get_running_loop().time()
         for replica in self.all():
             overdue = replica.lost_at is not None and now - replica.lost_at > REPLACE_SECONDS
             if overdue and replica.state is State.LOST and not self._changing.locked():
@@ -189,18 +123,53 @@ class Replicas:
                 self._replacing.add(task)
                 task.add_done_callback(self._replacing.discard)
 
-    async def _learn(self, replica: Replica) -> None:
-        """Ask the handler once what it has loaded: its slots, its context, its checkpoint."""
+    async def _look(self, replica: Replica) -> None:
+        now = asyncio.get_running_loop().time()
+        try:
+            found = await self._upstream.manage("GET", f"/models/{replica.name}/{replica.version}")
+        except UpstreamError as error:
+            self._unanswered = self._unanswered + 1 if error.status == 503 else 0
+            if error.status == 404 and replica.state is not State.DRAINING:
+                replica.lose(now)
+            return
+        self._unanswered = 0
+        if replica not in self.of(replica.model, replica.version):
+            return  # removed in the meantime
+        became_ready = replica.observe(dict(found[0]), now, self._hurry.set)
+        if replica.state is State.READY:
+            await self._learn(replica, now)
+        if became_ready:
+            self.was_ready = True
+            self._changed.set()
+
+    async def _learn(self, replica: Replica, now: float) -> None:
+        """Ask the handler what it has loaded: its slots, its context, its checkpoint.
+
+        It is asked until it tells, less and less often: other kinds of models never do.
+        """
         key = (replica.model, replica.version)
-        if key in self._cards:
+        if key in self._cards or not replica.may_be_asked(now):
             return
         found = await self._upstream.ask(replica.name, replica.version, "v1/models")
         cards = found.get("data") if isinstance(found, dict) else None
-        if cards:
+        if cards and key in self._pools:
             self._cards[key] = {**cards[0], "id": replica.model}
+
+    async def _replace(self, replica: Replica) -> None:
+        """Register anew a replica whose worker does not come back."""
+        async with self._changing:
+            is_there = replica in self.of(replica.model, replica.version)
+            if not is_there or replica.state is not State.LOST:
+                return
+            logger.warning("%s: its worker does not come back; replacing it", replica.name)
+            try:
+                await self._load(replica)
+            except UpstreamError as error:
+                logger.warning("%s: could not be replaced: %s", replica.name, error.message)
 
     def lose_all(self) -> None:
         """Note that TorchServe itself is gone."""
+        self._unanswered = 0
         now = asyncio.get_running_loop().time()
         for replica in self.all():
             replica.lose(now)
@@ -219,160 +188,122 @@ class Replicas:
                 if request.is_stalled(seconds):
                     request.abort(Abort.STALLED)
 
-    # Changing
-
-    async def adopt(self) -> None:
-        """Take over what a TorchServe that was just started has loaded, and restore the rest."""
-        async with self._changing:
-            known = [(r.model, r.version, r.number, r.archive) for r in self.all()]
-            defaults = dict(self._defaults)
-            if not known:
-                await self._adopt_loaded(self._settings.model_name)
-                missing = range(2, self._settings.replicas + 1)
-                model = self._settings.model_name
-                version = self._defaults[model]
-                archive = self.of(model, version)[0].archive
-                known = [(model, version, number, archive) for number in missing]
-            for model, version, number, archive in known:
-                await self._restore(model, version, number, archive)
-            for model, version in defaults.items():
-                if len(self.versions(model)) > 1:
-                    await self._upstream.manage("PUT", f"/models/{model}/{version}/set-default")
-        self._hurry.set()
+    # Changing. What is asked for is judged inside the lock: it may have waited there for long.
 
     async def scale(self, model: str, version: str, count: int) -> None:
-        """Bring a version to `count` replicas; what is removed is drained first."""
+        """Bring a version to `count` replicas; what is removed is drained first.
+
+        Raises:
+            NotFound: It was removed in the meantime.
+            UpstreamError: TorchServe refused it.
+        """
         async with self._changing:
-            pool = self.of(model, version)
+            pool = self.of(model, self.resolve(model, version))
             while len(pool) < count:
                 taken = {replica.number for replica in pool}
                 number = next(n for n in range(1, count + 1) if n not in taken)
-                await self._add(model, version, number, pool[0].archive)
-            surplus = sorted(pool, key=lambda replica: replica.number)[count:]
-            for replica in surplus:
-                replica.state = State.DRAINING
-            for replica in reversed(surplus):
-                await self._remove(replica)
+                await self._add(Replica(model, version, number, pool[0].archive))
+            await self._drain(sorted(pool, key=lambda replica: replica.number)[count:])
 
     async def register(self, archive: str, model: str | None) -> tuple[str, str]:
-        """Register an archive of the model store; return the model's name and version."""
+        """Register an archive of the model store; return the model's name and version.
+
+        Raises:
+            GatewayError: It is no archive, or one of this name and version is loaded.
+            UpstreamError: TorchServe refused it.
+        """
+        name, version = read_manifest(self._settings.model_store / archive)
+        name = model or name
         async with self._changing:
-            query = {"url": archive, "initial_workers": "1", "synchronous": "true"}
-            if model:
-                query["model_name"] = model
-            before = {r.name for r in self.all()}
-            await self._upstream.manage(
-                "POST", "/models", query, seconds=self._settings.start_seconds
-            )
-            name = model or await self._newly_loaded(archive, before)
-            for description in await self._describe_all(name):
-                version = str(description["modelVersion"])
-                if (name, version) not in self._pools:
-                    self._pools[name, version] = [Replica(name, version, 1, archive)]
-                    added = version
-            self._defaults.setdefault(name, added)
-        self._hurry.set()
-        return name, added
+            if (name, version) in self._pools:
+                raise Conflict(f"`{name}` {version} is loaded already", code="loaded_already")
+            await self._add(Replica(name, version, 1, archive))
+            self._defaults.setdefault(name, version)
+        return name, version
 
     async def unregister(self, model: str, version: str) -> None:
-        """Drain a version and take it out."""
-        if model == self._settings.model_name and len(self.versions(model)) == 1:
-            raise Conflict(f"`{model}` is the service's own model and stays", code="own_model")
-        if len(self.versions(model)) > 1 and self._defaults[model] == version:
-            raise Conflict(
-                f"Version {version} is the default of `{model}`; set another first",
-                code="default_version",
-            )
+        """Drain a version and take it out.
+
+        Raises:
+            GatewayError: It has to stay, or is gone already.
+            UpstreamError: TorchServe refused it.
+        """
         async with self._changing:
-            pool = list(self.of(model, version))
-            for replica in pool:
-                replica.state = State.DRAINING
-            for replica in reversed(pool):
-                await self._remove(replica)
+            version = self.resolve(model, version)
+            if model == self._settings.model_name and len(self.versions(model)) == 1:
+                raise Conflict(f"`{model}` is the service's own model and stays", code="own_model")
+            if len(self.versions(model)) > 1 and self._defaults[model] == version:
+                raise Conflict(
+                    f"Version {version} is the default of `{model}`; set another first",
+                    code="default_version",
+                )
+            await self._drain(list(self.of(model, version)))
             self._pools.pop((model, version), None)
             self._cards.pop((model, version), None)
             if not self.versions(model):
                 self._defaults.pop(model, None)
 
     async def set_default(self, model: str, version: str) -> None:
-        """Let `version` serve requests that name none."""
+        """Let `version` serve requests that name none.
+
+        TorchServe need not know: every request that it gets names a version.
+        """
         async with self._changing:
-            await self._upstream.manage("PUT", f"/models/{model}/{version}/set-default")
-            self._defaults[model] = version
+            self._defaults[model] = self.resolve(model, version)
 
-    async def _describe(self, name: str, version: str) -> dict[str, Any]:
-        found = await self._upstream.manage("GET", f"/models/{name}/{version}")
-        return dict(found[0])
+    async def _add(self, replica: Replica) -> None:
+        await self._load(replica)
+        self._pools.setdefault((replica.model, replica.version), []).append(replica)
+        await self._look(replica)
+        logger.info("%s %s: replica %d is there", replica.model, replica.version, replica.number)
 
-    async def _describe_all(self, name: str) -> list[dict[str, Any]]:
-        found = await self._upstream.manage("GET", f"/models/{name}/all")
-        return [dict(description) for description in found]
-
-    async def _newly_loaded(self, archive: str, before: set[str]) -> str:
-        listed = await self._upstream.manage("GET", "/models", {"limit": "1000"})
-        names = [
-            str(entry["modelName"])
-            for entry in listed["models"]
-            if entry["modelUrl"] == archive and entry["modelName"] not in before
-        ]
-        if not names:
-            raise Conflict(f"`{archive}` is loaded already", code="loaded_already")
-        return names[0]
-
-    async def _adopt_loaded(self, model: str) -> None:
-        for description in await self._describe_all(model):
-            version = str(description["modelVersion"])
-            self._pools[model, version] = [Replica(model, version, 1, description["modelUrl"])]
-            self._defaults.setdefault(model, version)
-
-    async def _restore(self, model: str, version: str, number: int, archive: str) -> None:
-        """Register a replica that was there before TorchServe was started anew."""
+    async def _drain(self, replicas: list[Replica]) -> None:
+        """Take replicas out, once what they are writing is written; what fails leaves them in."""
+        for replica in replicas:
+            replica.state = State.DRAINING
         try:
-            await self._describe(replica_name(model, number), version)
-        except UpstreamError as error:
-            if error.status != 404:
-                raise
-            await self._add(model, version, number, archive)
+            for replica in reversed(replicas):
+                await replica.wait_idle()
+                await self._unload(replica)
+                replica.close()
+                self.of(replica.model, replica.version).remove(replica)
+                logger.info("%s: replica %d drained", replica.model, replica.number)
+        finally:
+            now = asyncio.get_running_loop().time()
+            for replica in self.all():
+                if replica in replicas:
+                    replica.stay(now)
+            self._hurry.set()
 
-    async def _add(self, model: str, version: str, number: int, archive: str) -> None:
-        pool = self._pools.setdefault((model, version), [])
+    async def _load(self, replica: Replica) -> None:
+        """Have TorchServe register a replica, and nothing of it left if that fails."""
+        await self._unload(replica)
         query = {
-            "url": archive,
-            "model_name": replica_name(model, number),
+            "url": replica.archive,
+            "model_name": replica.name,
             "initial_workers": "1",
             "synchronous": "true",
         }
-        await self._upstream.manage("POST", "/models", query, seconds=self._settings.start_seconds)
-        if all(replica.number != number for replica in pool):
-            pool.append(Replica(model, version, number, archive))
-        await self.refresh()
-        logger.info("%s %s: replica %d is there", model, version, number)
-
-    async def _remove(self, replica: Replica) -> None:
-        await replica.wait_idle()
+        seconds = self._settings.start_seconds
         try:
-            await self._upstream.manage("DELETE", f"/models/{replica.name}/{replica.version}")
+            await self._upstream.manage("POST", "/models", query, seconds=seconds)
+        except UpstreamError:
+            with contextlib.suppress(UpstreamError):
+                await self._unload(replica)
+            raise
+
+    async def _unload(self, replica: Replica) -> None:
+        """Have TorchServe forget a replica, if it knows it."""
+        for other in self.all():
+            if other.name == replica.name and other.version != replica.version:
+                # It keeps the version that is its own default, which says nothing here.
+                await self._manage_known("PUT", other, "/set-default")
+        await self._manage_known("DELETE", replica)
+
+    async def _manage_known(self, method: str, replica: Replica, verb: str = "") -> Any:
+        try:
+            path = f"/models/{replica.name}/{replica.version}{verb}"
+            return await self._upstream.manage(method, path)
         except UpstreamError as error:
             if error.status != 404:
-                replica.state = State.LOST
                 raise
-        replica.close()
-        pool = self.of(replica.model, replica.version)
-        if replica in pool:
-            pool.remove(replica)
-        logger.info("%s %s: replica %d drained", replica.model, replica.version, replica.number)
-
-    async def _replace(self, replica: Replica) -> None:
-        """Register anew a replica whose worker does not come back."""
-        logger.warning("%s: its worker does not come back; replacing it", replica.name)
-        path = f"/models/{replica.name}/{replica.version}"
-        try:
-            await self._upstream.manage("DELETE", path)
-        except UpstreamError as error:
-            if error.status != 404:
-                return
-        try:
-            async with self._changing:
-                await self._add(replica.model, replica.version, replica.number, replica.archive)
-        except UpstreamError as error:
-            logger.warning("%s: could not be replaced: %s", replica.name, error.message)

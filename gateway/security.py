@@ -81,19 +81,32 @@ class Guard:
 
     @staticmethod
     def _check(keys: Keys, headers: Mapping[str, str], what: str) -> str:
-        given = headers.get("x-api-key", "")
         scheme, _, token = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and token.strip():
-            given = token.strip()
+        bearer = token.strip() if scheme.lower() == "bearer" else ""
+        given = [key for key in (bearer, headers.get("x-api-key", "")) if key]
         if not given:
             raise Unauthorized(
                 f"This needs {what}: send `Authorization: Bearer KEY` or `x-api-key: KEY`",
                 code="missing_api_key",
             )
-        name = keys.name_of(given)
-        if name is None:
+        # Both: behind Cloud Run's own sign-in the bearer token is not one of ours.
+        names = [name for name in map(keys.name_of, given) if name is not None]
+        if not names:
             raise Unauthorized("This key is not valid here")
-        return name
+        return names[0]
+
+
+def neighbourhood(address: str) -> str:
+    """Return what counts as one client: an IPv4 address, or the /64 that one IPv6 client has."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return str(parsed)
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.IPv6Network((int(parsed) >> 64 << 64, 64)))
 
 
 def is_plainly_local(headers: Mapping[str, str], peer: str) -> bool:

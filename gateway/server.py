@@ -7,15 +7,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from gateway.errors import error_body
+from gateway.exchange import Exchange, Message, Receive, Scope, Send
 from gateway.settings import Settings
+
+logger = logging.getLogger("gateway.server")
+
+# Time for connections that are still open at the end.
+CLOSE_SECONDS = 0.3
+# Connections to TorchServe, and whatever else is a file: logs, pipes, sockets of the event loop.
+MAX_WIRES = 256
+SPARE_FILES = 64
+LEAST_CONNECTIONS = 8
 
 
 class Server(uvicorn.Server):
@@ -31,6 +42,8 @@ class BoundedProtocol(HttpToolsProtocol):
     """A connection whose request heads and idle reader have bounds."""
 
     settings: Settings
+    max_connections: int
+    note: Callable[[Exchange], None]
 
     _in_head = True
     _head_bytes = 0
@@ -39,7 +52,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection, or close it where there are too many."""
         super().connection_made(transport)
-        if len(self.connections) > self.settings.max_connections:
+        if len(self.connections) > self.max_connections:
             transport.abort()
             return
         _bound_idle_reader(transport, self.settings.write_seconds)
@@ -115,22 +128,52 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         cycle = self.cycle
+        scope: Any = {"method": "-", "path": "-", "client": self.client, "headers": []}
         if cycle is not None and not cycle.response_complete:
             if cycle.response_started:
                 # An answer is on its way on this connection: nothing may be mixed into it.
                 self.transport.close()
                 return
+            scope = cycle.scope
             cycle.disconnected = True
             cycle.message_event.set()
+        self._note_refusal(scope, status, code)
         body = error_body(message, "invalid_request_error", None, code)
         head = b"content-type: application/json\r\nconnection: close\r\ncontent-length: "
         self.transport.write(b"%s%s%d\r\n\r\n%s" % (STATUS_LINE[status], head, len(body), body))
         self.transport.close()
 
+    def _note_refusal(self, scope: Scope, status: int, code: str) -> None:
+        """Have a refusal logged and counted, once."""
+        is_served = "exchange" in scope  # then its own end is logged, with this status
+        if not is_served:
+            scope["exchange"] = Exchange(scope, _nothing_comes, _nothing_goes)
+        exchange: Exchange = scope["exchange"]
+        exchange.status = status
+        exchange.facts["error"] = code
+        if not is_served:
+            exchange.facts["route"] = "refused"
+            type(self).note(exchange)
 
-def make_server(app: Any, settings: Settings) -> Server:
+
+class Application(Protocol):
+    """The ASGI application, and its log."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+
+    def note(self, exchange: Exchange) -> None:
+        """Log and count a request that the server answered itself."""
+
+
+def make_server(app: Application, settings: Settings) -> Server:
     """Return the server for `app`; it is given a socket that is bound already."""
-    protocol = type("Protocol", (BoundedProtocol,), {"settings": settings})
+    bounds = {
+        "settings": settings,
+        "max_connections": affordable_connections(settings.max_connections),
+        "note": staticmethod(app.note),
+    }
+    protocol = type("Protocol", (BoundedProtocol,), bounds)
     config = uvicorn.Config(
         app,
         http=protocol,
@@ -142,9 +185,36 @@ def make_server(app: Any, settings: Settings) -> Server:
         server_header=False,
         proxy_headers=False,
         timeout_keep_alive=int(settings.idle_seconds),
-        timeout_graceful_shutdown=1,
     )
+    # Replies were told before: what is left are readers that do not read. Uvicorn says `int`.
+    config.timeout_graceful_shutdown = CLOSE_SECONDS  # type: ignore[assignment]
     return Server(config)
+
+
+def affordable_connections(wanted: int) -> int:
+    """Raise the bound of open files to what `wanted` connections need; return how many it allows.
+
+    Each may be served over a connection to TorchServe, which is an open file as well.
+    """
+    try:
+        import resource
+    except ImportError:  # no such bound on this system
+        return wanted
+    needed = wanted + MAX_WIRES + SPARE_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return wanted
+    allowed = max(LEAST_CONNECTIONS, soft - MAX_WIRES - SPARE_FILES)
+    logger.warning(
+        "MAX_CONNECTIONS is %d, but the system allows %d open files: %d are taken",
+        wanted,
+        soft,
+        allowed,
+    )
+    return allowed
 
 
 def listen(settings: Settings) -> socket.socket:
@@ -163,6 +233,14 @@ def listen(settings: Settings) -> socket.socket:
         raise
     listener.set_inheritable(False)
     return listener
+
+
+async def _nothing_comes() -> Message:
+    return {"type": "http.disconnect"}
+
+
+async def _nothing_goes(message: Message) -> None:
+    return None
 
 
 def _bound_idle_reader(transport: asyncio.Transport, seconds: float) -> None:

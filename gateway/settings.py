@@ -86,6 +86,9 @@ class Settings:
 
     # Limits
     max_body_bytes: int = setting(1 << 20, "Longest request body.", least=1024, most=6_000_000)
+    max_bodies_bytes: int = setting(
+        64 << 20, "All request bodies that are held at once, together.", least=1024
+    )
     max_header_bytes: int = setting(16384, "Longest head of a request.", least=1024)
     header_seconds: float = setting(10, "Time for a request's head.", least=0.1)
     body_seconds: float = setting(30, "Time for a request's body.", least=0.1)
@@ -135,6 +138,10 @@ class Settings:
         taken = ("/v1/", "/predictions", "/models", "/health", "/metrics", "/docs", "/page/")
         if f"{route}/".startswith(taken) or route == "/openapi.json":
             raise SettingsError(f"ROUTE_GENERATE: {route} is taken by another route")
+        if self.max_bodies_bytes < self.max_body_bytes:
+            raise SettingsError(
+                f"MAX_BODIES_BYTES must be at least MAX_BODY_BYTES ({self.max_body_bytes})"
+            )
         if not self.host.startswith(("http://", "https://")):
             raise SettingsError(f"HOST is the page's public URL (http://...), not {self.host!r}")
 

@@ -73,7 +73,9 @@ class Supervisor:
         self._admission = Admission(settings.max_waiting)
         self._torchserve: TorchServe | None = None
         self._stopping = asyncio.Event()
+        # Of each failure, how long had been served when it came.
         self._failures: deque[float] = deque()
+        self._served_seconds = 0.0
         self._server = make_server(self._make_gateway(), settings)
 
     async def run(self) -> None:
@@ -142,48 +144,57 @@ class Supervisor:
     # TorchServe's life
 
     async def _keep_torchserve(self) -> None:
-        back_off = FIRST_BACK_OFF_SECONDS
         while True:
-            began = time.monotonic()
             reason = await self._run_torchserve()
             self._health.is_serving = False
             self._replicas.lose_all()
-            if time.monotonic() - began > self._settings.restart_window_seconds:
-                back_off = FIRST_BACK_OFF_SECONDS
-            self._count_failure(reason)
+            back_off = self._count_failure(reason)
             logger.warning("%s; starting it again in %g s", reason, back_off)
             await asyncio.sleep(back_off)
-            back_off = min(back_off * 2, LONGEST_BACK_OFF_SECONDS)
 
-    def _count_failure(self, reason: str) -> None:
-        now, window = time.monotonic(), self._settings.restart_window_seconds
+    def _count_failure(self, reason: str) -> float:
+        """Return how long to wait before the next start.
+
+        The window is of time that was served: five starts that each take the whole START_SECONDS
+        are five failures in a row, however long they took.
+        """
+        now, window = self._served_seconds, self._settings.restart_window_seconds
         self._failures.append(now)
         while self._failures[0] < now - window:
             self._failures.popleft()
-        if len(self._failures) > self._settings.max_restarts:
+        failures = len(self._failures)
+        if failures > self._settings.max_restarts:
             raise GaveUp(
-                f"TorchServe failed {len(self._failures)} times within {window:g} s; "
+                f"TorchServe failed {failures} times within {window:g} s of service; "
                 f"the last time: {reason}"
             )
+        doublings = min(failures - 1, 16)
+        return float(min(FIRST_BACK_OFF_SECONDS * 2**doublings, LONGEST_BACK_OFF_SECONDS))
 
     async def _run_torchserve(self) -> str:
-        """Start TorchServe, serve with it until it ends, and return why it did."""
+        """Start TorchServe, serve with it until it ends or is of no use, and return why."""
         torchserve = self._torchserve = TorchServe(self._torchserve_settings)
         torchserve.start()
         process = torchserve.process
         assert process is not None
         following = asyncio.create_task(self._follow())
-        deadline = time.monotonic() + self._settings.start_seconds
-        has_been_ready = False
+        # Counted in looks, not by the clock: a platform may freeze all of us for any time.
+        without_worker = 0.0
         try:
             while process.poll() is None:
                 await asyncio.sleep(WATCH_SECONDS)
                 _reap_orphans(process.pid)
                 if following.done():
                     following.result()
-                has_been_ready = has_been_ready or self._health.is_ready
-                if not has_been_ready and time.monotonic() > deadline:
+                if self._replicas.is_ready():
+                    without_worker = 0.0
+                    self._served_seconds += WATCH_SECONDS
+                else:
+                    without_worker += WATCH_SECONDS
+                if without_worker > self._settings.start_seconds:
                     return f"No worker was ready in {self._settings.start_seconds:g} s"
+                if self._replicas.is_silent:
+                    return "TorchServe does not answer"
             return f"TorchServe ended (status {process.returncode})"
         except UpstreamError as error:
             return f"TorchServe does not work: {error.message}"

@@ -161,6 +161,8 @@ class TorchServe:
             "-XX:+UseSerialGC",
             "-XX:TieredStopAtLevel=1",
             "-XX:-UsePerfData",
+            # Without memory it would live on and answer nothing; ended, it is started again.
+            "-XX:+ExitOnOutOfMemoryError",
             "-Xshare:auto",
             *shared,
             "-cp",

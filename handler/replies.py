@@ -296,13 +296,17 @@ class StreamReply(Reply):
         return events
 
     def take_end(self) -> str:
-        """See `Reply.take_end`: usage as a comment too, for whoever passes the stream on."""
+        """See `Reply.take_end`: usage as a comment too, for whoever passes the stream on.
+
+        The comment says why each text ended as well; null for one that did not get so far.
+        """
         parts = [self.take_chunk()]
         if self.error is not None:
             parts.append(_event(error_body(self.error)))
         elif self._include_usage:
             parts.append(_event(self.head.completion([], self.usage)))
-        parts.append(f": usage {to_json(self.usage)}\n\ndata: [DONE]\n\n")
+        ends = self.usage | {"finish_reasons": self.finish_reasons}
+        parts.append(f": usage {to_json(ends)}\n\ndata: [DONE]\n\n")
         return "".join(parts)
 
     def _begins(self, index: int) -> bool:

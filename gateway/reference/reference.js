@@ -34,7 +34,12 @@ function bounds(schema) {
 function table(heads, rows) {
   const head = element("tr", "", ...heads.map((text) => element("th", "", text)));
   const body = rows.map((row) => element("tr", "", ...row.map((text) => element("td", "", text ?? ""))));
-  return element("div", "scroll", element("table", "", element("thead", "", head), element("tbody", "", ...body)));
+  const scroll = element("div", "scroll", element("table", "", element("thead", "", head), element("tbody", "", ...body)));
+  // Wider than a phone: the arrow keys have to reach the rest.
+  scroll.tabIndex = 0;
+  scroll.setAttribute("role", "group");
+  scroll.setAttribute("aria-label", heads.join(", "));
+  return scroll;
 }
 
 function fields(schema) {

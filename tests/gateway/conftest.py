@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -167,6 +168,17 @@ def service(model_store: Path) -> Iterator[Service]:
     shared = Service(model_store).wait_ready()
     yield shared
     shared.stop()
+
+
+def change_archive(source: Path, target: Path, file: str, before: str, after: str) -> None:
+    """Write an archive whose handler does one thing differently."""
+    with zipfile.ZipFile(source) as sound, zipfile.ZipFile(target, "w") as made:
+        for entry in sound.infolist():
+            content = sound.read(entry)
+            if entry.filename == file:
+                assert content.count(before.encode()) == 1, before
+                content = content.replace(before.encode(), after.encode())
+            made.writestr(entry, content)
 
 
 def events(response: requests.Response) -> list[Any]:

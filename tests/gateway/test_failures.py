@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import signal
 import threading
 import time
+import zipfile
+from pathlib import Path
 
 import psutil
 import pytest
@@ -17,7 +21,8 @@ LONG = {"max_tokens": 900, "ignore_eos": True, "seed": 1}
 
 @pytest.fixture(scope="module")
 def fragile(start_service: StartService) -> Service:
-    return start_service(STALL_SECONDS="3", MAX_RESTARTS="50")
+    # A busy machine takes longer than the default to start TorchServe anew.
+    return start_service(STALL_SECONDS="3", MAX_RESTARTS="50", RETRY_SECONDS="45")
 
 
 @pytest.fixture(autouse=True)
@@ -122,3 +127,85 @@ def test_torchserve_is_started_again_when_it_dies(fragile: Service) -> None:
 def test_who_comes_as_torchserve_dies_is_served_by_the_next_one(fragile: Service) -> None:
     next(p for p in fragile.descendants() if "java" in p.name()).kill()
     assert fragile.complete(max_tokens=3).status_code == 200
+
+
+def test_a_torchserve_that_hangs_is_started_again(fragile: Service) -> None:
+    java = next(p for p in fragile.descendants() if "java" in p.name())
+    java.send_signal(signal.SIGSTOP)  # as a deadlock does: alive, ports open, no answer
+    try:
+        wait_until(lambda: not java.is_running(), 90)
+        wait_until(lambda: fragile.get("/health/ready").status_code == 200, 60)
+    finally:
+        with contextlib.suppress(psutil.Error):
+            java.send_signal(signal.SIGCONT)
+    assert fragile.complete(max_tokens=3).status_code == 200
+    assert any("does not answer" in line for line in fragile.log)
+
+
+def test_a_model_that_can_not_be_loaded_again_leaves_the_others_alone(
+    start_service: StartService, model_store: Path, tmp_path: Path
+) -> None:
+    for name in ("gpt2.mar", "extra.mar"):
+        shutil.copy(model_store / "gpt2.mar", tmp_path / name)
+    service = start_service(store=tmp_path)
+    made = service.manage("POST", "/models?url=extra.mar&model_name=extra&initial_workers=1")
+    assert made.status_code == 200, made.text
+    assert service.complete(model="extra", max_tokens=2).status_code == 200
+    (tmp_path / "extra.mar").unlink()
+    next(p for p in service.descendants() if "java" in p.name()).kill()
+    wait_until(lambda: service.get("/health/ready").status_code == 503)
+    wait_until(lambda: service.get("/health/ready").status_code == 200, 60)
+    assert service.complete(max_tokens=3).status_code == 200
+    assert service.complete(model="extra", max_tokens=2).status_code == 503
+    assert service.manage("DELETE", "/models/extra").status_code == 200
+    assert service.metric("gpt2_torchserve_restarts") == 1
+
+
+def test_replicas_and_models_are_there_again_after_torchserve_died(
+    start_service: StartService,
+) -> None:
+    service = start_service(REPLICAS="2", MAX_REPLICAS="2", THREADS_PER_REPLICA="1")
+    made = service.manage("POST", "/models?url=gpt2.mar&model_name=extra&initial_workers=1")
+    assert made.status_code == 200, made.text
+
+    def all_ready() -> bool:
+        described = [service.manage("GET", f"/models/{name}") for name in ("gpt2", "extra")]
+        if any(reply.status_code != 200 for reply in described):
+            return False
+        workers = [worker for reply in described for worker in reply.json()[0]["workers"]]
+        return [worker["status"] for worker in workers] == ["READY"] * 3
+
+    wait_until(all_ready, 60)  # two at the start, as REPLICAS says
+    assert len(service.workers()) == 3
+    next(p for p in service.descendants() if "java" in p.name()).kill()
+    wait_until(lambda: service.get("/health/ready").status_code == 503)
+    wait_until(lambda: len(service.workers()) == 3 and all_ready(), 90)
+    assert service.complete(model="extra", max_tokens=2).status_code == 200
+
+
+def test_the_version_that_serves_is_the_same_after_torchserve_died(
+    start_service: StartService, model_store: Path, tmp_path: Path
+) -> None:
+    shutil.copy(model_store / "gpt2.mar", tmp_path / "gpt2.mar")
+    with (
+        zipfile.ZipFile(tmp_path / "gpt2.mar") as first,
+        zipfile.ZipFile(tmp_path / "second.mar", "w") as second,
+    ):
+        for entry in first.infolist():
+            data = first.read(entry)
+            if entry.filename == "MAR-INF/MANIFEST.json":
+                data = data.replace(b'"modelVersion": "1.0"', b'"modelVersion": "2.0"')
+            second.writestr(entry, data)
+    service = start_service(store=tmp_path)
+    made = service.manage("POST", "/models?url=second.mar")
+    assert made.status_code == 200 and "2.0" in made.text, made.text
+    assert service.manage("PUT", "/models/gpt2/2.0/set-default").status_code == 200
+    assert service.complete(max_tokens=2).status_code == 200
+    next(p for p in service.descendants() if "java" in p.name()).kill()
+    wait_until(lambda: service.get("/health/ready").status_code == 503)
+    wait_until(lambda: service.get("/health/ready").status_code == 200, 60)
+    assert service.manage("GET", "/models/gpt2").json()[0]["modelVersion"] == "2.0"
+    assert service.complete(max_tokens=2).status_code == 200
+    removed = service.manage("DELETE", "/models/gpt2/1.0")
+    assert removed.status_code == 200, removed.text
+    assert service.complete(max_tokens=2).status_code == 200

@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from gateway.errors import Forbidden, Unauthorized
-from gateway.security import Guard, is_plainly_local
+from gateway.security import Guard, is_plainly_local, neighbourhood
 from gateway.settings import Settings
 from tests.gateway.conftest import MANAGEMENT_KEY, Service, StartService, wait_until
 
@@ -77,6 +77,52 @@ def test_management_takes_its_own_key_only(locked: Service) -> None:
     assert locked.manage("GET", "/models").status_code == 200
     assert locked.get("/models").status_code == 401
     assert locked.get("/models", headers={"x-api-key": "alice-secret"}).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"authorization": "Bearer a-token-of-the-platform", "x-api-key": "alice-secret"},
+        {"authorization": "Bearer alice-secret", "x-api-key": "something-else"},
+    ],
+)
+def test_a_right_key_in_either_header_opens(locked: Service, headers: dict[str, str]) -> None:
+    assert locked.get("/v1/models", headers=headers).status_code == 200
+
+
+def test_wrong_keys_are_counted_for_each_address_and_their_lines_name_it(
+    start_service: StartService,
+) -> None:
+    service = start_service(
+        API_KEYS="alice:alice-secret", REQUESTS_PER_MINUTE="3", TRUSTED_PROXY_HOPS="1"
+    )
+
+    def ask(key: str, address: str, path: str = "/v1/models") -> requests.Response:
+        return service.get(path, headers={"x-api-key": key, "x-forwarded-for": address})
+
+    tried = [ask(f"guess-{number}", "1.1.1.1") for number in range(5)]
+    assert [reply.status_code for reply in tried] == [401, 401, 401, 429, 429]
+    assert 1 <= int(tried[-1].headers["retry-after"]) <= 60
+    # A guess that happened to be right would not be told either, nor one at management.
+    assert ask("alice-secret", "1.1.1.1").status_code == 429
+    assert ask("guess", "1.1.1.1", "/models").status_code == 429
+    assert ask("alice-secret", "2.2.2.2").status_code == 200
+    refused = [r for r in service.records() if r.get("httpRequest", {}).get("status") == 401]
+    assert {record["httpRequest"]["remoteIp"] for record in refused} == {"1.1.1.1"}
+
+
+@pytest.mark.parametrize(
+    ("address", "counted"),
+    [
+        ("1.2.3.4", "1.2.3.4"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::9", "2001:db8:1:2::/64"),
+        ("::ffff:1.2.3.4", "1.2.3.4"),
+        ("", ""),
+    ],
+)
+def test_an_ipv6_client_is_its_whole_network(address: str, counted: str) -> None:
+    assert neighbourhood(address) == counted
 
 
 LOCAL = {"host": "localhost:8080"}

@@ -6,7 +6,10 @@ import io
 import json
 import logging
 import re
+import socket
+import time
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.exchange import Exchange
@@ -54,6 +57,74 @@ def test_tokens_and_ends_are_counted_for_streams_and_whole_replies(service: Serv
     wait_until(lambda: service.metric(names[0]) == before[0] + 14)
     assert service.metric(names[1]) == before[1] + 3
     assert service.metric(names[2]) > before[2]
+
+
+def test_every_text_of_a_stream_is_counted_however_early_it_ended(service: Service) -> None:
+    name = "gpt2_request_success_total"
+    before = service.metric(name)
+    options = {"n": 8, "max_tokens": 300, "stop": [" the"], "seed": 1, "stream": True}
+    with service.complete("One day", **options) as reply:
+        ends = [
+            choice["finish_reason"]
+            for event in events(reply)[:-1]
+            for choice in event["choices"]
+            if choice["finish_reason"]
+        ]
+    assert len(ends) == 8
+    wait_until(lambda: service.metric(name) == before + 8)
+
+
+def test_plain_text_is_counted_and_logged_as_any_other(service: Service) -> None:
+    names = ("gpt2_generation_tokens_total", "gpt2_e2e_request_latency_seconds_count")
+    before = [service.metric(name) for name in names]
+    headers = {"content-type": "text/plain", "x-request-id": "plain-1"}
+    reply = service.post("/predictions/gpt2", data=b"The old man", headers=headers)
+    assert reply.status_code == 200
+    wait_until(lambda: service.metric(names[1]) == before[1] + 1)
+    assert service.metric(names[0]) > before[0]
+    lines = [r for r in service.records() if r.get("request_id") == "plain-1"]
+    assert lines[0]["completion_tokens"] > 0
+
+
+def test_the_first_piece_of_a_stream_is_no_gap_between_two(service: Service) -> None:
+    name = "gpt2_inter_token_latency_seconds_count"
+    before = service.metric(name)
+    with service.complete("A dog", max_tokens=5, stream=True, ignore_eos=True) as reply:
+        data = events(reply)
+    assert 0 < service.metric(name) - before < len(data) - 1
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status", "path"),
+    [
+        (b"nonsense\r\n\r\n", 400, "-"),
+        (b"GET / HTTP/1.1\r\nhost: x\r\nx: " + b"y" * 20_000, 431, "-"),
+        (
+            b"POST /generate HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+            400,
+            "/generate",
+        ),
+    ],
+)
+def test_what_the_server_refuses_is_counted_and_has_one_line(
+    service: Service, request_bytes: bytes, status: int, path: str
+) -> None:
+    def lines() -> list[int]:
+        return [
+            record["httpRequest"]["status"]
+            for record in service.records()
+            if record.get("httpRequest", {}).get("requestUrl") == path
+        ]
+
+    before, counted = lines(), service.metric("gpt2_http_requests_total")
+    with socket.create_connection(("127.0.0.1", service.port), timeout=15) as made:
+        made.sendall(request_bytes)
+        assert made.recv(65536).startswith(b"HTTP/1.1 %d " % status)
+    wait_until(lambda: len(lines()) > len(before))
+    time.sleep(0.2)
+    assert lines() == [*before, status]
+    # The other one is the reading of the first value.
+    assert service.metric("gpt2_http_requests_total") == counted + 2
 
 
 def test_one_json_line_for_each_request_and_no_text_of_its_prompt(service: Service) -> None:

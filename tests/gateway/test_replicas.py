@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import requests
 
+from gateway.errors import NotFound
+from gateway.replica import State
+from gateway.replicas import Replicas
+from gateway.settings import Settings
+from gateway.torchserve import TorchServe
+from gateway.upstream import MANAGEMENT_SECONDS, Upstream, UpstreamError
 from tests.gateway.conftest import Service, StartService, events, wait_until
 
 PROMPTS = [f"Once upon a time there was a dog called number {number}" for number in range(16)]
@@ -158,3 +165,126 @@ def test_only_listed_management_requests_are_let_through(
     reply = scaled.manage(method, path)
     assert reply.status_code == status, reply.text
     assert param is None or reply.json()["error"]["param"] == param
+
+
+def test_a_prompt_goes_where_its_beginning_was_read_before(scaled: Service) -> None:
+    scaled.manage("PUT", "/models/gpt2?min_worker=2&synchronous=true")
+    wait_until(lambda: [w["status"] for w in describe(scaled)["workers"]] == ["READY", "READY"], 60)
+
+    def replica_of(prompt: str) -> str:
+        reply = scaled.complete(prompt, max_tokens=1)
+        wanted = reply.headers["x-request-id"]
+        wait_until(lambda: any(r.get("request_id") == wanted for r in scaled.records()))
+        return next(str(r["replica"]) for r in scaled.records() if r.get("request_id") == wanted)
+
+    assert replica_of("A prompt that nobody sent before") == "gpt2"
+    with requests.post(
+        scaled.url + "/v1/completions",
+        json={"prompt": "Busy", "max_tokens": 400, "ignore_eos": True, "stream": True},
+        stream=True,
+        timeout=60,
+    ) as reply:
+        next(reply.iter_lines())
+        assert replica_of("The fox and the crow") == "gpt2--2"
+    wait_until(lambda: not any(w["live"] for w in describe(scaled)["workers"]))
+    assert replica_of("The fox and the crow") == "gpt2--2"
+    assert replica_of("Another that nobody sent before") == "gpt2"
+
+
+class Faulty(Upstream):
+    """The real TorchServe, whose next answers to some methods get lost on the way."""
+
+    def __init__(self, torchserve: TorchServe) -> None:
+        made = torchserve.settings
+        super().__init__(made.inference_url, made.management_url, made.metrics_url)
+        self.loses: list[str] = []
+
+    async def manage(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        *,
+        seconds: float = MANAGEMENT_SECONDS,
+    ) -> Any:
+        found = None
+        if method != "DELETE" or method not in self.loses:
+            found = await super().manage(method, path, query, seconds=seconds)
+        if method in self.loses:
+            self.loses.remove(method)
+            raise UpstreamError(503, "TorchServe does not answer")
+        return found
+
+    async def ask(self, replica: str, version: str, path: str) -> Any:
+        found = await super().ask(replica, version, path)
+        if path in self.loses:
+            self.loses.remove(path)
+            return None
+        return found
+
+
+def with_replicas(
+    torchserve: TorchServe,
+    scenario: Callable[[Replicas, Faulty], Awaitable[None]],
+    *lost: str,
+) -> None:
+    """Run a scenario on what a TorchServe has loaded; leave it with one replica."""
+
+    async def run() -> None:
+        upstream = Faulty(torchserve)
+        await upstream.open()
+        replicas = Replicas(Settings(model_store=torchserve.settings.model_store), upstream)
+        await replicas.adopt()
+        upstream.loses += lost
+        await replicas.refresh()
+        try:
+            await scenario(replicas, upstream)
+        finally:
+            upstream.loses.clear()
+            await replicas.scale("gpt2", "1.0", 1)
+            await upstream.close()
+
+    asyncio.run(run())
+
+
+def test_a_change_that_failed_can_be_tried_again(torchserve: TorchServe) -> None:
+    async def scenario(replicas: Replicas, upstream: Faulty) -> None:
+        upstream.loses.append("POST")
+        with pytest.raises(UpstreamError):
+            await replicas.scale("gpt2", "1.0", 2)
+        await replicas.scale("gpt2", "1.0", 3)
+        upstream.loses.append("DELETE")
+        with pytest.raises(UpstreamError):
+            await replicas.scale("gpt2", "1.0", 1)
+        await replicas.refresh()
+        assert [replica.state for replica in replicas.all()] == [State.READY] * 3
+        await replicas.scale("gpt2", "1.0", 1)
+        assert len(replicas.all()) == 1
+
+    with_replicas(torchserve, scenario)
+
+
+def test_scaling_a_model_that_leaves_meanwhile_is_told(torchserve: TorchServe) -> None:
+    async def scenario(replicas: Replicas, upstream: Faulty) -> None:
+        name, version = await replicas.register("gpt2.mar", "leaver")
+        leaving = asyncio.create_task(replicas.unregister(name, version))
+        scaling = asyncio.create_task(replicas.scale(name, version, 2))
+        again = asyncio.create_task(replicas.unregister(name, version))
+        await leaving
+        for late in (scaling, again):
+            with pytest.raises(NotFound):
+                await late
+
+    with_replicas(torchserve, scenario)
+
+
+def test_what_a_model_says_of_itself_is_asked_again_when_it_got_lost(
+    torchserve: TorchServe,
+) -> None:
+    async def scenario(replicas: Replicas, upstream: Faulty) -> None:
+        assert replicas.is_ready() and replicas.card("gpt2", "1.0") is None
+        await asyncio.sleep(1.1)
+        await replicas.refresh()
+        assert (replicas.card("gpt2", "1.0") or {})["id"] == "gpt2"
+
+    with_replicas(torchserve, scenario, "v1/models")

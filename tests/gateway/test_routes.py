@@ -68,6 +68,18 @@ def test_a_text_file_comes_back_continued(
     assert len(reply.text.split()) > 3
 
 
+def test_a_clients_content_type_goes_no_further(service: Service) -> None:
+    headers = {"content-type": "text/plain; x=" + "y" * 9000}
+    reply = service.post("/predictions/gpt2", data=b"The old man", headers=headers)
+    assert reply.status_code == 200, reply.text
+
+
+@pytest.mark.parametrize("path", ["/models", "/models/gpt2", "/models/gpt2/1.0"])
+def test_head_is_answered_as_get_is(service: Service, path: str) -> None:
+    reply = service.manage("HEAD", path)
+    assert reply.status_code == 200 and not reply.content
+
+
 def test_the_model_list_names_the_checkpoint(service: Service) -> None:
     listed = service.get("/v1/models").json()
     card = listed["data"][0]

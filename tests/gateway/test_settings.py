@@ -29,6 +29,7 @@ def test_the_committed_file_is_valid_and_holds_no_secret() -> None:
         ("PORT", "70000", "from 0 to 65535"),
         ("PORT", "1.5", "a whole number"),
         ("DRAIN_SECONDS", "-1", "from 0"),
+        ("MAX_BODIES_BYTES", "2000", "at least MAX_BODY_BYTES"),
         ("DRAIN_SECONDS", "nan", "a number"),
         ("LOCAL_MANAGEMENT", "maybe", "true or false"),
         ("ROUTE_GENERATE", "/", "a path like /generate"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -10,12 +12,15 @@ import sys
 import threading
 import time
 import zipfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
 import pytest
 import requests
 
+from tests.conftest import free_ports
 from tests.gateway.conftest import ROOT, Service, StartService, events, wait_until
 
 LONG = {"prompt": "A", "max_tokens": 900, "ignore_eos": True, "n": 8}
@@ -84,6 +89,48 @@ def test_it_gives_up_when_the_worker_never_comes(
     service.stop()
     assert "TorchServe failed 2 times" in service.log[-1]
     assert not service.printed
+
+
+def test_it_gives_up_when_a_worker_that_was_there_never_comes_back(
+    tmp_path: Path, start_service: StartService, model_store: Path
+) -> None:
+    shutil.copy(model_store / "gpt2.mar", tmp_path / "gpt2.mar")
+    service = start_service(store=tmp_path, START_SECONDS="30", MAX_RESTARTS="0")
+    worker = service.workers()[0]
+    for handler in Path(worker.environ()["TMPDIR"]).rglob("gpt2_handler.py"):
+        handler.write_text("raise SystemExit('this handler can not be loaded any more')\n")
+    worker.kill()
+    wait_until(lambda: service.get("/health/ready").status_code == 503)
+    assert service.process.wait(90) == 1
+    service.stop()
+    assert "No worker was ready" in service.log[-1]
+
+
+def test_it_is_ready_within_a_second_of_its_worker(start_service: StartService) -> None:
+    port, management = free_ports(2)
+    service = start_service(ready=False, PORT=str(port), MANAGEMENT_PORT=str(management))
+
+    def when(is_so: Callable[[], bool]) -> float:
+        """The time at which something became true."""
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            with contextlib.suppress(requests.RequestException):
+                if is_so():
+                    return time.monotonic()
+            time.sleep(0.02)
+        raise AssertionError("\n".join(service.log[-20:]))
+
+    def worker_is_ready() -> bool:
+        described = requests.get(f"http://127.0.0.1:{management}/models/gpt2", timeout=5)
+        return described.status_code == 200 and any(
+            worker["status"] == "READY" for worker in described.json()[0]["workers"]
+        )
+
+    ready = f"http://127.0.0.1:{port}/health/ready"
+    with ThreadPoolExecutor(2) as pool:
+        worker = pool.submit(when, worker_is_ready)
+        whole = pool.submit(when, lambda: requests.get(ready, timeout=5).status_code == 200)
+        assert whole.result() - worker.result() < 1
 
 
 def test_a_drain_lets_a_stream_end_and_refuses_new_work(start_service: StartService) -> None:

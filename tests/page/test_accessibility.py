@@ -9,76 +9,52 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from tests.page.actions import act, await_offer, write
+from tests.conftest import ROOT
+from tests.page.actions import await_offer, write
 from tests.page.conftest import OpenPage
 from tests.page.gateway_process import GatewayProcess
+from tests.page.states import STATES, name_of
 
 THEMES: list[Literal["light", "dark"]] = ["light", "dark"]
+SCREENS = ROOT / "build" / "screens"
 RULES = {
     "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
     "resultTypes": ["violations"],
 }
 
 
-def _empty(page: Page) -> None:
-    page.wait_for_selector("#examples button", state="attached")
-
-
-def _offered(page: Page) -> None:
-    _empty(page)
-    write(page)
-    page.keyboard.press("Tab")
-    await_offer(page)
-
-
-def _alternatives(page: Page) -> None:
-    _empty(page)
-    write(page)
-    act(page, "branch")
-    expect(page.locator(".choice")).to_have_count(3)
-    expect(page.locator(".choice.is-writing")).to_have_count(0)
-
-
-def _certainty(page: Page) -> None:
-    _offered(page)
-    act(page, "certainty")
-    page.locator("#reading .token").nth(2).focus()
-    expect(page.locator("[data-runners-up]")).to_be_visible()
-
-
-def _key_dialog(page: Page) -> None:
-    _empty(page)
-    page.evaluate("() => document.querySelector('#key-dialog').showModal()")
-
-
-def _notice(page: Page) -> None:
-    _empty(page)
-    write(page, "a long walk home " * 200)
-    page.keyboard.press("Tab")
-    expect(page.locator("#notice")).to_be_visible()
-
-
-STATES: list[Callable[[Page], None]] = [
-    _empty,
-    _offered,
-    _alternatives,
-    _certainty,
-    _key_dialog,
-    _notice,
-]
-
-
-@pytest.mark.parametrize("reach", STATES, ids=lambda reach: reach.__name__.strip("_"))
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("reach", STATES, ids=name_of)
 def test_axe_finds_nothing_in_either_theme(
-    open_page: OpenPage, gateway: GatewayProcess, reach: Callable[[Page], None]
+    open_page: OpenPage, gateway: GatewayProcess, reach: Callable[[Page], None], width: int
 ) -> None:
     # axe is put in by the test itself, past the policy that keeps other scripts out.
-    page = open_page(gateway.url, bypass_csp=True)
+    page = open_page(gateway.url, bypass_csp=True, viewport={"width": width, "height": 844})
     reach(page)
+    assert axe_finds(page) == []
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_axe_finds_nothing_in_the_api_reference(
+    open_page: OpenPage, gateway: GatewayProcess, width: int
+) -> None:
+    viewport = {"width": width, "height": 844}
+    page = open_page(f"{gateway.url}docs", bypass_csp=True, viewport=viewport)
+    page.get_by_text("/v1/completions", exact=True).click()
+    expect(page.locator("details[open] table").first).to_be_visible()
+    page.screenshot(path=SCREENS / f"docs-{width}.png")
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= width
+    assert axe_finds(page) == []
+
+
+def axe_finds(page: Page) -> list[tuple[str, ...]]:
+    """What axe has against the page in either theme."""
+    found = []
     for theme in THEMES:
         page.emulate_media(color_scheme=theme)
-        found = Axe().run(page, options=RULES).response["violations"]
-        assert not found, [theme, *((rule["id"], rule["nodes"][0]["html"]) for rule in found)]
+        for rule in Axe().run(page, options=RULES).response["violations"]:
+            found.append((theme, rule["id"], rule["nodes"][0]["html"]))
+    return found
 
 
 def test_escape_and_tab_leave_the_text(page: Page) -> None:

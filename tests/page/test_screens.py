@@ -1,4 +1,4 @@
-"""Pictures of the main states at each width in both themes, in build/screens, to look at."""
+"""Pictures of every state at each width in both themes, in build/screens, to look at."""
 
 from __future__ import annotations
 
@@ -6,49 +6,30 @@ from collections.abc import Callable
 from typing import Literal
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page
 
 from tests.conftest import ROOT
-from tests.page.actions import act, await_offer, set_slider, write
 from tests.page.conftest import OpenPage
 from tests.page.gateway_process import GatewayProcess
+from tests.page.states import STATES, name_of
 
 SCREENS = ROOT / "build" / "screens"
 THEMES: list[Literal["light", "dark"]] = ["light", "dark"]
 FIX_SEED = "field => { field.value = 11; field.form.elements.fixed.checked = true; }"
+# Buttons and lines of words that reach beyond the window, or whose words reach beyond them.
+CUT_OFF = """() => [...document.querySelectorAll("button, #notice p, .language, h1, h2, .model")]
+    .filter((element) => element.checkVisibility())
+    .filter((element) => {
+        const box = element.getBoundingClientRect();
+        const inside = box.left >= 0 && box.right <= innerWidth;
+        return !inside || element.scrollWidth > element.clientWidth + 1;
+    })
+    .map((element) => element.outerHTML)"""
 WIDTHS = {320: 640, 390: 844, 820: 1100, 1440: 900}
 
 
-def _empty(page: Page) -> None:
-    expect(page.locator("#text")).to_have_value("")
-
-
-def _offered(page: Page) -> None:
-    write(page)
-    page.keyboard.press("Tab")
-    await_offer(page)
-
-
-def _alternatives(page: Page) -> None:
-    write(page)
-    act(page, "branch")
-    expect(page.locator(".choice")).to_have_count(3)
-    expect(page.locator(".choice.is-writing")).to_have_count(0)
-
-
-def _certainty(page: Page) -> None:
-    set_slider(page, "max_tokens", 60)
-    _offered(page)
-    page.keyboard.press("Tab")
-    act(page, "certainty")
-    page.locator("#reading .token").nth(4).hover()
-
-
-STATES: list[Callable[[Page], None]] = [_empty, _offered, _alternatives, _certainty]
-
-
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("reach", STATES, ids=lambda reach: reach.__name__.strip("_"))
+@pytest.mark.parametrize("reach", STATES, ids=name_of)
 def test_nothing_is_cut_off(
     open_page: OpenPage,
     gateway: GatewayProcess,
@@ -64,8 +45,9 @@ def test_nothing_is_cut_off(
     SCREENS.mkdir(parents=True, exist_ok=True)
     for theme in THEMES:
         page.emulate_media(color_scheme=theme)
-        page.screenshot(path=SCREENS / f"{reach.__name__.strip('_')}-{width}-{theme}.png")
+        page.screenshot(path=SCREENS / f"{name_of(reach)}-{width}-{theme}.png")
     assert page.evaluate("() => document.documentElement.scrollWidth") <= width
+    assert page.evaluate(CUT_OFF) == []
     for button in page.locator("#tools button:visible").all():
         box = button.bounding_box()
         assert box is not None

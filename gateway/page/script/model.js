@@ -6,7 +6,10 @@ const EXAMPLES = 5;
 
 export function showFacts(facts, line, footer) {
   const name = facts.checkpoint ?? facts.id;
-  line.textContent = `${name} · ${count(facts.parameters)} parameters`;
+  const size = document.createElement("span");
+  size.className = "model-size";
+  size.textContent = ` · ${count(facts.parameters)} parameters`;
+  line.replaceChildren(name, size);
   const parts = [
     `${name}, version ${facts.version}`,
     `${count(facts.parameters)} parameters, ${facts.precision}`,

@@ -2,6 +2,7 @@
 
 import { readEvents } from "./event-stream.js";
 import { readTokens } from "./tokens.js";
+import { cutWords } from "./words.js";
 
 /**
  * What went wrong, in one word: `starting`, `full`, `key`, `too-long`, `cut` (a stream broke off),
@@ -70,7 +71,7 @@ export class Service {
     } catch (error) {
       if (signal.aborted) return;
       if (error instanceof ServiceError) throw error;
-      throw new ServiceError("cut", "The connection broke off.");
+      throw new ServiceError("cut", cutWords());
     }
   }
 
@@ -78,7 +79,7 @@ export class Service {
     for await (const data of readEvents(body)) {
       if (data === "[DONE]") return;
       const event = JSON.parse(data);
-      if (event.error) throw new ServiceError("cut", event.error.message);
+      if (event.error) throw new ServiceError("cut", cutWords(event.error.code));
       for (const choice of event.choices) {
         yield {
           index: choice.index,
@@ -89,7 +90,7 @@ export class Service {
       }
       if (event.usage) yield { usage: event.usage };
     }
-    throw new ServiceError("cut", "The connection broke off.");
+    throw new ServiceError("cut", cutWords());
   }
 
   async #ask(path, options) {

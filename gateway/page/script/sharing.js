@@ -20,6 +20,7 @@ export class Sharing {
     const field = this.#shown.querySelector("input");
     field.value = link;
     this.#shown.hidden = false;
+    this.#shown.scrollIntoView({ block: "nearest" });
     if (!(await copy(link))) {
       field.select();
       return;

@@ -57,3 +57,14 @@ export function languageWords(code) {
   const name = new Intl.DisplayNames("en", { type: "language" }).of(code);
   return `This reads like ${name}. The model has learnt English, so expect nonsense.`;
 }
+
+const CUTS = {
+  worker_lost: "The model was lost while it was writing.",
+  stalled: "The text stood still for too long.",
+  drained: "The service is shutting down.",
+};
+
+/** Why a text ended before its time; `code` is the service's word for it, if it had one. */
+export function cutWords(code) {
+  return CUTS[code] ?? "The connection broke off.";
+}

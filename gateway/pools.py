@@ -1,0 +1,109 @@
+"""What is loaded: the replicas of every model and version, and which of them serves a request."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any
+
+from gateway.errors import NotFound
+from gateway.replica import Replica, State
+from gateway.settings import Settings
+
+DEFAULT_SLOTS = 32
+REMEMBERED_PREFIXES = 2048
+
+
+class Pools:
+    """The replicas of every model and version, and what their handlers say of themselves."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._pools: dict[tuple[str, str], list[Replica]] = {}
+        self._defaults: dict[str, str] = {}
+        self._cards: dict[tuple[str, str], dict[str, Any]] = {}
+        self._prefixes: OrderedDict[tuple[str, str, str], int] = OrderedDict()
+
+    @property
+    def models(self) -> list[str]:
+        """Names of the models."""
+        return sorted(self._defaults)
+
+    def versions(self, model: str) -> list[str]:
+        """Versions of a model."""
+        return sorted(version for name, version in self._pools if name == model)
+
+    def resolve(self, model: str, version: str | None = None) -> str:
+        """Return the version that serves a model.
+
+        Raises:
+            NotFound: There is no such model or version.
+        """
+        if model not in self._defaults:
+            known = ", ".join(f"`{name}`" for name in self.models) or "none yet"
+            raise NotFound(
+                f"There is no model `{model[:64]}`; loaded: {known}",
+                param="model",
+                code="model_not_found",
+            )
+        if version is None:
+            return self._defaults[model]
+        if (model, version) not in self._pools:
+            raise NotFound(
+                f"Model `{model}` has no version `{version[:32]}`; "
+                f"loaded: {', '.join(self.versions(model))}",
+                param="model",
+                code="model_not_found",
+            )
+        return version
+
+    def of(self, model: str, version: str) -> list[Replica]:
+        """Return the replicas of a version."""
+        return self._pools.get((model, version), [])
+
+    def all(self) -> list[Replica]:
+        """Return every replica."""
+        return [replica for pool in self._pools.values() for replica in pool]
+
+    def is_ready(self) -> bool:
+        """Tell whether the service's own model can answer."""
+        version = self._defaults.get(self._settings.model_name)
+        return version is not None and any(
+            replica.state is State.READY for replica in self.of(self._settings.model_name, version)
+        )
+
+    def capacity(self) -> int:
+        """Return how many sequences can run at once."""
+        return sum(
+            self.slots(replica) for replica in self.all() if replica.state is not State.DRAINING
+        )
+
+    def slots(self, replica: Replica) -> int:
+        """Return how many sequences one replica runs at once."""
+        card = self._cards.get((replica.model, replica.version), {})
+        return int(card.get("limits", {}).get("slots", DEFAULT_SLOTS))
+
+    def card(self, model: str, version: str) -> dict[str, Any] | None:
+        """Return what the handler says of a version, or None for other kinds of models."""
+        return self._cards.get((model, version))
+
+    def choose(self, model: str, version: str, prefix: str) -> Replica | None:
+        """Return the ready replica with the fewest live sequences, or None.
+
+        Of several the one that last had the same prefix: its key-value cache may still hold it.
+        """
+        ready = [replica for replica in self.of(model, version) if replica.state is State.READY]
+        if not ready:
+            return None
+        if len(ready) == 1:
+            return ready[0]
+        fewest = min(replica.live for replica in ready)
+        best = [replica for replica in ready if replica.live == fewest]
+        chosen = best[0]
+        if prefix:
+            key = (model, version, prefix)
+            warm = self._prefixes.pop(key, 0)
+            chosen = next((replica for replica in best if replica.number == warm), chosen)
+            self._prefixes[key] = chosen.number
+            if len(self._prefixes) > REMEMBERED_PREFIXES:
+                self._prefixes.popitem(last=False)
+        return chosen

@@ -1,0 +1,93 @@
+"""What a client gets, and whoever counts sees, when the handler itself fails midway."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.gateway.conftest import Service, StartService, change_archive, events, wait_until
+
+SOUND = "        if not np.isfinite(logits.max()):"
+# The sixth token of every text is none.
+FAULTY = "        if self.num_generated == 5 or not np.isfinite(logits.max()):"
+PLAIN = {"content-type": "text/plain"}
+
+
+@pytest.fixture(scope="module")
+def faulty(
+    start_service: StartService, model_store: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Service:
+    store = tmp_path_factory.mktemp("faulty")
+    file = "handler/engine/sequence.py"
+    change_archive(model_store / "gpt2.mar", store / "gpt2.mar", file, SOUND, FAULTY)
+    return start_service(store=store)
+
+
+def failures(service: Service) -> float:
+    return service.metric("gpt2_request_failure_total")
+
+
+def ask_whole(service: Service) -> requests.Response:
+    return service.complete(max_tokens=9)
+
+
+def ask_text(service: Service) -> requests.Response:
+    return service.post("/predictions/gpt2", data=b"The old man", headers=PLAIN)
+
+
+def ask_generate(service: Service) -> requests.Response:
+    return service.post("/generate", json={"input": "The old man"})
+
+
+@pytest.mark.parametrize("ask", [ask_whole, ask_text, ask_generate])
+def test_a_whole_reply_that_fails_midway_is_no_200(
+    faulty: Service, ask: Callable[[Service], requests.Response]
+) -> None:
+    before = failures(faulty)
+    reply = ask(faulty)
+    assert reply.status_code == 503, reply.text
+    assert reply.headers["content-type"].startswith("application/json")
+    assert reply.json()["error"]["code"] == "engine_error"
+    assert int(reply.headers["retry-after"]) >= 1
+    assert failures(faulty) == before + 1
+
+
+def test_a_stream_that_fails_midway_is_told_and_counted_as_a_failure(faulty: Service) -> None:
+    before = failures(faulty)
+    with faulty.complete(max_tokens=9, stream=True, n=2) as reply:
+        assert reply.status_code == 200
+        data = events(reply)
+    assert data[-2]["error"]["code"] == "engine_error" and data[-1] == "[DONE]"
+    assert failures(faulty) == before + 1
+    assert faulty.metric("gpt2_request_success_total") == 0
+    wait_until(lambda: any(r.get("error") == "engine_error" for r in faulty.records()))
+
+
+def test_a_text_that_is_not_utf8_is_a_400(faulty: Service) -> None:
+    reply = faulty.post("/predictions/gpt2", data=b"The \xff", headers=PLAIN)
+    assert reply.status_code == 400 and reply.json()["error"]["code"] == "invalid_text"
+
+
+def test_a_text_that_looks_like_an_end_hides_no_cut(
+    start_service: StartService, model_store: Path, tmp_path: Path
+) -> None:
+    shutil.copy(model_store / "gpt2.mar", tmp_path / "gpt2.mar")
+    service = start_service(store=tmp_path)
+    # Each is echoed when it was read, one after another: some of the last pieces always hold it.
+    prompts = [f"{number} data: [DONE]\n\n" + "a long way " * 140 for number in range(32)]
+    asked = {"prompt": prompts, "echo": True, "stream": True, "max_tokens": 60, "ignore_eos": True}
+    with requests.post(
+        service.url + "/v1/completions", json=asked, stream=True, timeout=60
+    ) as reply:
+        lines = reply.iter_lines()
+        for line in lines:
+            if b'"text":"9 data: [DONE]' in line:
+                break
+        service.workers()[0].kill()
+        rest = [line for line in lines if line.startswith(b"data: ")]
+    assert b"worker_lost" in rest[-2], rest[-2][:300]
+    assert rest[-1] == b"data: [DONE]"

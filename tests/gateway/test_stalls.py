@@ -1,0 +1,77 @@
+"""Slow is not stalled: what is worked on completes, what stands still is ended."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.gateway.conftest import Service, StartService, change_archive, events, wait_until
+
+STALL_SECONDS = 1
+QUICK = "        self._end_overdue(outputs)\n        running"
+# A model that takes its time: a tenth of a second for each step.
+SLOW = "        self._end_overdue(outputs)\n        time.sleep(0.1)\n        running"
+# 32 texts, as many as run at once.
+MANY = {"prompt": ["A", "The", "One", "It"], "n": 8, "max_tokens": 40, "ignore_eos": True}
+
+
+@pytest.fixture(scope="module")
+def impatient(
+    start_service: StartService, model_store: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Service:
+    store, file = tmp_path_factory.mktemp("slow"), "handler/engine/engine.py"
+    change_archive(model_store / "gpt2.mar", store / "gpt2.mar", file, QUICK, SLOW)
+    return start_service(store=store, STALL_SECONDS=str(STALL_SECONDS))
+
+
+def ask_many(service: Service, replies: list[requests.Response]) -> threading.Thread:
+    asking = threading.Thread(target=lambda: replies.append(service.complete(**MANY)))  # type: ignore[arg-type]
+    asking.start()
+    return asking
+
+
+def test_a_whole_reply_may_take_as_long_as_it_is_worked_on(impatient: Service) -> None:
+    replies: list[requests.Response] = []
+    began = time.monotonic()
+    ask_many(impatient, replies).join()
+    assert replies[0].status_code == 200, replies[0].text
+    assert time.monotonic() - began > 2 * STALL_SECONDS, "it was too quick to tell"
+    assert len(replies[0].json()["choices"]) == 32
+
+
+def test_a_stream_may_wait_for_its_turn(impatient: Service) -> None:
+    replies: list[requests.Response] = []
+    before = [ask_many(impatient, replies) for _ in range(2)]
+    wait_until(lambda: impatient.metric("gpt2_num_requests_waiting") == 32)
+    began = time.monotonic()
+    with impatient.complete(max_tokens=3, stream=True) as reply:
+        assert reply.status_code == 200, reply.text
+        assert time.monotonic() - began > 2 * STALL_SECONDS, "it was too quick to tell"
+        data = events(reply)
+    assert data[-2]["choices"][0]["finish_reason"] == "length" and data[-1] == "[DONE]"
+    for thread in before:
+        thread.join()
+    assert [reply.status_code for reply in replies] == [200, 200]
+
+
+def test_whole_replies_of_a_worker_that_stands_still_are_ended(impatient: Service) -> None:
+    replies: list[requests.Response] = []
+    asking = ask_many(impatient, replies)
+    wait_until(lambda: impatient.metric("gpt2_num_requests_running") == 32)
+    time.sleep(0.3)
+    worker = impatient.workers()[0]
+    worker.send_signal(signal.SIGSTOP)
+    began = time.monotonic()
+    try:
+        asking.join(30)
+        assert replies[0].status_code == 503 and replies[0].json()["error"]["code"] == "stalled"
+        assert int(replies[0].headers["retry-after"]) >= 1
+        assert time.monotonic() - began < 10
+    finally:
+        worker.send_signal(signal.SIGCONT)
+    wait_until(lambda: impatient.complete(max_tokens=2).status_code == 200)
