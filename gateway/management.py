@@ -13,7 +13,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qsl
 
-from gateway.errors import BadGateway, BadRequest, Conflict, NotFound, Unavailable
+from gateway.errors import (
+    BadGateway,
+    BadRequest,
+    Conflict,
+    GatewayError,
+    NotFound,
+    Unavailable,
+)
 from gateway.exchange import Exchange
 from gateway.replica import State
 from gateway.replicas import Replicas
@@ -172,7 +179,7 @@ class Management:
     async def _logged(work: Awaitable[None]) -> None:
         try:
             await work
-        except UpstreamError as error:
+        except (UpstreamError, GatewayError) as error:
             logger.error("Scaling failed: %s", error.message)
 
 

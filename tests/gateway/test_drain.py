@@ -59,10 +59,13 @@ def test_what_is_unfinished_at_its_end_is_told(start_service: StartService) -> N
     with socket.create_connection(("127.0.0.1", service.port), timeout=20) as made:
         made.sendall(UNFINISHED)
         wait_until(lambda: service.metric("gpt2_num_requests_running") == 1)
+        began = time.monotonic()
         service.process.send_signal(signal.SIGTERM)
         received = made.recv(65536)
         asking.join(20)
         assert service.process.wait(20) == 0
+        # Of Cloud Run's ten seconds the drain takes eight by default.
+        assert time.monotonic() - began < 1 + 2
     assert replies[0].status_code == 503 and replies[0].json()["error"]["code"] == "drained"
     assert received.startswith(b"HTTP/1.1 503 ") and b"retry-after: " in received
     assert b'"code": "draining"' in received
