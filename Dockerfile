@@ -6,7 +6,6 @@ ARG BASE_IMAGE=python:3.11-slim-bookworm
 FROM ${BASE_IMAGE} AS packages
 # Where packages come from, for networks of their own; read by pip and Python themselves.
 ARG TORCH_INDEX_URL
-ARG ALLOW_CUDA_TORCH
 ARG PIP_INDEX_URL
 ARG PIP_EXTRA_INDEX_URL
 ARG PIP_FIND_LINKS
@@ -41,13 +40,12 @@ FROM packages AS service
 COPY deploy/image/slim deploy/image/
 RUN deploy/image/slim .venv
 COPY --from=model /app/model_store model_store
-COPY client client
 COPY config config
 COPY gateway gateway
 COPY handler handler
 COPY config.properties ./
 COPY deploy/image/class_data.py deploy/image/healthcheck.py deploy/image/
-RUN .venv/bin/python -m compileall -q --invalidation-mode unchecked-hash client gateway handler \
+RUN .venv/bin/python -m compileall -q --invalidation-mode unchecked-hash gateway handler \
     && PYTHONPATH=. .venv/bin/python deploy/image/class_data.py class-data/torchserve.jsa
 
 # ---- 4. what is shipped: the base without pip, and /app
@@ -67,7 +65,6 @@ COPY --from=service /app/class-data class-data
 COPY --from=service /app/model_store model_store
 COPY --from=service /app/config.properties ./
 COPY --from=service /app/config config
-COPY --from=service /app/client client
 COPY --from=service /app/handler handler
 COPY --from=service /app/gateway gateway
 COPY --from=service /app/deploy/image/healthcheck.py ./

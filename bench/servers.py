@@ -82,13 +82,10 @@ def tutorial(checkpoint: Checkpoint, say: Say) -> Iterator[Server]:
         "disable_system_metrics=true\ninstall_py_dep_per_model=false\n"
     )
     command = [str(python), "-m", "bench.tutorial.serve", str(store)]
-    process = subprocess.Popen(
-        command,
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        stdout=(store / "torchserve.log").open("w"),
-        stderr=subprocess.STDOUT,
-    )
+    with (store / "torchserve.log").open("w") as log:
+        process = subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+        )
     try:
         _wait_ready(process, f"http://127.0.0.1:{management}/models/gpt2")
         yield Server(f"http://127.0.0.1:{inference}/predictions/gpt2", process.pid)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from deploy.settings import Settings
 
-APIS = ("run", "artifactregistry", "cloudbuild", "secretmanager")
+APIS = ("run", "artifactregistry", "cloudbuild", "secretmanager", "iam")
+CONFIG = "deploy/cloudrun/cloudbuild.yaml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,36 +18,64 @@ class Step:
     command: tuple[str, ...]
     unless: tuple[str, ...] = ()
     output: str | None = None
-    may_fail: bool = False
+    # What is to be taken away may be gone already; any other failure counts.
+    absent_is_fine: bool = False
 
 
-def deployment(settings: Settings, image: str, revision: str, service_file: Path) -> list[Step]:
-    """Return the steps from an empty project to a running service; each may be repeated."""
+def foundations(settings: Settings, image: str, revision: str) -> list[Step]:
+    """Return the steps from an empty project to an image; each may be repeated."""
     steps = [Step(gcloud(settings, "services enable", *(f"{a}.googleapis.com" for a in APIS)))]
-    steps += _foundations(settings)
+    steps += _repository(settings)
     for name, path in settings.secrets.items():
         steps += _secret(settings, name, path)
+    steps += _builder(settings)
     steps.append(_build(settings, image, revision))
-    steps.append(Step(run(settings, "run services replace", str(service_file), "--quiet")))
-    member = ("--member=allUsers", "--role=roles/run.invoker")
-    verb = "add" if settings.public else "remove"
-    command = f"run services {verb}-iam-policy-binding"
-    # Removing what is not there is an error of gcloud's, and fine.
-    steps.append(Step(run(settings, command, settings.service, *member), may_fail=verb == "remove"))
     return steps
 
 
+def rollout(settings: Settings, service_file: Path) -> list[Step]:
+    """Return the steps from an image to a running service."""
+    member = ("--member=allUsers", "--role=roles/run.invoker")
+    verb = "add" if settings.public else "remove"
+    command = f"run services {verb}-iam-policy-binding"
+    return [
+        Step(run(settings, "run services replace", str(service_file), "--quiet")),
+        Step(run(settings, command, settings.service, *member), absent_is_fine=verb == "remove"),
+    ]
+
+
 def removal(settings: Settings) -> list[Step]:
-    """Return the steps that take away all that `deployment` made (the APIs stay enabled)."""
+    """Return the steps that take away all that was made (but for what STAYS names)."""
     location = f"--location={settings.region}"
+    builder = f"--member=serviceAccount:{settings.builder}"
     doomed = [
         run(settings, "run services delete", settings.service, "--quiet"),
         gcloud(settings, "artifacts repositories delete", settings.service, location, "--quiet"),
         gcloud(settings, "secrets delete", f"{settings.service}-api-keys", "--quiet"),
         gcloud(settings, "secrets delete", f"{settings.service}-management-key", "--quiet"),
+        # A role given to an account that is gone would stay in the lists for good.
+        project_role(settings, "remove"),
+        gcloud(
+            settings,
+            "storage buckets remove-iam-policy-binding",
+            settings.source_bucket,
+            builder,
+            "--role=roles/storage.objectViewer",
+        ),
+        gcloud(settings, "iam service-accounts delete", settings.builder, "--quiet"),
         gcloud(settings, "iam service-accounts delete", settings.account, "--quiet"),
     ]
-    return [Step(command, may_fail=True) for command in doomed]
+    return [Step(command, absent_is_fine=True) for command in doomed]
+
+
+def digest(settings: Settings, image: str) -> tuple[str, ...]:
+    """Return the command that prints the digest of an image."""
+    return gcloud(
+        settings,
+        "artifacts docker images describe",
+        image,
+        "--format=value(image_summary.digest)",
+    )
 
 
 def url(settings: Settings) -> tuple[str, ...]:
@@ -64,6 +93,18 @@ def identity_token() -> tuple[str, ...]:
     return _words("auth print-identity-token")
 
 
+def project_role(settings: Settings, verb: str) -> tuple[str, ...]:
+    """Return the command that lets the build write its log, or no more."""
+    return (
+        *_words(f"projects {verb}-iam-policy-binding"),
+        settings.project,
+        f"--member=serviceAccount:{settings.builder}",
+        "--role=roles/logging.logWriter",
+        # Without it gcloud asks, where the project has roles with conditions.
+        "--condition=None",
+    )
+
+
 def gcloud(settings: Settings, command: str, *rest: str) -> tuple[str, ...]:
     """Return a command on the project."""
     return (*_words(command), *rest, f"--project={settings.project}")
@@ -78,9 +119,16 @@ def _words(command: str) -> tuple[str, ...]:
     return ("gcloud", *command.split())
 
 
-def _foundations(settings: Settings) -> list[Step]:
+def _account(settings: Settings, address: str, purpose: str) -> Step:
+    name = address.partition("@")[0]
+    return Step(
+        gcloud(settings, "iam service-accounts create", name, f"--display-name={purpose}"),
+        unless=gcloud(settings, "iam service-accounts describe", address),
+    )
+
+
+def _repository(settings: Settings) -> list[Step]:
     location = f"--location={settings.region}"
-    name = settings.account.partition("@")[0]
     return [
         Step(
             gcloud(
@@ -92,10 +140,7 @@ def _foundations(settings: Settings) -> list[Step]:
             ),
             unless=gcloud(settings, "artifacts repositories describe", settings.service, location),
         ),
-        Step(
-            gcloud(settings, "iam service-accounts create", name, "--display-name=GPT-2 at work"),
-            unless=gcloud(settings, "iam service-accounts describe", settings.account),
-        ),
+        _account(settings, settings.account, "GPT-2 at work"),
     ]
 
 
@@ -124,17 +169,59 @@ def _secret(settings: Settings, name: str, path: Path) -> list[Step]:
     ]
 
 
+def _builder(settings: Settings) -> list[Step]:
+    # A build of a new project runs as Compute Engine's account, which may do much or, where an
+    # organisation forbids that, nothing. This one may read its source, write its image and a log.
+    member = f"--member=serviceAccount:{settings.builder}"
+    bucket = settings.source_bucket
+    place = f"--location={settings.region}"
+    return [
+        _account(settings, settings.builder, "Builds GPT-2's image"),
+        Step(
+            gcloud(
+                settings,
+                "storage buckets create",
+                bucket,
+                place,
+                "--uniform-bucket-level-access",
+                "--public-access-prevention",
+            ),
+            unless=gcloud(settings, "storage buckets describe", bucket),
+        ),
+        Step(
+            gcloud(
+                settings,
+                "storage buckets add-iam-policy-binding",
+                bucket,
+                member,
+                "--role=roles/storage.objectViewer",
+            )
+        ),
+        Step(
+            gcloud(
+                settings,
+                "artifacts repositories add-iam-policy-binding",
+                settings.service,
+                place,
+                member,
+                "--role=roles/artifactregistry.writer",
+            )
+        ),
+        Step(project_role(settings, "add")),
+    ]
+
+
 def _build(settings: Settings, image: str, revision: str) -> Step:
     substitutions = f"_IMAGE={image},_MODEL={settings.model},_REVISION={revision}"
     command = gcloud(
         settings,
         "builds submit",
         ".",
-        "--config=deploy/cloudrun/cloudbuild.yaml",
+        f"--config={CONFIG}",
         "--ignore-file=.dockerignore",
         f"--region={settings.region}",
+        f"--service-account=projects/{settings.project}/serviceAccounts/{settings.builder}",
         f"--substitutions={substitutions}",
     )
-    # A tag names a commit and a model: built once, it is there for good.
-    known = gcloud(settings, "artifacts docker images describe", image)
-    return Step(command, unless=() if image.endswith("-changed") else known)
+    # A tag names the content: built once, it is there for good.
+    return Step(command, unless=gcloud(settings, "artifacts docker images describe", image))

@@ -24,6 +24,9 @@ def service(settings: Settings, image: str, host: str) -> dict[str, Any]:
         "run.googleapis.com/cpu-throttling": "false" if settings.always_cpu else "true",
         "run.googleapis.com/execution-environment": f"gen{settings.generation}",
     }
+    if settings.secrets:
+        # Keys are read at the start: other keys have to be another revision.
+        template["metadata"]["annotations"]["keys-sha256"] = settings.keys_digest
     revision = template["spec"]
     revision["containerConcurrency"] = CONCURRENCY
     revision["serviceAccountName"] = settings.account

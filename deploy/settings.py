@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +10,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = re.compile(r"[a-z][a-z0-9-]{4,28}[a-z0-9]")
 SERVICE = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
+MEMORY = re.compile(r"([1-9][0-9]*)(Mi|Gi)")
 # 32 slots, 64 that wait, 16 for page, probes and metrics.
 CONCURRENCY = 112
+# By processors: Cloud Run's least and most GiB (cloud.google.com/run/docs/configuring, 2025). What
+# the service itself needs is more than Cloud Run's least for one and two.
+GIBIBYTES = {1: (1, 4), 2: (1, 8), 4: (2, 16), 6: (4, 24), 8: (4, 32)}
 
 
 class DeployError(Exception):
@@ -24,6 +29,7 @@ class Settings:
     project: str
     region: str = "europe-west1"
     service: str = "gpt2"
+    # As deploy.context.model_argument returns it.
     model: str = "openai-community/gpt2"
     public: bool = False
     api_keys: Path | None = None
@@ -42,17 +48,24 @@ class Settings:
             raise DeployError(
                 "--service: small letters, digits and '-', a letter first, at most 40"
             )
-        if not 0 <= self.min_instances <= self.max_instances:
-            raise DeployError("--min-instances must lie between 0 and --max-instances")
+        if not 0 <= self.min_instances <= self.max_instances or self.max_instances < 1:
+            raise DeployError("--min-instances must lie between 0 and --max-instances, at least 1")
         if self.api_keys and not self.public:
             raise DeployError("--api-keys needs --public: without it, Google checks who calls")
         for path in filter(None, (self.api_keys, self.management_key)):
-            if not path.is_file() or not path.read_text(encoding="utf-8").strip():
-                raise DeployError(f"{path} is missing or empty")
-        model = Path(self.model)
-        if model.is_dir() and not model.resolve().is_relative_to(ROOT):
+            if not path.is_file() or not key_lines(path):
+                raise DeployError(f"{path} is missing or holds no key")
+        self._check_size()
+
+    def _check_size(self) -> None:
+        size = MEMORY.fullmatch(self.memory)
+        if not size:
+            raise DeployError(f"--memory {self.memory}: a number with Mi or Gi, such as 2Gi")
+        least, most = GIBIBYTES[self.cpu]
+        gibibytes = int(size[1]) / (1024 if size[2] == "Mi" else 1)
+        if not least <= gibibytes <= most:
             raise DeployError(
-                f"--model {model} lies outside of this repository: copy it to models/"
+                f"--memory {self.memory}: with --cpu {self.cpu} it is {least}Gi to {most}Gi"
             )
 
     @property
@@ -60,6 +73,16 @@ class Settings:
         """The service account of the running service; it may read its own secrets, no more."""
         # An account's name has 6 to 30 characters.
         return f"{self.service[:22]}-runtime@{self.project}.iam.gserviceaccount.com"
+
+    @property
+    def builder(self) -> str:
+        """The service account of the build; it may read its source, write its image and a log."""
+        return f"{self.service[:24]}-build@{self.project}.iam.gserviceaccount.com"
+
+    @property
+    def source_bucket(self) -> str:
+        """Where `gcloud builds submit` puts the source; it checks that the project owns it."""
+        return f"gs://{self.project}_cloudbuild"
 
     @property
     def repository(self) -> str:
@@ -71,3 +94,17 @@ class Settings:
         """Secrets by name, and the files that hold their values."""
         files = {"api-keys": self.api_keys, "management-key": self.management_key}
         return {f"{self.service}-{name}": path for name, path in files.items() if path}
+
+    @property
+    def keys_digest(self) -> str:
+        """A few digits that change with the keys, and tell nothing of long random ones."""
+        digest = hashlib.sha256()
+        for name, path in self.secrets.items():
+            digest.update(f"{name}\0".encode() + path.read_bytes() + b"\0")
+        return digest.hexdigest()[:12]
+
+
+def key_lines(path: Path) -> list[str]:
+    """Return the lines of a key file that are keys, as the gateway reads them."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [line.strip() for line in lines if line.strip() and not line.startswith("#")]

@@ -11,6 +11,7 @@ import tempfile
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,6 +139,20 @@ class Container:
         """Java."""
         return self.process("org.pytorch.serve.ModelServer")
 
+    def figure(self, name: str) -> int:
+        """One of its metrics."""
+        for line in self.get("/metrics").text.splitlines():
+            if line.startswith(f"{name} "):
+                return int(float(line.split()[1]))
+        raise AssertionError(f"no metric {name}")
+
+    def wait_figure(self, name: str, least: int, seconds: float = 30) -> None:
+        """Wait until a metric is at least that."""
+        deadline = time.monotonic() + seconds
+        while self.figure(name) < least:
+            assert time.monotonic() < deadline, f"{name} is {self.figure(name)}, not {least}"
+            time.sleep(0.05)
+
     def execute(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a command inside."""
         command = ["podman", "--runtime", "runc", "exec", self.name, *words]
@@ -187,6 +202,35 @@ class Container:
         assert self._run.stdout is not None
         for line in self._run.stdout:
             self.log.append(line.rstrip("\n"))
+
+
+class Posts:
+    """Plain requests, each in a thread of its own: `statuses` says how they ended, 0 a cut one."""
+
+    def __init__(self, container: Container, count: int, **options: Any) -> None:
+        self.statuses: list[int] = []
+        self.at: list[float] = []
+        self._threads = [
+            threading.Thread(target=self._post, args=(container, {"seed": n} | options))
+            for n in range(count)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def wait(self, seconds: float = 60) -> Counter[int]:
+        """Wait until every one has its reply, or the end of its connection."""
+        deadline = time.monotonic() + seconds
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        assert len(self.statuses) == len(self._threads), "a plain request still waits"
+        return Counter(self.statuses)
+
+    def _post(self, container: Container, options: dict[str, Any]) -> None:
+        status = 0
+        with contextlib.suppress(requests.RequestException):
+            status = container.complete(ignore_eos=True, **options).status_code
+        self.statuses.append(status)
+        self.at.append(time.monotonic())
 
 
 class Clients:

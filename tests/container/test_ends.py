@@ -10,13 +10,16 @@ import time
 from pathlib import Path
 
 import psutil
+import yaml
 
 from client import Client
+from tests.conftest import ROOT
 from tests.container.conftest import Contract, StartContainer
-from tests.container.container import Clients, Container
+from tests.container.container import Clients, Container, Posts
 
 LONG = {"max_tokens": 900, "n": 8}
 MOST_SECONDS = 10
+SERVICE = ROOT / "deploy" / "cloudrun" / "service.yaml"
 
 # Fills this control group with processes that are each smaller than a worker, until the kernel ends
 # one of the service's own; it ends the largest.
@@ -43,65 +46,110 @@ for hog in hogs:
 """
 
 
-def after_a_loss(container: Container, clients: Clients, lost_at: float) -> str:
+class House:
+    """A full one: streams and plain requests in every slot, more of both in the queue."""
+
+    def __init__(self, container: Container) -> None:
+        self.container = container
+        self.streams = Clients(container, 3, **LONG)
+        self.plain = Posts(container, 2, max_tokens=900, n=4)
+        container.wait_figure("gpt2_num_requests_running", 32)
+        self.queued = Posts(container, 4, max_tokens=8)
+        container.wait_figure("gpt2_num_requests_waiting", 4)
+
+    def last_end(self, lost_at: float) -> float:
+        """Wait for everybody; return how long that took the last of them."""
+        ends = self.streams.wait()
+        for posts in (self.plain, self.queued):
+            posts.wait()
+        ats = [*(end.at for end in ends), *self.plain.at, *self.queued.at]
+        return max(0.0, max(ats) - lost_at)
+
+
+def after_a_loss(house: House, lost_at: float) -> str:
     """Everybody ends in time and is told; the next is served."""
-    ends = clients.wait()
+    last = house.last_end(lost_at)
+    ends = house.streams.wait()
     assert any(end.error for end in ends), "all had ended before"
-    last = max(0.0, max(end.at for end in ends) - lost_at)
-    assert last < MOST_SECONDS
     assert all(end.finish or end.error for end in ends), "a stream ended without a word"
-    with Client(container.url) as client:  # a 503 is tried again, as it says
+    plain, queued = house.plain.wait(), house.queued.wait()
+    # Told to come again, or written by the worker that comes after.
+    assert set(plain) | set(queued) <= {200, 503}, (plain, queued)
+    assert last < MOST_SECONDS
+    with Client(house.container.url) as client:  # a 503 is tried again, as it says
         assert client.generate("Once upon a time", max_tokens=8).text
     served = time.monotonic() - lost_at
-    return f"clients ended after {last:.1f} s, the next was served after {served:.1f} s"
+    cut = sum(bool(end.error) for end in ends)
+    return (
+        f"all clients ended after {last:.1f} s ({cut} of 3 streams cut, "
+        f"{plain[503]} of 2 plain and {queued[503]} of 4 waiting requests told); "
+        f"the next was served after {served:.1f} s"
+    )
 
 
-def test_sigterm_finishes_what_can_be_finished(start: StartContainer, contract: Contract) -> None:
-    container = start()
+def test_sigterm_finishes_what_can_be_finished(
+    start: StartContainer, small: Path, contract: Contract
+) -> None:
+    # GPT-2 small's shape: the embedded model would be done with everything before the deadline.
+    drain = service_setting("DRAIN_SECONDS")
+    container = start("--volume", f"{small}:/app/model_store:ro", DRAIN_SECONDS=drain)
     container.wait_ready()
-    short = Clients(container, 6, max_tokens=60)
-    long = Clients(container, 2, max_tokens=900, n=8)
+    long = Clients(container, 3, **LONG)
+    short = Clients(container, 6, max_tokens=24)
+    plain = Posts(container, 2, max_tokens=24)
+    container.wait_figure("gpt2_num_requests_running", 32)
+    waiting = Posts(container, 4, max_tokens=900)
+    container.wait_figure("gpt2_num_requests_waiting", 4)
     began = time.monotonic()
     container.signal(signal.SIGTERM)
     status = container.wait_end()
     seconds = time.monotonic() - began
     finished = [end for end in short.wait() if end.finish == "length"]
-    cut = [end for end in long.wait() if end.error or end.finish]
+    told = [end for end in long.wait() if end.error == "drained"]
     contract.point(
-        "SIGTERM drains and ends within 10 s",
-        f"{seconds:.1f} s, status {status}; {len(finished)} of 6 short texts finished, "
-        f"{len(cut)} of 2 long ones told",
+        "SIGTERM at full load drains and ends within 10 s",
+        f"{seconds:.1f} s, status {status}; {len(finished)} of 6 short streams and "
+        f"{plain.wait()[200]} of 2 plain ones finished, {len(told)} of 3 long streams and "
+        f"{waiting.wait()[503]} of 4 waiting ones told",
     )
-    assert (len(finished), len(cut), status) == (6, 2, 0)
+    assert (len(finished), len(told), status) == (6, 3, 0)
+    assert plain.wait() == {200: 2} and waiting.wait() == {503: 4}
+    assert float(drain) - 1 < seconds, "the deadline was not put to the test"
     assert seconds < MOST_SECONDS
+
+
+def service_setting(name: str) -> str:
+    """A setting as Cloud Run's service has it."""
+    [container] = yaml.safe_load(SERVICE.read_text())["spec"]["template"]["spec"]["containers"]
+    return next(str(entry["value"]) for entry in container["env"] if entry["name"] == name)
 
 
 def test_the_worker_is_killed(start: StartContainer, contract: Contract) -> None:
     container = start()
     container.wait_ready()
-    clients = Clients(container, 4, **LONG)
+    house = House(container)
     container.worker.kill()
-    contract.point("SIGKILL of the worker", after_a_loss(container, clients, time.monotonic()))
+    contract.point("SIGKILL of the worker", after_a_loss(house, time.monotonic()))
 
 
 def test_torchserve_is_killed(start: StartContainer, contract: Contract) -> None:
     container = start()
     container.wait_ready()
-    clients = Clients(container, 4, **LONG)
+    house = House(container)
     container.torchserve.kill()
-    contract.point("SIGKILL of TorchServe", after_a_loss(container, clients, time.monotonic()))
+    contract.point("SIGKILL of TorchServe", after_a_loss(house, time.monotonic()))
 
 
 def test_the_gateway_is_killed(start: StartContainer, contract: Contract) -> None:
     container = start()
     container.wait_ready()
-    clients = Clients(container, 4, **LONG)
+    house = House(container)
     began = time.monotonic()
     psutil.Process(container.pid).kill()
     status = container.wait_end(MOST_SECONDS)
-    last = max(end.at for end in clients.wait()) - began
+    last = house.last_end(began)
     contract.point(
-        "SIGKILL of the gateway", f"clients ended after {last:.1f} s, container with {status}"
+        "SIGKILL of the gateway", f"all clients ended after {last:.1f} s, container with {status}"
     )
     assert status == 137 and last < MOST_SECONDS
 
@@ -109,7 +157,7 @@ def test_the_gateway_is_killed(start: StartContainer, contract: Contract) -> Non
 def test_the_memory_runs_out(start: StartContainer, contract: Contract) -> None:
     container = start("--memory", "768m", "--memory-swap", "768m", MAX_RESTARTS="20")
     container.wait_ready()
-    clients = Clients(container, 4, **LONG)
+    house = House(container)
     family = psutil.Process(container.pid).children(recursive=True)
     victims = {container.pid: "the gateway", container.worker.pid: "the worker"}
     victims[container.torchserve.pid] = "TorchServe"
@@ -124,7 +172,7 @@ def test_the_memory_runs_out(start: StartContainer, contract: Contract) -> None:
     )
     when, *pids = hog.stdout.split()
     lost, lost_at = " and ".join(victims[int(pid)] for pid in pids), float(when)
-    found = after_a_loss(container, clients, lost_at)
+    found = after_a_loss(house, lost_at)
     contract.point("memory runs out", f"the kernel ended {lost}; {found}")
 
 

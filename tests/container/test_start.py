@@ -13,6 +13,16 @@ from tests.container.container import Clients, Container, own_cpus
 
 SERVICE = ROOT / "deploy" / "cloudrun" / "service.yaml"
 MOST_TMP_MEGABYTES = 16
+MOST_JAVA_THREADS = 60
+# What the engine takes for keys and values, in its own words.
+CACHE = """
+import sys
+sys.path.insert(0, "/app/model_store/gpt2")
+import yaml
+from handler.engine.settings import EngineSettings
+engine = yaml.safe_load(open("/app/model_store/gpt2/model-config.yaml"))["engine"]
+print(EngineSettings.from_mapping(engine).cache_bytes)
+"""
 
 
 def test_it_is_ready_within_the_startup_probe(start: StartContainer, contract: Contract) -> None:
@@ -68,20 +78,45 @@ def test_it_writes_only_to_tmp_and_little(container: Container, contract: Contra
     assert container.execute("touch", "/app/file").returncode != 0
 
 
-def test_threads_and_heap_follow_the_limits(start: StartContainer, contract: Contract) -> None:
-    threads = []
+def test_threads_follow_the_processors(start: StartContainer, contract: Contract) -> None:
+    worker, java, counted = [], [], []
     for cpus in ("1", "2"):
         container = start("--cpus", cpus)
         container.wait_ready()
-        container.complete(max_tokens=40)
-        threads.append(container.worker.num_threads())
-        heap = [word for word in container.torchserve.cmdline() if word.startswith("-Xmx")]
+        Clients(container, 8, max_tokens=40).wait()
+        worker.append(container.worker.num_threads())
+        java.append(container.torchserve.num_threads())
+        program = container.torchserve.cmdline()[0]
+        said = container.execute(program, "-XshowSettings:system", "-version").stderr
+        counted.append(int(said.partition("Effective CPU Count:")[2].split()[0]))
         container.remove()
     contract.point(
-        "threads and heap follow the limits",
-        f"worker has {threads[0]} threads on 1 processor, {threads[1]} on 2; Java {heap[0]}",
+        "threads follow the processors",
+        f"worker has {worker[0]} threads on 1 processor, {worker[1]} on 2; Java counts "
+        f"{counted[0]} and {counted[1]}, and has {java[0]} and {java[1]} threads",
     )
-    assert threads[1] - threads[0] == min(2, own_cpus()) - 1
+    assert worker[1] - worker[0] == min(2, own_cpus()) - 1
+    assert max(java) <= MOST_JAVA_THREADS
+    assert counted == [1, min(2, own_cpus())]
+
+
+def test_heap_and_cache_fit_the_memory(start: StartContainer, contract: Contract) -> None:
+    found = []
+    for gibibytes in (1, 2):
+        limit = gibibytes << 30
+        container = start("--memory", str(limit), "--memory-swap", str(limit))
+        container.wait_ready()
+        [heap] = [word for word in container.torchserve.cmdline() if word.startswith("-Xmx")]
+        assert heap.endswith("m")
+        inside = container.execute("python", "-c", CACHE)
+        assert inside.returncode == 0, inside.stderr
+        cache = int(inside.stdout)
+        taken = (int(heap[4:-1]) << 20) + cache
+        found.append(f"{gibibytes} GiB: Java {heap}, cache {cache >> 20} MiB")
+        container.remove()
+        # The rest is for the model, Python and Java itself: see the peak with every slot full.
+        assert cache <= limit // 2 and taken <= 0.8 * limit, found
+    contract.point("heap and cache fit the memory", "; ".join(found))
 
 
 def test_a_full_house_stays_within_its_memory(

@@ -1,0 +1,82 @@
+"""Has a deployed service write a few words. Knows where it is and who asks, not how it was made."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+import time
+
+import requests
+
+from deploy.settings import ROOT, DeployError, Settings, key_lines
+
+# A right that was just given takes a while to hold everywhere; until then Google's front answers
+# 403, or 404 where it does not know the service yet.
+PATIENCE_SECONDS = 120.0
+WORDS = ("generate", "Once upon a time", "--max-tokens", "20")
+
+
+def smoke_test(settings: Settings, url: str, token: str) -> None:
+    """Wait until the service lets us in, then use it; `token` is for one that is not public.
+
+    Raises:
+        DeployError: It does not write, or does not take the management key.
+    """
+    _wait_open(url, token)
+    command = [sys.executable, "-m", "client", "--url", url, "--timeout", "60", *WORDS]
+    done = subprocess.run(
+        command, cwd=ROOT, env=os.environ | {"GPT2_API_KEY": _key(settings, token)}
+    )
+    if done.returncode:
+        raise DeployError("the service is deployed, but did not write; see its log")
+    if settings.management_key:
+        # Google's front takes `Authorization` for itself: our own key comes beside it.
+        headers = _identity(token) | {"x-api-key": settings.management_key.read_text().strip()}
+        reply = requests.get(f"{url}/models/gpt2", headers=headers, timeout=60)
+        if reply.status_code != 200:
+            raise DeployError(f"the management key is refused: status {reply.status_code}")
+        print("the management key opens /models")
+
+
+def show(settings: Settings, url: str) -> None:
+    """Print what the smoke test does, as a person would type it."""
+    token = "" if settings.public else '-H "Authorization: Bearer $TOKEN" '
+    key = "$TOKEN" if token else "$KEY" if settings.api_keys else ""
+    print(f"curl --fail --retry 30 --retry-all-errors {token}{url}/health/ready")
+    before = f'GPT2_API_KEY="{key}" ' if key else ""
+    print(f"{before}{shlex.join(['./scripts/gpt2', '--url', url, *WORDS])}")
+    if settings.management_key:
+        file = shlex.quote(str(settings.management_key))
+        print(f'curl --fail {token}-H "x-api-key: $(cat {file})" {url}/models/gpt2')
+
+
+def _wait_open(url: str, token: str) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    wait = 1.0
+    while True:
+        try:
+            reply = requests.get(f"{url}/health/ready", headers=_identity(token), timeout=60)
+            found = f"status {reply.status_code}"
+            if reply.status_code == 200:
+                return
+        except requests.RequestException as error:
+            found = type(error).__name__
+        if time.monotonic() + wait > deadline:
+            raise DeployError(f"the service is deployed, but not to be reached: {found}")
+        time.sleep(wait)
+        wait = min(2 * wait, 15.0)
+
+
+def _identity(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def _key(settings: Settings, token: str) -> str:
+    if token:
+        return token
+    given = os.environ.get("GPT2_API_KEY", "")
+    if settings.api_keys and not given:
+        given = key_lines(settings.api_keys)[0].rpartition(":")[2].strip()
+    return given
