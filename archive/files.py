@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 from archive.checkpoint import Checkpoint, weight_files
 
 # Tensors in a file of their own are mapped, where those in the graph are read, parsed and copied:
-# for GPT-2 small in int8 a third of the time, and 130 MB less at once. Protobuf ends at 2 GB anyway.
+# for GPT-2 small in int8 a third of the time, and 130 MB less at once. Protobuf ends at 2 GB.
 EXTERNAL_DATA_FROM_BYTES = 16_000_000
 
 
