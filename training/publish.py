@@ -42,8 +42,10 @@ def save_weights(
     """config.json, float16 model.safetensors, tokenizer."""
     half = GPT2LMHeadModel(model.config)
     half.load_state_dict(model.state_dict())
+    half.config.use_cache = True  # training turns it off; whoever generates wants it
     half.to(torch.float16).save_pretrained(directory)
     tokenizer.save_pretrained(directory)
+    _write_for_all_versions(directory / "tokenizer_config.json")
 
 
 def publish(
@@ -119,6 +121,16 @@ def openings(corpus: Corpus, count: int = 6, words: int = 6) -> tuple[str, ...]:
 def curve_file(directory: Path) -> Path:
     """Where the loss curve lies."""
     return directory / CURVE_FILE
+
+
+def _write_for_all_versions(file: Path) -> None:
+    """Name the tokenizer's class as every transformers knows it; drop how it was loaded here."""
+    config = json.loads(file.read_text(encoding="utf-8"))
+    for passing in ("backend", "is_local", "local_files_only"):
+        config.pop(passing, None)
+    if config.get("tokenizer_class") == "TokenizersBackend":  # transformers 5 alone
+        config["tokenizer_class"] = "PreTrainedTokenizerFast"
+    _write_json(file, config)
 
 
 def _write_json(file: Path, value: Any) -> None:

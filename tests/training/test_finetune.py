@@ -23,7 +23,11 @@ def test_the_embedded_model_learns_a_small_text(tool: Tool, text: Path, tmp_path
     assert (
         config["n_positions"] == json.loads((EMBEDDED / "config.json").read_text())["n_positions"]
     )
+    assert config["use_cache"] is True
     assert (output / "tokenizer.json").read_text() == (EMBEDDED / "tokenizer.json").read_text()
+    tokenizer = json.loads((output / "tokenizer_config.json").read_text())
+    assert tokenizer["tokenizer_class"] == "PreTrainedTokenizerFast"
+    assert "is_local" not in tokenizer
 
 
 def test_figures_of_a_checkpoint_can_be_had_again(tool: Tool, text: Path, trained: Path) -> None:
