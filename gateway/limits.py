@@ -51,16 +51,9 @@ class RateLimit:
         Raises:
             TooManyRequests: It was one too many.
         """
-        await self._judge(caller, counts=True)
-
-    async def check(self, caller: str) -> None:
-        """See `hit`, without counting one."""
-        await self._judge(caller, counts=False)
-
-    async def _judge(self, caller: str, *, counts: bool) -> None:
         if not self.per_minute:
             return
-        allowed, reset = await self._count(caller, counts)
+        allowed, reset = await self._count(caller)
         if not allowed:
             seconds = max(1, math.ceil(reset - time.time()))
             raise TooManyRequests(
@@ -68,12 +61,12 @@ class RateLimit:
                 retry_after=min(seconds, 60),
             )
 
-    async def _count(self, caller: str, counts: bool) -> tuple[bool, float]:
+    async def _count(self, caller: str) -> tuple[bool, float]:
         now = time.monotonic()
         if self._redis is not None and now - self._redis_lost_at > REDIS_RETRY_SECONDS:
             try:
                 async with asyncio.timeout(REDIS_SECONDS):
-                    return await self._ask(self._redis, caller, counts)
+                    return await self._ask(self._redis, caller)
             except Exception as error:
                 self._redis_lost_at = now
                 logger.warning(
@@ -81,12 +74,10 @@ class RateLimit:
                     type(error).__name__,
                     REDIS_RETRY_SECONDS,
                 )
-        return await self._ask(self._memory, caller, counts)
+        return await self._ask(self._memory, caller)
 
-    async def _ask(self, limiter: Any, caller: str, counts: bool) -> tuple[bool, float]:
-        act = limiter.hit if counts else limiter.test
-        allowed = await act(self._item, "gpt2", caller)
-        if allowed:
+    async def _ask(self, limiter: Any, caller: str) -> tuple[bool, float]:
+        if await limiter.hit(self._item, "gpt2", caller):
             return True, 0.0
         window = await limiter.get_window_stats(self._item, "gpt2", caller)
         return False, float(window.reset_time)

@@ -180,11 +180,18 @@ def test_a_prompt_goes_where_its_beginning_was_read_before(scaled: Service) -> N
     assert replica_of("A prompt that nobody sent before") == "gpt2"
     with requests.post(
         scaled.url + "/v1/completions",
-        json={"prompt": "Busy", "max_tokens": 400, "ignore_eos": True, "stream": True},
+        # Enough to be busy for seconds, however quick the machine.
+        json={
+            "prompt": ["Busy"] * 4,
+            "n": 8,
+            "max_tokens": 450,
+            "ignore_eos": True,
+            "stream": True,
+        },
         stream=True,
         timeout=60,
     ) as reply:
-        next(reply.iter_lines())
+        next(reply.iter_lines(chunk_size=1))
         assert replica_of("The fox and the crow") == "gpt2--2"
     wait_until(lambda: not any(w["live"] for w in describe(scaled)["workers"]))
     assert replica_of("The fox and the crow") == "gpt2--2"
