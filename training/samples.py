@@ -31,6 +31,7 @@ class Sampling:
             bos_token_id=end,
             eos_token_id=end,
             pad_token_id=end,
+            use_cache=True,  # else transformers takes what training left, and reads all anew
             **self.as_dict(),
         )
 
