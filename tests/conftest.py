@@ -11,12 +11,26 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from gateway.torchserve import TorchServe, TorchServeSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 EMBEDDED_MODEL = ROOT / "models" / "gpt2-tales"
 EMBEDDED_VOCABULARY = int(json.loads((EMBEDDED_MODEL / "config.json").read_text())["vocab_size"])
+
+
+# Files that take longest. Where several run at once, these begin, so that none is left at the end.
+SLOWEST = """
+gateway/test_failures.py gateway/test_supervisor.py training/test_run.py archive/test_gate.py
+handler/test_invariance.py gateway/test_replicas.py gateway/test_openapi.py page/test_screens.py
+page/test_accessibility.py training/test_finetune.py container/test_deploy.py
+""".split()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {ROOT / "tests" / name: place for place, name in enumerate(SLOWEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -61,10 +75,16 @@ def torchserve_settings(
 
 @pytest.fixture(scope="session")
 def model_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model store with the embedded model's archive, packed as ./scripts/serve packs it."""
-    store = tmp_path_factory.mktemp("model_store")
-    command = [sys.executable, "-m", "archive", "--model", str(EMBEDDED_MODEL)]
-    subprocess.run([*command, "--output", str(store)], cwd=ROOT, check=True, timeout=300)
+    """A model store with the embedded model's archive, packed as ./scripts/serve packs it.
+
+    Packed once, whichever of several pytest workers asks first.
+    """
+    base = tmp_path_factory.getbasetemp()
+    store = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "model_store"
+    with FileLock(store.with_suffix(".lock")):
+        if not (store / "gpt2.mar").exists():
+            command = [sys.executable, "-m", "archive", "--model", str(EMBEDDED_MODEL)]
+            subprocess.run([*command, "--output", str(store)], cwd=ROOT, check=True, timeout=300)
     return store
 
 

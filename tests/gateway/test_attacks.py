@@ -74,6 +74,9 @@ for number, _ in enumerate(globals()[kind]()):
 """
 
 
+pytestmark = pytest.mark.alone
+
+
 @pytest.fixture(scope="module")
 def attacked(start_service: StartService) -> Service:
     return start_service(MAX_CONNECTIONS="1500", HEADER_SECONDS="20")

@@ -191,7 +191,9 @@ def test_a_prompt_goes_where_its_beginning_was_read_before(scaled: Service) -> N
         stream=True,
         timeout=60,
     ) as reply:
-        next(reply.iter_lines(chunk_size=1))
+        # Kept: a generator that is dropped closes its connection, and the replica is free again.
+        lines = reply.iter_lines(chunk_size=1)
+        next(lines)
         assert replica_of("The fox and the crow") == "gpt2--2"
     wait_until(lambda: not any(w["live"] for w in describe(scaled)["workers"]))
     assert replica_of("The fox and the crow") == "gpt2--2"

@@ -95,7 +95,7 @@ def test_it_gives_up_when_a_worker_that_was_there_never_comes_back(
     tmp_path: Path, start_service: StartService, model_store: Path
 ) -> None:
     shutil.copy(model_store / "gpt2.mar", tmp_path / "gpt2.mar")
-    service = start_service(store=tmp_path, START_SECONDS="30", MAX_RESTARTS="0")
+    service = start_service(store=tmp_path, START_SECONDS="20", MAX_RESTARTS="0")
     worker = service.workers()[0]
     for handler in Path(worker.environ()["TMPDIR"]).rglob("gpt2_handler.py"):
         handler.write_text("raise SystemExit('this handler can not be loaded any more')\n")
@@ -106,6 +106,7 @@ def test_it_gives_up_when_a_worker_that_was_there_never_comes_back(
     assert "No worker was ready" in service.log[-1]
 
 
+@pytest.mark.alone
 def test_it_is_ready_within_a_second_of_its_worker(start_service: StartService) -> None:
     port, management = free_ports(2)
     service = start_service(ready=False, PORT=str(port), MANAGEMENT_PORT=str(management))
@@ -190,7 +191,8 @@ def test_kill_9_leaves_no_process_behind(start_service: StartService) -> None:
     with requests.post(
         service.url + "/v1/completions", json=LONG | {"stream": True}, stream=True, timeout=60
     ) as reply:
-        next(reply.iter_lines())
+        lines = reply.iter_lines()
+        next(lines)
         service.process.kill()
         service.process.wait()
     wait_until(lambda: not any(is_alive(process) for process in family), 20)

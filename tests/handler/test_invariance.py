@@ -68,7 +68,7 @@ def signature(text: Text) -> tuple[str, list[float]]:
 
 
 @settings(
-    deadline=None, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None, max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(cases=st.lists(requests, min_size=2, max_size=20))
 def test_joins_leaves_and_cancels_change_no_text(

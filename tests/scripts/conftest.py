@@ -104,8 +104,7 @@ class Checkout:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            # A shell that starts the tests in its background has them ignore Ctrl-C.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,
+            preexec_fn=_hear_signals,
         )
 
     def serve(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -132,6 +131,12 @@ class Checkout:
         children = psutil.Process(process.pid).children(recursive=True)
         self.started += [psutil.Process(process.pid), *children]
         return process, children
+
+
+def _hear_signals() -> None:
+    """A shell that starts the tests in its background has them ignore Ctrl-C, nohup a hang-up."""
+    for sent in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(sent, signal.SIG_DFL)
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:

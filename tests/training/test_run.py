@@ -66,29 +66,19 @@ def test_a_killed_and_resumed_run_gives_the_same_weights_as_an_unbroken_one(
         assert torch.equal(weights, after[name]), name
 
 
-def test_a_finished_run_can_be_made_longer(
-    trained: Path, text: Path, tool: Tool, tmp_path: Path
-) -> None:
-    output = tmp_path / "longer"
-    for steps in (6, 8):
-        process = tool("--text", text, "--output", output, *TINY, "--steps", steps)
-        _, said = process.communicate(timeout=240)
-        assert process.returncode == 0, said
-    assert "resuming at step 6 of 8" in said
-    assert "planned for 6 steps until step 6" in _read(output, "README.md")
-
-
-def test_the_tokens_of_a_step_can_be_changed_under_way(
+def test_length_and_tokens_of_a_step_can_be_changed_under_way(
     text: Path, tool: Tool, tmp_path: Path
 ) -> None:
-    output = tmp_path / "finer"
+    output = tmp_path / "longer"
+    said: list[str] = []
     for steps, tokens in ((6, 128), (9, 64), (9, 64)):
         settings = ("--steps", steps, "--tokens-per-step", tokens)
         process = tool("--text", text, "--output", output, *TINY, *settings)
-        _, said = process.communicate(timeout=240)
-        assert process.returncode == 0, said
-    assert "resuming at step 9 of 9" in said
+        said.append(process.communicate(timeout=240)[1])
+        assert process.returncode == 0, said[-1]
+    assert "resuming at step 6 of 9" in said[1] and "resuming at step 9 of 9" in said[2]
     card = _read(output, "README.md")
+    assert "planned for 6 steps until step 6" in card
     assert "128 tokens a step until step 6" in card
     assert "9 steps, 0.00 million tokens" in card
 
