@@ -32,6 +32,7 @@ class Row:
     weights_mb: float | None = None  # the archive's model files
     workers_mb: float | None = None  # of rss_mb, what the model's worker holds
     share_of_limit: float | None = None
+    share_of_engine: float | None = None  # of the engine's own rate, asked in the same rounds
     runs: int = 0
     note: str = ""
 

@@ -48,8 +48,10 @@ def http_sections(
         if "http" in wanted and not bench.plan.quick:
             serve(OURS_ROWS)
         if "http" in wanted:
-            for streams in bench.plan.streams:
-                speed.decode(drivers, streams, memory=serving)
+            # Beside it in the same rounds: this machine's speed may change from minute to minute.
+            with bench.start(OURS, checkpoint) as engine:
+                for streams in bench.plan.streams:
+                    speed.decode(drivers, streams, memory=serving, engine=engine)
         only = {OURS: drivers[OURS]}
         if "ttft" in wanted:
             for prompt in bench.plan.ttft_prompts:

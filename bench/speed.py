@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,8 @@ from bench.systems import (
     TRANSFORMERS_GENERATE,
     Bench,
 )
+
+ENGINE_BESIDE = "the engine itself"
 
 
 class Speed:
@@ -42,8 +45,12 @@ class Speed:
         prompt: int | None = None,
         new_tokens: int | None = None,
         memory: Mapping[str, Any] | None = None,
+        engine: DriverProcess | None = None,
     ) -> None:
-        """Tokens per second with and without prefill: B (n - 1) / (t(n) - t(1)), and B n / t(n)."""
+        """Tokens per second with and without prefill: B (n - 1) / (t(n) - t(1)), and B n / t(n).
+
+        `engine` is asked in turn with the others and has no row: each gets its share of it.
+        """
         prompt = self._plan.prompt if prompt is None else prompt
         count = min(new_tokens or self._plan.new_tokens, self._checkpoint.context - prompt - 1)
         self._bench.say(f"{section}: {self._path}, {streams} streams, prompt {prompt}, {count} new")
@@ -54,16 +61,23 @@ class Speed:
         def warm_up(driver: DriverProcess) -> object:
             return self._run(driver, streams, prompt, 2)
 
-        found = interleaved(drivers, self._plan.rounds, work, self._failed, warm_up)
+        asked = {**drivers, ENGINE_BESIDE: engine} if engine else drivers
+        found = interleaved(asked, self._plan.rounds, work, self._failed, warm_up)
+        rates = {
+            system: [
+                streams * (count - 1) / max(long["seconds"] - one["seconds"], 1e-9)
+                for one, long in runs
+            ]
+            for system, runs in found.items()
+        }
+        found.pop(ENGINE_BESIDE, None)
         for system, runs in found.items():
             weight = (memory or drivers)[system].resident_mb()
             decode = self._row(section, system, streams, prompt, count, False)
-            decode.rate(
-                [
-                    streams * (count - 1) / max(long["seconds"] - one["seconds"], 1e-9)
-                    for one, long in runs
-                ]
-            )
+            decode.rate(rates[system])
+            if ENGINE_BESIDE in rates:
+                pairs = zip(rates[system], rates[ENGINE_BESIDE], strict=True)
+                decode.share_of_engine = statistics.median(rate / own for rate, own in pairs)
             decode.steady_tokens_per_second = _steady([long for _, long in runs])
             limit = self._limits.tokens_per_second(system, self._checkpoint, streams)
             decode.share_of_limit = (decode.tokens_per_second or 0.0) / limit

@@ -66,12 +66,10 @@ class Ratios:
                     bounds,
                 )
         for streams, bounds in HTTP_SHARE.items():
-            self._rate(
-                f"decode over HTTP, {streams} streams, share of the engine's",
-                self._where("decode", OURS, "http", streams, False),
-                self._where("decode", OURS, "engine", streams, False),
-                bounds,
-            )
+            served = self._where("decode", OURS, "http", streams, False)
+            if served and served.share_of_engine:
+                name = f"decode over HTTP, {streams} streams, share of the engine's"
+                self.found.append(Ratio(name, served.share_of_engine, *bounds))
         for clients, bounds in TUTORIAL_RATIO.items():
             self._rate(
                 f"over HTTP, {clients} clients, prefill counted, over {TUTORIAL}",

@@ -21,11 +21,19 @@ EMBEDDED_VOCABULARY = int(json.loads((EMBEDDED_MODEL / "config.json").read_text(
 
 
 # Files that take longest. Where several run at once, these begin, so that none is left at the end.
-SLOWEST = """
-gateway/test_failures.py gateway/test_supervisor.py training/test_run.py archive/test_gate.py
-handler/test_invariance.py gateway/test_replicas.py gateway/test_openapi.py page/test_screens.py
-page/test_accessibility.py training/test_finetune.py container/test_deploy.py
-""".split()
+SLOWEST = [
+    "gateway/test_failures.py",
+    "gateway/test_supervisor.py",
+    "training/test_run.py",
+    "archive/test_gate.py",
+    "handler/test_invariance.py",
+    "gateway/test_replicas.py",
+    "gateway/test_openapi.py",
+    "page/test_screens.py",
+    "page/test_accessibility.py",
+    "training/test_finetune.py",
+    "container/test_deploy.py",
+]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
