@@ -12,13 +12,14 @@ import sys
 import time
 from collections import deque
 
-from gateway.app import Gateway, Parts
+from gateway.app import Gateway
 from gateway.health import Health
 from gateway.limits import Admission, RateLimit
 from gateway.live import Abort
 from gateway.logs import RequestLog
 from gateway.management import Management
 from gateway.metrics import Metrics
+from gateway.parts import Parts
 from gateway.proxy import Proxy
 from gateway.replicas import Replicas
 from gateway.security import Guard

@@ -1,0 +1,59 @@
+"""Who may come in, how often, and with how much."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gateway.errors import Unauthorized, Unavailable
+from gateway.exchange import Exchange
+from gateway.limits import Budget
+from gateway.parts import Parts
+from gateway.security import neighbourhood
+
+
+class Door:
+    """Judges every request before anybody works for it; bodies together have a bound."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._bodies = Budget(parts.settings.max_bodies_bytes)
+
+    def leave(self, exchange: Exchange) -> None:
+        """Note that a request has ended: its body takes no room any more."""
+        self._bodies.give_back(exchange.body_bytes)
+
+    async def admit(self, exchange: Exchange) -> bytes:
+        """Judge who asks, how often and how much; return the body."""
+        guard, settings = self._parts.guard, self._parts.settings
+        key = await self._known(exchange, lambda: guard.for_inference(exchange.headers))
+        if self._parts.health.is_draining:
+            exchange.closes = True
+            raise Unavailable("The service is shutting down", code="draining", retry_after=5)
+        address = neighbourhood(exchange.facts["client"])
+        await self._parts.rates.hit(f"key {key}" if guard.inference else f"address {address}")
+        body = b""
+        if exchange.method != "GET":
+            body = await exchange.body(
+                settings.max_body_bytes, settings.body_seconds, self._bodies.take
+            )
+        if not self._parts.replicas.was_ready:
+            raise Unavailable("The model is starting", code="not_ready", retry_after=5)
+        return body
+
+    async def admit_manager(self, exchange: Exchange) -> None:
+        """Judge who asks for a change of the service."""
+        guard = self._parts.guard
+        await self._known(exchange, lambda: guard.for_management(exchange.headers, exchange.peer))
+
+    async def _known(self, exchange: Exchange, judge: Callable[[], str]) -> str:
+        """Return the name of who asks; wrong keys of one address are counted, and bounded.
+
+        A right key is served all the same: who sends wrong ones locks nobody out beside them.
+        """
+        try:
+            exchange.facts["key"] = judge()
+        except Unauthorized:
+            address = neighbourhood(exchange.facts["client"])
+            await self._parts.rates.hit(f"failures {address}")
+            raise
+        return str(exchange.facts["key"])
