@@ -9,9 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import re
 import time
-from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.errors import (
@@ -32,21 +30,18 @@ from gateway.pulse import Pulse
 from gateway.relay import Relay
 from gateway.replica import Replica
 from gateway.replicas import Replicas
+from gateway.reply import FAILED, Reply, note_stream_end, note_usage
 from gateway.settings import Settings
 from gateway.upstream import Upstream
 from gateway.wire import Wire, WireLost
 
 DONE = b"data: [DONE]\n\n"
-USAGE = re.compile(rb"^: usage (\{.*\})$", re.MULTILINE)
-ERROR_EVENT = re.compile(rb'^data: (\{"error":.*)$', re.MULTILINE)
 STREAM_HEADERS: tuple[Header, ...] = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache, no-transform"),
     (b"x-accel-buffering", b"no"),
 )
 RETRY_SECONDS = 2
-# What the metrics call a text that failed in the handler.
-FAILED = "handler_error"
 # The death of a worker, or of TorchServe, is seen by the rest of the gateway within this time; who
 # is sent again sooner would meet the same dead replica.
 LOSS_SEEN_SECONDS = 0.25
@@ -54,29 +49,6 @@ LOSS_SEEN_SECONDS = 0.25
 
 class NotStarted(Exception):
     """The worker was lost before it began with the request: it may be sent again."""
-
-
-@dataclass(slots=True)
-class Reply:
-    """A whole reply, ready to be sent."""
-
-    status: int
-    body: bytes
-    content_type: str
-    headers: list[Header] = field(default_factory=list)
-
-    async def send(self, exchange: Exchange) -> None:
-        """Answer with it."""
-        await exchange.reply(self.status, self.body, self.content_type, self.headers)
-
-    def json(self) -> Any:
-        """The body as JSON, or None."""
-        if not self.content_type.startswith("application/json"):
-            return None
-        try:
-            return json.loads(self.body)
-        except ValueError:
-            return None
 
 
 class Proxy:
@@ -316,29 +288,6 @@ MESSAGES = {
     Abort.DRAINED: "The service is shutting down; please send the request again",
     Abort.CLIENT_GONE: "The client went away",
 }
-
-
-def note_usage(exchange: Exchange, usage: dict[str, Any], reasons: list[str | None]) -> None:
-    """Keep the counts of a finished request for its log line and the metrics."""
-    facts = exchange.facts
-    facts["prompt_tokens"] = int(usage.get("prompt_tokens", 0))
-    facts["completion_tokens"] = int(usage.get("completion_tokens", 0))
-    facts["cached_tokens"] = int((usage.get("prompt_tokens_details") or {}).get("cached_tokens", 0))
-    facts["finish_reasons"] = [str(reason) for reason in reasons if reason]
-
-
-def note_stream_end(exchange: Exchange, ending: bytes) -> None:
-    """Read the usage comment of a stream's last pieces, and whether the handler gave up."""
-    found = USAGE.search(ending)
-    if found:
-        with contextlib.suppress(ValueError):
-            usage = json.loads(found[1])
-            note_usage(exchange, usage, usage.get("finish_reasons", []))
-    failed = ERROR_EVENT.search(ending)
-    if failed:
-        exchange.facts["failed"] = FAILED
-        with contextlib.suppress(ValueError, AttributeError):
-            exchange.facts["error"] = json.loads(failed[1])["error"].get("code")
 
 
 def _headers(exchange: Exchange, prediction: Prediction) -> dict[str, str]:
