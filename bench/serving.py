@@ -49,7 +49,8 @@ def http_sections(
             serve(OURS_ROWS)
         if "http" in wanted:
             # Beside it in the same rounds: this machine's speed may change from minute to minute.
-            with bench.start(OURS, checkpoint) as engine:
+            with contextlib.ExitStack() as beside:
+                engine = bench.start_all(beside, (OURS,), checkpoint).get(OURS)
                 for streams in bench.plan.streams:
                     speed.decode(drivers, streams, memory=serving, engine=engine)
         only = {OURS: drivers[OURS]}
