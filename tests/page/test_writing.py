@@ -21,6 +21,15 @@ from tests.page.conftest import OpenPage
 from tests.page.gateway_process import GatewayProcess
 
 
+def test_one_types_at_once_and_tab_leaves_an_empty_page(page: Page) -> None:
+    expect(page.locator("#text")).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(page.locator("#text")).not_to_be_focused()
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.type(START)
+    assert text_of(page) == START
+
+
 def test_tab_streams_a_continuation_in_behind_the_text(page: Page) -> None:
     page.evaluate(
         """() => {

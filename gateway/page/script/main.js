@@ -201,4 +201,6 @@ keepAboveKeyboard($(".dock"));
 addEventListener("hashchange", followLink);
 followLink();
 render();
+// Whoever has a keyboard types at once; on an empty page Tab still moves on.
+if (hasKeyboard.matches && document.activeElement === document.body) paper.focus();
 start();
