@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 
+import pytest
 import requests
 
 from tests.gateway.conftest import Service, StartService, wait_until
@@ -23,6 +24,7 @@ def later(
     return asking, replies
 
 
+@pytest.mark.alone
 def test_who_waits_for_a_worker_is_told_at_once(start_service: StartService) -> None:
     service = start_service(RETRY_SECONDS="60")
     next(p for p in service.descendants() if "java" in p.name()).kill()
@@ -52,6 +54,7 @@ def test_a_question_that_was_asked_before_gets_its_answer(start_service: StartSe
     assert service.process.wait(20) == 0
 
 
+@pytest.mark.alone
 def test_what_is_unfinished_at_its_end_is_told(start_service: StartService) -> None:
     service = start_service(DRAIN_SECONDS="1")
     service.workers()[0].send_signal(signal.SIGSTOP)  # nothing that is asked will ever be done
@@ -61,7 +64,7 @@ def test_what_is_unfinished_at_its_end_is_told(start_service: StartService) -> N
         wait_until(lambda: service.metric("gpt2_num_requests_running") == 1)
         began = time.monotonic()
         service.process.send_signal(signal.SIGTERM)
-        received = made.recv(65536)
+        received = b"".join(iter(lambda: made.recv(65536), b""))  # until it is closed
         asking.join(20)
         assert service.process.wait(20) == 0
         # Of Cloud Run's ten seconds the drain takes eight by default.

@@ -164,6 +164,7 @@ def test_a_drain_lets_a_stream_end_and_refuses_new_work(start_service: StartServ
     assert service.process.wait(10) == 0
 
 
+@pytest.mark.alone
 def test_what_is_left_after_the_drain_is_told_and_nothing_stays_behind(
     start_service: StartService,
 ) -> None:
