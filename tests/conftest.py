@@ -28,15 +28,19 @@ SLOWEST = [
     "archive/test_gate.py",
     "handler/test_invariance.py",
     "gateway/test_replicas.py",
-    "gateway/test_openapi.py",
     "page/test_screens.py",
-    "page/test_accessibility.py",
+    "gateway/test_openapi.py",
+    "page/test_writing.py",
     "training/test_finetune.py",
     "container/test_deploy.py",
 ]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    gateway = ROOT / "tests" / "gateway"
+    for item in items:
+        if item.get_closest_marker("alone") and gateway not in item.path.parents:
+            raise pytest.UsageError(f"{item.nodeid}: `alone` is looked for in tests/gateway only")
     places = {ROOT / "tests" / name: place for place, name in enumerate(SLOWEST)}
     items.sort(key=lambda item: places.get(item.path, len(places)))
 

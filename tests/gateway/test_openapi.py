@@ -15,12 +15,12 @@ from tests.gateway.conftest import MANAGEMENT_KEY, Service, StartService
 
 @pytest.fixture(scope="module")
 def small(start_service: StartService) -> Service:
-    return start_service(MAX_TOKENS_PER_REQUEST="64", MAX_REPLICAS="1")
+    return start_service(MAX_TOKENS_PER_REQUEST="20", MAX_REPLICAS="1")
 
 
 @pytest.fixture(scope="module")
 def keyed(start_service: StartService) -> Service:
-    return start_service(MAX_TOKENS_PER_REQUEST="64", API_KEYS="visitor:visitors-key")
+    return start_service(MAX_TOKENS_PER_REQUEST="20", API_KEYS="visitor:visitors-key")
 
 
 def test_the_description_names_every_field_the_handler_takes(service: Service) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from tests.conftest import ROOT
 from tests.page.gateway_process import GatewayProcess
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -24,6 +25,14 @@ FLAGS = [
     "--disable-sync",
 ]
 
+# Seeds that the page draws are the same in every run, and so are the texts.
+DRAW_THE_SAME = """(() => {
+    let state = 1;
+    Math.random = () => (state = (state * 16807) % 2147483647) / 2147483647;
+})()"""
+
+SCREENS = ROOT / "build" / "screens"
+THEMES: list[Literal["light", "dark"]] = ["light", "dark"]
 OpenPage = Callable[..., Page]
 
 
@@ -65,6 +74,7 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
     def open_(url: str, **options: Any) -> Page:
         context = browser.new_context(**options)
         contexts.append(context)
+        context.add_init_script(DRAW_THE_SAME)
         page = context.new_page()
         page.set_default_timeout(20_000)
         page.on("console", note)

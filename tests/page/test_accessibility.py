@@ -1,37 +1,17 @@
-"""For everyone: axe in both themes and every main state, and the keyboard alone."""
+"""For everyone: the keyboard alone, a screen reader, no motion; axe on the API's reference.
+
+What axe finds on the page itself, in every state, is in test_screens.py.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal
-
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from tests.conftest import ROOT
 from tests.page.actions import await_offer, write
-from tests.page.conftest import OpenPage
+from tests.page.axe import axe_finds
+from tests.page.conftest import SCREENS, OpenPage
 from tests.page.gateway_process import GatewayProcess
-from tests.page.states import STATES, name_of
-
-THEMES: list[Literal["light", "dark"]] = ["light", "dark"]
-SCREENS = ROOT / "build" / "screens"
-RULES = {
-    "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
-    "resultTypes": ["violations"],
-}
-
-
-@pytest.mark.parametrize("width", [390, 1280])
-@pytest.mark.parametrize("reach", STATES, ids=name_of)
-def test_axe_finds_nothing_in_either_theme(
-    open_page: OpenPage, gateway: GatewayProcess, reach: Callable[[Page], None], width: int
-) -> None:
-    # axe is put in by the test itself, past the policy that keeps other scripts out.
-    page = open_page(gateway.url, bypass_csp=True, viewport={"width": width, "height": 844})
-    reach(page)
-    assert axe_finds(page) == []
 
 
 @pytest.mark.parametrize("width", [390, 1280])
@@ -45,16 +25,6 @@ def test_axe_finds_nothing_in_the_api_reference(
     page.screenshot(path=SCREENS / f"docs-{width}.png")
     assert page.evaluate("() => document.documentElement.scrollWidth") <= width
     assert axe_finds(page) == []
-
-
-def axe_finds(page: Page) -> list[tuple[str, ...]]:
-    """What axe has against the page in either theme."""
-    found = []
-    for theme in THEMES:
-        page.emulate_media(color_scheme=theme)
-        for rule in Axe().run(page, options=RULES).response["violations"]:
-            found.append((theme, rule["id"], rule["nodes"][0]["html"]))
-    return found
 
 
 def test_escape_and_tab_leave_the_text(page: Page) -> None:

@@ -43,7 +43,6 @@ def test_tab_streams_a_continuation_in_behind_the_text(page: Page) -> None:
     write(page)
     page.keyboard.press("Tab")
     ghost = await_offer(page)
-    assert ghost.startswith(" ")
     assert len(ghost.split()) > 20
     assert text_of(page) == START
     # On an idle machine 120 words take a few frames only.

@@ -28,6 +28,8 @@ export class RunnersUp {
     card.addEventListener("focusout", ({ relatedTarget }) => {
       if (!card.contains(relatedTarget) && relatedTarget !== this.#word) this.close();
     });
+    // A phone that is turned, a window made smaller: the words move, and the card with them.
+    new ResizeObserver(() => card.hidden || this.#put()).observe(card.parentElement);
   }
 
   open(word, token, text) {
