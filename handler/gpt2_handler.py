@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from handler.errors import BadRequest, EngineFailure, ModelError, RequestError
+from handler.frames import read_ahead
 from handler.metrics import RequestMetrics
 from handler.replies import Reply, WholeReply, error_body, to_json
 from handler.schema import parse_json
@@ -50,6 +51,7 @@ class GPT2Handler:
             print(f"The model can not be served: {error}", file=sys.stderr, flush=True)
             sys.exit(1)
         self._metrics = RequestMetrics(context.metrics, context.model_name)
+        read_ahead()
 
     def handle(self, data: list[dict[str, Any]], context: Any) -> list[str]:
         """One step: take in what is new, drop what has left, give everyone a chunk."""
@@ -68,9 +70,11 @@ class GPT2Handler:
                 self._forget(request_id)
         replies: list[WholeReply | str] = []
         for index, (request_id, row) in enumerate(zip(ids, data, strict=True)):
-            headers = context.get_all_request_header(index)
-            known = request_id in self._live
-            replies.append(request_id if known else self._begin(request_id, row, headers))
+            if request_id in self._live:
+                replies.append(request_id)
+            else:
+                headers = context.get_all_request_header(index)
+                replies.append(self._begin(request_id, row, headers))
         return replies
 
     def inference(self, replies: list[WholeReply | str]) -> None:

@@ -225,9 +225,13 @@ def error_body(error: RequestError) -> Json:
     return {"error": detail}
 
 
+# `json.dumps` with these settings would make a new encoder for each chunk of each stream.
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
 def to_json(body: Json) -> str:
     """Compact JSON."""
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    return _encode(body)
 
 
 class JsonReply(Reply):
@@ -287,6 +291,8 @@ class StreamReply(Reply):
     ) -> None:
         super().__init__(head, prepared, vocabulary)
         self._include_usage = include_usage
+        # What all events begin with, encoded once.
+        self._opening = to_json(head.completion([])).removesuffix("]}")
         self._begun = [False] * len(prepared.sequences)
         self._events: list[str] = []
 
@@ -317,7 +323,7 @@ class StreamReply(Reply):
         self._begun[output.index] = True
         has_logprobs = bool(choice["logprobs"] and choice["logprobs"]["tokens"])
         if choice["text"] or choice["finish_reason"] or has_logprobs:
-            self._events.append(_event(self.head.completion([choice])))
+            self._events.append(f"data: {self._opening}{to_json(choice)}]}}\n\n")
 
 
 def _event(body: Json) -> str:
