@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from urllib.parse import urlencode
 
 from playwright.sync_api import Page, expect
 
@@ -38,6 +39,13 @@ def certainty(page: Page) -> None:
     act(page, "certainty")
     page.locator("#reading .token").nth(4).hover()
     expect(page.locator("[data-runners-up]")).to_be_visible()
+
+
+def nothing_to_shade(page: Page) -> None:
+    empty(page)
+    write(page)
+    act(page, "certainty")
+    expect(page.locator("#reading [data-empty]")).to_be_visible()
 
 
 def keep_going(page: Page) -> None:
@@ -76,6 +84,12 @@ def shared(page: Page) -> None:
     expect(page.locator("#link")).to_be_in_viewport(ratio=1)
 
 
+def linked(page: Page) -> None:
+    fields = urlencode({"text": START, "seed": 7, "max_tokens": 20, "temperature": 0.7, "top_p": 1})
+    page.goto(f"{page.url}#{fields}")
+    expect_notice(page, "came with a link")
+
+
 # What follows needs a service in a bad way. `test_troubles.py` has the real ones; here the answers
 # alone are those of such a service, word for word.
 
@@ -86,6 +100,31 @@ def starting(page: Page) -> None:
     write(page)
     page.keyboard.press("Tab")
     expect_notice(page, "goes on by itself")
+
+
+def unreachable(page: Page) -> None:
+    page.route("**/v1/**", lambda asked: asked.abort())
+    page.reload()
+    expect_notice(page, "does not answer. You can write in the meantime")
+
+
+def failed(page: Page) -> None:
+    empty(page)
+    words = "The worker was lost; please send the request again"
+    answer(page, "completions", 503, words, "server_error", "worker_lost")
+    write(page)
+    page.keyboard.press("Tab")
+    expect_notice(page, "was lost before it could answer")
+    expect(page.get_by_role("button", name="Try again")).to_be_visible()
+
+
+def refused(page: Page) -> None:
+    empty(page)
+    words = "The text does not look English (`de`); this model writes English"
+    answer(page, "completions", 400, words, "invalid_request_error", "lang_det_err")
+    write(page, GERMAN)
+    page.keyboard.press("Tab")
+    expect_notice(page, "does not look English (de)")
 
 
 def full(page: Page) -> None:
@@ -113,11 +152,16 @@ def key_dialog(page: Page) -> None:
 
 
 def cut(page: Page) -> None:
+    break_off(page, "worker_lost")
+    expect_notice(page, "lost while it was writing. What came so far is still here.")
+
+
+def break_off(page: Page, code: str) -> None:
+    """Have a text continued that ends in an error."""
     empty(page)
     choice = {"index": 0, "text": " went out to see the", "logprobs": None, "finish_reason": None}
     event = {"id": "cmpl-1", "object": "text_completion", "created": 1, "choices": [choice]}
-    words = "The worker was lost while it was writing; please send the request again"
-    error = error_of(words, "server_error", "worker_lost")
+    error = error_of("In the service's own words", "server_error", code)
     body = "".join(f"data: {json.dumps(part)}\n\n" for part in (event, error))
     page.route(
         "**/v1/completions",
@@ -125,15 +169,14 @@ def cut(page: Page) -> None:
     )
     write(page, START)
     page.keyboard.press("Tab")
-    expect_notice(page, "lost while it was writing. What came so far is still here.")
 
 
-def error_of(message: str, kind: str, code: str) -> dict[str, object]:
+def error_of(message: str, kind: str, code: str | None) -> dict[str, object]:
     """An error in the service's shape."""
     return {"error": {"message": message, "type": kind, "param": None, "code": code}}
 
 
-def answer(page: Page, route: str, status: int, message: str, kind: str, code: str) -> None:
+def answer(page: Page, route: str, status: int, message: str, kind: str, code: str | None) -> None:
     """From now on a route answers with this error."""
     body = json.dumps(error_of(message, kind, code))
     page.route(
@@ -152,12 +195,17 @@ STATES: list[Callable[[Page], None]] = [
     offered,
     alternatives,
     certainty,
+    nothing_to_shade,
     keep_going,
     language,
     too_long,
     settings,
     shared,
+    linked,
     starting,
+    unreachable,
+    failed,
+    refused,
     full,
     key_wanted,
     key_dialog,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.page.actions import await_offer, write
+from tests.page.actions import act, await_offer, set_slider, write
 from tests.page.axe import axe_finds
 from tests.page.conftest import SCREENS, OpenPage
 from tests.page.gateway_process import GatewayProcess
@@ -63,6 +63,43 @@ def test_everything_is_reached_with_the_keyboard(page: Page) -> None:
         "share",
     }
     assert wanted <= reached
+
+
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (390, 844)])
+def test_nothing_with_the_focus_is_behind_the_tools(
+    open_page: OpenPage, gateway: GatewayProcess, width: int, height: int
+) -> None:
+    page = open_page(gateway.url, viewport={"width": width, "height": height})
+    page.wait_for_selector("#examples button", state="attached")
+    set_slider(page, "max_tokens", 200)
+    write(page, "He went on and on.\n" * 15 + "Then the little fox")
+    page.keyboard.press("Tab")
+    await_offer(page)
+    act(page, "certainty")
+    page.wait_for_selector("#reading .token")
+    page.evaluate("() => scrollTo(0, 0)")
+    # One after the other, as the arrow keys do: a leap would be scrolled to the window's middle.
+    behind = page.evaluate(
+        """() => [...document.querySelectorAll("#reading .token")].filter((word) => {
+            word.focus();
+            const { top } = document.querySelector(".dock").getBoundingClientRect();
+            return word.getBoundingClientRect().bottom > top;
+        }).map((word) => word.textContent)"""
+    )
+    assert behind == []
+    assert page.evaluate("() => scrollY") > 0
+    dock, card = page.locator(".dock").bounding_box(), page.locator("[data-runners-up]")
+    shown = card.bounding_box()
+    assert dock is not None
+    assert shown is not None
+    assert shown["y"] + shown["height"] <= dock["y"], "what the last word could have been is hidden"
+
+    # The tools are always in view: a focus there moves nothing.
+    page.evaluate("() => scrollTo(0, 50)")
+    page.locator("[data-act=accept]").focus()
+    page.keyboard.press("Tab")
+    expect(page.locator("[data-act=drop]")).to_be_focused()
+    assert page.evaluate("() => scrollY") == 50
 
 
 def test_a_screen_reader_hears_the_continuation_when_it_is_whole(page: Page) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from tests.page.actions import (
     START,
@@ -20,9 +20,23 @@ from tests.page.actions import (
 )
 from tests.page.conftest import OpenPage
 from tests.page.gateway_process import GatewayProcess
+from tests.page.states import answer, break_off
 
 KEY = "a-key-of-this-test-and-no-other"
 LIMIT = 12
+# What the page says for each code that a 503 comes with.
+REASONS = [
+    ("not_ready", "The model is starting"),
+    ("draining", "The model is starting"),
+    ("drained", "The model is starting"),
+    ("unavailable", "The model is starting"),
+    ("full", "The service is busy"),
+    ("worker_lost", "lost before it could answer"),
+    ("lost_request", "lost before it could answer"),
+    ("engine_error", "failed before it could answer"),
+    ("stalled", "took too long to answer"),
+    (None, "something in it failed"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +152,67 @@ def test_a_text_waits_for_the_model_to_start_and_outlives_a_restart_in_mid_strea
     page.keyboard.press("Escape")
     expect(page.locator("[data-act=continue]")).to_be_visible()
     assert text_of(page).startswith(kept)
+
+
+def test_each_reason_for_a_503_has_its_words_and_what_does_not_pass_is_not_waited_for(
+    page: Page,
+) -> None:
+    write(page)
+    for code, words in REASONS:
+        answer(page, "completions", 503, "In the service's words", "server_error", code)
+        page.keyboard.press("Tab")
+        expect_notice(page, words)
+        waits = page.locator("#notice[data-kind=wait]")
+        again = page.get_by_role("button", name="Try again")
+        if code in ("not_ready", "draining", "drained", "unavailable", "full"):
+            expect(waits).to_be_visible()
+            expect(again).to_be_hidden()
+        else:
+            expect(waits).to_be_hidden()
+            expect(again).to_be_visible()
+        page.keyboard.type(".")
+        expect(page.locator("#notice")).to_be_hidden()
+        page.unroute_all()
+
+    answer(page, "completions", 503, "In the service's words", "server_error", "stalled")
+    page.keyboard.press("Tab")
+    again = page.get_by_role("button", name="Try again")
+    expect(again).to_be_visible()
+    page.unroute_all()
+    again.click()
+    assert await_offer(page)
+
+
+def test_a_text_is_sent_again_by_itself_a_few_times_only(page: Page) -> None:
+    page.clock.install()
+    answer(page, "completions", 503, "The model is not ready", "server_error", "not_ready")
+    write(page)
+    with page.expect_request("**/v1/completions"):
+        page.keyboard.press("Tab")
+    for _ in range(3):
+        expect_notice(page, "The model is starting")
+        with page.expect_request("**/v1/completions"):
+            page.clock.fast_forward(2_000)
+    expect_notice(page, "The model is still not ready")
+    expect(page.get_by_role("button", name="Try again")).to_be_visible()
+
+
+def test_a_proxy_with_nobody_behind_it_is_waited_for(page: Page) -> None:
+    page.route("**/v1/completions", lambda asked: asked.fulfill(status=503, body="<h1>503</h1>"))
+    write(page)
+    page.keyboard.press("Tab")
+    expect_notice(page, "The service does not answer")
+    page.unroute_all()
+    assert await_offer(page)
+
+
+def test_a_model_that_fails_while_it_writes_is_no_broken_connection(page: Page) -> None:
+    break_off(page, "engine_error")
+    expect_notice(page, "The model failed while it was writing. What came so far is still here.")
+    page.unroute_all()
+    page.get_by_role("button", name="Go on from here").click()
+    assert await_offer(page)
+    assert text_of(page).startswith(f"{START} went out to see the")
 
 
 def test_what_came_before_a_shutdown_is_kept(open_page: OpenPage, frail: GatewayProcess) -> None:

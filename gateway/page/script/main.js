@@ -9,7 +9,7 @@ import { showExamples, showFacts } from "./model.js";
 import { Notice } from "./notice.js";
 import { Paper } from "./paper.js";
 import { Reading } from "./reading.js";
-import { keepAboveKeyboard, keepInView } from "./scroll.js";
+import { keepInView, placeDock } from "./scroll.js";
 import { Service } from "./service.js";
 import { SettingsPanel } from "./settings-panel.js";
 import { Settings } from "./settings.js";
@@ -197,7 +197,9 @@ document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape" || event.defaultPrevented || $("#key-dialog").open) return;
   if (writer.writing || writer.ghost || writer.choices) acts.stop();
 });
-keepAboveKeyboard($(".dock"));
+placeDock($(".dock"));
+// A notice makes the dock higher: the end of the text moves up with it.
+new ResizeObserver(() => keepInView(paper.end, $(".dock"), false)).observe($(".dock"));
 addEventListener("hashchange", followLink);
 followLink();
 render();

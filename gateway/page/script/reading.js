@@ -104,8 +104,7 @@ export class Reading {
     if (at === -1) return;
     const to = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: words.length - 1 }[event.key];
     if (words[to]) {
-      words[at].tabIndex = -1;
-      words[to].tabIndex = 0;
+      for (const word of words) word.tabIndex = word === words[to] ? 0 : -1;
       words[to].focus();
     } else if (["ArrowDown", "Enter", " "].includes(event.key)) this.#runnersUp.enter();
     else return;

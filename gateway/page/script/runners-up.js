@@ -1,9 +1,11 @@
-/** The small card below a word: what the model weighed in its place, and how likely each was. */
+/** The small card at a word: what the model weighed in its place, and how likely each was. */
 
+import { freeHeight } from "./scroll.js";
 import { percent } from "./tokens.js";
 
 const SHOWN = 5;
 const MARGIN = 12;
+const GAP = 2;
 
 /** Spaces and line breaks made visible where they are all there is. */
 function display(text) {
@@ -95,11 +97,16 @@ export class RunnersUp {
   #put() {
     const frame = this.#card.offsetParent.getBoundingClientRect();
     const boxes = this.#word.getClientRects();
-    const box = boxes[boxes.length - 1];
+    const height = this.#card.offsetHeight + GAP;
+    const [first, last] = [boxes[0], boxes[boxes.length - 1]];
+    // Below the word, or above it where the tools would hide it.
+    const isAbove = last.bottom + height > freeHeight() && first.top > height;
+    const box = isAbove ? first : last;
+    const top = isAbove ? first.top - height : last.bottom + GAP;
     const widest = frame.width - this.#card.offsetWidth;
     const left = Math.min(Math.max(box.left - frame.left - MARGIN, 0), Math.max(widest, 0));
     this.#card.style.setProperty("left", `${left}px`);
-    this.#card.style.setProperty("top", `${box.bottom - frame.top + 2}px`);
+    this.#card.style.setProperty("top", `${top - frame.top}px`);
   }
 
   #onKey(event) {

@@ -16,14 +16,26 @@ export function keepInView(end, dock, always) {
   if (hidden > 0 && (always || hidden < NEAR_PX)) window.scrollBy({ top: hidden });
 }
 
-/** Lifts the dock above a keyboard that lies over the page instead of shrinking it. */
-export function keepAboveKeyboard(dock) {
+/**
+ * Lifts the dock above a keyboard that lies over the page instead of shrinking it, and tells the
+ * style sheet how much of the window's bottom that leaves for nothing else.
+ */
+export function placeDock(dock) {
   const view = window.visualViewport;
-  const lift = () => {
+  const place = () => {
     const isZoomed = view.scale > 1;
     const covered = isZoomed ? 0 : Math.max(0, innerHeight - view.height - view.offsetTop);
     dock.style.setProperty("bottom", `${covered}px`);
+    const taken = covered + dock.offsetHeight + MARGIN_PX;
+    document.documentElement.style.setProperty("--dock", `${taken}px`);
   };
-  view.addEventListener("resize", lift);
-  view.addEventListener("scroll", lift);
+  view.addEventListener("resize", place);
+  view.addEventListener("scroll", place);
+  new ResizeObserver(place).observe(dock);
+}
+
+/** @returns {number} down to where the window is free */
+export function freeHeight() {
+  const { scrollPaddingBottom } = getComputedStyle(document.documentElement);
+  return innerHeight - Number.parseFloat(scrollPaddingBottom);
 }

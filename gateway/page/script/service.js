@@ -2,41 +2,52 @@
 
 import { readEvents } from "./event-stream.js";
 import { readTokens } from "./tokens.js";
-import { cutWords } from "./words.js";
+import { cutWords, failureWords, refusalWords } from "./words.js";
 
 /**
- * What went wrong, in one word: `starting`, `full`, `key`, `too-long`, `cut` (a stream broke off),
- * `unreachable`, `refused` (the request is at fault) or `failed` (the server is).
+ * What went wrong, in one word: `starting` (it will answer soon), `full`, `key`, `too-long`, `cut`
+ * (a stream broke off), `unreachable`, `refused` (the request is at fault) or `failed` (the server
+ * is).
  */
 export class ServiceError extends Error {
-  constructor(kind, message, { retryAfter = null, param = null } = {}) {
+  /** @param retryAfter seconds after which the service wants to be asked again, or null */
+  constructor(kind, message, retryAfter = null) {
     super(message);
     this.kind = kind;
     this.retryAfter = retryAfter;
-    this.param = param;
   }
 }
 
-const KIND_OF_STATUS = { 401: "key", 429: "full", 503: "starting" };
+const KIND_OF_STATUS = { 401: "key", 429: "full" };
+// What passes by itself among the reasons for a 503. A service that shuts down makes way for another.
+const KIND_OF_CODE = {
+  not_ready: "starting",
+  draining: "starting",
+  drained: "starting",
+  unavailable: "starting",
+  full: "full",
+};
 
+/** @param error the service's own, or null where something on the way to it answered */
 function kindOf(status, error) {
-  if (status === 400 && error.code === "context_length_exceeded") return "too-long";
+  if (status === 400 && error?.code === "context_length_exceeded") return "too-long";
+  if (status === 503 && KIND_OF_CODE[error?.code]) return KIND_OF_CODE[error.code];
+  if (status >= 502 && status <= 504 && error === null) return "unreachable";
   return KIND_OF_STATUS[status] ?? (status >= 500 ? "failed" : "refused");
 }
 
 async function errorOf(response) {
-  let error = {};
+  let error = null;
   try {
-    error = (await response.json()).error ?? {};
+    error = (await response.json()).error ?? null;
   } catch {
     // A proxy on the way may answer in HTML; the status still says what to do.
   }
+  const kind = kindOf(response.status, error);
+  const account = error?.message ?? `The service answered ${response.status}`;
+  const words = kind === "refused" ? refusalWords(account) : failureWords(error?.code);
   const seconds = Number.parseInt(response.headers.get("retry-after"), 10);
-  return new ServiceError(
-    kindOf(response.status, error),
-    error.message ?? `The server answered ${response.status}.`,
-    { retryAfter: Number.isNaN(seconds) ? null : seconds, param: error.param ?? null },
-  );
+  return new ServiceError(kind, words, Number.isNaN(seconds) ? null : seconds);
 }
 
 export class Service {

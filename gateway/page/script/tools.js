@@ -60,8 +60,9 @@ export class Tools {
   #showSpeed(speed) {
     const first = speed?.timeToFirstToken ?? null;
     const rate = speed?.rate ?? null;
-    this.#speed.hidden = first === null;
+    // The last speed stays until there is another: the buttons beside it keep their places.
     if (first === null) return;
+    this.#speed.hidden = false;
     const [rateShown, firstShown] = this.#speed.children;
     rateShown.textContent = rate === null ? "" : `${rate.toFixed(rate < 10 ? 1 : 0)} tokens/s`;
     const time = first < 1000 ? `${Math.round(first)} ms` : `${(first / 1000).toFixed(1)} s`;

@@ -3,10 +3,16 @@
 import { plural } from "./words.js";
 
 const POLL_SECONDS = 2;
-const TRIES_WHEN_FULL = 3;
+/** How often a text is sent again by itself. */
+const MOST_RESENDS = 3;
 const WAITS = {
   starting: "The model is starting and will answer soon.",
   unreachable: "The service does not answer.",
+};
+const STILL = {
+  starting: "The model is still not ready.",
+  unreachable: "The service still does not answer.",
+  full: "The service is still busy.",
 };
 
 const pause = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
@@ -17,7 +23,7 @@ export class Troubles {
   #key;
   #actions;
   #waiting = null;
-  #triesWhenFull = 0;
+  #resends = 0;
   #knowsModel = false;
 
   /**
@@ -32,12 +38,21 @@ export class Troubles {
   }
 
   /** Does something with the service; when that fails, says so and offers the way on. */
-  async attempt(task) {
+  attempt(task) {
+    this.#resends = 0;
+    return this.#send(task);
+  }
+
+  #resend(task) {
+    this.#resends += 1;
+    return this.#send(task);
+  }
+
+  async #send(task) {
     this.clear();
     try {
       if (!this.#knowsModel) await this.load();
       await task();
-      this.#triesWhenFull = 0;
     } catch (error) {
       if (!error.kind) throw error;
       await this.#meet(error, task);
@@ -61,7 +76,9 @@ export class Troubles {
    * @param task what to do then, or null
    */
   async awaitModel(kind, task) {
-    const then = task ? "Your text goes on by itself as soon as it does." : "You can write already.";
+    const then = task
+      ? "Your text goes on by itself as soon as it does."
+      : "You can write in the meantime.";
     const waiting = this.#wait(
       task,
       `${WAITS[kind]} ${then}`,
@@ -70,11 +87,11 @@ export class Troubles {
     for (;;) {
       await pause(POLL_SECONDS);
       if (this.#waiting !== waiting) return;
-      const kind = await this.#load();
+      const trouble = await this.#load();
       if (this.#waiting !== waiting) return;
-      if (kind === "starting" || kind === "unreachable" || kind === "failed") continue;
-      if (kind === "key" && !task) this.wantKey();
-      else if (task) await this.attempt(task);
+      if (["starting", "unreachable", "failed", "full"].includes(trouble)) continue;
+      if (trouble === "key" && !task) this.wantKey();
+      else if (task) await this.#resend(task);
       else this.clear();
       return;
     }
@@ -106,6 +123,9 @@ export class Troubles {
 
   #meet(error, task) {
     const again = { "Try again": () => this.attempt(task) };
+    if (error.kind in STILL && this.#resends >= MOST_RESENDS) {
+      return this.#notice.show("trouble", STILL[error.kind], again);
+    }
     switch (error.kind) {
       case "starting":
       case "unreachable":
@@ -136,23 +156,17 @@ export class Troubles {
     return this.attempt(task);
   }
 
-  async #waitForRoom({ retryAfter, message }, task) {
-    const again = { "Try now": () => this.attempt(task) };
-    this.#triesWhenFull += 1;
-    if (retryAfter === null || this.#triesWhenFull > TRIES_WHEN_FULL) {
-      this.#triesWhenFull = 0;
-      this.#notice.show("trouble", message, again);
-      return;
-    }
+  async #waitForRoom({ retryAfter }, task) {
     const words = (left) => `The service is busy. Trying again in ${plural(left, "second")}.`;
-    const actions = { ...again, "Never mind": () => this.clear() };
-    const waiting = this.#wait(task, words(retryAfter), actions);
-    for (let left = retryAfter; left > 0; left -= 1) {
+    const actions = { "Try now": () => this.attempt(task), "Never mind": () => this.clear() };
+    const seconds = Math.max(1, retryAfter ?? POLL_SECONDS);
+    const waiting = this.#wait(task, words(seconds), actions);
+    for (let left = seconds; left > 0; left -= 1) {
       this.#notice.say(words(left));
       await pause(1);
       if (this.#waiting !== waiting) return;
     }
-    await this.attempt(task);
+    await this.#resend(task);
   }
 
   async #askKey(task) {

@@ -60,6 +60,7 @@ export function languageWords(code) {
 
 const CUTS = {
   worker_lost: "The model was lost while it was writing.",
+  engine_error: "The model failed while it was writing.",
   stalled: "The text stood still for too long.",
   drained: "The service is shutting down.",
 };
@@ -67,4 +68,21 @@ const CUTS = {
 /** Why a text ended before its time; `code` is the service's word for it, if it had one. */
 export function cutWords(code) {
   return CUTS[code] ?? "The connection broke off.";
+}
+
+const FAILURES = {
+  worker_lost: "The model was lost before it could answer.",
+  lost_request: "The model was lost before it could answer.",
+  engine_error: "The model failed before it could answer.",
+  stalled: "The model took too long to answer.",
+};
+
+/** Why no text came at all, through no fault of the request; `code` as above. */
+export function failureWords(code) {
+  return FAILURES[code] ?? "The service could not answer: something in it failed.";
+}
+
+/** Why the service will not have a request: its own words, without the marks that code has there. */
+export function refusalWords(message) {
+  return message.replaceAll("`", "").replace(/[^.!?]$/, "$&.");
 }
