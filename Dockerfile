@@ -19,13 +19,15 @@ WORKDIR /app
 COPY pyproject.toml requirements.lock ./
 COPY scripts/_env.sh scripts/
 RUN bash -c '. scripts/_env.sh && ensure_env .venv serve'
+# ONNX Runtime would tell Microsoft of every model it loads.
+ENV ORT_DISABLE_TELEMETRY=1
 
 # ---- 2. model: the archive, made as everywhere else, then unpacked and checked by its hash
 FROM packages AS model
+RUN bash -c '. scripts/_env.sh && ensure_env .venv serve package'
 ARG MODEL=openai-community/gpt2
 ARG REQUESTS_CA_BUNDLE
 ARG HF_ENDPOINT
-RUN bash -c '. scripts/_env.sh && ensure_env .venv serve package'
 COPY archive archive
 COPY handler handler
 COPY config config
@@ -69,12 +71,15 @@ COPY --from=service /app/handler handler
 COPY --from=service /app/gateway gateway
 COPY --from=service /app/deploy/image/healthcheck.py ./
 # MODEL_ARCHIVE is a directory: nothing is unzipped at the start. TMPDIR is all that is written.
+# DRAIN_SECONDS: platforms and `docker stop` kill 10 s after SIGTERM; to end takes one or two of them.
 ENV PATH=/app/.venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     HOME=/tmp \
     TMPDIR=/tmp \
     MALLOC_ARENA_MAX=2 \
+    ORT_DISABLE_TELEMETRY=1 \
+    DRAIN_SECONDS=7 \
     MODEL_ARCHIVE=gpt2 \
     CLASS_DATA_FILE=/app/class-data/torchserve.jsa
 USER 10001:10001

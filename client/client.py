@@ -48,7 +48,8 @@ class Client:
     `base_url` alone means the gateway. With `management_url` it is bare TorchServe: `base_url` is
     then its inference address. Keys are sent as bearer tokens, `management_key` only with
     management calls. `timeout` is a `Timeout` or seconds of silence; `retries` a `Retry` or how
-    many more tries a request gets (429, 503, connection refused). A stream that has begun is
+    many more tries a request gets (429, 503, connection refused; what changes nothing and is no
+    stream also after a 502 or a connection lost before the reply). A stream that has begun is
     never sent again.
     """
 
@@ -97,8 +98,8 @@ class Client:
     ) -> Completion:
         """Write a whole text and return it."""
         body = self._request(prompt, model, options)
-        reply = self._inference.json("POST", self._completions(model, version), body=body)
-        return _read(Completion.of, reply)
+        path = self._completions(model, version)
+        return _read(Completion.of, self._inference.json("POST", path, body=body, harmless=True))
 
     def stream(
         self,
@@ -116,15 +117,13 @@ class Client:
     def tokenize(self, text: str, *, model: str = DEFAULT_MODEL) -> list[int]:
         """Return the text's token ids."""
         path = self._generation_path("v1/tokenize", model, None)
-        return [
-            int(t)
-            for t in _object(self._inference.json("POST", path, body={"text": text}))["tokens"]
-        ]
+        reply = self._inference.json("POST", path, body={"text": text}, harmless=True)
+        return [int(token) for token in _object(reply)["tokens"]]
 
     def detokenize(self, tokens: Sequence[int], *, model: str = DEFAULT_MODEL) -> str:
         """Return the text of token ids."""
         path = self._generation_path("v1/detokenize", model, None)
-        reply = self._inference.json("POST", path, body={"tokens": list(tokens)})
+        reply = self._inference.json("POST", path, body={"tokens": list(tokens)}, harmless=True)
         return str(_object(reply)["text"])
 
     def models(self, *, model: str = DEFAULT_MODEL, version: str | None = None) -> list[ModelInfo]:

@@ -9,7 +9,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+# The server has not begun.
 RETRIED_STATUSES = frozenset({429, 503})
+# A proxy's word that the server was lost: nobody knows how far it had come. Where a request changes
+# nothing, that does not matter.
+RETRIED_IF_HARMLESS = RETRIED_STATUSES | {502}
 
 
 @dataclass(frozen=True)

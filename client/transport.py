@@ -8,10 +8,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
-from urllib3.exceptions import NewConnectionError
+from urllib3.exceptions import NewConnectionError, ProtocolError
 
 from client.errors import APIError, BadReply, TimedOut, Unreachable, api_error
-from client.retry import RETRIED_STATUSES, Retry, seconds_of
+from client.retry import RETRIED_IF_HARMLESS, RETRIED_STATUSES, Retry, seconds_of
 
 
 @dataclass(frozen=True)
@@ -74,10 +74,13 @@ class Transport:
         body: Mapping[str, Any] | None = None,
         params: Mapping[str, str | int] | None = None,
         retry: bool = True,
+        harmless: bool = False,
     ) -> requests.Response:
         """Send until the server takes it; its reply has begun, is below 400, and is not read yet.
 
-        Asks again only where the server has not begun: connection refused, 429, 503.
+        Asks again where the server has not begun: connection refused, 429, 503. A request that
+        changes nothing (`harmless`, and any GET) also after a 502, or a connection lost before any
+        reply: if the server had begun, its work is done twice and its answer given once.
         """
         attempt = 0
         while True:
@@ -98,7 +101,7 @@ class Transport:
             except requests.RequestException as error:
                 failure = _translated(error, self.base_url)
             wait = self._retry.wait(attempt, _retry_after(failure)) if retry else None
-            if wait is None or not _worth_another_try(failure):
+            if wait is None or not _worth_another_try(failure, harmless or method == "GET"):
                 raise failure
             self._retry.sleep(wait)
             attempt += 1
@@ -131,14 +134,18 @@ def _retry_after(failure: Exception) -> float | None:
     return failure.retry_after if isinstance(failure, APIError) else None
 
 
-def _worth_another_try(failure: Exception) -> bool:
+def _worth_another_try(failure: Exception, harmless: bool) -> bool:
     if isinstance(failure, APIError):
-        return failure.status in RETRIED_STATUSES
-    return isinstance(failure, _NotSent)
+        return failure.status in (RETRIED_IF_HARMLESS if harmless else RETRIED_STATUSES)
+    return isinstance(failure, _NotSent) or harmless and isinstance(failure, _NotAnswered)
 
 
 class _NotSent(Unreachable):
     """The server never saw the request, so sending it again cannot do it twice."""
+
+
+class _NotAnswered(Unreachable):
+    """The connection was lost before any byte of a reply; the server may have done its work."""
 
 
 def _translated(error: requests.RequestException, url: str) -> Exception:
@@ -146,9 +153,15 @@ def _translated(error: requests.RequestException, url: str) -> Exception:
         return _NotSent(f"no connection to {url} within the time-out")
     if isinstance(error, requests.Timeout) or "Read timed out" in str(error):
         return TimedOut(f"{url} was silent for longer than the time-out")
-    reason = getattr(error.args[0] if error.args else None, "reason", None)
-    if isinstance(reason, NewConnectionError):
+    cause = error.args[0] if error.args else None
+    if isinstance(getattr(cause, "reason", None), NewConnectionError):
         return _NotSent(f"nothing listens at {url}")
+    if (
+        isinstance(error, requests.ConnectionError)  # of a reply that had begun it is another
+        and isinstance(cause, ProtocolError)
+        and isinstance(cause.args[-1], ConnectionError)
+    ):
+        return _NotAnswered(f"the connection to {url} was lost before a reply came")
     if isinstance(error, requests.exceptions.InvalidURL):
         return ValueError(f"not a usable address: {url!r}")
     return Unreachable(f"the connection to {url} broke before the reply was complete")

@@ -28,7 +28,7 @@ What it costs: docs/cost.md.
 STAYS = """\
 What stays: the APIs are enabled, and {bucket}/source keeps the packed sources of
 builds (other services of the project may share it); they cost next to nothing. To be rid of them:
-gcloud storage rm --recursive {bucket}/source"""
+gcloud storage rm {bucket}/source --recursive"""
 
 
 def main() -> int:

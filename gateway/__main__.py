@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 
 from gateway import logs
@@ -19,7 +20,12 @@ def main() -> int:
     try:
         settings = load()
     except SettingsError as error:
-        return _fail(str(error))
+        # Which shape log lines have is itself a setting: here the environment alone tells.
+        if not os.environ.get("K_SERVICE") or os.environ.get("LOG_FORMAT") == "text":
+            return _fail(str(error))
+        logs.configure(as_json=True)
+        logging.getLogger("gateway").error(str(error))
+        return 1
     logs.configure(settings.writes_json_logs)
     fail = _log_failure if settings.writes_json_logs else _fail
     # After the settings: these take a while to import.

@@ -13,7 +13,7 @@ from starlette.routing import Route, Router
 
 from gateway.cors import Cors
 from gateway.door import Door
-from gateway.errors import GatewayError, MethodNotAllowed, NotFound, Unavailable
+from gateway.errors import GatewayError, MethodNotAllowed, NotFound, Unavailable, draining
 from gateway.exchange import ClientGone, Exchange, Receive, Scope, Send
 from gateway.inference import Inference
 from gateway.management import NAME, VERSION
@@ -66,13 +66,13 @@ class Gateway:
         self._find_client(exchange)
         try:
             await self._answer(exchange, scope)
+            await exchange.wait_for_reader(self._settings.write_seconds)
         except ClientGone:
             if not exchange.status:
                 exchange.facts["aborted"] = "client_gone"
         except asyncio.CancelledError:  # the server ends and waits no longer
             await self._tell_draining(exchange)
         finally:
-            self._door.leave(exchange)
             self.note(exchange)
 
     def note(self, exchange: Exchange) -> None:
@@ -104,6 +104,8 @@ class Gateway:
         except Exception:
             logger.exception("A request failed")
             await self._tell(exchange, GatewayError("The gateway failed", code="internal_error"))
+        finally:
+            self._door.leave(exchange)
 
     def _find_client(self, exchange: Exchange) -> None:
         address = self._parts.guard.client_address(exchange.headers, exchange.peer)
@@ -112,8 +114,7 @@ class Gateway:
     async def _tell_draining(self, exchange: Exchange) -> None:
         if not exchange.status:
             exchange.closes = True
-            error = Unavailable("The service is shutting down", code="draining", retry_after=5)
-            await self._tell(exchange, error)
+            await self._tell(exchange, draining())
 
     @staticmethod
     async def _tell(exchange: Exchange, error: GatewayError) -> None:

@@ -1,4 +1,4 @@
-"""Which pages of other sites may call from a browser."""
+"""Which sites' pages may call from a browser: HOST's own, and those that are listed."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ class Cors:
 
     def __init__(self, settings: Settings) -> None:
         self._origins = {origin.rstrip("/") for origin in settings.cors_origins}
+        if settings.public_origin is not None:
+            self._origins.add(settings.public_origin)
 
     def apply(self, exchange: Exchange) -> bool:
         """Add headers where the origin is allowed; return whether this is a preflight."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gateway.errors import Unauthorized, Unavailable
+from gateway.errors import Unauthorized, Unavailable, draining
 from gateway.exchange import Exchange
 from gateway.limits import Budget
 from gateway.parts import Parts
@@ -26,9 +26,7 @@ class Door:
         """Judge who asks, how often and how much; return the body."""
         guard, settings = self._parts.guard, self._parts.settings
         key = await self._known(exchange, lambda: guard.for_inference(exchange.headers))
-        if self._parts.health.is_draining:
-            exchange.closes = True
-            raise Unavailable("The service is shutting down", code="draining", retry_after=5)
+        self._refuse_if_draining(exchange)
         address = neighbourhood(exchange.facts["client"])
         await self._parts.rates.hit(f"key {key}" if guard.inference else f"address {address}")
         body = b""
@@ -36,14 +34,25 @@ class Door:
             body = await exchange.body(
                 settings.max_body_bytes, settings.body_seconds, self._bodies.take
             )
+            self._refuse_if_draining(exchange)  # the signal may have come before the body's end
         if not self._parts.replicas.was_ready:
             raise Unavailable("The model is starting", code="not_ready", retry_after=5)
         return body
 
     async def admit_manager(self, exchange: Exchange) -> None:
-        """Judge who asks for a change of the service."""
+        """Judge who asks how the service is set up, or for a change of that.
+
+        A service that shuts down still tells, and begins no change any more.
+        """
         guard = self._parts.guard
         await self._known(exchange, lambda: guard.for_management(exchange.headers, exchange.peer))
+        if exchange.method not in ("GET", "HEAD"):
+            self._refuse_if_draining(exchange)
+
+    def _refuse_if_draining(self, exchange: Exchange) -> None:
+        if self._parts.health.is_draining:
+            exchange.closes = True
+            raise draining()
 
     async def _known(self, exchange: Exchange, judge: Callable[[], str]) -> str:
         """Return the name of who asks; wrong keys of one address are counted, and bounded.

@@ -113,6 +113,11 @@ class Unavailable(GatewayError):
     code = "unavailable"
 
 
+def draining() -> Unavailable:
+    """Return what new work is told while the service shuts down."""
+    return Unavailable("The service is shutting down", code="draining", retry_after=5)
+
+
 KINDS = {
     "invalid_request_error": 400,
     "authentication_error": 401,

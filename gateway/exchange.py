@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import secrets
 import time
@@ -19,6 +20,7 @@ Header = tuple[bytes, bytes]
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
+MIB = 1 << 20
 
 
 class Flow(Protocol):
@@ -35,6 +37,21 @@ class Connection(Protocol):
 
     transport: asyncio.Transport
     flow: Flow
+
+
+async def wait_for_reader(connection: Connection, seconds: float) -> bool:
+    """Wait until a client has taken what was written to it, but for the last 16 KB.
+
+    Who does not manage this in `seconds` is cut off, or it would hold its connection and what was
+    written for ever with a byte now and then. Returns whether it was in time.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            await connection.flow.drain()
+    except TimeoutError:
+        connection.transport.abort()
+        return False
+    return True
 
 
 class ClientGone(Exception):
@@ -146,6 +163,15 @@ class Exchange:
             own.append((b"www-authenticate", b"Bearer"))
         self.facts["error"] = error.code or error.kind
         await self.reply(error.status, error.body(), headers=own)
+
+    async def wait_for_reader(self, seconds: float) -> None:
+        """Wait until the client has taken its reply: `seconds` for each MiB of it that waits."""
+        connection = self.connection
+        if not connection.flow.write_paused:
+            return
+        mebibytes = math.ceil(connection.transport.get_write_buffer_size() / MIB)
+        if not await wait_for_reader(connection, seconds * mebibytes):
+            self.facts["aborted"] = "client_gone"
 
     async def wait_disconnect(self) -> None:
         """Return when the client has gone away."""

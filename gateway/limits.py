@@ -7,6 +7,7 @@ import logging
 import math
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from gateway.errors import BadRequest, TooManyRequests, Unavailable
@@ -118,9 +119,10 @@ class Admission:
     # Only this stretch of the past says how fast sequences end.
     WINDOW_SECONDS = 30.0
 
-    def __init__(self, max_waiting: int) -> None:
+    def __init__(self, max_waiting: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.max_waiting = max_waiting
         self.live = 0
+        self._clock = clock
         self._ended: deque[tuple[float, int]] = deque()
 
     def enter(self, sequences: int, capacity: int) -> None:
@@ -149,14 +151,14 @@ class Admission:
         self.live -= max(1, sequences)
         if not sequences:
             return
-        now = time.monotonic()
+        now = self._clock()
         self._ended.append((now, sequences))
         while self._ended[0][0] < now - self.WINDOW_SECONDS:
             self._ended.popleft()
 
     def retry_after(self, sequences: int) -> int:
         """Return the seconds in which `sequences` will end, at the speed of late (1 to 60)."""
-        now = time.monotonic()
+        now = self._clock()
         recent = [(at, count) for at, count in self._ended if at > now - self.WINDOW_SECONDS]
         if not recent:
             return 5

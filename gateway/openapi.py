@@ -57,7 +57,7 @@ def describe(settings: Settings) -> Json:
             "API, so its clients work: set their base URL to this server's /v1.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "servers": [{"url": "/"}],
+        "servers": [{"url": url} for url in ("/", settings.public_url) if url],
         "paths": {
             **_inference(settings),
             **_management(settings),
@@ -257,7 +257,7 @@ def _service(settings: Settings) -> Json:
     ready["get"]["responses"]["503"] = good_reply(
         {"type": "object"}, about="Not now: it is starting, or draining."
     )
-    metrics = get("metrics", "Prometheus", "text/plain", 401, 403)
+    metrics = get("metrics", "Prometheus", "text/plain", 401, 403, 429)
     if settings.metrics_access == "key":
         metrics["get"]["security"] = KEYED
     page = get("page", "The page where one writes", "text/html")

@@ -24,7 +24,7 @@ ERRORS = {
 # What any route may answer.
 PLAIN_ERRORS = (400, 404, 405, 408, 431, 500)
 INFERENCE_ERRORS = (*PLAIN_ERRORS, 401, 413, 429, 502, 503)
-MANAGEMENT_ERRORS = (*PLAIN_ERRORS, 401, 403, 409, 502, 503)
+MANAGEMENT_ERRORS = (*PLAIN_ERRORS, 401, 403, 409, 429, 502, 503)
 OPEN_OR_KEYED: list[Json] = [{}, {"bearer": []}, {"key": []}]
 KEYED: list[Json] = [{"bearer": []}, {"key": []}]
 # What management answers.

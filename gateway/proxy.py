@@ -112,12 +112,15 @@ class Proxy:
             except Aborted as aborted:
                 self._explain(exchange, live, aborted.cause)
                 return None
+            # How the try before ended is told only if there is no further one.
+            exchange.facts.pop("aborted", None)
             replica.enter(live)
             self._pulse.follow(replica)
             try:
                 return await self._fetch_once(exchange, prediction, live, replica)
             except NotStarted:
                 exchange.facts["retried"] = True
+                exchange.facts["aborted"] = Abort.WORKER_LOST.value
             finally:
                 replica.leave(live)
         raise Unavailable(
@@ -176,11 +179,11 @@ class Proxy:
 
     def _explain(self, exchange: Exchange, live: Live, cause: Abort) -> None:
         """Say why a request that was ended has no reply; nothing was sent yet."""
+        if cause is Abort.WORKER_LOST and not live.started and not exchange.status:
+            raise NotStarted
         exchange.facts["aborted"] = cause.value
         if cause is Abort.CLIENT_GONE or exchange.status:
             return
-        if cause is Abort.WORKER_LOST and not live.started:
-            raise NotStarted
         raise Unavailable(MESSAGES[cause], code=cause.value, retry_after=RETRY_SECONDS)
 
     def _judge(self, exchange: Exchange, wire: Wire, body: bytes) -> Reply:

@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from gateway.exchange import Connection, Exchange
+from gateway.exchange import Connection, Exchange, wait_for_reader
 from gateway.live import Live
 from gateway.wire import Wire
 
@@ -69,18 +69,10 @@ class Relay:
             self._waiting = asyncio.create_task(self._wait_for_reader())
 
     async def _wait_for_reader(self) -> None:
-        """Read no more from TorchServe until the client has taken what there is.
-
-        A reader that does not manage this in time is cut off, or it would hold its slots for ever
-        with a byte now and then.
-        """
+        """Read no more from TorchServe until the client has taken what there is."""
         self._live.waits_since = None
         self._wire.transport.pause_reading()
-        try:
-            async with asyncio.timeout(self._write_seconds):
-                await self._connection.flow.drain()
-        except TimeoutError:
-            self._connection.transport.abort()
+        await wait_for_reader(self._connection, self._write_seconds)
         if not self._wire.is_lost:
             self._wire.transport.resume_reading()
         self._live.waits_since = time.perf_counter()

@@ -137,14 +137,15 @@ class BoundedProtocol(HttpToolsProtocol):
             scope = cycle.scope
             cycle.disconnected = True
             cycle.message_event.set()
-        self._note_refusal(scope, status, code)
+        request_id = self._note_refusal(scope, status, code)
         body = error_body(message, "invalid_request_error", None, code)
-        head = b"content-type: application/json\r\nconnection: close\r\ncontent-length: "
-        self.transport.write(b"%s%s%d\r\n\r\n%s" % (STATUS_LINE[status], head, len(body), body))
+        head = b"content-type: application/json\r\nconnection: close\r\nx-request-id: %s\r\n"
+        length = b"content-length: %d\r\n\r\n" % len(body)
+        self.transport.write(STATUS_LINE[status] + head % request_id.encode() + length + body)
         self.transport.close()
 
-    def _note_refusal(self, scope: Scope, status: int, code: str) -> None:
-        """Have a refusal logged and counted, once."""
+    def _note_refusal(self, scope: Scope, status: int, code: str) -> str:
+        """Have a refusal logged and counted, once; return the request id of its log line."""
         is_served = "exchange" in scope  # then its own end is logged, with this status
         if not is_served:
             scope["exchange"] = Exchange(scope, _nothing_comes, _nothing_goes)
@@ -154,6 +155,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if not is_served:
             exchange.facts["route"] = "refused"
             type(self).note(exchange)
+        return exchange.request_id
 
 
 class Application(Protocol):

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 Value = TypeVar("Value")
 
 ROOT = Path(__file__).resolve().parent.parent
+LOCAL_HOST = "http://localhost:8080"
 
 
 class SettingsError(Exception):
@@ -37,13 +39,15 @@ class Settings:
     """Every setting; the name in the environment is the field's name in capitals."""
 
     # What the outside sees
-    host: str = setting("http://localhost:8080", "Public URL of the page; never a bind address.")
+    host: str = setting(
+        LOCAL_HOST, "Public URL of the page, named in `/openapi.json`; never a bind address."
+    )
     port: int = setting(8080, "The one open port; 0 takes a free one.", least=0, most=65535)
     bind: str = setting("0.0.0.0", "Address to listen on.")
     route_generate: str = setting("/generate", "Path of the plain route.")
     n_tokens: int = setting(20, "Tokens written when a request has no `max_tokens`.", least=1)
     cors_origins: tuple[str, ...] = setting(
-        (), "Origins of other sites that may call from a browser, by commas; `*` for all."
+        (), "Origins that may call from a browser beside HOST's, by commas; `*` for all."
     )
 
     # The model and TorchServe
@@ -72,7 +76,7 @@ class Settings:
 
     # Keys
     api_keys: tuple[str, ...] = setting(
-        (), "Keys for inference, `name:key` by commas; none leaves it open.", secret=True
+        (), "Keys for inference, `name:key` by commas; not set, it is open.", secret=True
     )
     api_keys_file: Path | None = setting(None, "File with such keys, one a line.")
     management_key: str = setting("", "Key for management; none closes it.", secret=True)
@@ -93,7 +97,9 @@ class Settings:
     header_seconds: float = setting(10, "Time for a request's head.", least=0.1)
     body_seconds: float = setting(30, "Time for a request's body.", least=0.1)
     idle_seconds: float = setting(75, "Time a connection may idle between requests.", least=1)
-    write_seconds: float = setting(30, "Time a reader may take nothing of its reply.", least=0.1)
+    write_seconds: float = setting(
+        30, "Time a reader may take nothing, and has for each MiB of a whole reply.", least=0.1
+    )
     max_connections: int = setting(4096, "Open connections; more are closed.", least=8)
     requests_per_minute: int = setting(
         0, "Requests a minute for each key, or client address without one; 0 is off.", least=0
@@ -131,6 +137,24 @@ class Settings:
         """Whether log lines are JSON."""
         return self.log_format == "json" or (self.log_format == "auto" and bool(self.k_service))
 
+    @property
+    def public_url(self) -> str | None:
+        """HOST without a slash at its end; None where it is the default.
+
+        The default says nothing of where the service is: PORT alone may have been changed.
+        """
+        url = self.host.rstrip("/")
+        return None if url == LOCAL_HOST else url
+
+    @property
+    def public_origin(self) -> str | None:
+        """Scheme, name and port of HOST as a browser writes them, or None as `public_url` is."""
+        if self.public_url is None:
+            return None
+        parts = urlsplit(self.public_url)
+        usual_port = {"http": ":80", "https": ":443"}[parts.scheme]
+        return f"{parts.scheme}://{parts.netloc.lower().removesuffix(usual_port)}"
+
     def __post_init__(self) -> None:
         route = self.route_generate
         if not route.startswith("/") or route == "/" or any(c in route for c in "{}?#% "):
@@ -142,7 +166,7 @@ class Settings:
             raise SettingsError(
                 f"MAX_BODIES_BYTES must be at least MAX_BODY_BYTES ({self.max_body_bytes})"
             )
-        if not self.host.startswith(("http://", "https://")):
+        if not _is_public_url(self.host):
             raise SettingsError(f"HOST is the page's public URL (http://...), not {self.host!r}")
 
 
@@ -162,11 +186,16 @@ def load(environment: Mapping[str, str] | None = None, *, env_file: Path | None 
             values[spec.name] = _parse(name, text, spec.default, spec.metadata)
     if "route_generate" in values:
         values["route_generate"] = "/" + values["route_generate"].lstrip("/")
+    # Keys that are given and come to none are a mistake: it must not open what was to be closed.
+    if values.get("api_keys") == ():
+        raise SettingsError("API_KEYS must be `name:key` by commas; it holds no key")
     if values.get("api_keys_file"):
         lines = _read_secret("API_KEYS_FILE", values["api_keys_file"]).splitlines()
-        values["api_keys"] = values.get("api_keys", ()) + tuple(
-            line.strip() for line in lines if line.strip() and not line.startswith("#")
-        )
+        found = [line.strip() for line in lines if line.strip()]
+        keys = tuple(line for line in found if not line.startswith("#"))
+        if not keys:
+            raise SettingsError("API_KEYS_FILE must hold `name:key`, one a line; it holds no key")
+        values["api_keys"] = values.get("api_keys", ()) + keys
     if values.get("management_key_file"):
         secret = _read_secret("MANAGEMENT_KEY_FILE", values["management_key_file"]).strip()
         if not secret:
@@ -189,6 +218,15 @@ def table() -> str:
             about += " One of " + ", ".join(f"`{choice}`" for choice in facts["choices"]) + "."
         rows.append(f"| `{spec.name.upper()}` | {shown} | {about} |")
     return "\n".join(rows)
+
+
+def _is_public_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        is_web = parts.scheme in ("http", "https") and parts.port != 0
+        return is_web and bool(parts.hostname) and parts.username is None
+    except ValueError:  # a port or an address that is none
+        return False
 
 
 def _read_env_file(path: Path) -> Mapping[str, str]:

@@ -97,6 +97,7 @@ class TorchServe:
         pattern = re.escape(f"file://{store}/").replace("\\", "\\\\")
         lines += [f"allowed_urls={pattern}.*", f"metrics_config={settings.metrics_config}"]
         properties.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        parent = os.getpid()
         self.process = subprocess.Popen(
             self._command(java, properties),
             env=self._environment(java),
@@ -104,7 +105,7 @@ class TorchServe:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,  # Java's chatter; the log goes to stderr
             start_new_session=True,  # Ctrl-C reaches the parent alone: it drains first
-            preexec_fn=_prepare_child,
+            preexec_fn=lambda: _prepare_child(parent),
         )
 
     def stop(self, timeout: float = 10.0) -> None:
@@ -181,7 +182,9 @@ class TorchServe:
 
     def _environment(self, java: Path) -> dict[str, str]:
         settings = self.settings
-        environment = dict(os.environ) | {
+        # ONNX Runtime would tell Microsoft of every model that it loads, where one lets it.
+        environment = {"ORT_DISABLE_TELEMETRY": "1"} | dict(os.environ)
+        environment |= {
             "JAVA_HOME": str(java.parent.parent),
             "PATH": f"{java.parent}{os.pathsep}{os.environ.get('PATH', '')}",
             "PYTHONDONTWRITEBYTECODE": "1",
@@ -245,12 +248,18 @@ def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
         return
 
 
-def _prepare_child() -> None:
+def _prepare_child(parent: int) -> None:
     """Have Java end with its parent, so that nothing is left behind (Linux).
+
+    `parent` is the process id of who forks.
 
     Where memory runs out, the kernel is to end Java or the worker: both are started again.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        # The kernel tells of deaths from now on only: a parent that died since the fork left us to
+        # another process already, and nobody would ever end us.
+        if os.getppid() != parent:
+            os._exit(1)
         with contextlib.suppress(OSError):
             Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")

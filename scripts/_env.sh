@@ -6,6 +6,7 @@ ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 cd "$ROOT" || exit 1
 export PYTHONPATH="$ROOT"
 export PYTHONUNBUFFERED=1
+export ORT_DISABLE_TELEMETRY="${ORT_DISABLE_TELEMETRY:-1}" # ONNX Runtime tells of models it loads
 
 say() { printf '%s\n' "$*" >&2; }
 die() { say "error: $*"; exit 1; }
@@ -63,25 +64,55 @@ pip_install() {
 }
 
 # torch from PyTorch's index of CPU builds where that can be reached; else from pip's own index, but
-# never a CUDA build (several GB) unless asked for.
+# never a CUDA build (several GB) unless asked for: asked before it is fetched, looked at afterwards.
 install_torch() {
-  local wanted index
+  local wanted index from=(-c requirements.lock) where="pip's index"
   wanted="$(sed -n 's/^torch==/torch==/p' requirements.lock)"
   index="${TORCH_INDEX_URL:-https://download.pytorch.org/whl/cpu}"
   if [ "$(uname -s)" = Linux ] && "$VENV/bin/python" - "$index" <<'PY' 2>/dev/null; then
 import sys, urllib.request
 urllib.request.urlopen(sys.argv[1].rstrip("/") + "/torch/", timeout=8)
 PY
-    pip_install --no-deps --index-url "$index" "$wanted"
+    from=(--no-deps --index-url "$index")
+    where="$index"
+  fi
+  if [ "${ALLOW_CUDA_TORCH:-0}" = 1 ]; then
+    pip_install "${from[@]}" "$wanted"
     return
   fi
-  if [ "${ALLOW_CUDA_TORCH:-0}" != 1 ] &&
-    # Not piped into grep -q: that ends at the first match, and pip's broken pipe would read as "no".
-    [[ "$("$VENV/bin/python" -m pip install --disable-pip-version-check --quiet --dry-run --report - \
-      -c requirements.lock "$wanted" 2>>"$VENV/install.log")" == *'"name": "nvidia-'* ]]; then
-    die "only a CUDA build of $wanted was found here; set TORCH_INDEX_URL to an index of CPU builds, or ALLOW_CUDA_TORCH=1 to take it"
+  local choice="set TORCH_INDEX_URL to an index of CPU builds, or ALLOW_CUDA_TORCH=1 to take it"
+  ! would_take_cuda "${from[@]}" "$wanted" ||
+    die "only a CUDA build of $wanted was found at $where; $choice"
+  pip_install "${from[@]}" "$wanted" || return
+  if has_cuda_torch; then
+    # Or the next run would find it there, and take it.
+    "$VENV/bin/python" -m pip uninstall --yes --quiet torch >>"$VENV/install.log" 2>&1
+    die "what $where has for $wanted is a CUDA build; $choice"
   fi
-  pip_install -c requirements.lock "$wanted"
+}
+
+# By what pip tells of the torch that it would take: a version as 2.0+cu130, or NVIDIA's packages beside
+# it on this machine. Where pip can not tell, no.
+would_take_cuda() {
+  "$VENV/bin/python" -m pip install --disable-pip-version-check --quiet --dry-run --no-deps \
+    --report - "$@" 2>>"$VENV/install.log" | "$VENV/bin/python" -c '
+import json, sys
+from pip._vendor.packaging.requirements import Requirement
+[torch] = (item["metadata"] for item in json.load(sys.stdin)["install"])
+needed = [Requirement(line) for line in torch.get("requires_dist", [])]
+beside = [r.name for r in needed if not r.marker or r.marker.evaluate()]
+named = [name for name in beside if name.startswith(("nvidia-", "cuda-"))]
+sys.exit(not (named or "+cu" in torch["version"]))
+' 2>>"$VENV/install.log"
+}
+
+# Read, not imported: what it imports may come after it.
+has_cuda_torch() {
+  "$VENV/bin/python" -c '
+import importlib.util, pathlib, runpy, sys
+found = pathlib.Path(importlib.util.find_spec("torch").origin).with_name("version.py")
+sys.exit(runpy.run_path(str(found))["cuda"] is None)
+' 2>>"$VENV/install.log"
 }
 
 # With a torch of another version, pip would take the pinned one from its own index, past install_torch.

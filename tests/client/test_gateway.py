@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from client import BadRequest, Client, NotFound, TextEvent, Unauthorized
-from tests.gateway.conftest import MANAGEMENT_KEY, Service
+from client import APIError, BadRequest, Client, NotFound, TextEvent, Unauthorized
+from tests.gateway.conftest import MANAGEMENT_KEY, Service, change_archive
 
 API_KEY = "writer-secret"
 
 
 @pytest.fixture(scope="module")
-def gateway(model_store: Path) -> Iterator[Service]:
-    service = Service(model_store, API_KEYS=API_KEY)
+def gateway(model_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    store = tmp_path_factory.mktemp("two-versions")
+    first, manifest = store / "gpt2.mar", "MAR-INF/MANIFEST.json"
+    shutil.copy(model_store / "gpt2.mar", first)
+    named = '"modelVersion": "%s"'
+    change_archive(first, store / "second.mar", manifest, named % "1.0", named % "2.0")
+    service = Service(store, API_KEYS=API_KEY)
     try:
         yield service.wait_ready()
     finally:
@@ -61,6 +67,33 @@ def test_a_bad_value_is_named(client: Client) -> None:
     with pytest.raises(BadRequest) as caught:
         client.generate("Hello", max_tokens=-1)
     assert caught.value.param == "max_tokens"
+
+
+def test_a_version_is_registered_made_the_default_and_taken_away(
+    client: Client, gateway: Service
+) -> None:
+    def asked() -> float:
+        return gateway.metric(r'ts_inference_requests_total\{[^}]*model_version="2.0"[^}]*\}')
+
+    assert "2.0" in client.register("second.mar")
+    assert [status.version for status in client.describe(version="all")] == ["1.0", "2.0"]
+    assert client.generate("Hello", max_tokens=1, version="2.0").choices
+    assert client.models()[0].version == "1.0"
+    client.set_default("gpt2", "2.0")
+    assert client.models()[0].version == "2.0"
+    assert client.describe()[0].archive == "second.mar"
+    before = asked()
+    assert client.generate("Hello", max_tokens=1).choices
+    assert asked() == before + 1
+    with pytest.raises(APIError, match="default") as caught:
+        client.unregister("gpt2")
+    assert caught.value.status == 409
+    client.set_default("gpt2", "1.0")
+    client.unregister("gpt2", "2.0")
+    assert [status.version for status in client.describe(version="all")] == ["1.0"]
+    with pytest.raises(NotFound):
+        client.generate("Hello", max_tokens=1, version="2.0")
+    assert client.generate("Hello", max_tokens=1).choices
 
 
 def test_two_workers_serve_a_running_text_and_new_ones(client: Client, gateway: Service) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -66,6 +67,80 @@ def test_retry_after_is_honoured(as_date: bool) -> None:
         client.generate("Hello")
     assert len(waits) == 1
     assert 5.0 <= waits[0] <= 8.0
+
+
+def hang_up() -> None:
+    raise ConnectionAbortedError("a scripted server that dies before it has answered")
+
+
+LOST = [Answer(502, error("bad gateway")), Answer(pause=hang_up)]
+
+
+@pytest.mark.parametrize("lost", LOST, ids=["502", "connection lost"])
+def test_a_plain_request_is_sent_again_when_its_server_was_lost(lost: Answer) -> None:
+    waits = Waits()
+    with (
+        scripted(lost, lost, Answer(200, COMPLETION)) as server,
+        Client(server.url, retries=impatient(waits)) as client,
+    ):
+        assert client.generate("Hello", seed=7).text == " there"
+    assert len(waits) == 2
+    assert [asked.body["seed"] for asked in server.asked] == [7, 7, 7]
+
+
+@pytest.mark.parametrize("lost", LOST, ids=["502", "connection lost"])
+def test_what_only_asks_is_sent_again_when_its_server_was_lost(lost: Answer) -> None:
+    status = {"modelName": "gpt2", "modelVersion": "1.0", "workers": []}
+    replies = {"tokens": [1, 2], "text": "Hello"}
+    with (
+        scripted(*[lost, Answer(200, replies)] * 2, lost, Answer(200, [status])) as server,
+        Client(server.url, retries=impatient(Waits())) as client,
+    ):
+        assert client.tokenize("Hello") == [1, 2]
+        assert client.detokenize([1, 2]) == "Hello"
+        assert client.describe()[0].version == "1.0"
+    assert len(server.asked) == 6
+
+
+@pytest.mark.parametrize("lost", LOST, ids=["502", "connection lost"])
+@pytest.mark.parametrize("call", ["stream", "register", "unregister", "set_default", "scale"])
+def test_a_stream_or_a_change_is_not_sent_again_when_its_server_was_lost(
+    call: str, lost: Answer
+) -> None:
+    calls: dict[str, Callable[[Client], object]] = {
+        "stream": lambda client: client.stream("Hello"),
+        "register": lambda client: client.register("gpt2.mar"),
+        "unregister": lambda client: client.unregister("gpt2"),
+        "set_default": lambda client: client.set_default("gpt2", "2.0"),
+        "scale": lambda client: client.scale(2),
+    }
+    with (
+        scripted(lost) as server,
+        Client(server.url, retries=impatient(Waits())) as client,
+        pytest.raises((ServerError, Unreachable)),
+    ):
+        calls[call](client)
+    assert len(server.asked) == 1
+
+
+def test_a_reply_that_had_begun_is_not_asked_for_again() -> None:
+    with (
+        scripted(Answer(200, pieces=[b'{"choices": ['], cut=True)) as server,
+        Client(server.url, retries=impatient(Waits())) as client,
+        pytest.raises(Unreachable, match="broke before the reply was complete"),
+    ):
+        client.generate("Hello")
+    assert len(server.asked) == 1
+
+
+def test_a_server_that_stays_lost_is_told_of_after_all_tries() -> None:
+    with (
+        scripted(*[Answer(pause=hang_up)] * 4) as server,
+        Client(server.url, retries=impatient(Waits())) as client,
+        pytest.raises(Unreachable, match="lost before a reply came"),
+    ):
+        client.generate("Hello")
+    assert len(server.asked) == 4
 
 
 def test_a_wait_longer_than_the_bound_is_told_at_once() -> None:

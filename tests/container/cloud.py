@@ -50,8 +50,12 @@ elif line.startswith("run services describe"):
     print({url!r})
 elif line.startswith("run services replace"):
     (home / "service.yaml").write_text(pathlib.Path(verbs[3]).read_text())
+elif line.startswith("run services add-iam"):
+    (home / "who").write_text(option("member") + " " + option("role"))
 elif line.startswith("run services remove-iam"):
-    sys.exit("ERROR: Policy binding with the specified member and role not found!")
+    if not (home / "who").exists():
+        sys.exit("ERROR: Policy binding with the specified member and role not found!")
+    (home / "who").unlink()
 elif line.startswith("secrets versions access"):
     file = home / ("value-" + option("secret"))
     absent() if not file.exists() else print(file.read_text(), end="")
@@ -83,18 +87,28 @@ class Cloud:
         program.write_text(text)
         program.chmod(0o755)
 
-    def deploy(self, *words: str, path: str | None = None) -> subprocess.CompletedProcess[str]:
+    def deploy(
+        self, *words: str, path: str | None = None, typed: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run it; `typed` is what somebody at a terminal answers, None: there is nobody."""
         environment = os.environ | {"PATH": path or f"{self.home}:{os.environ['PATH']}"}
         environment.pop("GPT2_API_KEY", None)
-        return subprocess.run(
-            [sys.executable, "-m", "deploy", "--project", "my-project", *words],
-            cwd=self.root,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        terminal, theirs = os.openpty() if typed else (-1, subprocess.DEVNULL)
+        try:
+            if typed:
+                os.write(terminal, f"{typed}\n".encode())
+            return subprocess.run(
+                [sys.executable, "-m", "deploy", "--project", "my-project", *words],
+                cwd=self.root,
+                env=environment,
+                stdin=theirs,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        finally:
+            for end in {terminal, theirs} - {-1, subprocess.DEVNULL}:
+                os.close(end)
 
     def fail(self, line: str, says: str, times: int = 100) -> None:
         """Let commands that begin so fail."""
@@ -108,6 +122,11 @@ class Cloud:
         lines = file.read_text().splitlines() if file.exists() else []
         file.unlink(missing_ok=True)
         return [" ".join(json.loads(line)) for line in lines]
+
+    def callers(self) -> str:
+        """Who may call, but for the project's own people, and by which role."""
+        file = self.home / "who"
+        return file.read_text() if file.exists() else ""
 
     def service(self) -> dict[str, Any]:
         """The service as it was last rolled out."""

@@ -49,18 +49,36 @@ class End:
     at: float
 
 
+@dataclass(frozen=True)
+class Mount:
+    """A file system: what kind, and how it is mounted (ro, rw and others)."""
+
+    kind: str
+    options: list[str]
+
+
 class Container:
     """A container, from `podman run` on."""
 
     def __init__(
-        self, image: str, *options: str, port: int = 8080, strict: bool = True, **settings: str
+        self,
+        image: str,
+        *options: str,
+        port: int = 8080,
+        strict: bool = True,
+        name: str = "",
+        publish: bool = False,
+        **settings: str,
     ) -> None:
         self.network = Network()
         self.port = port
-        self.url = f"http://{self.network.address}:{port}"
-        self.name = f"gpt2-test-{uuid.uuid4().hex[:8]}"
+        address = "127.0.0.1" if publish else self.network.address
+        self.url = f"http://{address}:{port}"
+        self.name = name or f"gpt2-test-{uuid.uuid4().hex[:8]}"
         command = ["podman", "--runtime", "runc", "run", "--name", self.name]
-        command += ["--no-healthcheck", "--network", self.network.path, *(STRICT if strict else ())]
+        command += ["--no-healthcheck", *(STRICT if strict else ())]
+        # Published, it gets podman's own network, as Docker gives it one.
+        command += ["-p", f"{port}:{port}"] if publish else ["--network", self.network.path]
         command += ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096", *options]
         for name, value in settings.items():  # {outside} is this machine, as seen from inside
             value = value.replace("{outside}", self.network.outside)
@@ -91,6 +109,16 @@ class Container:
                 break
             time.sleep(0.02)
         raise AssertionError("\n".join(["the container did not get ready", *self.log[-20:]]))
+
+    def wait_live(self, seconds: float = READY_SECONDS) -> None:
+        """Wait until it listens, and Java runs."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and self.is_running:
+            with contextlib.suppress(requests.RequestException, AssertionError):
+                if self.get("/health/live", timeout=2).status_code == 200 and self.torchserve:
+                    return
+            time.sleep(0.05)
+        raise AssertionError("\n".join(["the container does not listen", *self.log[-20:]]))
 
     def wait_end(self, seconds: float = 30) -> int:
         """Wait until it ends; return its status."""
@@ -138,6 +166,16 @@ class Container:
     def torchserve(self) -> psutil.Process:
         """Java."""
         return self.process("org.pytorch.serve.ModelServer")
+
+    def path(self, inside: str) -> Path:
+        """A path inside, as this machine reaches it."""
+        return Path(f"/proc/{self.pid}/root{inside}")
+
+    def mounts(self) -> dict[str, Mount]:
+        """What is mounted inside, by its place."""
+        lines = Path(f"/proc/{self.pid}/mounts").read_text(encoding="utf-8").splitlines()
+        words = map(str.split, lines)
+        return {place: Mount(kind, said.split(",")) for _, place, kind, said, *_ in words}
 
     def figure(self, name: str) -> int:
         """One of its metrics."""
@@ -276,6 +314,12 @@ class Clients:
 def since_boot() -> float:
     """Seconds since the machine was started: the clock of /proc."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def mapped_files(pid: int) -> set[str]:
+    """Files that a process has mapped into its memory, by their names inside the container."""
+    lines = Path(f"/proc/{pid}/maps").read_text(encoding="utf-8").splitlines()
+    return {line.split(maxsplit=5)[5] for line in lines if len(line.split(maxsplit=5)) == 6}
 
 
 def own_cpus() -> int:

@@ -6,16 +6,19 @@ import os
 import statistics
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import ROOT
 from tests.container.conftest import Contract, StartContainer
-from tests.container.container import Container, since_boot
+from tests.container.container import Container, mapped_files, since_boot
 
 RUNS = int(os.environ.get("COLD_STARTS", "10"))
 MOST_SECONDS = 6.0
+CLASS_DATA = "/app/class-data/torchserve.jsa"
+WEIGHTS = "/app/model_store/gpt2/model/model.onnx.data"
 STOCK_RUNS = 3
 
 # The worker's part by itself, in its own words: what it imports, what it loads.
@@ -67,14 +70,29 @@ def cold_start(container: Container) -> dict[str, float]:
     first = since_boot()
     gateway = began(container.pid)
     java, worker = began(container.torchserve.pid), began(container.worker.pid)
+    taken, linked = archive_taken(container)
     return {
         "container": gateway - container.began,
         "gateway": java - gateway,
-        "Java": worker - java,
+        "JVM": taken - java,
+        "link": linked - taken,
+        "archive": worker - taken,
         "worker": ready - worker,
         "first token": first - ready,
         "all": first - container.began,
     }
+
+
+def archive_taken(container: Container) -> tuple[float, float]:
+    """When TorchServe took the archive, and when it had it in its place.
+
+    In `models/` of its temporary directory it makes a directory of its own for the archive, and in
+    that a link to ours (a `.mar` it would unzip there). Neither is touched again.
+    """
+    [link] = container.path("/tmp").glob("gpt2-torchserve-*/models/*/*")
+    assert link.name == "gpt2" and link.is_symlink(), "the archive was not linked but copied"
+    woke = time.time() - since_boot()
+    return link.parent.parent.stat().st_mtime - woke, link.lstat().st_mtime - woke
 
 
 def began(pid: int) -> float:
@@ -94,6 +112,9 @@ def test_a_cold_start_is_quick(
     for _ in range(RUNS):
         container = start(*mount)
         runs.append(cold_start(container))
+        # What it is to be quick by, it has: shared classes, weights that are mapped.
+        assert CLASS_DATA in mapped_files(container.torchserve.pid)
+        assert (WEIGHTS in mapped_files(container.worker.pid)) == (model == "small")
         path = "PYTHONPATH=/app/gateway/worker"
         inside = container.execute("env", path, "python", "-c", WORKER)
         assert inside.returncode == 0, inside.stderr
@@ -102,12 +123,19 @@ def test_a_cold_start_is_quick(
     median = {part: statistics.median(run[part] for run in runs) for part in runs[0]}
     totals = sorted(run["all"] for run in runs)
     imports, load = (statistics.median(column) for column in zip(*alone, strict=True))
-    parts = ", ".join(f"{name} {seconds:.2f}" for name, seconds in median.items() if name != "all")
-    name = "the embedded model" if model == "embedded" else "GPT-2 small's shape"
+    notes = {
+        "archive": f" (of that, linked in {median['link']:.3f})",
+        "worker": f" (of that, by themselves, Python's imports {imports:.2f}, model {load:.2f})",
+    }
+    parts = ", ".join(
+        f"{part} {seconds:.2f}{notes.get(part, '')}"
+        for part, seconds in median.items()
+        if part not in ("link", "all")
+    )
+    name = "the embedded model" if model == "embedded" else "GPT-2 small's shape in int8"
     contract.point(
         f"cold start of {name} (at most {MOST_SECONDS:g} s)",
-        f"median {median['all']:.2f} s ({totals[0]:.2f} to {totals[-1]:.2f}, {RUNS} runs): {parts} "
-        f"(of the worker, imports {imports:.2f}, model {load:.2f})",
+        f"median {median['all']:.2f} s ({totals[0]:.2f} to {totals[-1]:.2f}, {RUNS} runs): {parts}",
     )
     assert median["all"] <= MOST_SECONDS
 

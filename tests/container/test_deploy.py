@@ -5,8 +5,11 @@ With the real container behind it: test_rollout.py.
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +22,17 @@ from tests.container.cloud import TOKEN, Cloud, Front, front
 from tests.container.conftest import Contract
 
 BUILDER = "gpt2-build@my-project.iam.gserviceaccount.com"
+RUNTIME = "gpt2-runtime@my-project.iam.gserviceaccount.com"
+
+# Python where ./scripts/deploy sets itself up: no package is fetched, what was is written down.
+PYTHON = """\
+#!/bin/bash
+case "$*" in
+  "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
+  "-m pip install"*) echo "$*" >>"$(dirname "$0")/../installed" ;;
+  *) exec {python} "$@" ;;
+esac
+"""
 
 
 @pytest.fixture
@@ -147,6 +161,72 @@ def test_the_build_has_an_account_of_its_own_that_may_do_what_it_must(cloud: Clo
         "roles/logging.logWriter",
     }
     assert any("iam.googleapis.com" in call for call in calls)
+
+
+def test_the_service_has_an_account_that_may_read_its_own_secrets_and_no_more(
+    cloud: Cloud, keys: tuple[str, ...]
+) -> None:
+    assert cloud.deploy("--public", *keys, "--yes").returncode == 0
+    assert cloud.service()["spec"]["template"]["spec"]["serviceAccountName"] == RUNTIME
+    bindings = {call for call in cloud.calls() if "-iam-policy-binding" in call and RUNTIME in call}
+    assert bindings == {
+        f"secrets add-iam-policy-binding {name} --member=serviceAccount:{RUNTIME}"
+        " --role=roles/secretmanager.secretAccessor --project=my-project"
+        for name in ("gpt2-api-keys", "gpt2-management-key")
+    }
+
+
+def test_everybody_may_call_a_public_service_alone(cloud: Cloud, service: Front) -> None:
+    everybody = "allUsers roles/run.invoker"
+    for words, callers in (((), ""), (("--public",), everybody), ((), "")):
+        service.token = "" if words else TOKEN
+        done = cloud.deploy(*words, "--yes")
+        assert done.returncode == 0, done.stderr
+        given = [call for call in cloud.calls() if "add-iam" in call and "allUsers" in call]
+        assert bool(given) == bool(words), "private, but opened for a moment"
+        assert cloud.callers() == callers
+
+
+@pytest.mark.parametrize(("typed", "goes_on"), [("y", True), ("N", False)])
+def test_it_asks_at_the_terminal_before_it_costs_money(
+    typed: str, goes_on: bool, cloud: Cloud
+) -> None:
+    done = cloud.deploy("--public", typed=typed)
+    assert "This costs money in my-project: a build, its image" in done.stdout
+    calls = cloud.calls()
+    if goes_on:
+        assert done.returncode == 0, done.stderr
+        assert any(call.startswith("run services replace") for call in calls)
+    else:
+        assert done.returncode == 1 and done.stderr == "error: nothing was done\n"
+        assert [call.split(" --")[0] for call in calls] == ["projects describe my-project"]
+
+
+def test_the_script_sets_itself_up_again_when_its_packages_change(root: Path) -> None:
+    for name in ("requirements.lock", "scripts/_env.sh", "scripts/deploy"):
+        (root / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, root / name)
+    python = root / "python"
+    python.write_text(PYTHON.replace("{python}", sys.executable))
+    python.chmod(0o755)
+    installed = root / ".venv-deploy" / "installed"
+    dry_run = [str(root / "scripts" / "deploy"), "--project", "my-project", "--dry-run"]
+    for changed, times in ((False, 1), (False, 1), (True, 2)):
+        if changed:
+            with (root / "requirements.lock").open("a") as lock:
+                lock.write("another-package==1.0\n")
+        done = subprocess.run(
+            dry_run,
+            env=os.environ | {"PYTHON311": str(python)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "gcloud run services replace" in done.stdout
+        lines = installed.read_text().splitlines()
+        assert len(lines) == times
+        assert all("-c requirements.lock requests pyyaml" in line for line in lines)
 
 
 def test_an_account_that_was_just_made_is_waited_for(cloud: Cloud) -> None:

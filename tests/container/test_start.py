@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
+import shlex
+import socket
 import subprocess
+import time
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+import requests
 import yaml
 
-from tests.conftest import ROOT
+from tests.archive.fake_hub import hub
+from tests.conftest import EMBEDDED_MODEL, ROOT
 from tests.container.conftest import Contract, StartContainer
-from tests.container.container import Clients, Container, own_cpus
+from tests.container.container import Clients, Container, own_cpus, podman
 
 SERVICE = ROOT / "deploy" / "cloudrun" / "service.yaml"
+# The old service's two lines, letter by letter.
+NAME = "text-generator-gpt2"
+BUILD = f"docker build --tag {NAME} ."
+RUN = f"docker run --name {NAME} --env-file=.env -p 8080:8080 {NAME}"
+OFFICIAL_BASE = "docker.io/library/python:3.11-slim-bookworm"
+DEBIAN_BASE = "localhost/debian-python:bookworm"
+PODMAN_FAILED = (125, 126, 127)
 MOST_TMP_MEGABYTES = 16
+# Mounts that can be written and hold no files: the kernel's, and devices.
+NO_FILES = ("proc", "devpts", "mqueue", "cgroup", "cgroup2")
 MOST_JAVA_THREADS = 60
 # What the engine takes for keys and values, in its own words.
 CACHE = """
@@ -44,19 +65,150 @@ def test_it_listens_on_the_port_it_is_given(start: StartContainer, contract: Con
     contract.point("listens on 0.0.0.0:$PORT", f"PORT = {', '.join(map(str, ports))}")
 
 
-def test_the_two_lines_of_the_old_service_work(start: StartContainer, contract: Contract) -> None:
-    container = start("--env-file", str(ROOT / ".env"), strict=False)
-    container.wait_ready()
-    # The old service's own request.
+@dataclass(frozen=True)
+class Built:
+    """The image of the old service's first line, and how long that took."""
+
+    seconds: float
+    size: int
+    labels: dict[str, str]
+
+
+def image_id(name: str) -> str:
+    """The image of that name; nothing if there is none."""
+    return podman("image", "inspect", "--format", "{{.Id}}", name, check=False)
+
+
+@pytest.fixture(scope="module")
+def built(image: str) -> Iterator[Built]:
+    """The first of the two lines, by buildah: told of the network alone.
+
+    The base that the line means is Debian's here, and the hub that it asks is one of ours, with the
+    embedded model under the name of GPT-2.
+    """
+    verb, *words, context = shlex.split(BUILD.removeprefix("docker "))
+    network = os.environ["GPT2_BUILD_NETWORK"].splitlines()
+    names = {name: image_id(name) for name in (NAME, OFFICIAL_BASE)}
+    if not names[OFFICIAL_BASE]:
+        podman("tag", DEBIAN_BASE, OFFICIAL_BASE)
+    files = {path.name: path.read_bytes() for path in EMBEDDED_MODEL.iterdir() if path.is_file()}
+    try:
+        with hub("openai-community/gpt2", files) as server:
+            began = time.monotonic()
+            network += ["--build-arg", f"HF_ENDPOINT={server.url}"]
+            command = ["buildah", verb, "--isolation", "chroot", "--format", "docker", "--layers"]
+            done = subprocess.run(
+                [*command, *words, *network, context],
+                cwd=ROOT,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                check=False,
+            )
+            seconds = time.monotonic() - began
+        assert done.returncode == 0, done.stdout[-2000:]
+        [facts] = json.loads(podman("image", "inspect", NAME))
+        yield Built(seconds, facts["Size"], facts["Labels"])
+    finally:
+        made = image_id(NAME)
+        for name, before in names.items():
+            if before:
+                podman("tag", before, name)
+            elif image_id(name):
+                podman("untag", image_id(name), name)
+        if made not in ("", image, names[NAME]):
+            podman("rmi", "--force", made, check=False)
+
+
+@pytest.mark.timeout(1200)
+def test_the_first_line_of_the_old_service_works(built: Built, contract: Contract) -> None:
+    page = (ROOT / "docs" / "container.md").read_text(encoding="utf-8")
+    assert page.split("```")[1].strip().splitlines() == [BUILD, RUN]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    # Nobody told it: the Dockerfile says so itself.
+    assert built.labels["org.opencontainers.image.version"] == project["version"]
+    contract.point(
+        f"`{BUILD}` (by buildah, packages from cached layers)",
+        f"{built.size / 1e6:.0f} MB in {built.seconds:.0f} s",
+    )
+
+
+@pytest.mark.timeout(1200)
+def test_the_second_line_of_the_old_service_works(built: Built, contract: Contract) -> None:
+    words = shlex.split(RUN)[2:]
+    at = words.index("-p")
+    assert words[: at + 2] == ["--name", NAME, "--env-file=.env", "-p", "8080:8080"]
+    options = (f"--env-file={ROOT / '.env'}",)
+    missing = "" if is_free(8080) else "port 8080 is taken"
+    with contextlib.ExitStack() as stack:
+        if not missing:
+            container = Container(NAME, *options, strict=False, name=NAME, publish=True)
+            stack.callback(container.remove)
+            try:
+                container.wait_ready()
+            except AssertionError:
+                if container.is_running or container.wait_end() not in PODMAN_FAILED:
+                    raise
+                missing = container.log[-1]
+        if missing:
+            stack.close()
+            container = Container(NAME, *options, strict=False, name=NAME)
+            stack.callback(container.remove)
+            container.wait_ready()
+        about = container.path("/app/model_store/gpt2/model/archive.json").read_text()
+        assert json.loads(about)["checkpoint"] == "openai-community/gpt2"
+        # The old service's own request.
+        reply = requests.post(
+            f"{container.url}/generate", json={"input": "Once upon a time"}, timeout=60
+        )
+    assert reply.text.startswith('{"version": "v1.0.0", "body": {"query": "Once upon a time"')
+    contract.point(
+        f"`{RUN}` (by podman), POST /generate",
+        f"{len(reply.text)} bytes" + (f"; without -p: {missing}" if missing else ""),
+    )
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", port))
+        except OSError:
+            return False
+    return True
+
+
+def test_what_the_contract_needs_is_told_at_once(tmp_path: Path, contract: Contract) -> None:
+    """`./scripts/image --test` names what is missing in one line, and builds nothing."""
+    absent = ("nginx", "ip", "redis-server")
+    have = tmp_path / "bin"
+    have.mkdir()
+    for directory in os.environ["PATH"].split(os.pathsep):
+        for program in Path(directory).glob("*"):
+            if program.name not in absent and not (have / program.name).exists():
+                (have / program.name).symlink_to(program)
+    script = (ROOT / "scripts" / "image").read_text(encoding="utf-8")
+    # Where Debian has these, they must not be found this once.
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "scripts" / "image").write_text(script.replace(":/usr/sbin:/sbin", ""))
+    (tmp_path / "scripts" / "_env.sh").symlink_to(ROOT / "scripts" / "_env.sh")
     done = subprocess.run(
-        ["curl", "-sS", "-X", "POST", f"{container.url}/generate", "-H"]
-        + ["Content-Type: application/json", "-d", '{"input": "Once upon a time"}'],
+        ["bash", str(tmp_path / "scripts" / "image"), "--test"],
+        env=os.environ | {"PATH": str(have)},
         capture_output=True,
         text=True,
-        check=True,
+        check=False,
     )
-    assert done.stdout.startswith('{"version": "v1.0.0", "body": {"query": "Once upon a time"')
-    contract.point("docker run --env-file=.env, POST /generate", f"{len(done.stdout)} bytes")
+    wanted = "apt-get install iproute2 nginx redis-server"
+    said = f"error: not installed: ip nginx redis-server (Debian: {wanted})\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", said)
+    page = (ROOT / "docs" / "container.md").read_text(encoding="utf-8")
+    [listed] = [line for line in script.splitlines() if line.startswith("TESTED_WITH=")]
+    words = listed.partition("(")[2].rstrip(")").split()
+    packages = {word.rpartition("=")[2] for word in words}
+    [told] = [line for line in page.splitlines() if "apt-get install" in line]
+    assert packages == set(told.partition("apt-get install ")[2].partition("`")[0].split())
+    contract.point("what the contract needs is told in one line", f"{len(packages)} packages")
 
 
 def test_any_user_may_run_it(start: StartContainer, contract: Contract) -> None:
@@ -69,13 +221,63 @@ def test_any_user_may_run_it(start: StartContainer, contract: Contract) -> None:
 
 
 def test_it_writes_only_to_tmp_and_little(container: Container, contract: Contract) -> None:
-    # --read-only: a write elsewhere would have been refused.
     Clients(container, 4, max_tokens=40).wait()
-    temporary = Path(f"/proc/{container.pid}/root/tmp")
-    written = sum(path.stat().st_size for path in temporary.rglob("*") if path.is_file()) / 1e6
-    contract.point("read-only but for /tmp, and little there", f"{written:.1f} MB in /tmp")
-    assert written < MOST_TMP_MEGABYTES
+    mounts = container.mounts()
+    assert "ro" in mounts["/"].options and "rw" not in mounts["/"].options
+    writable = {
+        point
+        for point, mount in mounts.items()
+        if "rw" in mount.options and mount.kind not in NO_FILES
+    }
+    # Of these only /tmp holds a byte: the others are devices, and shared memory that nobody takes.
+    held = {point: bytes_in(container.path(point)) for point in writable}
+    contract.point(
+        "read-only but for /tmp, and little there",
+        f"/ is mounted ro; {held['/tmp'] / 1e6:.1f} MB in /tmp, "
+        f"{sum(held.values()) - held['/tmp']} bytes in the {len(held) - 1} other writable mounts",
+    )
+    assert [point for point, size in held.items() if size] == ["/tmp"], held
+    assert held["/tmp"] < MOST_TMP_MEGABYTES * 1e6
     assert container.execute("touch", "/app/file").returncode != 0
+    assert container.execute("touch", "/tmp/file").returncode == 0
+
+
+def bytes_in(path: Path) -> int:
+    """Bytes taken in the file system there, by files that are open and have no name too.
+
+    A device that is mounted over a file (as podman hides some of /proc) takes none.
+    """
+    if not path.is_dir():
+        return 0 if path.is_char_device() else path.stat().st_size
+    facts = os.statvfs(path)
+    return (facts.f_blocks - facts.f_bfree) * facts.f_frsize
+
+
+@pytest.mark.parametrize("platform", ["cloudrun", "knative"])
+def test_every_probe_is_answered(
+    platform: str, start: StartContainer, unready: Container, contract: Contract
+) -> None:
+    service = yaml.safe_load((ROOT / "deploy" / platform / "service.yaml").read_text())
+    [of] = service["spec"]["template"]["spec"]["containers"]
+    # Probes carry no key.
+    ready = start(API_KEYS="alice:alice-key-0123456789", METRICS_ACCESS="key")
+    ready.wait_ready()
+    found = {}
+    for name in ("startupProbe", "readinessProbe", "livenessProbe"):
+        if name in of:
+            asked = of[name]["httpGet"]
+            assert asked["port"] == of["ports"][0]["containerPort"] == ready.port
+            timeout = of[name]["timeoutSeconds"]
+            found[name] = tuple(
+                container.get(asked["path"], timeout=timeout).status_code
+                for container in (ready, unready)
+            )
+    contract.point(
+        f"probes of {platform}/service.yaml: ready, not ready",
+        ", ".join(f"{name} {well} and {ill}" for name, (well, ill) in found.items()),
+    )
+    assert found.pop("livenessProbe") == (200, 200)
+    assert found and set(found.values()) == {(200, 503)}
 
 
 def test_threads_follow_the_processors(start: StartContainer, contract: Contract) -> None:

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import openai
 import pytest
 import requests
 
@@ -65,6 +66,19 @@ def test_a_stream_that_fails_midway_is_told_and_counted_as_a_failure(faulty: Ser
     assert failures(faulty) == before + 1
     assert faulty.metric("gpt2_request_success_total") == 0
     wait_until(lambda: any(r.get("error") == "engine_error" for r in faulty.records()))
+
+
+def test_a_failure_is_an_error_of_openais_own_client_too(faulty: Service) -> None:
+    with openai.OpenAI(base_url=faulty.url + "/v1", api_key="none", max_retries=0) as client:
+        with pytest.raises(openai.InternalServerError) as whole:
+            client.completions.create(model="gpt2", prompt="A dog", max_tokens=9)
+        assert whole.value.status_code == 503 and whole.value.code == "engine_error"
+        stream = client.completions.create(model="gpt2", prompt="A dog", max_tokens=9, stream=True)
+        pieces = []
+        with pytest.raises(openai.APIError) as midway:
+            for chunk in stream:
+                pieces.append(chunk.choices[0].text)
+    assert pieces and midway.value.code == "engine_error"
 
 
 def test_a_text_that_is_not_utf8_is_a_400(faulty: Service) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 import signal
+import socket
 import threading
 import time
 import zipfile
@@ -17,6 +19,7 @@ import requests
 from tests.gateway.conftest import Service, StartService, events, wait_until
 
 LONG = {"max_tokens": 900, "ignore_eos": True, "seed": 1}
+CLIENTS_THAT_LEFT = r'gpt2_request_failure_total\{reason="client_gone"\}'
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +69,7 @@ def test_who_comes_while_a_worker_is_coming_back_waits_for_it(fragile: Service) 
 
 
 def test_a_request_that_had_not_begun_is_sent_again(fragile: Service) -> None:
+    failures = fragile.metric("gpt2_request_failure_total")
     worker = fragile.workers()[0]
     worker.send_signal(signal.SIGSTOP)  # it takes nothing more: what comes now does not begin
     replies: list[requests.Response] = []
@@ -76,6 +80,9 @@ def test_a_request_that_had_not_begun_is_sent_again(fragile: Service) -> None:
     asking.join(40)
     assert replies[0].status_code == 200, replies[0].text
     wait_until(lambda: any(record.get("retried") for record in fragile.records()))
+    served = [record for record in fragile.records() if record.get("retried")][-1]
+    assert served["httpRequest"]["status"] == 200 and "aborted" not in served
+    assert fragile.metric("gpt2_request_failure_total") == failures
 
 
 def test_a_reply_that_stands_still_is_ended(fragile: Service) -> None:
@@ -98,7 +105,17 @@ def test_a_reply_that_stands_still_is_ended(fragile: Service) -> None:
     assert held.status_code == 503 and held.json()["error"]["code"] == "stalled"
 
 
-def test_a_client_that_leaves_frees_its_place_at_once(fragile: Service) -> None:
+def num_ended_early(service: Service) -> float:
+    """The handler's own count of requests that nobody waited for any more; it looks when called."""
+    ended = r'FinishedRequests\{[^}]*EndReason="%s"[^}]*\}'
+    before = service.metric(ended % "length")
+    assert service.complete(max_tokens=1, ignore_eos=True).status_code == 200
+    wait_until(lambda: service.metric(ended % "length") > before)
+    return service.metric(ended % "abort")
+
+
+def test_a_client_that_leaves_a_stream_ends_its_texts_at_once(fragile: Service) -> None:
+    ended_early, left = num_ended_early(fragile), fragile.metric(CLIENTS_THAT_LEFT)
     reply = requests.post(
         fragile.url + "/v1/completions",
         json={"prompt": "A", "stream": True, "n": 8} | LONG,
@@ -110,6 +127,27 @@ def test_a_client_that_leaves_frees_its_place_at_once(fragile: Service) -> None:
     assert fragile.metric("gpt2_num_requests_running") == 8
     reply.close()
     wait_until(lambda: fragile.metric("gpt2_num_requests_running") == 0, 5)
+    assert fragile.metric(CLIENTS_THAT_LEFT) == left + 1
+    wait_until(lambda: num_ended_early(fragile) == ended_early + 1, 5)
+
+
+def test_a_client_that_leaves_before_a_whole_reply_ends_its_texts_at_once(
+    fragile: Service,
+) -> None:
+    ended_early, left = num_ended_early(fragile), fragile.metric(CLIENTS_THAT_LEFT)
+    taken = fragile.metric("ts_inference_requests_total")
+    # 32 texts: some seconds' work.
+    body = json.dumps({"prompt": ["A", "The", "One", "It"], "n": 8} | LONG | {"max_tokens": 500})
+    head = f"POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", fragile.port), timeout=20) as client:
+        client.sendall((head + body).encode())
+        wait_until(lambda: fragile.metric("ts_inference_requests_total") == taken + 1)
+        # Answered with the next step: the texts that came before have begun by then.
+        assert fragile.post("/v1/tokenize", json={"text": "A"}).status_code == 200
+        assert fragile.metric("gpt2_num_requests_running") == 32
+    wait_until(lambda: fragile.metric("gpt2_num_requests_running") == 0, 5)
+    assert fragile.metric(CLIENTS_THAT_LEFT) == left + 1
+    wait_until(lambda: num_ended_early(fragile) == ended_early + 1, 5)
 
 
 def test_torchserve_is_started_again_when_it_dies(fragile: Service) -> None:

@@ -90,24 +90,39 @@ def test_a_right_key_in_either_header_opens(locked: Service, headers: dict[str, 
     assert locked.get("/v1/models", headers=headers).status_code == 200
 
 
-def test_wrong_keys_are_counted_for_each_address_and_their_lines_name_it(
-    start_service: StartService,
-) -> None:
-    service = start_service(
-        API_KEYS="alice:alice-secret", REQUESTS_PER_MINUTE="3", TRUSTED_PROXY_HOPS="1"
-    )
+@pytest.fixture(scope="module")
+def counting(start_service: StartService) -> Service:
+    keys = "alice:alice-secret,bob:bob-secret,carol:carol-secret"
+    return start_service(API_KEYS=keys, REQUESTS_PER_MINUTE="3", TRUSTED_PROXY_HOPS="1")
 
+
+def test_requests_a_minute_are_counted_for_each_key(counting: Service) -> None:
+    def ask(key: str, address: str) -> int:
+        headers = {"x-api-key": key, "x-forwarded-for": address}
+        return counting.get("/v1/models", headers=headers).status_code
+
+    addresses = [f"3.3.3.{number}" for number in range(4)]
+    assert [ask("bob-secret", address) for address in addresses] == [200, 200, 200, 429]
+    assert [ask("carol-secret", addresses[0]) for _ in range(4)] == [200, 200, 200, 429]
+
+
+def test_wrong_keys_are_counted_for_each_address_and_their_lines_name_it(
+    counting: Service,
+) -> None:
     def ask(key: str, address: str, path: str = "/v1/models") -> requests.Response:
-        return service.get(path, headers={"x-api-key": key, "x-forwarded-for": address})
+        return counting.get(path, headers={"x-api-key": key, "x-forwarded-for": address})
 
     tried = [ask(f"guess-{number}", "1.1.1.1") for number in range(5)]
     assert [reply.status_code for reply in tried] == [401, 401, 401, 429, 429]
     assert 1 <= int(tried[-1].headers["retry-after"]) <= 60
     assert ask("guess", "1.1.1.1", "/models").status_code == 429
+    described = counting.get("/openapi.json").json()["paths"]
+    for path in ("/models", "/metrics"):
+        assert "Retry-After" in described[path]["get"]["responses"]["429"]["headers"]
     # Who has the right key is not locked out by a neighbour who guesses.
     assert ask("alice-secret", "1.1.1.1").status_code == 200
     assert ask("alice-secret", "2.2.2.2").status_code == 200
-    refused = [r for r in service.records() if r.get("httpRequest", {}).get("status") == 401]
+    refused = [r for r in counting.records() if r.get("httpRequest", {}).get("status") == 401]
     assert {record["httpRequest"]["remoteIp"] for record in refused} == {"1.1.1.1"}
 
 

@@ -94,6 +94,28 @@ def test_the_first_piece_of_a_stream_is_no_gap_between_two(service: Service) -> 
     assert 0 < service.metric(name) - before < len(data) - 1
 
 
+def test_a_streams_first_token_is_timed_once_and_a_whole_replys_never(service: Service) -> None:
+    names = ("gpt2_time_to_first_token_seconds_count", "gpt2_e2e_request_latency_seconds_count")
+    first, ended = map(service.metric, names)
+    service.complete(max_tokens=3)
+    with service.complete(max_tokens=3, n=2, stream=True) as reply:
+        events(reply)
+    wait_until(lambda: service.metric(names[1]) == ended + 2)
+    assert service.metric(names[0]) == first + 1
+
+
+def test_tokens_of_a_prompt_that_are_still_held_are_counted(service: Service) -> None:
+    name = "gpt2_prompt_tokens_cached_total"
+    prompt = "A prompt that only this test sends: " + "the seventh cat sleeps, " * 8
+    counts = []
+    for _ in range(2):
+        before = service.metric(name)
+        usage = service.complete(prompt, max_tokens=2).json()["usage"]
+        counts.append(service.metric(name) - before)
+        assert counts[-1] == usage["prompt_tokens_details"]["cached_tokens"]
+    assert counts[0] < usage["prompt_tokens"] / 2 < counts[1]
+
+
 @pytest.mark.parametrize(
     ("request_bytes", "status", "path"),
     [
@@ -109,9 +131,9 @@ def test_the_first_piece_of_a_stream_is_no_gap_between_two(service: Service) -> 
 def test_what_the_server_refuses_is_counted_and_has_one_line(
     service: Service, request_bytes: bytes, status: int, path: str
 ) -> None:
-    def lines() -> list[int]:
+    def lines() -> list[tuple[int, str]]:
         return [
-            record["httpRequest"]["status"]
+            (record["httpRequest"]["status"], record["request_id"])
             for record in service.records()
             if record.get("httpRequest", {}).get("requestUrl") == path
         ]
@@ -119,10 +141,13 @@ def test_what_the_server_refuses_is_counted_and_has_one_line(
     before, counted = lines(), service.metric("gpt2_http_requests_total")
     with socket.create_connection(("127.0.0.1", service.port), timeout=15) as made:
         made.sendall(request_bytes)
-        assert made.recv(65536).startswith(b"HTTP/1.1 %d " % status)
+        received = made.recv(65536)
+    assert received.startswith(b"HTTP/1.1 %d " % status)
+    told = re.findall(rb"\r\nx-request-id: ([0-9a-f]{24})\r\n", received)
+    assert len(told) == 1
     wait_until(lambda: len(lines()) > len(before))
     time.sleep(0.2)
-    assert lines() == [*before, status]
+    assert lines() == [*before, (status, told[0].decode())]
     # The other one is the reading of the first value.
     assert service.metric("gpt2_http_requests_total") == counted + 2
 

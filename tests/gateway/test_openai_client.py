@@ -72,6 +72,9 @@ def test_errors_are_openais_classes(client: openai.OpenAI) -> None:
     with pytest.raises(openai.NotFoundError) as missing:
         client.completions.create(model="other", prompt="A")
     assert missing.value.code == "model_not_found"
+    with pytest.raises(openai.APIStatusError) as long:
+        client.completions.create(model="gpt2", prompt="A dog. " * 200_000)
+    assert long.value.status_code == 413 and long.value.code == "body_too_large"
 
 
 def test_keys_and_limits_are_openais_classes(start_service: StartService) -> None:

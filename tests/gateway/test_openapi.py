@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import requests
 
+from gateway.openapi import describe
+from gateway.settings import Settings
 from handler.schema import CompletionRequest
 from tests.gateway.conftest import MANAGEMENT_KEY, Service, StartService
 
@@ -57,6 +59,12 @@ def test_the_description_names_every_route(service: Service) -> None:
         for path in ("", "/v1/completions", "/v1/tokenize", "/v1/detokenize"):
             assert {"post", "put"} <= set(described[f"/predictions/{{model}}{version}{path}"])
         assert {"get", "put", "delete"} <= set(described[f"/models/{{model}}{version}"])
+
+
+def test_the_description_names_the_public_url_where_there_is_one() -> None:
+    assert describe(Settings())["servers"] == [{"url": "/"}]
+    named = describe(Settings(host="https://page.example/tales/"))
+    assert named["servers"] == [{"url": "/"}, {"url": "https://page.example/tales"}]
 
 
 def test_the_reference_page_loads_nothing_from_elsewhere(service: Service) -> None:

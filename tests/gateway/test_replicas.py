@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -95,12 +96,23 @@ def test_one_model_is_listed_however_many_replicas_there_are(scaled: Service) ->
     assert [worker["status"] for worker in described["workers"]] == ["READY", "READY"]
 
 
+def ready_processes(service: Service) -> set[int]:
+    return {w["pid"] for w in describe(service)["workers"] if w["status"] == "READY"}
+
+
 def test_a_replica_that_dies_comes_back_while_the_other_serves(scaled: Service) -> None:
     scaled.manage("PUT", "/models/gpt2?min_worker=2&synchronous=true")
-    scaled.workers()[0].kill()
+    wait_until(lambda: len(ready_processes(scaled)) == 2, 60)
+    before = ready_processes(scaled)
+    killed, other = scaled.workers()
+    assert before == {killed.pid, other.pid}
+    killed.kill()
     assert scaled.complete(max_tokens=3).status_code == 200
     assert scaled.get("/health/ready").status_code == 200
-    wait_until(lambda: [w["status"] for w in describe(scaled)["workers"]] == ["READY", "READY"], 60)
+    wait_until(lambda: len(ready_processes(scaled) - before) == 1, 60)
+    assert len(ready_processes(scaled)) == 2
+    assert {worker.pid for worker in scaled.workers()} == ready_processes(scaled)
+    assert other.pid in ready_processes(scaled)
 
 
 def test_an_archive_can_be_registered_used_and_removed(scaled: Service) -> None:
@@ -191,6 +203,36 @@ def test_a_prompt_goes_where_its_beginning_was_read_before(scaled: Service) -> N
     wait_until(lambda: not any(w["live"] for w in describe(scaled)["workers"]))
     assert replica_of("The fox and the crow") == "gpt2--2"
     assert replica_of("Another that nobody sent before") == "gpt2"
+
+
+def test_a_request_goes_where_the_fewest_texts_are_written(scaled: Service) -> None:
+    scaled.manage("PUT", "/models/gpt2?min_worker=2&synchronous=true")
+    wait_until(lambda: len(ready_processes(scaled)) == 2, 60)
+
+    def live_texts() -> list[int]:
+        return [worker["live"] for worker in describe(scaled)["workers"]]
+
+    wait_until(lambda: live_texts() == [0, 0])
+    workers = scaled.workers()
+    for worker in workers:
+        worker.send_signal(signal.SIGSTOP)  # so that none ends before the last has come
+    with ThreadPoolExecutor(4) as pool:
+        replies: list[Future[requests.Response]] = []
+
+        def send(n: int) -> list[int]:
+            expected = sum(live_texts()) + n
+            prompt = f"Number {len(replies)}"
+            replies.append(pool.submit(scaled.complete, prompt, n=n, max_tokens=2))
+            wait_until(lambda: sum(live_texts()) == expected)
+            return live_texts()
+
+        try:
+            seen = [send(n) for n in (8, 1, 1, 1)]
+        finally:
+            for worker in workers:
+                worker.send_signal(signal.SIGCONT)
+        assert seen == [[8, 0], [8, 1], [8, 2], [8, 3]]
+        assert [reply.result().status_code for reply in replies] == [200] * 4
 
 
 class Faulty(Upstream):

@@ -35,13 +35,46 @@ def test_the_committed_file_is_valid_and_holds_no_secret() -> None:
         ("ROUTE_GENERATE", "/", "a path like /generate"),
         ("ROUTE_GENERATE", "/v1/completions", "is taken"),
         ("HOST", "0.0.0.0", "public URL"),
+        ("HOST", "http://", "public URL"),
+        ("HOST", "https://page.example:port", "public URL"),
+        ("HOST", "https://me:secret@page.example", "public URL"),
         ("LOG_FORMAT", "xml", "auto, json, text"),
+        ("API_KEYS", ",", "`name:key` by commas"),
     ],
 )
 def test_a_bad_value_is_named_with_what_is_allowed(name: str, value: str, words: str) -> None:
     with pytest.raises(SettingsError, match=words) as fault:
         load({name: value})
     assert name in str(fault.value)
+
+
+@pytest.mark.parametrize("held", ["", "\n \n", "# to be filled in\n  # bob:bob-secret\n"])
+def test_a_file_that_holds_no_key_does_not_open_what_it_was_to_close(
+    tmp_path: Path, held: str
+) -> None:
+    file = tmp_path / "keys"
+    file.write_text(held)
+    for given in ({}, {"API_KEYS": "alice:alice-secret"}):
+        with pytest.raises(SettingsError, match="API_KEYS_FILE must hold `name:key`"):
+            load({"API_KEYS_FILE": str(file)} | given)
+    file.write_text(held + "\nbob:bob-secret\n")
+    assert load({"API_KEYS_FILE": str(file)}).api_keys == ("bob:bob-secret",)
+
+
+@pytest.mark.parametrize(
+    ("host", "url", "origin"),
+    [
+        ("http://localhost:8080/", None, None),
+        ("https://Page.example/", "https://Page.example", "https://page.example"),
+        ("https://page.example:443", "https://page.example:443", "https://page.example"),
+        ("http://page.example:81/tales", "http://page.example:81/tales", "http://page.example:81"),
+    ],
+)
+def test_the_public_origin_is_what_a_browser_makes_of_host(
+    host: str, url: str | None, origin: str | None
+) -> None:
+    settings = load({"HOST": host})
+    assert (settings.public_url, settings.public_origin) == (url, origin)
 
 
 def test_a_route_may_be_given_without_its_slash() -> None:

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,10 +20,18 @@ import psutil
 import pytest
 import requests
 
+from gateway.settings import Settings
+from gateway.supervisor import GaveUp, Supervisor
 from tests.conftest import free_ports
 from tests.gateway.conftest import ROOT, Service, StartService, events, wait_until
 
 LONG = {"prompt": "A", "max_tokens": 900, "ignore_eos": True, "n": 8}
+CHANGES = [
+    ("POST", "/models?url=gpt2.mar&model_name=other"),
+    ("PUT", "/models/gpt2?min_worker=2"),
+    ("PUT", "/models/gpt2/1.0/set-default"),
+    ("DELETE", "/models/gpt2/1.0"),
+]
 
 
 def run_gateway(**settings: str) -> subprocess.CompletedProcess[str]:
@@ -73,6 +81,34 @@ def test_a_bad_setting_is_one_clear_line(
     ended = run_gateway(MODEL_STORE=str(model_store), **settings)
     assert ended.returncode == 1
     assert words in ended.stderr and ended.stderr.count("\n") <= 2
+
+
+@pytest.fixture
+def supervisor() -> Iterator[Supervisor]:
+    """One that has started nothing; nine failures in 100 s of service are too many for it."""
+    with socket.socket() as listener:
+        yield Supervisor(Settings(max_restarts=8, restart_window_seconds=100), listener)
+
+
+def fail_after(supervisor: Supervisor, served_seconds: float) -> float:
+    """Have TorchServe end after so much more service; return the pause before its next start."""
+    supervisor._served_seconds += served_seconds
+    return supervisor._count_failure("it ended")
+
+
+def test_the_pause_before_a_start_doubles_with_each_failure_up_to_a_bound(
+    supervisor: Supervisor,
+) -> None:
+    assert [fail_after(supervisor, 1) for _ in range(8)] == [0.5, 1, 2, 4, 8, 16, 30, 30]
+    with pytest.raises(GaveUp, match="failed 9 times within 100 s of service"):
+        fail_after(supervisor, 1)
+
+
+def test_a_failure_is_forgotten_once_enough_was_served_since(supervisor: Supervisor) -> None:
+    assert [fail_after(supervisor, 60) for _ in range(3)] == [0.5, 1, 1]
+    # However long it takes: time in which nothing was served heals nothing.
+    assert [fail_after(supervisor, 0) for _ in range(2)] == [2, 4]
+    assert fail_after(supervisor, 101) == 0.5
 
 
 def test_it_gives_up_when_the_worker_never_comes(
@@ -137,6 +173,7 @@ def test_it_is_ready_within_a_second_of_its_worker(start_service: StartService) 
 def test_a_drain_lets_a_stream_end_and_refuses_new_work(start_service: StartService) -> None:
     service = start_service(DRAIN_SECONDS="20")
     data: list[object] = []
+    body = b'{"input": "A dog"}'
 
     def stream() -> None:
         with requests.post(
@@ -150,6 +187,12 @@ def test_a_drain_lets_a_stream_end_and_refuses_new_work(start_service: StartServ
     streaming = threading.Thread(target=stream)
     streaming.start()
     wait_until(lambda: service.metric("gpt2_num_requests_running") == 1)
+    worker = service.workers()[0]
+    worker.send_signal(signal.SIGSTOP)  # the stream lasts for as long as is looked at the drain
+    late = socket.create_connection(("127.0.0.1", service.port), timeout=20)
+    head = b"POST /generate HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body)
+    late.sendall(head + body[:5])
+    time.sleep(0.1)
     service.process.send_signal(signal.SIGTERM)
     time.sleep(0.1)
     ready = service.get("/health/ready")
@@ -158,6 +201,18 @@ def test_a_drain_lets_a_stream_end_and_refuses_new_work(start_service: StartServ
     assert refused.status_code == 503 and refused.headers["connection"] == "close"
     assert int(refused.headers["retry-after"]) > 0
     assert service.get("/health/live").status_code == 200
+    with late:  # its head came before the signal, its body's end after it
+        late.sendall(body[5:])
+        told = b"".join(iter(lambda: late.recv(65536), b""))
+    assert told.startswith(b"HTTP/1.1 503 ") and b'"code": "draining"' in told
+    assert b"\r\nretry-after: " in told and b"\r\nconnection: close" in told
+    for method, change in CHANGES:
+        reply = service.manage(method, change)
+        assert reply.status_code == 503, (method, change, reply.text)
+        assert reply.json()["error"]["code"] == "draining"
+        assert int(reply.headers["retry-after"]) > 0
+    assert service.manage("GET", "/models/gpt2").status_code == 200
+    worker.send_signal(signal.SIGCONT)
     streaming.join(40)
     assert data[-1] == "[DONE]"
     assert data[-2]["choices"][0]["finish_reason"] == "length"  # type: ignore[index]
@@ -182,6 +237,20 @@ def test_what_is_left_after_the_drain_is_told_and_nothing_stays_behind(
     assert service.process.wait(10) == 0
     assert time.monotonic() - began < 4
     assert not [process for process in family if process.is_running()]
+
+
+ORPHAN = """
+from gateway.torchserve import _prepare_child
+_prepare_child(parent=0)
+print("it lives on")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel ends children on Linux only")
+def test_a_child_whose_parent_died_as_it_was_made_does_not_live_on() -> None:
+    command = [sys.executable, "-c", ORPHAN]
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", "")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel ends children on Linux only")
