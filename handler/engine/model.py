@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -118,6 +119,8 @@ def load_model(directory: Path, shape: ModelShape, settings: EngineSettings) -> 
         from handler.engine.torch_model import TorchModel  # torch costs a second: only where used
 
         return TorchModel.load(directory / "model.safetensors", shape, settings)
+    # ONNX Runtime reads it as it is imported; else it keeps an id of this machine and reports.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     from handler.engine.onnx_model import OnnxModel
 
     return OnnxModel.load(directory / "model.onnx", shape, settings)

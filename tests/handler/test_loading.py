@@ -31,6 +31,29 @@ def archive(archives: dict[str, Path], tmp_path: Path) -> Path:
     return Path(shutil.copytree(archives["int8"], tmp_path / "archive"))
 
 
+LOAD = """
+from pathlib import Path
+from handler.service import Service
+config = {"engine": {"slots": 2, "threads": 1}}
+Service.load(Path("."), name="gpt2", version="1.0", config=config, max_tokens=20)
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "reports"), [({}, False), ({"ORT_DISABLE_TELEMETRY": "0"}, True)]
+)
+def test_onnx_runtime_reports_nothing_unless_one_lets_it(
+    archive: Path, tmp_path: Path, given: dict[str, str], reports: bool
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    environment = {"HOME": str(home), "PYTHONPATH": str(ROOT)} | given
+    command = [sys.executable, "-c", LOAD]
+    subprocess.run(command, cwd=archive, env=environment, check=True, timeout=60)
+    # Where it may report it keeps an id of the machine: else this test would show nothing.
+    assert bool(list(home.rglob("deviceid"))) == reports
+
+
 def say_more_layers(archive: Path) -> None:
     path = archive / "model" / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"n_layer": 9}))
