@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from deploy import context
-from tests.conftest import ROOT
+from tests.conftest import MAY_BE_MISSING, ROOT
 from tests.container.conftest import Contract
 
 MOST_MEGABYTES = 2.0  # without the model
@@ -63,7 +63,7 @@ def test_what_is_in_it_decides_on_the_digest(copy: Path) -> None:
     assert context.digest("gpt2", copy) != before
 
 
-@pytest.mark.skipif(not shutil.which("gcloud"), reason="the Google Cloud SDK is not installed")
+@pytest.mark.skipif(not shutil.which("gcloud"), reason=MAY_BE_MISSING)
 def test_google_reads_the_ignore_file_alike(copy: Path) -> None:
     done = subprocess.run(
         ["gcloud", "meta", "list-files-for-upload", str(copy)],

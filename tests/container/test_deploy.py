@@ -143,47 +143,45 @@ def test_a_dry_run_prints_every_command_and_calls_none(
     contract.point(f"a dry run prints all that a real run does, {access}", f"{len(calls)} commands")
 
 
-def test_the_build_has_an_account_of_its_own_that_may_do_what_it_must(cloud: Cloud) -> None:
-    assert cloud.deploy("--public", "--yes").returncode == 0
-    calls = cloud.calls()
-    build = next(call for call in calls if call.startswith("builds submit"))
-    assert f"--service-account=projects/my-project/serviceAccounts/{BUILDER}" in build
-    roles = {
-        word.partition("=")[2]
-        for call in calls[: calls.index(build)]
-        if f"--member=serviceAccount:{BUILDER}" in call
-        for word in call.split()
-        if word.startswith("--role=")
-    }
-    assert roles == {
-        "roles/storage.objectViewer",
-        "roles/artifactregistry.writer",
-        "roles/logging.logWriter",
-    }
-    assert any("iam.googleapis.com" in call for call in calls)
-
-
-def test_the_service_has_an_account_that_may_read_its_own_secrets_and_no_more(
+def test_build_and_service_have_accounts_that_may_do_what_they_must_and_no_more(
     cloud: Cloud, keys: tuple[str, ...]
 ) -> None:
     assert cloud.deploy("--public", *keys, "--yes").returncode == 0
+    calls = cloud.calls()
+    build = next(call for call in calls if call.startswith("builds submit"))
+    assert f"--service-account=projects/my-project/serviceAccounts/{BUILDER}" in build
+    assert any("iam.googleapis.com" in call for call in calls)
     assert cloud.service()["spec"]["template"]["spec"]["serviceAccountName"] == RUNTIME
-    bindings = {call for call in cloud.calls() if "-iam-policy-binding" in call and RUNTIME in call}
-    assert bindings == {
-        f"secrets add-iam-policy-binding {name} --member=serviceAccount:{RUNTIME}"
-        " --role=roles/secretmanager.secretAccessor --project=my-project"
-        for name in ("gpt2-api-keys", "gpt2-management-key")
+    # Account -> what it may do with what; for the build's, all of it before the build.
+    given = {
+        account: {
+            (call.split(" --")[0].split()[-1], call.partition("--role=")[2].split()[0])
+            for call in some
+            if "add-iam-policy-binding" in call and f"--member=serviceAccount:{account}" in call
+        }
+        for account, some in ((BUILDER, calls[: calls.index(build)]), (RUNTIME, calls))
     }
+    assert given[BUILDER] == {
+        ("gs://my-project_cloudbuild", "roles/storage.objectViewer"),
+        ("gpt2", "roles/artifactregistry.writer"),
+        ("my-project", "roles/logging.logWriter"),
+    }
+    assert given[RUNTIME] == {
+        ("gpt2-api-keys", "roles/secretmanager.secretAccessor"),
+        ("gpt2-management-key", "roles/secretmanager.secretAccessor"),
+    }
+    bindings = [call for call in calls if "add-iam-policy-binding" in call]
+    assert len(bindings) == 3 + 2 + 1, "somebody else was given something"
 
 
 def test_everybody_may_call_a_public_service_alone(cloud: Cloud, service: Front) -> None:
     everybody = "allUsers roles/run.invoker"
-    for words, callers in (((), ""), (("--public",), everybody), ((), "")):
+    for words, callers in ((("--public",), everybody), ((), "")):
         service.token = "" if words else TOKEN
         done = cloud.deploy(*words, "--yes")
         assert done.returncode == 0, done.stderr
         given = [call for call in cloud.calls() if "add-iam" in call and "allUsers" in call]
-        assert bool(given) == bool(words), "private, but opened for a moment"
+        assert bool(given) == bool(words), "private, but opened"
         assert cloud.callers() == callers
 
 
