@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import logging
+import sys
 from pathlib import Path
 
 import pytest
 
+from gateway.__main__ import main
 from gateway.settings import ROOT, Settings, SettingsError, load, table
 
 
@@ -85,6 +89,41 @@ def test_cloud_run_gets_json() -> None:
     assert load({"K_SERVICE": "x"}).writes_json_logs
     assert not load({"K_SERVICE": "x", "LOG_FORMAT": "text"}).writes_json_logs
     assert not Settings().writes_json_logs
+
+
+@pytest.mark.parametrize(
+    ("environment", "as_json"),
+    [
+        ({"K_SERVICE": "gpt2"}, True),
+        ({}, False),
+        ({"K_SERVICE": "gpt2", "LOG_FORMAT": "text"}, False),
+    ],
+    ids=["cloud-run", "elsewhere", "cloud-run-as-text"],
+)
+def test_a_wrong_setting_is_told_in_the_shape_of_a_log_line(
+    environment: dict[str, str],
+    as_json: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in ("K_SERVICE", "LOG_FORMAT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in (environment | {"PORT": "http"}).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "argv", ["gateway"])
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    try:
+        assert main() == 1
+    finally:
+        root.handlers[:] = before
+        root.setLevel(level)
+    [line] = capsys.readouterr().err.splitlines()
+    if as_json:
+        told = json.loads(line)
+        assert told["severity"] == "ERROR" and "PORT" in told["message"]
+    else:
+        assert line.startswith("gateway: ") and "PORT" in line
 
 
 def test_the_documented_table_is_the_real_one() -> None:
