@@ -171,7 +171,8 @@ def test_it_is_ready_within_a_second_of_its_worker(start_service: StartService) 
 
 
 def test_a_drain_lets_a_stream_end_and_refuses_new_work(start_service: StartService) -> None:
-    service = start_service(DRAIN_SECONDS="20")
+    service = start_service(DRAIN_SECONDS="60")
+    worker = service.workers()[0]
     data: list[object] = []
     body = b'{"input": "A dog"}'
 
@@ -187,7 +188,6 @@ def test_a_drain_lets_a_stream_end_and_refuses_new_work(start_service: StartServ
     streaming = threading.Thread(target=stream)
     streaming.start()
     wait_until(lambda: service.metric("gpt2_num_requests_running") == 1)
-    worker = service.workers()[0]
     worker.send_signal(signal.SIGSTOP)  # the stream lasts for as long as is looked at the drain
     late = socket.create_connection(("127.0.0.1", service.port), timeout=20)
     head = b"POST /generate HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body)
@@ -213,7 +213,7 @@ def test_a_drain_lets_a_stream_end_and_refuses_new_work(start_service: StartServ
         assert int(reply.headers["retry-after"]) > 0
     assert service.manage("GET", "/models/gpt2").status_code == 200
     worker.send_signal(signal.SIGCONT)
-    streaming.join(40)
+    streaming.join(60)
     assert data[-1] == "[DONE]"
     assert data[-2]["choices"][0]["finish_reason"] == "length"  # type: ignore[index]
     assert service.process.wait(10) == 0
