@@ -182,9 +182,7 @@ class TorchServe:
 
     def _environment(self, java: Path) -> dict[str, str]:
         settings = self.settings
-        # ONNX Runtime would tell Microsoft of every model that it loads, where one lets it.
-        environment = {"ORT_DISABLE_TELEMETRY": "1"} | dict(os.environ)
-        environment |= {
+        environment = dict(os.environ) | {
             "JAVA_HOME": str(java.parent.parent),
             "PATH": f"{java.parent}{os.pathsep}{os.environ.get('PATH', '')}",
             "PYTHONDONTWRITEBYTECODE": "1",
