@@ -1,0 +1,44 @@
+"""Asks the handler in a real TorchServe, without a gateway."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import requests
+
+from gateway.torchserve import TorchServe
+
+TIMEOUT = 30
+
+
+def url(server: TorchServe, route: str = "") -> str:
+    return f"{server.settings.inference_url}/predictions/gpt2{route}"
+
+
+def post(server: TorchServe, body: Any, route: str = "") -> requests.Response:
+    return requests.post(url(server, route), json=body, timeout=TIMEOUT)
+
+
+def text(server: TorchServe, **body: Any) -> str:
+    response = post(server, body)
+    assert response.status_code == 200, response.text
+    return str(response.json()["choices"][0]["text"])
+
+
+def events(response: requests.Response) -> Iterator[Any]:
+    """The data of each event, parsed; `[DONE]` as it is."""
+    for line in response.iter_lines(chunk_size=1):
+        if line.startswith(b"data: "):
+            data = line[6:]
+            yield "[DONE]" if data == b"[DONE]" else json.loads(data)
+
+
+def stream(server: TorchServe, **body: Any) -> list[Any]:
+    response = requests.post(
+        url(server), json={**body, "stream": True}, stream=True, timeout=TIMEOUT
+    )
+    assert response.status_code == 200
+    assert response.headers["content-type"].startswith("text/event-stream")
+    return list(events(response))

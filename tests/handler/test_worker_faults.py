@@ -1,0 +1,75 @@
+"""A real TorchServe whose worker or Java dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from threading import Barrier
+from typing import Any
+
+import psutil
+import pytest
+import requests
+
+from gateway.torchserve import TorchServe
+from tests.conftest import torchserve_settings
+from tests.handler.completions import TIMEOUT, events, text, url
+
+
+@pytest.fixture
+def own_torchserve(model_store: Path) -> Iterator[TorchServe]:
+    """A TorchServe that a test may break."""
+    server = TorchServe(torchserve_settings(model_store))
+    server.start()
+    try:
+        server.wait_ready()
+        yield server
+    finally:
+        server.stop()
+
+
+def worker_of(server: TorchServe) -> psutil.Process:
+    assert server.process is not None
+    children = psutil.Process(server.process.pid).children(recursive=True)
+    return next(p for p in children if "model_service_worker.py" in " ".join(p.cmdline()))
+
+
+def test_a_killed_worker_ends_its_streams_and_the_next_request_is_served(
+    own_torchserve: TorchServe,
+) -> None:
+    begun = Barrier(5)
+
+    def read_until_it_ends() -> tuple[float, list[Any]]:
+        body = {"prompt": "Once", "stream": True, "max_tokens": 480, "ignore_eos": True}
+        response = requests.post(url(own_torchserve), json=body, stream=True, timeout=TIMEOUT)
+        coming = events(response)
+        seen = [next(coming)]
+        begun.wait(TIMEOUT)
+        with suppress(requests.RequestException):
+            seen.extend(coming)
+        return time.monotonic(), seen
+
+    with ThreadPoolExecutor(4) as pool:
+        readers = [pool.submit(read_until_it_ends) for _ in range(4)]
+        begun.wait(TIMEOUT)
+        killed = time.monotonic()
+        os.kill(worker_of(own_torchserve).pid, signal.SIGKILL)
+        for ended, seen in (reader.result() for reader in readers):
+            assert ended - killed < 10
+            assert "[DONE]" not in seen
+    own_torchserve.wait_ready(30)
+    assert text(own_torchserve, prompt="The", max_tokens=2)
+
+
+def test_nothing_is_left_when_torchserve_is_stopped_or_killed(own_torchserve: TorchServe) -> None:
+    worker = worker_of(own_torchserve)
+    java = own_torchserve.process
+    assert java is not None
+    java.kill()
+    psutil.wait_procs([worker], timeout=10)
+    assert not worker.is_running()
