@@ -20,12 +20,20 @@ from onnx import TensorProto, helper
 from bench.checkpoints import Checkpoint
 from bench.systems import BYTES_PER_WEIGHT
 
+# What decides which kernels run, as /proc/cpuinfo names it (x86, then ARM): clouds call
+# processors that differ in these by one name.
+INSTRUCTIONS = (
+    *("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16"),
+    *("asimddp", "i8mm", "bf16", "sve"),
+)
+
 
 @dataclass(frozen=True)
 class Limits:
     """Best of several tries each; GB/s and billions of operations a second (2 a product)."""
 
     cpu: str
+    instructions: str
     cores: int
     memory_gb: float
     read_gb_s: float
@@ -68,7 +76,8 @@ class Limits:
 def measure(threads: int) -> Limits:
     """Measure this machine, in about ten seconds."""
     return Limits(
-        cpu=_cpu_name(),
+        cpu=_cpu("model name") or "unknown",
+        instructions=_instructions(),
         cores=threads,
         memory_gb=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9,
         read_gb_s=_read_rate(threads, 1 << 30, tries=4),
@@ -133,8 +142,15 @@ def _product_rate(threads: int, rows: int, *, integers: bool) -> float:
     return _best_rate(work, operations * repeats, tries=5)
 
 
-def _cpu_name() -> str:
+def _instructions() -> str:
+    there = (_cpu("flags") or _cpu("Features") or "").split()
+    return " ".join(name for name in INSTRUCTIONS if name in there)
+
+
+def _cpu(field: str) -> str | None:
+    """What the first processor in /proc/cpuinfo says of itself."""
     for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return "unknown"
+        name, _, value = line.partition(":")
+        if name.strip() == field:
+            return value.strip()
+    return None

@@ -69,8 +69,8 @@ def read(path: Path, machine: Limits, quick: bool) -> Earlier:
 
 def _parse(content: dict[str, Any], machine: Limits, quick: bool) -> Earlier:
     here = machine.as_json()
-    if any(content["machine"][key] != here[key] for key in ("cpu", "cores")):
-        raise SetUpError("is from another machine")
+    if any(content["machine"][key] != here[key] for key in ("cpu", "instructions", "cores")):
+        raise SetUpError("is from another machine or kind of processor")
     if content["plan"]["quick"] != quick:
         raise SetUpError("was measured with other sizes (--quick)")
     figures: Mapping[str, Any] | None = content.pop("gateway", None)

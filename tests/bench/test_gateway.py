@@ -18,7 +18,7 @@ from bench.stream import Connection, Way
 from bench.targets import gateway_ratios
 from gateway.torchserve import TorchServe
 
-MACHINE = limits.Limits("a CPU", 2, 16.0, 30.0, 40.0, 1000.0, 100.0)
+MACHINE = limits.Limits("a CPU", "avx2", 2, 16.0, 30.0, 40.0, 1000.0, 100.0)
 FIGURES = GatewayFigures(
     "a model", 32, 128, 9, 5.0, 43.0, 970.0, 1000.0, 0.97, 0.9, 1.0, 15.0, 4.6, 4.0
 )
@@ -115,6 +115,8 @@ def test_results_that_do_not_go_together_are_not_joined(tmp_path: Path) -> None:
     write(path, [], ["gateway"])
     with pytest.raises(SetUpError, match="another machine"):
         merge.read(path, replace(MACHINE, cpu="another CPU"), quick=False)
+    with pytest.raises(SetUpError, match="another machine"):
+        merge.read(path, replace(MACHINE, instructions="avx2 avx512f"), quick=False)
     with pytest.raises(SetUpError, match="--quick"):
         merge.read(path, MACHINE, quick=True)
     path.write_text(json.dumps({"rows": []}))

@@ -28,7 +28,7 @@ def row(
 
 
 def machine() -> limits.Limits:
-    return limits.Limits("a CPU", 2, 16.0, 30.0, 40.0, 1000.0, 100.0)
+    return limits.Limits("a CPU", "avx2", 2, 16.0, 30.0, 40.0, 1000.0, 100.0)
 
 
 def test_a_row_holds_the_median_and_the_spread() -> None:
