@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from handler.errors import ModelError
+from handler.errors import BadRequest, ModelError
+from handler.schema import CompletionRequest, validate
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +26,21 @@ class Defaults:
 
     @classmethod
     def read(cls, directory: Path, max_tokens: int) -> Defaults:
-        """Take them from the checkpoint's generation_config.json, if it samples at all."""
+        """Take them from the checkpoint's generation_config.json, if it samples at all.
+
+        Raises:
+            ModelError: A value that a request could not have either.
+        """
         path = directory / "generation_config.json"
         config = read_json(path) if path.exists() else {}
         if not config.get("do_sample"):
             return cls(max_tokens)
         names = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
         given = {name: config[name] for name in names if config.get(name) is not None}
+        try:
+            validate(CompletionRequest, given)
+        except BadRequest as error:
+            raise ModelError(f"generation_config.json: {error.message}") from None
         return cls(max_tokens, **given)
 
 

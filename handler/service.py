@@ -81,8 +81,11 @@ class Service:
         Raises:
             ModelError: Says in one line why the archive can not be served.
         """
-        engine = dict(config.get("engine", {}))
-        settings = EngineSettings.from_mapping(engine | ({"threads": threads} if threads else {}))
+        engine = config.get("engine") or {}
+        if not isinstance(engine, Mapping):
+            raise ModelError("engine in model-config.yaml must hold settings, such as `slots: 32`")
+        override = {"threads": threads} if threads else {}
+        settings = EngineSettings.from_mapping({**engine, **override})
         model_directory = directory / "model"
         checkpoint = read_json(model_directory / "config.json")
         shape = ModelShape.from_config(checkpoint)

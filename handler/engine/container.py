@@ -22,6 +22,12 @@ def available_memory(cgroup: Path = CGROUP) -> int:
     return physical if allowed is None else min(physical, allowed)
 
 
+def resident_memory() -> int:
+    """Bytes of memory this process holds."""
+    pages = _read(Path("/proc/self/statm"))
+    return int(pages[1]) * os.sysconf("SC_PAGE_SIZE") if pages else 0
+
+
 def _memory_limit(cgroup: Path) -> int | None:
     for name in ("memory.max", "memory/memory.limit_in_bytes"):  # versions 2 and 1
         words = _read(cgroup / name)

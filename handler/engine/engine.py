@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from functools import partial
 
@@ -30,19 +30,24 @@ SEQUENCE_FAILED = "This text could not be continued because of an error in the e
 
 
 class Engine:
-    """Writes many texts at once. All methods may be called from any thread."""
+    """Writes many texts at once. All methods may be called from any thread.
+
+    Raises:
+        ModelError: There is not memory enough for one text.
+    """
 
     def __init__(self, model: Model, settings: EngineSettings) -> None:
         self._model = model
         self._settings = settings
-        budget = settings.cache_bytes // model.slab.bytes_per_token
-        self._scheduler = Scheduler(KVCache(model.slab, max_tokens=budget))
+        slab = model.slab
+        max_tokens = settings.cache_tokens(slab.bytes_per_token, slab.shape[2])
+        self._scheduler = Scheduler(KVCache(slab, max_tokens=max_tokens))
         self._condition = threading.Condition()
         self._submitted: deque[Sequence] = deque()
         self._cancelled: set[str] = set()
         self._ready: list[Output] = []
         self._is_ahead = False
-        self._num_waiting = 0
+        self._open: Counter[str] = Counter()  # texts that have not ended, by request
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
@@ -64,7 +69,7 @@ class Engine:
             QueueFull: They do not all fit into slots and queue.
         """
         with self._condition:
-            waiting = self._num_waiting + len(self._submitted)
+            waiting = self._open.total()
             if waiting + len(sequences) > self._settings.slots + self._settings.max_waiting:
                 raise QueueFull(
                     f"{waiting} texts are being written or waiting; the server takes "
@@ -72,12 +77,16 @@ class Engine:
                     code="queue_full",
                 )
             self._submitted.extend(sequences)
+            self._open.update(sequence.request_id for sequence in sequences)
             self._condition.notify_all()
 
     def cancel(self, request_ids: Iterable[str]) -> None:
-        """Drop the sequences of requests that nobody waits for any more."""
+        """Drop the sequences of requests that nobody waits for any more, and their outputs."""
         with self._condition:
-            self._cancelled.update(request_ids)
+            for request_id in request_ids:
+                self._cancelled.add(request_id)
+                self._open.pop(request_id, None)
+            self._ready = [o for o in self._ready if o.request_id not in self._cancelled]
             self._condition.notify_all()
 
     def collect(self, timeout: float = WAIT_SECONDS) -> list[Output]:
@@ -102,9 +111,12 @@ class Engine:
                 live = [s for s in self._scheduler.clear() if s.status is not Status.FINISHED]
                 outputs += [sequence.fail(STEP_FAILED) for sequence in live]
             with self._condition:
-                self._ready.extend(outputs)
+                for output in outputs:
+                    if output.request_id not in self._cancelled:
+                        self._ready.append(output)
+                        self._open[output.request_id] -= output.is_last
+                self._open = +self._open  # without those of whom nothing is left
                 self._is_ahead = True
-                self._num_waiting = self._scheduler.num_live
                 self._condition.notify_all()
 
     def _take_in(self) -> bool:
@@ -119,9 +131,7 @@ class Engine:
                     sequence = self._submitted.popleft()
                     if sequence.request_id not in self._cancelled:
                         scheduler.add(sequence)
-                self._ready = [o for o in self._ready if o.request_id not in self._cancelled]
                 self._cancelled.clear()
-                self._num_waiting = scheduler.num_live
                 if scheduler.num_live and not self._is_ahead:
                     return True
                 self._condition.wait(WAIT_SECONDS)
@@ -158,11 +168,14 @@ class Engine:
         budget = self._settings.prefill_piece
         while self._scheduler.prefilling and budget >= 2:
             sequence = self._scheduler.prefilling[0]
+            self._scheduler.catch_up(sequence)
             start, total = sequence.num_prefilled, len(sequence.prompt)
-            count = min(total - start, budget)
+            # A position that is scored needs the head besides, which takes about as long again.
+            cost = 2 if sequence.options.prompt_logprobs else 1
+            count = min(total - start, max(2, budget // cost))
             if count < total - start:
                 count -= count % 2  # pieces begin at even positions; see `OnnxModel.prefill`
-            budget -= count
+            budget -= cost * count
             try:
                 logits = self._compute(sequence, start, count)
             except Exception:

@@ -60,11 +60,24 @@ class KVSlab:
             array[a, :, :length_b] = array[b, :, :length_b]
             array[b, :, :length_a] = held
 
-    def release(self, slot: int) -> None:
-        """Give the memory of a slot back to the system; it reads as zeros afterwards."""
+    def release(self, slot: int, length: int = 0) -> None:
+        """Give the memory of a slot back to the system, but for its first `length` positions.
+
+        Whole pages only; they read as zeros afterwards.
+        """
+        first, beyond = slot * self._slot_bytes, (slot + 1) * self._slot_bytes
+        if length == 0:
+            self._release(first, beyond)
+            return
+        _, heads, _, _ = self.shape
+        head_bytes = self._slot_bytes // heads
+        kept = length * self.shape[3] * self.dtype.itemsize
+        for start in range(first, beyond, head_bytes):
+            self._release(start + kept, start + head_bytes)
+
+    def _release(self, start: int, end: int) -> None:
         page = mmap.PAGESIZE
-        start = -(-slot * self._slot_bytes // page) * page
-        end = (slot + 1) * self._slot_bytes // page * page
+        start, end = -(-start // page) * page, end // page * page
         if end > start:
             for memory in self._maps:
                 memory.madvise(mmap.MADV_DONTNEED, start, end - start)
@@ -96,10 +109,17 @@ class KVCache:
 
     def __init__(self, slab: KVSlab, *, max_tokens: int) -> None:
         slots, _, self.max_length, _ = slab.shape
+        if max_tokens < self.max_length:
+            raise ValueError(f"{max_tokens} positions are less than one text of {self.max_length}")
         self.slab = slab
         self.slots = [Slot() for _ in range(slots)]
-        self.max_tokens = max(max_tokens, self.max_length)
+        self.max_tokens = max_tokens
         self._clock = 0
+
+    @property
+    def taken(self) -> int:
+        """Positions that have memory or are promised it."""
+        return sum(max(slot.touched, slot.reserved) for slot in self.slots)
 
     @property
     def num_free(self) -> int:
@@ -131,12 +151,7 @@ class KVCache:
         free = [i for i, slot in enumerate(self.slots) if not slot.in_use]
         if not free:
             return None
-        # The last position is always left to prefill, for its logits; pieces begin at even ones
-        # (see `OnnxModel.prefill`).
-        source, shared = self.longest_prefix(prompt)
-        shared = max(min(shared, len(prompt) - 1), 0) // 2 * 2
-        if shared == 0:
-            source = -1
+        source, shared = self._reusable(prompt)
         target = self._target(free, source, shared, preferred)
         needed = max_length - self.slots[target].touched
         if not self._make_room(needed, {target, source}):
@@ -154,6 +169,29 @@ class KVCache:
         slot.touched = max(slot.touched, shared)
         return target, shared
 
+    def catch_up(self, index: int, prompt: Tokens) -> int:
+        """Copy what another slot has come to hold of a prompt since this one was acquired for it.
+
+        Returns:
+            How many positions of the prompt the slot holds now.
+        """
+        slot = self.slots[index]
+        source, shared = self._reusable(prompt)
+        if shared > slot.length:
+            self.slab.copy(source, index, shared)
+            self.advance(index, shared, prompt[:shared])
+        return slot.length
+
+    def _reusable(self, prompt: Tokens) -> tuple[int, int]:
+        """The slot to copy the beginning of a prompt from, and its length; (-1, 0) if none.
+
+        The last position is always left to prefill, for its logits; pieces begin at even ones (see
+        `OnnxModel.prefill`).
+        """
+        source, shared = self.longest_prefix(prompt)
+        shared = max(min(shared, len(prompt) - 1), 0) // 2 * 2
+        return (source, shared) if shared else (-1, 0)
+
     def _target(self, free: list[int], source: int, shared: int, preferred: int) -> int:
         """Where to put it: in the slot with its prefix, unless that holds much more than that."""
         if source in free and 2 * shared >= len(self.slots[source].tokens):
@@ -162,19 +200,31 @@ class KVCache:
         return min(others, key=lambda i: (self.slots[i].last_used, i != preferred, i))
 
     def _make_room(self, needed: int, keep: set[int]) -> bool:
-        """Forget freed slots, the longest unused first, until `needed` more positions fit."""
-        taken = sum(max(slot.touched, slot.reserved) for slot in self.slots)
+        """Make `needed` more positions fit, and say whether they do.
+
+        Freed slots are forgotten, the longest unused first; then live texts give back what longer
+        ones have left in their slots.
+        """
         idle = [i for i, s in enumerate(self.slots) if not s.in_use and s.touched and i not in keep]
         for index in sorted(idle, key=lambda i: self.slots[i].last_used):
-            if taken + needed <= self.max_tokens:
+            if self.taken + needed <= self.max_tokens:
                 break
-            taken -= self.slots[index].touched
             self._forget(index)
-        return taken + needed <= self.max_tokens
+        for index, slot in enumerate(self.slots):
+            if self.taken + needed <= self.max_tokens:
+                break
+            if slot.in_use and slot.touched > slot.reserved:
+                self._trim(index)
+        return self.taken + needed <= self.max_tokens
 
     def _forget(self, index: int) -> None:
         self.slab.release(index)
         self.slots[index] = Slot()
+
+    def _trim(self, index: int) -> None:
+        slot = self.slots[index]
+        self.slab.release(index, slot.length)
+        slot.touched = slot.length
 
     def advance(self, index: int, length: int, prefilled: Tokens | None = None) -> None:
         """Note that a slot now holds `length` positions (and which tokens, if prefilled)."""
@@ -199,12 +249,17 @@ class KVCache:
         slot.last_used = self._clock
 
     def swap(self, a: int, b: int) -> None:
-        """Exchange two slots."""
-        if a != b:
-            self.slab.swap(a, b, self.slots[a].length, self.slots[b].length)
-            self.slots[a], self.slots[b] = self.slots[b], self.slots[a]
-            touched = max(self.slots[a].touched, self.slots[b].touched)
-            self.slots[a].touched = self.slots[b].touched = touched
+        """Exchange two slots; memory beyond their texts is given back where it gets scarce."""
+        if a == b:
+            return
+        self.slab.swap(a, b, self.slots[a].length, self.slots[b].length)
+        touched = self.slots[a].touched, self.slots[b].touched
+        self.slots[a], self.slots[b] = self.slots[b], self.slots[a]
+        for index, was in zip((a, b), touched, strict=True):
+            self.slots[index].touched = max(was, self.slots[index].length)
+        if self.taken > self.max_tokens:
+            self._trim(a)
+            self._trim(b)
 
     def clear(self) -> None:
         """Forget everything."""

@@ -58,6 +58,12 @@ class Scheduler:
             admitted.append(sequence)
         return admitted
 
+    def catch_up(self, sequence: Sequence) -> None:
+        """Before the first piece of a prompt: take over what others have read of it meanwhile."""
+        if sequence.num_prefilled == sequence.num_cached and not sequence.options.prompt_logprobs:
+            shared = self.cache.catch_up(sequence.slot, sequence.prompt)
+            sequence.num_prefilled = sequence.num_cached = shared
+
     def start_running(self, sequence: Sequence) -> None:
         """The prompt is computed: from now on one token a step."""
         self.prefilling.remove(sequence)

@@ -55,6 +55,11 @@ class Output:
     cached_tokens: int = 0
     queue_seconds: float = 0.0
 
+    @property
+    def is_last(self) -> bool:
+        """Whether the sequence has ended."""
+        return self.finish_reason is not None or self.error is not None
+
 
 class Sequence:
     """A prompt and the text that follows it. `index` tells the texts of one request apart."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from handler.engine.container import available_cpus, available_memory
+from handler.engine.container import available_cpus, available_memory, resident_memory
 from handler.errors import ModelError
 
 
@@ -67,5 +67,26 @@ class EngineSettings:
 
     @property
     def cache_bytes(self) -> int:
-        """Bytes of keys and values: as set, and at most half of what this process may use."""
-        return min(self.cache_memory_mib << 20, available_memory() // 2)
+        """Bytes of keys and values: as set, and at most half of the memory that is left.
+
+        To be asked once the model is loaded; the other half is Java's, the gateway's and for
+        what a step computes.
+        """
+        left = max(0, available_memory() - resident_memory())
+        return min(self.cache_memory_mib << 20, left // 2)
+
+    def cache_tokens(self, bytes_per_token: int, longest: int) -> int:
+        """Positions that the cache may hold.
+
+        Raises:
+            ModelError: Fewer than the `longest` text may need.
+        """
+        tokens = self.cache_bytes // bytes_per_token
+        if tokens < longest:
+            needed = -(-longest * bytes_per_token >> 20)
+            raise ModelError(
+                f"one text of {longest} tokens needs {needed} MiB of keys and values, "
+                f"and there are {self.cache_bytes >> 20}: raise engine.cache_memory_mib "
+                f"({self.cache_memory_mib}) or give the container more memory"
+            )
+        return tokens

@@ -18,6 +18,7 @@ def archives(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "torch": packed(store, "torch", "--engine", "torch"),
         "fp32": packed(store, "fp32", "--precision", "fp32"),
         "int8": packed(store, "int8"),
+        "rows": packed(store, "rows", "--precision", "rows-8bit"),
     }
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -124,6 +125,8 @@ class Recorder:
         self.slab = model.slab
         self.decode_batches: list[int] = []
         self.prefill_pieces: list[tuple[int, int]] = []
+        self.calls: list[str] = []  # both, in order
+        self.before_decode: Callable[[], None] = lambda: None
         self.fail_next_decode = False
         self.spoil_row: int | None = None
         self.fail_prompts_of: int | None = None  # the token that a prompt must not begin with
@@ -132,13 +135,16 @@ class Recorder:
         if tokens[0] == self.fail_prompts_of:
             raise RuntimeError("the model failed")
         self.prefill_pieces.append((start, len(tokens)))
+        self.calls.append("prefill")
         return self.model.prefill(slot, tokens, start, num_logits)
 
     def decode(self, tokens, lengths):  # type: ignore[no-untyped-def]
         if self.fail_next_decode:
             self.fail_next_decode = False
             raise RuntimeError("the model failed")
+        self.before_decode()
         self.decode_batches.append(len(tokens))
+        self.calls.append("decode")
         logits = self.model.decode(tokens, lengths)
         if self.spoil_row is not None and self.spoil_row < len(logits):
             logits[self.spoil_row, 5] = np.nan

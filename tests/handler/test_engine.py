@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import random
 import time
+from threading import Event
 
 import pytest
 import torch
 from transformers import GPT2LMHeadModel
 
 from handler.errors import QueueFull
-from tests.conftest import EMBEDDED_MODEL
+from tests.conftest import EMBEDDED_MODEL, EMBEDDED_VOCABULARY
 from tests.handler.conftest import MakeRig
 from tests.handler.engines import Rig, Text
 
@@ -76,6 +78,28 @@ def test_a_queue_that_is_full_refuses_and_serves_those_before(make_rig: MakeRig)
     with pytest.raises(QueueFull, match="the server takes 2"):
         rig.engine.submit([rig.sequence("Three", request_id="c")])
     assert all(text.finish_reason == "length" for text in rig.collect(["a", "b"]))
+
+
+def test_the_place_of_a_text_that_nobody_waits_for_is_free_at_once(make_rig: MakeRig) -> None:
+    rig = make_rig("fp32", slots=1, max_waiting=0)
+    in_a_step, go_on = Event(), Event()
+
+    def hold() -> None:
+        in_a_step.set()
+        assert go_on.wait(10)
+
+    rig.model.before_decode = hold
+    rig.engine.submit([rig.sequence("One", request_id="gone", max_tokens=50)])
+    rig.engine.collect(timeout=10)
+    assert in_a_step.wait(10)  # whatever the engine counts now, it counted before the step
+    with pytest.raises(QueueFull):
+        rig.engine.submit([rig.sequence("Two", request_id="next")])
+    rig.engine.cancel(["gone"])
+    rig.engine.submit([rig.sequence("Two", request_id="next")])
+    rig.model.before_decode = lambda: None
+    go_on.set()
+    # What the held step gave to the text that has left is not handed out.
+    assert rig.collect(["next"])[0].finish_reason == "length"
 
 
 def test_nothing_is_computed_while_nobody_collects(rig: Rig) -> None:
@@ -156,14 +180,16 @@ def test_a_long_prompt_is_read_in_pieces_between_the_steps_of_a_running_text(
     rig = make_rig(kind, prefill_piece=32)
     rig.engine.submit([rig.sequence("Once", request_id="short", max_tokens=60)])
     rig.collect(["short"], steps=5)
-    before = len(rig.model.decode_batches)
+    rig.model.calls.clear()
     rig.engine.submit([rig.sequence([7] * 321, request_id="long", max_tokens=2)])
     rig.collect(["short", "long"])
     pieces = [count for start, count in rig.model.prefill_pieces if start or count > 4]
     assert sum(pieces) == 321
     assert max(pieces) <= 32
     assert all(start % 2 == 0 for start, _ in rig.model.prefill_pieces)
-    assert len(rig.model.decode_batches) - before >= 10
+    between = "".join(call[0] for call in rig.model.calls).split("d")
+    assert [len(step) for step in between].count(1) >= 10
+    assert max(len(step) for step in between) == 1, "two pieces without a step between them"
 
 
 def test_going_on_with_a_text_reads_only_what_is_new(rig: Rig) -> None:
@@ -173,6 +199,27 @@ def test_going_on_with_a_text_reads_only_what_is_new(rig: Rig) -> None:
     text = rig.write(rig.sequence([*prompt, 17, 18, 19], max_tokens=1))[0]
     assert text.cached_tokens == 300
     assert rig.model.prefill_pieces == [(300, 3)]
+
+
+def test_a_text_that_is_scored_is_read_in_smaller_pieces(make_rig: MakeRig, kind: str) -> None:
+    rig = make_rig(kind, prefill_piece=32)
+    rig.write(rig.sequence([7] * 100, logprobs=0, prompt_logprobs=True, max_tokens=1))
+    assert max(count for _, count in rig.model.prefill_pieces) == 16
+
+
+def test_a_beginning_that_prompts_share_is_read_once_though_they_come_together(
+    rig: Rig,
+) -> None:
+    shared = [random.Random(1).randrange(1, EMBEDDED_VOCABULARY) for _ in range(300)]
+    prompts = [[*shared, 11 + number, 12, 13] for number in range(8)]
+    sequences = [
+        rig.sequence(prompt, request_id=f"{number}", max_tokens=2)
+        for number, prompt in enumerate(prompts)
+    ]
+    rig.engine.submit(sequences)  # all at once: none is read when the others are taken in
+    texts = rig.collect([f"{number}" for number in range(8)])
+    assert [text.cached_tokens for text in texts] == [0] + [300] * 7
+    assert sum(count for _, count in rig.model.prefill_pieces) == 303 + 7 * 3
 
 
 def test_equal_prompts_are_read_once(rig: Rig) -> None:
@@ -224,8 +271,9 @@ def test_texts_are_begun_in_the_order_in_which_they_came(make_rig: MakeRig) -> N
 
 
 def test_memory_bounds_how_many_texts_run_at_once(make_rig: MakeRig) -> None:
-    # 12,288 bytes a position and 512 positions a text: 12 MiB hold two texts that may grow so long.
-    rig = make_rig("fp32", cache_memory_mib=12)
+    shape = make_rig("fp32").model.slab.bytes_per_token
+    two = -(-2 * 490 * shape >> 20)  # as much as two texts of so many tokens need
+    rig = make_rig("fp32", cache_memory_mib=two)
     texts = rig.write(*[rig.sequence(prompt, max_tokens=480) for prompt in ["A", "B", "C", "D"]])
     assert all(text.tokens == 480 or text.finish_reason == "stop" for text in texts)
     assert max(rig.model.decode_batches) == 2

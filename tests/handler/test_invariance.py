@@ -26,20 +26,28 @@ requests = st.fixed_dictionaries(
         "prompt_length": st.integers(1, 150),
         "max_tokens": st.integers(1, 25),
         "seed": st.integers(0, 3),
-        "temperature": st.sampled_from([0.0, 1.0]),
+        "options": st.sampled_from(
+            [
+                {"temperature": 0.0},
+                {"temperature": 1.0},
+                {"temperature": 0.8, "top_p": 0.9, "repetition_penalty": 1.2},
+                {"temperature": 1.2, "top_k": 40, "frequency_penalty": 0.5},
+            ]
+        ),
         "delay": st.integers(0, 20),
         "cancel_after": st.one_of(st.none(), st.integers(0, 20)),
     }
 )
 
 
-@pytest.fixture(scope="module", params=["fp32", "int8"])
+@pytest.fixture(scope="module", params=["fp32", "int8", "rows"])
 def rigs(request: pytest.FixtureRequest, archives: dict[str, Path]) -> Any:
-    """One engine that is left busy, and one that is asked for one text at a time."""
+    """Engines that are left busy, by the size of their pieces, and one asked for a text a time."""
     directory = archives[request.param]
-    pair = Rig(directory, slots=SLOTS, prefill_piece=16), Rig(directory, slots=SLOTS)
-    yield pair
-    for rig in pair:
+    busy = {piece: Rig(directory, slots=SLOTS, prefill_piece=piece) for piece in (6, 16, 128)}
+    calm = Rig(directory, slots=SLOTS)
+    yield busy, calm
+    for rig in (*busy.values(), calm):
         rig.close()
 
 
@@ -56,7 +64,7 @@ def sequence_of(rig: Rig, case: dict[str, Any], request_id: str) -> Any:
         request_id=request_id,
         max_tokens=case["max_tokens"],
         seed=case["seed"],
-        temperature=case["temperature"],
+        **case["options"],
         ignore_eos=True,
         logprobs=0,
     )
@@ -67,14 +75,24 @@ def signature(text: Text) -> tuple[str, list[float]]:
     return text.text, [entry.logprob.logprob for entry in text.logprobs if entry.logprob]
 
 
-@settings(
-    deadline=None, max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-@given(cases=st.lists(requests, min_size=2, max_size=20))
-def test_joins_leaves_and_cancels_change_no_text(
-    rigs: tuple[Rig, Rig], cases: list[dict[str, Any]]
-) -> None:
+def test_joins_leaves_and_cancels_change_no_text(rigs: tuple[dict[int, Rig], Rig]) -> None:
     busy, calm = rigs
+    reused = 0
+
+    @settings(
+        deadline=None, max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    )
+    @given(cases=st.lists(requests, min_size=2, max_size=20), piece=st.sampled_from(sorted(busy)))
+    def check(cases: list[dict[str, Any]], piece: int) -> None:
+        nonlocal reused
+        reused += sum(text.cached_tokens for text in compare(busy[piece], calm, cases))
+
+    check()
+    assert reused > 0, "nothing was reused, so nothing is known of reuse"
+
+
+def compare(busy: Rig, calm: Rig, cases: list[dict[str, Any]]) -> list[Text]:
+    """Write the cases together, and each alone: all that were not cancelled have to agree."""
     run = f"{random.random()}"
     texts = {number: Text() for number in range(len(cases))}
     cancelled: set[int] = set()
@@ -96,6 +114,7 @@ def test_joins_leaves_and_cancels_change_no_text(
             alone = calm.write(sequence_of(calm, case, "alone"))[0]
             assert alone.cached_tokens == 0
             assert signature(texts[number]) == signature(alone), case
+    return list(texts.values())
 
 
 @pytest.mark.parametrize("kind", ["fp32", "int8"])

@@ -22,10 +22,6 @@ def write(cache: KVCache, slot: int, prompt: np.ndarray, mark: float) -> None:
     cache.advance(slot, len(prompt), prompt)
 
 
-def taken(cache: KVCache) -> int:
-    return sum(max(slot.touched, slot.reserved) for slot in cache.slots)
-
-
 def test_a_freed_slot_is_found_again_by_its_beginning() -> None:
     kept = cache()
     prompt = np.arange(1, 21)
@@ -67,7 +63,7 @@ def test_a_known_beginning_is_given_up_where_it_costs_more_than_there_is() -> No
     write(kept, slot, prompt, 1.0)
     kept.free(slot)
     assert kept.acquire(np.append(prompt[:10], 99), LENGTH, 1) is not None
-    assert taken(kept) <= LENGTH
+    assert kept.taken <= LENGTH
 
 
 def test_no_memory_means_waiting_until_a_text_ends() -> None:
@@ -86,21 +82,66 @@ def test_memory_is_never_promised_twice_and_what_is_reused_is_right(
     requests: list[tuple[int, int, int]], max_tokens: int
 ) -> None:
     kept = cache(max_tokens=max_tokens)
-    live: list[int] = []
+    live: dict[int, np.ndarray] = {}  # by slot, as the scheduler keeps them: 0 .. n - 1
+
+    def holds(slot: int) -> bool:
+        prompt = live[slot]
+        return bool((kept.slab.keys[0][slot, 0, : len(prompt), 0] == prompt + 1).all())
+
     for kind, length, more in requests:
         prompt = np.arange(length) + 1000 * kind
         found = kept.acquire(prompt, min(length + more, LENGTH), len(live))
         if found is None:
             assert live
-            kept.free(live.pop(0))
-            continue
-        slot, shared = found
-        assert slot not in live
-        assert (kept.slab.keys[0][slot, 0, :shared, 0] == prompt[:shared] + 1).all()
-        kept.slab.keys[0][slot, 0, shared:length, 0] = prompt[shared:] + 1
-        kept.advance(slot, length, prompt)
-        live.append(slot)
-        assert taken(kept) <= kept.max_tokens
+            last, gone = len(live) - 1, length % len(live)
+            kept.swap(gone, last)
+            live[gone] = live[last]
+            del live[last]
+            kept.free(last)
+        else:
+            slot, shared = found
+            assert slot not in live
+            assert (kept.slab.keys[0][slot, 0, :shared, 0] == prompt[:shared] + 1).all()
+            kept.slab.keys[0][slot, 0, shared:length, 0] = prompt[shared:] + 1
+            kept.advance(slot, length, prompt)
+            kept.swap(slot, len(live))
+            live[len(live)] = prompt
+        assert kept.taken <= kept.max_tokens
+        assert all(holds(slot) for slot in live)
+
+
+def test_a_short_text_in_the_place_of_a_long_one_gives_the_rest_back() -> None:
+    # 1,024 positions of 64 bytes are 16 pages.
+    slab = KVSlab(layers=1, slots=3, heads=2, max_length=1024, head_dim=16)
+    kept = KVCache(slab, max_tokens=1100)
+    long, short = np.arange(1000), np.arange(5000, 5064)
+    for slot, prompt in enumerate((long, short)):
+        assert kept.acquire(prompt, len(prompt), slot) == (slot, 0)
+        slab.keys[0][slot, :, : len(prompt)] = 1.0 + slot
+        kept.advance(slot, len(prompt), prompt)
+    kept.swap(0, 1)
+    kept.free(1)
+    assert kept.taken <= 1100
+    assert (slab.keys[0][0, :, :64] == 2.0).all()
+    assert not slab.keys[0][0, :, 64:].any(), "the long text's memory is still held"
+    assert kept.acquire(np.arange(8000, 9000), 1000, 1) is not None
+
+
+def test_a_bound_below_one_text_is_refused() -> None:
+    with pytest.raises(ValueError, match="less than one text"):
+        cache(max_tokens=LENGTH - 1)
+
+
+def test_what_another_slot_has_come_to_hold_is_taken_over() -> None:
+    kept = cache()
+    first, second = np.arange(1, 21), np.append(np.arange(1, 16), [99, 98])
+    for slot, prompt in enumerate((first, second)):
+        assert kept.acquire(prompt, 30, slot) == (slot, 0)
+    assert kept.catch_up(1, second) == 0
+    write(kept, 0, first, 3.0)
+    assert kept.catch_up(1, second) == 14  # even
+    assert (kept.slab.keys[0][1, :, :14] == 3.0).all()
+    assert kept.catch_up(1, second) == 14
 
 
 def test_two_slots_change_places_with_all_they_hold() -> None:

@@ -17,7 +17,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from handler.errors import ModelError
 from handler.service import Service
 from tests.archive.checkpoints import write_checkpoint
-from tests.conftest import ROOT
+from tests.conftest import EMBEDDED_VOCABULARY, ROOT
 from tests.handler.engines import Rig, packed
 
 
@@ -68,7 +68,20 @@ def drop_facts(archive: Path) -> None:
     (archive / "model" / "archive.json").unlink()
 
 
-@pytest.mark.parametrize("spoil", [say_more_layers, cut_the_graph, drop_facts])
+def say_too_much_heat(archive: Path) -> None:
+    path = archive / "model" / "generation_config.json"
+    path.write_text(json.dumps({"do_sample": True, "temperature": 9}))
+
+
+def say_heat_in_words(archive: Path) -> None:
+    path = archive / "model" / "generation_config.json"
+    path.write_text(json.dumps({"do_sample": True, "temperature": "high"}))
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [say_more_layers, cut_the_graph, drop_facts, say_too_much_heat, say_heat_in_words],
+)
 def test_a_broken_archive_is_told_in_one_line(archive: Path, spoil: Any) -> None:
     spoil(archive)
     with pytest.raises(ModelError) as told:
@@ -84,6 +97,7 @@ def test_a_broken_archive_is_told_in_one_line(archive: Path, spoil: Any) -> None
         ({"threads": -1}, "engine.threads must lie between 0 and 256"),
         ({"colour": 1}, "unknown setting engine.colour"),
         ({"kind": "tpu"}, "engine.kind must be onnx or torch"),
+        ({"cache_memory_mib": 1}, "one text of 512 tokens needs [0-9]+ MiB .* and there are 1"),
     ],
 )
 def test_a_setting_that_is_not_allowed_is_named(
@@ -91,6 +105,12 @@ def test_a_setting_that_is_not_allowed_is_named(
 ) -> None:
     with pytest.raises(ModelError, match=words):
         load(archive, **engine)
+
+
+@pytest.mark.parametrize("engine", ["torch", ["slots"], 5])
+def test_settings_that_are_none_are_told(archive: Path, engine: Any) -> None:
+    with pytest.raises(ModelError, match="engine in model-config.yaml must hold settings"):
+        Service.load(archive, name="a", version="1", config={"engine": engine}, max_tokens=20)
 
 
 def test_a_worker_that_can_not_load_says_so_and_ends(archive: Path) -> None:
@@ -144,7 +164,7 @@ def test_a_config_that_leaves_sizes_to_the_defaults_and_an_odd_context_are_serve
     assert GPT2Config().n_head == config.pop("n_head")
     path.write_text(json.dumps(config))
     rig = Rig(packed(tmp_path / "store", "odd", "--precision", "rows-7bit", model=path.parent))
-    tokens = np.random.default_rng(0).integers(1, 4000, 63)
+    tokens = np.random.default_rng(0).integers(1, EMBEDDED_VOCABULARY, 63)
     whole = rig.model.prefill(0, tokens, 0, 1).copy()
     rig.model.prefill(1, tokens[:62], 0, 1)
     last = rig.model.prefill(1, tokens[62:], 62, 1)

@@ -62,12 +62,14 @@ def test_the_candidates_are_those_of_the_textbook(values: dict[str, float]) -> N
     np.testing.assert_allclose(got, plain_probabilities(logits, o), atol=1e-6)
 
 
+# 1,000 tokens are several of the sampler's blocks, and no whole number of them.
+@pytest.mark.parametrize("size", [60, 1_000])
 @pytest.mark.parametrize("values", OPTIONS, ids=str)
-def test_samples_are_distributed_as_the_weights_say(values: dict[str, float]) -> None:
-    logits, o = row(60, 2, scale=1.5), options(**values)
+def test_samples_are_distributed_as_the_weights_say(values: dict[str, float], size: int) -> None:
+    logits, o = row(size, 2, scale=1.5), options(**values)
     random = random_stream(1234, 0)
     draws = 20_000
-    counts = np.bincount([sample(logits, o, random.random()) for _ in range(draws)], minlength=60)
+    counts = np.bincount([sample(logits, o, random.random()) for _ in range(draws)], minlength=size)
     expected = plain_probabilities(logits, o) * draws
     assert counts[expected == 0].sum() == 0
     common = expected >= 5
@@ -108,6 +110,31 @@ def test_penalties_follow_their_definitions() -> None:
     # 1 is in the prompt alone; 2 is in the text once; 3 twice.
     np.testing.assert_allclose(got, [1.0, 1.0, -4.0 - 0.25 - 0.5, 2.0 - 0.5 - 0.5, 2.0])
     assert logits[3] == 4.0
+
+
+def test_samples_follow_penalties_and_biases() -> None:
+    history = TokenHistory(np.array([1, 2]), 1)
+    history.append(3)
+    o = options(repetition_penalty=1.5, presence_penalty=0.4, logit_bias=((4, 1.5),))
+    logits, draws, random = row(10, 3, scale=1.0), 20_000, random_stream(7, 0)
+    penalized = penalize(logits, o, history)
+    counts = np.bincount(
+        [sample(penalized, o, random.random()) for _ in range(draws)], minlength=10
+    )
+    wanted = logits.astype(np.float64)
+    for token in (1, 2, 3):
+        wanted[token] = wanted[token] / 1.5 if wanted[token] > 0 else wanted[token] * 1.5
+    wanted[3] -= 0.4
+    wanted[4] += 1.5
+    expected = plain_probabilities(wanted, options()) * draws
+    assert stats.chisquare(counts, expected).pvalue > 1e-3
+
+
+def test_equally_likely_tokens_at_the_edge_of_the_nucleus_go_by_their_number() -> None:
+    logits = np.zeros(1_000, np.float32)
+    ids, weights = candidates(logits, options(top_p=0.25))
+    assert ids is not None and len(weights) == 250
+    assert sorted(ids) == list(range(250))
 
 
 def test_log_probabilities_are_those_of_the_whole_distribution() -> None:
