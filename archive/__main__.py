@@ -60,7 +60,7 @@ def parse_arguments(arguments: list[str] | None = None) -> Settings:
         "--cache",
         choices=CACHES,
         help="of keys and values (default: as in config/model-config.yaml, auto there: int8 where "
-        "its measured quality is good)",
+        "its measured quality is good, or beside an integer --precision asked for by name)",
     )
     parser.add_argument(
         "--calibration-text",

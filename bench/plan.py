@@ -34,10 +34,12 @@ class Plan:
     known_tokens: int = 500
     churn_requests: int = 64
     churn_lengths: tuple[int, int] = (16, 128)
-    churn_rounds: int = 3
+    churn_rounds: int = 5
     batches: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
     prompts: tuple[int, ...] = (16, 64, 128, 256, 512, 960)
     memory_requests: int = 10_000
+    memory_lengths: tuple[int, int] = (1, 128)
+    memory_tokens: tuple[int, int] = (1, 8)
     quality_windows: int = 40
     gateway_pairs: int = 21
     gateway_tokens: int = 128

@@ -28,7 +28,7 @@ class Row:
     ttft_ms_p50: float | None = None
     ttft_ms_p99: float | None = None
     rss_mb: float | None = None
-    start_seconds: float | None = None  # from process start until it could be asked
+    start_seconds: float | None = None  # from process start to its first token
     weights_mb: float | None = None  # the archive's model files
     workers_mb: float | None = None  # of rss_mb, what the model's worker holds
     share_of_limit: float | None = None

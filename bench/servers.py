@@ -24,11 +24,22 @@ READY_SECONDS = 180.0
 
 
 class Server:
-    """A TorchServe that is ready: where to ask, and what it weighs."""
+    """A TorchServe that is ready: where to ask, how long that took, and what it weighs.
 
-    def __init__(self, url: str, pid: int) -> None:
+    Args:
+        url: Where to ask.
+        pid: Java's.
+        began: When its process was started (time.monotonic).
+        one_token: The JSON body of a request for one token.
+    """
+
+    def __init__(self, url: str, pid: int, began: float, one_token: dict[str, object]) -> None:
         self.url = url
         self._pid = pid
+        body = json.dumps(one_token).encode()
+        request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=READY_SECONDS):
+            self.start_seconds = time.monotonic() - began
 
     def resident_mb(self) -> float:
         """Memory of Java and its workers, in MB."""
@@ -54,12 +65,14 @@ def ours(home: Path) -> Iterator[Server]:
         environment={"N_TOKENS": "20"},
     )
     server = TorchServe(settings)
+    began = time.monotonic()
     server.start()
     try:
         server.wait_ready(READY_SECONDS)
         if server.process is None:
             raise SetUpError("TorchServe has ended")
-        yield Server(f"{settings.inference_url}/predictions/gpt2", server.process.pid)
+        url = f"{settings.inference_url}/predictions/gpt2"
+        yield Server(url, server.process.pid, began, {"prompt": [5, 6], "max_tokens": 1})
     finally:
         server.stop()
 
@@ -82,13 +95,15 @@ def tutorial(checkpoint: Checkpoint, say: Say) -> Iterator[Server]:
         "disable_system_metrics=true\ninstall_py_dep_per_model=false\n"
     )
     command = [str(python), "-m", "bench.tutorial.serve", str(store)]
+    began = time.monotonic()
     with (store / "torchserve.log").open("w") as log:
         process = subprocess.Popen(
             command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
         )
     try:
         _wait_ready(process, f"http://127.0.0.1:{management}/models/gpt2")
-        yield Server(f"http://127.0.0.1:{inference}/predictions/gpt2", process.pid)
+        url = f"http://127.0.0.1:{inference}/predictions/gpt2"
+        yield Server(url, process.pid, began, {"input_ids": [5, 6], "max_new_tokens": 1})
     finally:
         process.terminate()
         process.wait(30)

@@ -72,15 +72,17 @@ def http_sections(
 def memory(
     bench: Bench, checkpoint: Checkpoint, server: servers.Server, client: DriverProcess
 ) -> list[Row]:
-    """Resident memory of the server over many short requests: at rest, then ten times."""
+    """Resident memory of the server over many ragged requests: at rest, then ten times."""
     prompts = Prompts(checkpoint.vocabulary, seed=2)
-    requests = bench.plan.memory_requests
+    plan = bench.plan
+    requests = plan.memory_requests
+    longest, most = plan.memory_lengths[1], plan.memory_tokens[1]
     bench.say(f"memory: {requests} requests")
     weights = int(str(archives.facts(bench.pack(OURS, checkpoint))["size_bytes"]))
     rows = []
     done = 0
     for part in range(11):
-        row = Row("memory", OURS, checkpoint.name, "http", bench.plan.slots, 16, 4, True)
+        row = Row("memory", OURS, checkpoint.name, "http", plan.slots, longest, most, True)
         row.rss_mb = server.resident_mb()
         row.note = f"after {done} requests"
         row.workers_mb = server.worker_mb()
@@ -88,8 +90,10 @@ def memory(
         rows.append(row)
         target = requests * (part + 1) // 10
         while part < 10 and done < target:
-            count = min(bench.plan.slots, target - done)
-            client.generate([prompts.one(16) for _ in range(count)], [4] * count)
+            count = min(plan.slots, target - done)
+            lengths = prompts.lengths(count, *plan.memory_lengths)
+            tokens = prompts.lengths(count, *plan.memory_tokens)
+            client.generate([prompts.one(length) for length in lengths], tokens)
             done += count
     return rows
 

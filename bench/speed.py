@@ -72,7 +72,8 @@ class Speed:
         }
         found.pop(ENGINE_BESIDE, None)
         for system, runs in found.items():
-            weight = (memory or drivers)[system].resident_mb()
+            process = (memory or drivers)[system]
+            weight = process.resident_mb()
             decode = self._row(section, system, streams, prompt, count, False)
             decode.rate(rates[system])
             if ENGINE_BESIDE in rates:
@@ -81,7 +82,7 @@ class Speed:
             decode.steady_tokens_per_second = _steady([long for _, long in runs])
             limit = self._limits.tokens_per_second(system, self._checkpoint, streams)
             decode.share_of_limit = (decode.tokens_per_second or 0.0) / limit
-            decode.start_seconds = drivers[system].start_seconds
+            decode.start_seconds = process.start_seconds
             whole = self._row(section, system, streams, prompt, count, True)
             whole.rate([long["tokens"] / long["seconds"] for _, long in runs])
             least = self._least_seconds(system, streams, prompt)

@@ -20,8 +20,9 @@ TUTORIAL_RATIO = {1: (4.0, 7.0), 32: (10.0, 20.0)}
 FIRST_TOKEN = (0.7, 0.4)
 GO_ON = (0.25, 0.1)
 CHURN = (1.3, 2.0)
-# MB: growth of the server from a tenth of the requests to the last (noise of the allocators is
-# allowed), and what an idle worker holds beyond its weights.
+# MB: growth from a tenth of the requests to the last, of the worker and of the whole server (the
+# allocators make noise, Java's most of all), and what an idle worker holds beyond its weights.
+WORKER_GROWTH_MB = (6.0, 3.0)
 MEMORY_GROWTH_MB = (20.0, 10.0)
 IDLE_BEYOND_WEIGHTS_MB = (300.0, 300.0)
 
@@ -104,10 +105,15 @@ class Ratios:
         rows = [row for row in self._rows if row.section == "memory" and row.rss_mb is not None]
         if len(rows) < 3:
             return
-        grown = (rows[-1].rss_mb or 0.0) - (rows[1].rss_mb or 0.0)
-        requests = rows[-1].note.split()[1]
-        name = f"memory grown over {requests} requests, MB"
-        self.found.append(Ratio(name, grown, *MEMORY_GROWTH_MB, less_is_better=True))
+        first, last = rows[1], rows[-1]
+        between = f"from request {first.note.split()[1]} to {last.note.split()[1]}, MB"
+        for whose, now, then, bounds in (
+            ("worker", last.workers_mb, first.workers_mb, WORKER_GROWTH_MB),
+            ("server", last.rss_mb, first.rss_mb, MEMORY_GROWTH_MB),
+        ):
+            grown = (now or 0.0) - (then or 0.0)
+            name = f"memory of the {whose} grown {between}"
+            self.found.append(Ratio(name, grown, *bounds, less_is_better=True))
         if rows[0].workers_mb and rows[0].weights_mb:
             beyond = rows[0].workers_mb - rows[0].weights_mb
             name = "memory of an idle worker beyond its weights, MB"

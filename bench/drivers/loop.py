@@ -68,6 +68,7 @@ def serve(driver_of: Any) -> None:
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     driver: Driver = driver_of(json.loads(sys.argv[1]))
+    driver.generate([[5, 6]], [1])  # ready is who has written a token
     _say(channel, {"ready": True})
     for line in sys.stdin:
         request = json.loads(line)

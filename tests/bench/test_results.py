@@ -59,6 +59,21 @@ def test_less_time_is_better(value: float, verdict: str) -> None:
     assert Ratio("time", value, 0.7, 0.4, less_is_better=True).verdict == verdict
 
 
+def test_memory_is_judged_from_the_first_tenth_on_of_worker_and_server() -> None:
+    rows = []
+    for part, (server, worker) in enumerate([(500.0, 300.0), (600.0, 349.0), (612.0, 356.0)]):
+        made = Row("memory", OURS, MODEL, "http", 32, 128, 8, prefill_counted=True)
+        made.rss_mb, made.workers_mb, made.weights_mb = server, worker, 268.0
+        made.note = f"after {1000 * part} requests"
+        rows.append(made)
+    found = {ratio.name: ratio for ratio in Ratios(rows, MODEL).found}
+    worker = found["memory of the worker grown from request 1000 to 2000, MB"]
+    server = found["memory of the server grown from request 1000 to 2000, MB"]
+    assert (worker.value, worker.verdict) == (7.0, "missed")
+    assert (server.value, server.verdict) == (12.0, "floor")
+    assert found["memory of an idle worker beyond its weights, MB"].value == 32.0
+
+
 def test_a_limit_is_the_slower_of_reading_and_products() -> None:
     checkpoint = embedded()
     products = checkpoint.product_parameters
