@@ -14,6 +14,7 @@ from archive.products import Form
 from archive.text import PROSE, read_passages
 from tests.archive.checkpoints import (
     EMBEDDED_MODEL,
+    twin_with_a_rare_shout,
     twin_with_loud_units,
     twin_with_outliers,
 )
@@ -75,6 +76,18 @@ def test_a_twin_with_outliers_after_gelu_falls_back_and_says_why(
     tried = [trial.plan.precision for trial in choice.trials]
     assert {"int8 static 7-bit", "int8 rows 7-bit", "int8 rows 8-bit"} <= set(tried)
     assert not any(trial.quality.passes for trial in choice.trials[:-1])
+
+
+def test_a_twin_in_which_few_rows_stretch_the_range_takes_rows_there_alone(
+    embedded: Checkpoint, short_text: Path
+) -> None:
+    choice = choice_for(twin_with_a_rare_shout(embedded, 1000.0), short_text)
+    first, *_, last = choice.trials
+    assert first.plan.precision == "int8 static 7-bit" and not first.quality.passes
+    assert last.quality.passes and choice.plan is last.plan
+    taken_by_rows = {name for name, form in choice.plan.forms.items() if form is Form.ROWS_7BIT}
+    assert taken_by_rows and all(name.endswith("mlp.c_proj") for name in taken_by_rows)
+    assert choice.reason.startswith("faster forms are not good enough (int8 static 7-bit: ")
 
 
 def test_smoothing_leaves_the_function_as_it_is(embedded: Checkpoint) -> None:
