@@ -3,10 +3,12 @@
 import argparse
 import errno
 import json
+import re
 import sys
 from pathlib import Path
 
 import numpy as np
+from safetensors import SafetensorError
 from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast, set_seed
 from transformers.utils import logging as transformers_logging
 
@@ -19,11 +21,20 @@ from training.options import parser
 from training.plan import heads, plan
 from training.progress import say
 from training.publish import Publication, curve_file, publish, save_weights
-from training.run import check_same_run, train
+from training.run import check_same_run, keep_what_was_automatic, train, write_whole
 from training.settings import Reporting, RunSettings
 from training.trainer import check_space, phases_of
 from training.vocabulary import encode_pieces, load_tokenizer, train_tokenizer
 from training.windows import tokens_at
+
+PORTABLE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # one that package_model takes
+AUTOMATIC = {"precision": "precision", "compile": "compiled"}  # option -> setting of the run
+TOKENIZER = "tokenizer"
+MADE_FOR = "made-for.txt"
+# Two checkpoints with weights and two moments in float32, and what a third takes meanwhile.
+BYTES_PER_WEIGHT = 50
+SPACE_FOR_THE_REST = 5_000_000  # card, curve, tokenizer
+NO_SPACE = "no space left on the disk; free some and start the same command again"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -42,7 +53,13 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        say("error: no space left on the disk; free some and start the same command again")
+        say(f"error: {NO_SPACE}")
+        return 1
+    except (RuntimeError, SafetensorError) as error:
+        # torch's and safetensors' writers have errors of their own for a full disk.
+        if not any(words in str(error) for words in ("No space left", "PytorchStreamWriter")):
+            raise
+        say(f"error: {NO_SPACE}")
         return 1
     except KeyboardInterrupt:
         say("stopped; the same command goes on from the last checkpoint")
@@ -80,9 +97,14 @@ def train_and_publish(options: argparse.Namespace) -> None:
         options.evaluate_every or max(1, run.steps // 10),
         options.progress_seconds,
     )
+    automatic = [name for option, name in AUTOMATIC.items() if getattr(options, option) == "auto"]
+    run = keep_what_was_automatic(run, output, automatic)
     run, changes = check_same_run(run, output)
+    if not options.base:
+        _keep_tokenizer(tokenizer, output, _tokenizer_key(options, corpus))
     before = _before(model, tokenizer, corpus, output, run)
     log = train(model, tokenizer, corpus, stream, run, reporting)
+    check_space(output, 2 * model.num_parameters() + SPACE_FOR_THE_REST)
     save_weights(model, tokenizer, output)
     phases = phases_of(run)
     draw(log, lambda step: tokens_at(phases, step), curve_file(output))
@@ -101,7 +123,8 @@ def train_and_publish(options: argparse.Namespace) -> None:
         output, before, corpus, _sources(options.text), run, seen, tokenizer, publication
     )
     print(table(figures))
-    say(f"done: {output}\nnext: ./scripts/package_model --model {output}")
+    name = f" --name {output.name}" if PORTABLE_NAME.fullmatch(output.name) else ""
+    say(f"done: {output}\nnext: ./scripts/package_model --model {output}{name}")
 
 
 def _model_and_tokenizer(
@@ -110,24 +133,44 @@ def _model_and_tokenizer(
     if options.base:
         overrides = {}
         if options.dropout is not None:
-            overrides = {"resid_pdrop": options.dropout, "embd_pdrop": options.dropout}
-        return load_model(options.base, **overrides), load_tokenizer(options.base)
+            dropouts = ("resid_pdrop", "embd_pdrop", "attn_pdrop")
+            overrides = dict.fromkeys(dropouts, options.dropout)
+        model = load_model(options.base, **overrides)
+        check_space(output, BYTES_PER_WEIGHT * model.num_parameters())
+        return model, load_tokenizer(options.base)
     count = heads(options)
     context = options.context or 512
     weights = options.width * (12 * options.layers * options.width + options.vocab_size + context)
-    check_space(output, 50 * weights)
-    kept = output / "tokenizer"
-    if (kept / "tokenizer.json").is_file():
+    check_space(output, BYTES_PER_WEIGHT * weights)
+    kept = output / TOKENIZER
+    if _is_kept_for(_tokenizer_key(options, corpus), kept):
         tokenizer = load_tokenizer(str(kept))
     else:
         say(f"training a byte-level BPE of {options.vocab_size:,} tokens")
         tokenizer = train_tokenizer(corpus.train, options.vocab_size, context)
-        tokenizer.save_pretrained(kept)
     set_seed(options.seed)
     model = new_model(
         len(tokenizer), context, options.layers, options.width, count, options.dropout or 0.0
     )
     return model, tokenizer
+
+
+def _tokenizer_key(options: argparse.Namespace, corpus: Corpus) -> str:
+    """What a tokenizer was trained on and for: another text or size needs another one."""
+    return f"{corpus.digest} {options.vocab_size}\n"
+
+
+def _is_kept_for(key: str, kept: Path) -> bool:
+    made_for = kept / MADE_FOR
+    return made_for.is_file() and made_for.read_text() == key
+
+
+def _keep_tokenizer(tokenizer: PreTrainedTokenizerFast, output: Path, key: str) -> None:
+    """Keep it for when the run is resumed; its last file says that it is whole."""
+    kept = output / TOKENIZER
+    if not _is_kept_for(key, kept):
+        tokenizer.save_pretrained(kept)
+        write_whole(kept / MADE_FOR, key)
 
 
 def _before(
@@ -145,7 +188,7 @@ def _before(
     result = score_held_out(model, tokenizer, corpus)
     name = f"{run.base}, before fine-tuning" if run.base else "the same before training"
     figure = Figure(name, result.bits_per_character, result.perplexity)
-    kept.write_text(json.dumps(figure.__dict__) + "\n")
+    write_whole(kept, json.dumps(figure.__dict__) + "\n")
     return figure
 
 

@@ -179,13 +179,8 @@ def _samples(facts: CardFacts) -> str:
 
 def _data(facts: CardFacts) -> str:
     lines = ["## Data", ""]
-    if facts.sources.is_file():
-        with facts.sources.open(newline="", encoding="utf-8") as file:
-            books = [
-                f"- {row['author']}: {row['title']}"
-                for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-                if row["file"] in facts.corpus.files
-            ]
+    books = _books(facts)
+    if books:
         return "\n".join([*lines, *books])
     names = list(facts.corpus.files)
     shown = names[:100]
@@ -195,11 +190,31 @@ def _data(facts: CardFacts) -> str:
     return "\n".join(lines)
 
 
+def _books(facts: CardFacts) -> list[str]:
+    """Authors and titles, if a table beside the text says them (columns file, author, title)."""
+    if not facts.sources.is_file():
+        return []
+    with facts.sources.open(newline="", encoding="utf-8", errors="replace") as file:
+        rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    return [
+        f"- {row['author']}: {row['title']}"
+        for row in rows
+        if row.get("file") in facts.corpus.files and row.get("author") and row.get("title")
+    ]
+
+
 def _limits(facts: CardFacts) -> str:
+    run = facts.run
+    knows = (
+        f"It has the manner of its text, and beneath it what `{run.base}` had read, with that "
+        "model's limits and views"
+        if run.base
+        else "It knows the manner of its text and little else: no facts to rely on, no languages "
+        "beyond those of the text, and its views. A sentence mostly holds together, a long story "
+        "does not"
+    )
     return (
-        "## Limits\n\n"
-        "It knows the manner of its text and little else: no facts to rely on, no instructions, "
-        "no languages beyond those of the text. A sentence mostly holds together, a long story "
-        "does not. It repeats the views of what it read, and can repeat passages of it word for "
-        f"word. It sees at most {facts.run.context} tokens at a time in training."
+        f"## Limits\n\n{knows}. It follows no instructions, says what is not so, and can repeat "
+        f"passages of its text word for word. It sees at most {run.context} tokens at a time in "
+        "training."
     )

@@ -6,6 +6,7 @@ vocabularies can be compared in bits per character.
 
 import hashlib
 import re
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from training.errors import TrainingError
 
 PIECE_CHARACTERS = 20_000
 HELD_OUT_EVERY = 20
+BYTE_ORDER_MARK = "\ufeff"
 _BLANK_LINES = re.compile(r"\n[ \t]*\n\s*")
 
 
@@ -102,10 +104,11 @@ def _text_files(source: Path) -> list[Path]:
 def _read_text(file: Path) -> str:
     raw = file.read_bytes()
     try:
-        text = raw.decode("utf-8-sig")
+        text = raw.decode("utf-8").removeprefix(BYTE_ORDER_MARK)
     except UnicodeDecodeError as error:
+        encoding = "utf-16" if raw.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "latin1"
         raise TrainingError(
             f"{file.name} is not UTF-8: byte 0x{raw[error.start]:02x} at offset {error.start:,}; "
-            "convert it first, for example with iconv -f latin1 -t utf-8"
+            f"convert it first, for example with iconv -f {encoding} -t utf-8"
         ) from error
     return text.replace("\r\n", "\n").replace("\r", "\n")

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoConfig, GPT2Config, GPT2LMHeadModel
 
 from training.errors import TrainingError
@@ -52,16 +53,32 @@ def load_model(source: str, **overrides: Any) -> GPT2LMHeadModel:
         raise TrainingError(
             f"{source} is no GPT-2: its config.json says model_type {config.model_type!r}"
         )
+    if config.activation_function != "gelu_new":
+        raise TrainingError(
+            f"{source} has activation_function {config.activation_function!r}; package_model takes "
+            "gelu_new alone, as GPT-2 has it"
+        )
     try:
-        return GPT2LMHeadModel.from_pretrained(
+        model, loading = GPT2LMHeadModel.from_pretrained(
             source,
             use_safetensors=True,
             dtype=torch.float32,
             attn_implementation=ATTENTION,
+            output_loading_info=True,
             **overrides,
         )
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise TrainingError(f"{source} has no model.safetensors that can be read") from error
+    except (RuntimeError, ValueError) as error:
+        raise TrainingError(
+            f"{source}: the weights do not have the sizes that its config.json says"
+        ) from error
+    missing = sorted(loading["missing_keys"])
+    if missing:
+        raise TrainingError(
+            f"{source}: model.safetensors lacks {missing[0]} and {len(missing) - 1} more weights"
+        )
+    return model
 
 
 def _not_found(source: str) -> str:

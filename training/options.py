@@ -104,7 +104,7 @@ def _training(group: argparse._ArgumentGroup) -> None:
         metavar="P",
         help="default: 0, for fine-tuning the model's own",
     )
-    add("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
+    add("--seed", type=non_negative_int, default=0, metavar="N", help="default: %(default)s")
 
 
 def _shape(group: argparse._ArgumentGroup) -> None:
@@ -202,6 +202,14 @@ def positive_int(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a whole number above 0")
+    return value
+
+
+def non_negative_int(text: str) -> int:
+    """A whole number from 0 on."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 0 on")
     return value
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from training.windows import Tokens, tokens_at
 HELD_OUT_SAMPLE_TOKENS = 40_000
 RUN_FILE = "run.json"
 CHECKPOINTS = "checkpoints"
+NAMES = {"text_digest": "text"}  # of settings, where a person would call them otherwise
 # What may be changed under way.
 CHANGEABLE = ("steps", "warmup_steps", "tokens_per_step", "earlier")
 
@@ -83,8 +85,9 @@ def check_same_run(run: RunSettings, output: Path) -> tuple[RunSettings, list[st
         other = [key for key in changed if key not in CHANGEABLE]
         if other:
             raise TrainingError(
-                f"{output} holds a run with another {other[0]} ({before.get(other[0])}, now "
-                f"{settings[other[0]]}); use the same settings to resume it, or another --output"
+                f"{output} holds a run with another {NAMES.get(other[0], other[0])} "
+                f"({before.get(other[0])}, now {settings[other[0]]}); use the same settings to "
+                "resume it, or another --output"
             )
         done = steps_done(output)
         if run.steps < done:
@@ -98,8 +101,24 @@ def check_same_run(run: RunSettings, output: Path) -> tuple[RunSettings, list[st
         run = replace(run, earlier=tuple(earlier))
         settings = run.as_dict()
     output.mkdir(parents=True, exist_ok=True)
-    record.write_text(json.dumps(settings | {"changes": changes}, indent=1) + "\n")
+    write_whole(record, json.dumps(settings | {"changes": changes}, indent=1) + "\n")
     return run, changes
+
+
+def keep_what_was_automatic(run: RunSettings, output: Path, names: Iterable[str]) -> RunSettings:
+    """Take over settings of a run begun earlier that depend on its length or on the machine."""
+    record = output / RUN_FILE
+    if not record.is_file():
+        return run
+    before = json.loads(record.read_text())
+    return replace(run, **{name: before[name] for name in names if name in before})
+
+
+def write_whole(file: Path, text: str) -> None:
+    """Write a file that is there as a whole or not at all, whenever the process is killed."""
+    partial = file.with_name(file.name + ".part")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(file)
 
 
 def steps_done(output: Path) -> int:

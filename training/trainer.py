@@ -54,7 +54,12 @@ class GPT2Trainer(Trainer):  # type: ignore[misc]
             callbacks=callbacks,
         )
         self.model_accepts_loss_kwargs = False
-        self._loss = torch.compile(self._next_token_loss) if run.compiled else self._next_token_loss
+        # Each shape has kernels of its own: which of two came first must not change a resumed run.
+        self._loss = (
+            torch.compile(self._next_token_loss, dynamic=False)
+            if run.compiled
+            else self._next_token_loss
+        )
 
     def _next_token_loss(self, model: GPT2LMHeadModel, ids: Any, targets: Any) -> torch.Tensor:
         logits = model(input_ids=ids, use_cache=False).logits

@@ -83,20 +83,18 @@ def twin_with_loud_units(checkpoint: Checkpoint, loudness: float) -> Checkpoint:
     return replace(checkpoint, weights=weights)
 
 
-def twin_with_a_rare_shout(checkpoint: Checkpoint, loudness: float) -> Checkpoint:
-    """A twin in which one unit a layer shouts for about one token in a thousand, and is not heard.
+def twin_with_a_rare_shout(checkpoint: Checkpoint, layer: int, loudness: float) -> Checkpoint:
+    """A twin in which one unit of a layer shouts for a few tokens in a thousand, and is not heard.
 
-    It reads a direction in which LayerNorm's output is about normal, from three deviations on, and
+    It reads a direction in which LayerNorm's output is about normal, from 2.7 deviations on, and
     its row of the next product is zero: the range after GELU is stretched by few rows.
     """
     weights = {name: weight.copy() for name, weight in checkpoint.weights.items()}
-    width = checkpoint.shape.n_embd
+    width, block = checkpoint.shape.n_embd, f"h.{layer}"
     signs = np.random.default_rng(0).choice([-1.0, 1.0], width).astype(np.float32)
-    for layer in range(checkpoint.shape.n_layer):
-        block = f"h.{layer}"
-        gain, bias = weights[f"{block}.ln_2.weight"], weights[f"{block}.ln_2.bias"]
-        direction = signs / gain / np.float32(width**0.5)
-        weights[f"{block}.mlp.c_fc.weight"][:, 5] = loudness * direction
-        weights[f"{block}.mlp.c_fc.bias"][5] = -loudness * (direction @ bias + 3)
-        weights[f"{block}.mlp.c_proj.weight"][5] = 0
+    gain, bias = weights[f"{block}.ln_2.weight"], weights[f"{block}.ln_2.bias"]
+    direction = signs / gain / np.float32(width**0.5)
+    weights[f"{block}.mlp.c_fc.weight"][:, 5] = loudness * direction
+    weights[f"{block}.mlp.c_fc.bias"][5] = -loudness * (direction @ bias + 2.7)
+    weights[f"{block}.mlp.c_proj.weight"][5] = 0
     return replace(checkpoint, weights=weights)

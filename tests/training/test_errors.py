@@ -1,9 +1,13 @@
 """Every way to start wrongly ends with one line that says what is wrong and what would be right."""
 
 import json
+import shutil
+from collections import namedtuple
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from tests.training.conftest import ROOT, TINY
 from tests.training.text import tales
@@ -53,6 +57,23 @@ def test_wrong_encoding_names_file_and_byte(refused, tmp_path: Path) -> None:
     assert "b.txt is not UTF-8: byte 0xe9 at offset 3" in error
 
 
+def test_a_byte_order_mark_moves_no_offset(refused, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbfabc caf\xe9")
+    assert "byte 0xe9 at offset 10" in refused("--text", tmp_path)
+    (tmp_path / "a.txt").write_bytes("Once upon a time".encode("utf-16"))
+    error = refused("--text", tmp_path)
+    assert "byte 0xff at offset 0" in error and "iconv -f utf-16" in error
+
+
+def test_no_space_for_the_checkpoints_of_a_model_that_exists(
+    refused, text: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = namedtuple("usage", "total used free")(10**9, 10**9, 10**5)
+    monkeypatch.setattr("training.trainer.shutil.disk_usage", lambda _: full)
+    error = refused("--text", text, "--from", trained, "--context", 64)
+    assert "no space" in error and "0 MB are free" in error
+
+
 def test_no_space_on_the_disk(refused, text: Path) -> None:
     error = refused("--text", text, "--layers", 2000, "--width", 8192, "--min-characters", 1000)
     assert "no space" in error and "MB are needed" in error
@@ -70,6 +91,44 @@ def test_a_model_that_is_no_gpt2(refused, text: Path, tmp_path: Path) -> None:
 def test_a_model_without_weights(refused, text: Path, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text((EMBEDDED / "config.json").read_text())
     assert "model.safetensors" in refused("--text", text, "--from", tmp_path)
+
+
+def other_activation(model: Path) -> None:
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"activation_function": "relu"}))
+
+
+def cut_weights(model: Path) -> None:
+    file = model / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:1000])
+
+
+def drop_a_layer(model: Path) -> None:
+    file = model / "model.safetensors"
+    weights = load_file(file)
+    save_file({n: w for n, w in weights.items() if ".h.1." not in n}, file, {"format": "pt"})
+
+
+def say_another_width(model: Path) -> None:
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"n_embd": 32}))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (other_activation, "activation_function 'relu'"),
+        (cut_weights, "no model.safetensors that can be read"),
+        (drop_a_layer, "model.safetensors lacks transformer.h.1."),
+        (say_another_width, "do not have the sizes"),
+    ],
+)
+def test_a_model_that_is_not_whole(
+    refused, text: Path, trained: Path, tmp_path: Path, spoil: Callable[[Path], None], words: str
+) -> None:
+    model = Path(shutil.copytree(trained, tmp_path / "model"))
+    spoil(model)
+    assert words in refused("--text", text, "--from", model, "--context", 64)
 
 
 def test_a_model_without_tokenizer(refused, text: Path, trained: Path, tmp_path: Path) -> None:
@@ -101,13 +160,21 @@ def test_resuming_with_other_settings_names_the_setting(
     command = ["--text", str(text), "--output", str(trained), *TINY]
     assert main([*command, "--seed", "1"]) == 1
     assert "another seed (0, now 1)" in capsys.readouterr().err
+    assert main([*command, "--vocab-size", "300"]) == 1
+    assert "another vocab_size (367, now 300)" in capsys.readouterr().err
     assert main([*command, "--steps", "10"]) == 1
     assert "is at step 30 already, beyond 10" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("--steps", "0"), ("--dropout", "1"), ("--vocab-size", "256"), ("--learning-rate", "nan")],
+    [
+        ("--steps", "0"),
+        ("--seed", "-1"),
+        ("--dropout", "1"),
+        ("--vocab-size", "256"),
+        ("--learning-rate", "nan"),
+    ],
 )
 def test_an_option_out_of_range_is_named(
     text: Path, option: str, value: str, capsys: pytest.CaptureFixture[str]

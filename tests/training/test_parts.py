@@ -2,6 +2,7 @@ import math
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from tests.training.text import tales
@@ -120,6 +121,17 @@ def test_kneser_ney_probabilities_sum_to_one_after_any_context() -> None:
             model.probabilities(np.array([*context, following]))[-1] for following in range(10)
         )
         assert math.isclose(total, 1.0, rel_tol=1e-9)
+
+
+def test_kneser_ney_gives_the_values_that_one_works_out_by_hand() -> None:
+    model = KneserNey(np.array([1, 2, 1, 2, 1, 3]), order=2, size=4)
+    # Pairs, with nothing as 0 before the first: 01 once, 12 twice, 21 twice, 13 once; too few for
+    # discounts of their own: 0.5 and 0.75. One id counts by how many differ before it: 2, 1, 1.
+    left = (0.75 + 0.5 + 0.5) / 4
+    one = (2 - 0.75) / 4 + left / 4
+    three = (1 - 0.5) / 4 + left / 4
+    three_after_one = (1 - 0.5) / 3 + (0.75 + 0.5) / 3 * three
+    assert model.probabilities(np.array([1, 3])) == pytest.approx([one, three_after_one])
 
 
 def test_references_find_the_order_in_a_text(tmp_path: Path) -> None:

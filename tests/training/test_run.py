@@ -1,5 +1,8 @@
 import json
+import shutil
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -7,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import GPT2LMHeadModel
 
-from tests.training.conftest import TINY, Tool
+from tests.training.conftest import ROOT, TINY, Tool
 
 
 def test_a_run_leaves_a_checkpoint_that_loads_and_has_learnt(trained: Path) -> None:
@@ -66,6 +69,49 @@ def test_a_killed_and_resumed_run_gives_the_same_weights_as_an_unbroken_one(
         assert torch.equal(weights, after[name]), name
 
 
+def test_a_run_killed_in_each_of_its_phases_gives_the_same_weights(
+    text: Path, tool: Tool, tmp_path: Path
+) -> None:
+    # From a context of 256 on, the first three quarters of the steps see windows of half of it.
+    phases = ("--context", 256, "--steps", 16, "--save-every", 1)
+
+    def command(output: Path) -> tuple[object, ...]:
+        return ("--text", text, "--output", output, *TINY, *phases)
+
+    unbroken, killed = tmp_path / "unbroken", tmp_path / "killed"
+    _end(tool(*command(unbroken)))
+    for step in (3, 13):
+        process = tool(*command(killed))
+        try:
+            _wait_for(killed / "checkpoints" / f"checkpoint-{step}" / "trainer_state.json", process)
+        finally:
+            process.kill()
+            process.communicate()
+        assert not (killed / "model.safetensors").exists(), "killed too late to show anything"
+    _end(tool(*command(killed)))
+    run = json.loads(_read(unbroken, "run.json"))
+    assert (run["short_context"], run["context"]) == (128, 256)
+    for name, weights in load_file(unbroken / "model.safetensors").items():
+        assert torch.equal(weights, load_file(killed / "model.safetensors")[name]), name
+
+
+def test_a_trained_directory_is_packed_as_it_is(trained: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "archive", "--model", str(trained), "--name", "tiny"]
+    command += ["--output", str(tmp_path), "--precision", "fp32"]
+    packed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
+    assert packed.returncode == 0, packed.stderr
+    assert (tmp_path / "tiny.mar").is_file()
+
+
+def test_a_file_of_sources_that_says_other_things_is_no_fault(
+    text: Path, tool: Tool, tmp_path: Path
+) -> None:
+    source = Path(shutil.copytree(text, tmp_path / "text"))
+    (source / "SOURCES.tsv").write_text("where\twhen\nhere\tnow\n")
+    _end(tool("--text", source, "--output", tmp_path / "out", *TINY, "--steps", 2))
+    assert "- tales.txt" in _read(tmp_path / "out", "README.md")
+
+
 def test_length_and_tokens_of_a_step_can_be_changed_under_way(
     text: Path, tool: Tool, tmp_path: Path
 ) -> None:
@@ -81,6 +127,11 @@ def test_length_and_tokens_of_a_step_can_be_changed_under_way(
     assert "planned for 6 steps until step 6" in card
     assert "128 tokens a step until step 6" in card
     assert "9 steps, 0.00 million tokens" in card
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    _, said = process.communicate(timeout=240)
+    assert process.returncode == 0, said
 
 
 def _wait_for(file: Path, process: object, seconds: float = 120) -> None:
