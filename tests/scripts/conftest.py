@@ -43,6 +43,7 @@ case "$1 $2" in
 esac
 [ "$3" != --version ] || exit 0
 echo "${{*:2}}" >>"$root/asked"
+[ "$2" != gateway ] || printf '%s\\n' "$MODEL_STORE" "$MODEL_ARCHIVE" >"$root/served"
 case "$*" in *"$(cat "$root/hangs" 2>/dev/null || echo nothing)"*)
   exec "{REAL_PYTHON}" -c "$(cat "$root/hang.py")" "$root/hanging" ;;
 esac
@@ -122,6 +123,10 @@ class Checkout:
     def asked_for(self, start: str) -> list[str]:
         """Those lines that start so."""
         return [line for line in self.asked if line.startswith(start)]
+
+    def served_by_the_gateway(self) -> tuple[str, ...]:
+        """The store and the archive that the gateway was told."""
+        return tuple((self.root / "served").read_text().splitlines())
 
     def hang(self, words: str) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
         """Start ./scripts/serve; return it and its children once it hangs in that command."""

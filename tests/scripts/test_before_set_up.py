@@ -54,6 +54,13 @@ def test_no_python(checkout: Checkout) -> None:
     assert "Python 3.11 or newer is needed" in line and "missing" in line
 
 
+def test_an_archive_that_is_not_there(checkout: Checkout) -> None:
+    line = refused(checkout, checkout.serve("--model", "model_store/mine.mar"))
+    assert line == (
+        "error: there is no archive model_store/mine.mar; ./scripts/package_model makes one\n"
+    )
+
+
 @pytest.mark.parametrize("port", ["many", "0", "65536", "-1", "80.5", "99999999999999999999"])
 def test_a_port_that_is_none(checkout: Checkout, port: str) -> None:
     line = refused(checkout, checkout.serve(f"--port={port}"))

@@ -51,3 +51,13 @@ def test_each_checkpoint_has_an_archive_of_its_own(checkout: Checkout) -> None:
         assert checkout.serve("--model", model).returncode == 0
     assert len(checkout.asked_for("archive")) == 2
     assert len(list(checkout.archive.parent.iterdir())) == 2
+
+
+def test_an_archive_is_served_as_it_is(checkout: Checkout) -> None:
+    mine = checkout.root / "mine" / "my-gpt2.mar"
+    mine.parent.mkdir()
+    mine.touch()
+    ended = checkout.serve("--model", "mine/my-gpt2.mar")
+    assert ended.returncode == 0 and "Packing" not in ended.stderr
+    assert not checkout.asked_for("archive") and checkout.asked_for("gateway")
+    assert checkout.served_by_the_gateway() == (str(mine.parent), mine.name)
