@@ -75,6 +75,9 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
         context = browser.new_context(**options)
         contexts.append(context)
         context.add_init_script(DRAW_THE_SAME)
+        # Requests pass Playwright from the start: Chromium takes its time to begin with that, and
+        # the first request after a test's own `page.route` could still go by it.
+        context.route("**/asked-by-nobody", lambda asked: asked.abort())
         page = context.new_page()
         page.set_default_timeout(20_000)
         page.on("console", note)
