@@ -49,11 +49,11 @@ class Runner:
         if failed:
             raise DeployError("; ".join([f"{len(failed)} of {len(reasons)} failed", *failed]))
 
-    def read(self, command: tuple[str, ...], placeholder: str, what: str = "") -> str:
-        """Return what a command prints; in a dry run, the placeholder."""
+    def read(self, command: tuple[str, ...], stands_in: str, what: str = "") -> str:
+        """Return what a command prints; in a dry run, what stands in for it."""
         if self.dry:
-            print(f"{shlex.join(command)}  # {what or placeholder}")
-            return placeholder
+            print(f"{shlex.join(command)}  # {what or stands_in}")
+            return stands_in
         done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
         if done.returncode:
             raise DeployError(f"{' '.join(command[:4])}: {_reason(done.stderr)}")

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -112,13 +113,20 @@ def model_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return store
 
 
-@pytest.fixture(scope="session")
-def torchserve(model_store: Path) -> Iterator[TorchServe]:
-    """A real TorchServe with the embedded model, shared by all tests that leave it as it was."""
-    server = TorchServe(torchserve_settings(model_store))
+@contextmanager
+def running_torchserve(store: Path) -> Iterator[TorchServe]:
+    """A real TorchServe that serves the `gpt2.mar` of a store, and is stopped at the end."""
+    server = TorchServe(torchserve_settings(store))
     server.start()
     try:
         server.wait_ready()
         yield server
     finally:
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def torchserve(model_store: Path) -> Iterator[TorchServe]:
+    """A real TorchServe with the embedded model, shared by all tests that leave it as it was."""
+    with running_torchserve(model_store) as server:
+        yield server

@@ -105,7 +105,11 @@ class Slot:
 
 
 class KVCache:
-    """Who holds which slot, and how much memory all of them may take."""
+    """Who holds which slot, and how much memory all of them may take.
+
+    Raises:
+        ValueError: `max_tokens` positions are less than one text may need.
+    """
 
     def __init__(self, slab: KVSlab, *, max_tokens: int) -> None:
         slots, _, self.max_length, _ = slab.shape

@@ -14,7 +14,7 @@ import pytest
 
 from client import Client, ClientError, NotFound
 from gateway.torchserve import TorchServe
-from tests.conftest import EMBEDDED_MODEL, ROOT, torchserve_settings
+from tests.conftest import EMBEDDED_MODEL, ROOT, running_torchserve
 
 
 @pytest.fixture(scope="module")
@@ -29,13 +29,8 @@ def two_versions(
     command += ["--version", "2.0", "--output", str(other)]
     subprocess.run(command, cwd=ROOT, check=True, timeout=300)
     shutil.copy(other / "gpt2.mar", store / "gpt2-v2.mar")
-    server = TorchServe(torchserve_settings(store))
-    server.start()
-    try:
-        server.wait_ready()
+    with running_torchserve(store) as server:
         yield server
-    finally:
-        server.stop()
 
 
 def test_a_second_version_takes_over_and_no_request_is_lost(two_versions: TorchServe) -> None:

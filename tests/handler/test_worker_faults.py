@@ -17,20 +17,15 @@ import pytest
 import requests
 
 from gateway.torchserve import TorchServe
-from tests.conftest import torchserve_settings
+from tests.conftest import running_torchserve
 from tests.handler.completions import TIMEOUT, events, text, url
 
 
 @pytest.fixture
 def own_torchserve(model_store: Path) -> Iterator[TorchServe]:
     """A TorchServe that a test may break."""
-    server = TorchServe(torchserve_settings(model_store))
-    server.start()
-    try:
-        server.wait_ready()
+    with running_torchserve(model_store) as server:
         yield server
-    finally:
-        server.stop()
 
 
 def worker_of(server: TorchServe) -> psutil.Process:
