@@ -27,6 +27,7 @@ def test_a_stream_with_usage(client: openai.OpenAI) -> None:
         model="gpt2",
         prompt="A dog",
         max_tokens=6,
+        seed=1,
         stream=True,
         stream_options={"include_usage": True},
     )
