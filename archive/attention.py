@@ -4,7 +4,8 @@ A cache of float32 is read and written by `GroupQueryAttention` for prompts and 
 cache of bytes reads a quarter of the memory when decoding; on prompts, though, the operator's own
 kernel for bytes takes two to three times as long as the one for floats. So a prompt's keys and
 values are rounded to the cache's levels first and attended to as floats: what is attended to and
-what the cache holds are the same numbers, so that no result depends on where a piece ends.
+what the cache holds are the same numbers, so that no result depends on where a piece ends. Keys and
+values count in levels already (`archive.levels`): no scale is left to be applied here.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import numpy as np
 
 from archive.builder import MICROSOFT, GraphBuilder
 from archive.checkpoint import ModelShape
-from archive.plan import CacheScales
 
 IS_PROMPT = "is_prompt"
 PROMPT_START = "prompt_start"
@@ -25,11 +25,11 @@ LOWEST, HIGHEST = -128.0, 127.0  # int8
 
 @dataclass(frozen=True)
 class Attention:
-    """Adds the attention of one model's layers; `scales` is empty where the cache is float32."""
+    """Adds the attention of one model's layers."""
 
     graph: GraphBuilder
     shape: ModelShape
-    scales: tuple[CacheScales, ...]
+    bytes_in_cache: bool
 
     def declare(self) -> None:
         """Declare the cache, and what only a cache of bytes needs to know of a step.
@@ -45,7 +45,7 @@ class Attention:
             for kind in ("key", "value"):
                 graph.input(f"past_{kind}.{layer}", self._dtype, self._cache)
                 graph.output(f"present_{kind}.{layer}", self._dtype, self._cache)
-        if self.scales:
+        if self.bytes_in_cache:
             graph.input(IS_PROMPT, "bool", [])
             graph.input(PROMPT_START, "int64", [1])
             graph.input(CACHE_ROWS, "int64", [shape.n_head, "piece", 3])
@@ -56,7 +56,7 @@ class Attention:
         The cache is extended in place where past and present are the same memory.
         """
         present = [f"present_key.{layer}", f"present_value.{layer}"]
-        if not self.scales:
+        if not self.bytes_in_cache:
             inputs = [packed, "", "", *self._past(layer)]
             return self._attend(self.graph, layer, inputs, [name, *present])
         self.graph.choice(
@@ -69,7 +69,7 @@ class Attention:
 
     @property
     def _dtype(self) -> str:
-        return "int8" if self.scales else "float32"
+        return "int8" if self.bytes_in_cache else "float32"
 
     @property
     def _cache(self) -> list[int | str]:
@@ -78,34 +78,29 @@ class Attention:
     def _past(self, layer: int) -> list[str]:
         return [f"past_key.{layer}", f"past_value.{layer}"]
 
-    def _scale(self, layer: int, kind: str, *, inverse: bool = False) -> str:
-        """The steps between two levels of each channel [width], or one over them."""
-        scale = self.scales[layer][("key", "value").index(kind)]
-        name = f"h.{layer}.attn.{kind}_scale"
-        if not inverse:
-            return self.graph.constant(name, scale)
-        return self.graph.constant(f"{name}.inverse", np.float32(1.0) / scale)
-
     def _attend(
         self,
         graph: GraphBuilder,
         layer: int,
         inputs: list[str],
         outputs: list[str],
-        scales: list[str] | None = None,
+        *,
+        on_bytes: bool = False,
     ) -> str:
+        inputs = [*inputs, "seqlens_k", "total_sequence_length"]
         quantised: dict[str, str | int] = {}
-        if scales:
+        if on_bytes:
+            level = self.graph.constant("cache.level", np.ones(1, np.float32))
             # The five left out: rotary tables, positions, bias and sinks.
-            scales = ["", "", "", "", "", *scales]
+            inputs += ["", "", "", "", "", level, level]
             quantised = {
-                "k_quant_type": "PER_CHANNEL",
-                "v_quant_type": "PER_CHANNEL",
+                "k_quant_type": "PER_TENSOR",
+                "v_quant_type": "PER_TENSOR",
                 "kv_cache_bit_width": 8,
             }
         graph.node_with_outputs(
             "GroupQueryAttention",
-            [*inputs, "seqlens_k", "total_sequence_length", *(scales or [])],
+            inputs,
             outputs,
             MICROSOFT,
             num_heads=self.shape.n_head,
@@ -120,36 +115,28 @@ class Attention:
         """One token for each sequence: the operator reads and writes the cache's bytes."""
         branch = self.graph.branch()
         outputs = [name, f"{name}.key", f"{name}.value"]
-        scales = [self._scale(layer, "key"), self._scale(layer, "value")]
-        self._attend(branch, layer, [packed, "", "", *self._past(layer)], outputs, scales)
+        inputs = [packed, "", "", *self._past(layer)]
+        self._attend(branch, layer, inputs, outputs, on_bytes=True)
         return self._declare_outputs(branch, outputs)
 
     def _read_prompt(self, layer: int, name: str, packed: str) -> GraphBuilder:
-        """A piece of one prompt, in whole levels: q (s k) = (q s) k, and p (v s) = (p v) s."""
+        """A piece of one prompt, its keys and values rounded to whole levels."""
         branch = self.graph.branch()
         parts = [f"{name}.{kind}" for kind in ("query", "key", "value")]
         branch.node_with_outputs("Split", [packed], parts, axis=2)
-        query = branch.node("Mul", [parts[0], self._scale(layer, "key")], f"{parts[0]}.scaled")
         fresh, past, present = [], [], []
-        for kind, part, cache in zip(("key", "value"), parts[1:], self._past(layer), strict=True):
-            levels = self._levels(branch, layer, kind, part)
+        for part, cache in zip(parts[1:], self._past(layer), strict=True):
+            levels = self._levels(branch, part)
             fresh.append(levels)
             present.append(self._write(branch, part, levels, cache))
             past.append(self._read(branch, part, cache))
-        attended = self._attend(
-            branch,
-            layer,
-            [query, *fresh, *past],
-            [f"{name}.levels", f"{name}.all_keys", f"{name}.all_values"],
-        )
-        branch.node("Mul", [attended, self._scale(layer, "value")], name)
+        outputs = [name, f"{name}.all_keys", f"{name}.all_values"]
+        self._attend(branch, layer, [parts[0], *fresh, *past], outputs)
         return self._declare_outputs(branch, [name, *present])
 
-    def _levels(self, branch: GraphBuilder, layer: int, kind: str, part: str) -> str:
+    def _levels(self, branch: GraphBuilder, part: str) -> str:
         """Round to whole levels of the cache, still as floats."""
-        inverse = self._scale(layer, kind, inverse=True)
-        rounded = branch.node("Mul", [part, inverse], f"{part}.exact")
-        rounded = branch.node("Round", [rounded], f"{part}.rounded")
+        rounded = branch.node("Round", [part], f"{part}.rounded")
         bounds = [
             self.graph.constant("cache.lowest", np.array(LOWEST, np.float32)),
             self.graph.constant("cache.highest", np.array(HIGHEST, np.float32)),

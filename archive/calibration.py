@@ -9,8 +9,9 @@ import numpy as np
 
 from archive.checkpoint import ModelShape, Weights
 from archive.graph import build_calibration_graph
-from archive.plan import HEAD, CacheScales, Plan, product_names, uniform_plan
-from archive.products import SMALLEST_SCALE, Form, Range
+from archive.levels import cache_steps, count_in_levels
+from archive.plan import HEAD, Plan, product_names, uniform_plan
+from archive.products import Form, Range
 from archive.progress import told
 from archive.session import Tokens, WindowRunner
 from archive.smoothing import Channels, smooth, smoothing_factors
@@ -43,7 +44,7 @@ class ProductInput:
             high=max(float(self.high.max()) * HEADROOM, 0.0),
         )
 
-    def divided(self, factor: Channels) -> ProductInput:
+    def divided(self, factor: Channels | np.float32) -> ProductInput:
         """Return the same input after its channels are divided by `factor`."""
         return ProductInput(self.low / factor, self.high / factor, self.typical)
 
@@ -55,7 +56,6 @@ class Calibration:
     weights: Weights
     original: Weights
     inputs: Mapping[str, ProductInput]
-    cache_scales: Sequence[CacheScales]
 
     @property
     def ranges(self) -> dict[str, Range]:
@@ -63,7 +63,7 @@ class Calibration:
         return {name: seen.span() for name, seen in self.inputs.items()}
 
     def weights_for(self, plan: Plan) -> Weights:
-        """Return the smoothed weights; a float head stays as it was, and so tied to its table."""
+        """Return the calm weights; a float head stays as it was, and so tied to its table."""
         if plan.forms[HEAD] is not Form.FP32:
             return self.weights
         head = ("ln_f.weight", "ln_f.bias", "lm_head.weight")
@@ -99,31 +99,23 @@ def watch_inputs(
     return seen
 
 
-def _cache_scales(
-    shape: ModelShape, seen: Mapping[str, ProductInput], factors: Mapping[str, Channels]
-) -> list[CacheScales]:
-    """Return the scales at which keys and values fit signed bytes, once the weights are smooth."""
-    scales: list[CacheScales] = []
-    for layer in range(shape.n_layer):
-        largest = seen[f"h.{layer}.attn.packed"].largest * np.float32(HEADROOM / 127)
-        keys, values = np.split(np.maximum(largest, SMALLEST_SCALE), 3)[1:]
-        values = values / factors[f"h.{layer}.attn.c_proj"]
-        scales.append((np.asarray(keys, np.float32), np.asarray(values, np.float32)))
-    return scales
-
-
 def calibrate(shape: ModelShape, weights: Weights, windows: Sequence[Tokens]) -> Calibration:
-    """Watch the float model on `windows`, then smooth its weights."""
+    """Watch the float model on `windows`, smooth its weights, and fit its cache to bytes."""
     seen = watch_inputs(shape, weights, windows)
     factors = smoothing_factors(
         shape, weights, {name: product.largest for name, product in seen.items()}
     )
-    smoothed = {
+    inputs = {
         name: seen[name].divided(factors[name]) if name in factors else seen[name]
         for name in product_names(shape)
     }
-    cache_scales = _cache_scales(shape, seen, factors)
-    return Calibration(smooth(shape, weights, factors), weights, smoothed, cache_scales)
+    with_headroom = {name: product.largest * HEADROOM for name, product in seen.items()}
+    steps = cache_steps(shape, with_headroom, factors)
+    for layer, step in enumerate(steps):
+        name = f"h.{layer}.attn.c_proj"
+        inputs[name] = inputs[name].divided(step.values)
+    calm = count_in_levels(shape, smooth(shape, weights, factors), steps)
+    return Calibration(calm, weights, inputs)
 
 
 def candidate_plans(shape: ModelShape, calibration: Calibration) -> list[Plan]:

@@ -152,7 +152,7 @@ def choose(
     else:
         form = FORMS[precision]
         plan = uniform_plan(checkpoint.shape, form, calibration.ranges)
-        plan = replace(plan, cache_scales=() if cache == "float32" else calibration.cache_scales)
+        plan = replace(plan, bytes_in_cache=cache != "float32")
         fault = gate.measure(plan, calibration).quality.fault
         reason = f"asked for, though {fault}" if fault else "asked for"
     floating = plan is gate.float_plan
@@ -166,9 +166,7 @@ def _first_good(gate: _Gate, calibration: Calibration, cache: str) -> tuple[Plan
     Products decide the speed, so an integer form with a float cache comes before fp32 with bytes.
     """
     forms = candidate_plans(gate.checkpoint.shape, calibration)
-    with_bytes = [
-        replace(plan, cache_scales=calibration.cache_scales) for plan in [*forms, gate.float_plan]
-    ]
+    with_bytes = [replace(plan, bytes_in_cache=True) for plan in [*forms, gate.float_plan]]
     plans = [
         *(with_bytes[:-1] if cache != "float32" else []),
         *(forms if cache != "int8" else []),

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
 
 from archive.checkpoint import ModelShape
 from archive.products import Form, Range
@@ -22,26 +19,22 @@ def product_names(shape: ModelShape) -> list[str]:
     return [f"h.{layer}.{product}" for layer in layers for product in LAYER_PRODUCTS] + [HEAD]
 
 
-# Scales of keys and of values, one a channel [heads * head_dim].
-CacheScales = tuple[NDArray[np.float32], NDArray[np.float32]]
-
-
 @dataclass(frozen=True, eq=False)
 class Plan:
     """A form for every product, and of the key-value cache.
 
-    `ranges` are of the products' inputs and may be empty for fp32. `cache_scales`, one pair a
-    layer, make the cache hold bytes; without them it holds float32.
+    `ranges` are of the products' inputs and may be empty for fp32. A cache of bytes wants weights
+    whose keys and values count in its levels (`archive.levels`).
     """
 
     forms: Mapping[str, Form]
     ranges: Mapping[str, Range]
-    cache_scales: Sequence[CacheScales] = ()
+    bytes_in_cache: bool = False
 
     @property
     def cache(self) -> str:
         """What the key-value cache holds."""
-        return "int8" if self.cache_scales else "float32"
+        return "int8" if self.bytes_in_cache else "float32"
 
     @property
     def precision(self) -> str:

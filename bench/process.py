@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,10 +21,26 @@ class DriverError(RuntimeError):
 
 
 class DriverProcess:
-    """One system's driver. Frozen (SIGSTOP) except while it is asked something."""
+    """One system's driver. Frozen (SIGSTOP) except while it is asked something.
 
-    def __init__(self, system: str, python: Path | str, module: str, options: object) -> None:
+    Args:
+        system: Its name.
+        python: The interpreter it runs on.
+        module: The driver's module.
+        options: What the driver is started with.
+        server: Processes that answer it, and are frozen and thawed with it.
+    """
+
+    def __init__(
+        self,
+        system: str,
+        python: Path | str,
+        module: str,
+        options: object,
+        server: Callable[[], Sequence[int]] = tuple,
+    ) -> None:
         self.system = system
+        self._server = server
         CACHE.mkdir(parents=True, exist_ok=True)
         slug = "".join(c if c.isalnum() else "-" for c in f"{module}-{system}")
         self._log = CACHE / f"{slug}.log"
@@ -46,7 +62,7 @@ class DriverProcess:
         except BaseException:
             self.close()
             raise
-        self._signal(signal.SIGSTOP)
+        self._freeze()
 
     def __enter__(self) -> DriverProcess:
         return self
@@ -60,7 +76,8 @@ class DriverProcess:
         self.close()
 
     def close(self) -> None:
-        """End it."""
+        """End it; what answers it is left awake."""
+        self._thaw()
         self._signal(signal.SIGKILL)
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
@@ -94,11 +111,19 @@ class DriverProcess:
 
     @contextlib.contextmanager
     def _awake(self) -> Iterator[None]:
-        self._signal(signal.SIGCONT)
+        self._thaw()
         try:
             yield
         finally:
-            self._signal(signal.SIGSTOP)
+            self._freeze()
+
+    def _freeze(self) -> None:
+        self._signal(signal.SIGSTOP)
+        _signal_each(self._server(), signal.SIGSTOP)
+
+    def _thaw(self) -> None:
+        _signal_each(self._server(), signal.SIGCONT)
+        self._signal(signal.SIGCONT)
 
     def _read(self) -> dict[str, Any]:
         line = self._process.stdout.readline() if self._process.stdout is not None else ""
@@ -117,6 +142,12 @@ class DriverProcess:
     def _signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, number)
+
+
+def _signal_each(pids: Sequence[int], number: int) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def resident_mb(pid: int) -> float:

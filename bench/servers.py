@@ -41,9 +41,13 @@ class Server:
         with urllib.request.urlopen(request, timeout=READY_SECONDS):
             self.start_seconds = time.monotonic() - began
 
+    def processes(self) -> list[int]:
+        """Java and its workers."""
+        return [self._pid, *descendants(self._pid)]
+
     def resident_mb(self) -> float:
         """Memory of Java and its workers, in MB."""
-        return sum(resident_mb(pid) for pid in (self._pid, *descendants(self._pid)))
+        return sum(resident_mb(pid) for pid in self.processes())
 
     def worker_mb(self) -> float:
         """Memory of the workers alone, in MB."""

@@ -100,4 +100,5 @@ def memory(
 
 def _client(system: str, server: servers.Server) -> DriverProcess:
     options = {"url": server.url, "streaming": system != TUTORIAL}
-    return DriverProcess(f"{system} over http", servers.client_python(), CLIENTS, options)
+    name = f"{system} over http"
+    return DriverProcess(name, servers.client_python(), CLIENTS, options, server.processes)

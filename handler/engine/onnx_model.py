@@ -17,9 +17,11 @@ from handler.errors import ModelError
 Ids = npt.NDArray[np.int64]
 
 
-def _session_options(settings: EngineSettings) -> ort.SessionOptions:
+def _session_options(settings: EngineSettings, heads: int) -> ort.SessionOptions:
     options = ort.SessionOptions()
-    options.intra_op_num_threads = settings.num_threads
+    # With more threads than heads, attention splits a long text that is alone between them, and not
+    # one among others: its last bits would depend on its neighbours.
+    options.intra_op_num_threads = min(settings.num_threads, heads)
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = 3
@@ -102,9 +104,8 @@ class OnnxModel:
             ModelError: The file is missing or broken.
         """
         try:
-            session = ort.InferenceSession(
-                str(path), _session_options(settings), providers=["CPUExecutionProvider"]
-            )
+            options = _session_options(settings, shape.heads)
+            session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime raises its own kinds, all from Exception
             reason = str(error).splitlines()[0].replace(str(path.parent), "model")
             raise ModelError(f"model.onnx can not be loaded: {reason}") from None

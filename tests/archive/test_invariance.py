@@ -9,6 +9,7 @@ import pytest
 
 from archive.checkpoint import ModelShape
 from archive.graph import build_graph
+from archive.levels import Steps, count_in_levels
 from archive.plan import Plan, product_names, uniform_plan
 from archive.products import Form, Range
 from tests.archive.checkpoints import random_weights
@@ -28,18 +29,19 @@ SHAPE = ModelShape(
     scale_attn_weights=True,
     scale_attn_by_inverse_layer_idx=False,
 )
-WEIGHTS = random_weights(SHAPE)
+STEP = np.float32(3 / 127)  # of the cache of bytes
+STEPS = [Steps(np.full(SHAPE.n_embd, STEP), STEP)] * SHAPE.n_layer
+WEIGHTS = count_in_levels(SHAPE, random_weights(SHAPE), STEPS)
 ROWS = 32
 
 
 def plan_of(form: Form, cache: str) -> Plan:
+    spans = {"mlp.c_proj": Range(-0.2, 4.0), "attn.c_proj": Range(-4.0 / STEP, 4.0 / STEP)}
     ranges = {
-        name: Range(-0.2, 4.0) if name.endswith("mlp.c_proj") else Range(-4.0, 4.0)
-        for name in product_names(SHAPE)
+        name: spans.get(name.split(".", 2)[-1], Range(-4.0, 4.0)) for name in product_names(SHAPE)
     }
     plan = uniform_plan(SHAPE, form, ranges)
-    scales = np.full(SHAPE.n_embd, 3 / 127, np.float32)
-    return replace(plan, cache_scales=[(scales, scales)] * 2) if cache == "int8" else plan
+    return replace(plan, bytes_in_cache=cache == "int8")
 
 
 def slots_of(form: Form, cache: str) -> Slots:

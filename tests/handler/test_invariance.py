@@ -14,10 +14,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from handler.archive_facts import read_json
+from handler.engine.model import ModelShape, load_model
 from handler.engine.settings import EngineSettings
+from tests.archive.checkpoints import write_checkpoint
 from tests.conftest import EMBEDDED_VOCABULARY
 from tests.handler.conftest import MakeRig
-from tests.handler.engines import Rig, Text
+from tests.handler.engines import Rig, Text, packed
 
 SLOTS = 8
 requests = st.fixed_dictionaries(
@@ -202,3 +205,16 @@ class TestLogitsBitwise:
         lengths = np.array([40, 29, 58, 87, 116, 40])
         logits = model.decode(self.tokens[lengths], lengths)
         assert np.array_equal(logits[0], logits[5])
+
+
+def test_threads_beyond_the_heads_change_no_bit(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path / "checkpoint", n_head=1, n_embd=256, n_positions=600)
+    archive = packed(tmp_path, "one-head", "--precision", "fp32", model=tmp_path / "checkpoint")
+    shape = ModelShape.from_config(read_json(archive / "model" / "config.json"))
+    model = load_model(archive / "model", shape, EngineSettings(slots=2, threads=2))
+    prompt = np.random.default_rng(0).integers(1, EMBEDDED_VOCABULARY, 590)
+    for slot in (0, 1):
+        model.prefill(slot, prompt, 0, 1)
+    tokens, lengths = np.array([5, 6]), np.array([590, 590])
+    together = model.decode(tokens, lengths)[0].copy()
+    assert np.array_equal(model.decode(tokens[:1], lengths[:1])[0], together)
