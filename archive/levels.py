@@ -1,10 +1,9 @@
-"""Lets keys and values come out of their product as levels of a byte, so that a cache of bytes only
-has to round them.
+"""Makes keys and values come out of their product as levels of a byte, to be rounded and no more.
 
 A key's channel counts in steps of its own, and the query's channel is multiplied by that step:
 q k = (q s) (k / s). Values of a layer count in one step, which goes into the rows of the product
 behind the attention. So one scale, of 1, does for the whole cache, without the loss that one scale
-for channels of different sizes would bring; and the operator is faster with one than with many.
+for channels of different sizes would bring, and the operator is faster with one than with many.
 """
 
 from __future__ import annotations
