@@ -177,11 +177,12 @@ async def _run(way: Way, streams: int, tokens: int) -> tuple[float, int]:
     connections = [await Connection.open(way) for _ in range(streams)]
     try:
         began = time.perf_counter()
-        replies = await asyncio.gather(*(each.complete(tokens) for each in connections))
+        texts = await asyncio.gather(*(each.complete(_fields(tokens)) for each in connections))
         seconds = time.perf_counter() - began
     finally:
-        await asyncio.gather(*(each.close() for each in connections))
-    return streams * tokens / seconds, sum(reply.chunks for reply in replies)
+        for each in connections:
+            each.close()
+    return streams * tokens / seconds, sum(map(len, texts))
 
 
 async def _first_tokens(ways: tuple[Way, Way], runs: int) -> dict[Way, list[float]]:
@@ -191,10 +192,17 @@ async def _first_tokens(ways: tuple[Way, Way], runs: int) -> dict[Way, list[floa
     try:
         for number in range(runs):
             for way in _turn(ways, number):
-                found[way].append((await connections[way].complete(2)).first)
+                began = time.perf_counter()
+                moments = await connections[way].complete(_fields(2))
+                found[way].append(moments[0] - began)
     finally:
-        await asyncio.gather(*(each.close() for each in connections.values()))
+        for each in connections.values():
+            each.close()
     return found
+
+
+def _fields(tokens: int) -> dict[str, object]:
+    return {"prompt": "Once upon a time", "max_tokens": tokens, "ignore_eos": True}
 
 
 def _turn(ways: tuple[Way, Way], number: int) -> tuple[Way, Way]:

@@ -1,6 +1,7 @@
 """A client of streamed completions that does as little as it can, so that the server is measured.
 
-It counts events without reading their JSON: parsing them would take a good part of two cores.
+It counts events without reading their JSON: client and server share the processors, and parsing
+would take a good part of them. In service clients have processors of their own.
 """
 
 from __future__ import annotations
@@ -8,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 CHUNK = b'"text":'  # once in each event with text; within a text the quotes are escaped
 END = b"\r\n0\r\n\r\n"  # the last piece of a chunked body
@@ -23,68 +26,72 @@ class Way:
     path: str
 
 
-@dataclass(frozen=True)
-class Reply:
-    """One text: seconds to its first chunk, and how many chunks came."""
-
-    first: float
-    chunks: int
-
-
-class Connection:
+class Connection(asyncio.Protocol):
     """A kept connection; one request at a time."""
 
-    def __init__(
-        self, way: Way, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    def __init__(self, way: Way) -> None:
         self._way = way
-        self._reader = reader
-        self._writer = writer
+        self._transport: asyncio.Transport | None = None
+        self._moments: list[float] = []
+        self._ended: asyncio.Future[None] | None = None
+        self._tail = b""
 
     @classmethod
     async def open(cls, way: Way) -> Connection:
         """Connect."""
-        return cls(way, *await asyncio.open_connection("127.0.0.1", way.port))
+        loop = asyncio.get_running_loop()
+        _, connection = await loop.create_connection(lambda: cls(way), "127.0.0.1", way.port)
+        return connection
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Disconnect."""
-        self._writer.close()
-        await self._writer.wait_closed()
+        if self._transport is not None:
+            self._transport.close()
 
-    async def complete(self, tokens: int) -> Reply:
-        """Have a text of so many tokens written.
+    async def complete(self, fields: Mapping[str, Any]) -> list[float]:
+        """Have `fields["max_tokens"]` tokens streamed; when each event came (time.perf_counter).
 
         Raises:
             RuntimeError: It was refused, cut, or of another length.
         """
-        began = time.perf_counter()
-        self._writer.write(self._request(tokens))
-        head = await self._read_head()
-        if b" 200 " not in head.splitlines()[0]:
-            raise RuntimeError(head.splitlines()[0].decode("latin-1"))
-        first, chunks, tail = None, 0, b""
-        while not tail.endswith(END):
-            data = await self._reader.read(1 << 16)
-            if not data:
-                raise RuntimeError("the stream was cut")
-            seen = tail + data
-            chunks += seen.count(CHUNK) - tail.count(CHUNK)
-            if chunks and first is None:
-                first = time.perf_counter() - began
-            tail = seen[-TAIL_BYTES:]
-        if first is None or b'"completion_tokens":%d,' % tokens not in tail.replace(b" ", b""):
-            raise RuntimeError(f"{tokens} tokens were asked for; the end was {tail[-200:]!r}")
-        return Reply(first, chunks)
+        if self._transport is None:
+            raise RuntimeError("the connection was closed")
+        self._moments, self._tail = [], b""
+        self._ended = asyncio.get_running_loop().create_future()
+        self._transport.write(self._request({**fields, "stream": True}))
+        await self._ended
+        wanted = f'"completion_tokens":{fields["max_tokens"]},'.encode()
+        if wanted not in self._tail.replace(b" ", b""):
+            raise RuntimeError(f"{wanted.decode()} was awaited; the end was {self._tail!r}")
+        return self._moments
 
-    async def _read_head(self) -> bytes:
-        try:
-            return await self._reader.readuntil(b"\r\n\r\n")
-        except asyncio.IncompleteReadError:
-            raise RuntimeError("the connection was closed") from None
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See `asyncio.Protocol`."""
+        if isinstance(transport, asyncio.Transport):
+            self._transport = transport
 
-    def _request(self, tokens: int) -> bytes:
-        fields = {"prompt": "Once upon a time", "max_tokens": tokens, "ignore_eos": True}
-        body = json.dumps(fields | {"stream": True}).encode()
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See `asyncio.Protocol`."""
+        self._transport = None
+        self._fail("the connection was closed")
+
+    def data_received(self, data: bytes) -> None:
+        """See `asyncio.Protocol`."""
+        if not self._tail and b" 200 " not in data.partition(b"\r\n")[0]:
+            self._fail(data[:400].decode("latin-1"))
+        seen = self._tail + data
+        count = seen.count(CHUNK) - self._tail.count(CHUNK)
+        self._tail = seen[-TAIL_BYTES:]
+        self._moments += [time.perf_counter()] * count
+        if self._ended is not None and not self._ended.done() and self._tail.endswith(END):
+            self._ended.set_result(None)
+
+    def _fail(self, reason: str) -> None:
+        if self._ended is not None and not self._ended.done():
+            self._ended.set_exception(RuntimeError(reason))
+
+    def _request(self, fields: Mapping[str, Any]) -> bytes:
+        body = json.dumps(fields).encode()
         head = (
             f"POST {self._way.path} HTTP/1.1\r\nhost: localhost\r\n"
             f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"

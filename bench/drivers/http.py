@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 
 from bench.drivers.loop import Timeline, serve
+from bench.stream import Connection, Way
 
 
 class HTTPDriver:
@@ -20,6 +21,9 @@ class HTTPDriver:
         self._streaming: bool = options["streaming"]
         self._loop = asyncio.new_event_loop()
         self._session = self._loop.run_until_complete(_session())
+        address = urlsplit(self._url)
+        self._way = Way(address.port or 80, address.path)
+        self._idle: list[Connection] = []
 
     def generate(self, prompts: list[list[int]], new_tokens: list[int]) -> dict[str, Any]:
         """Send all requests at once over kept connections and read them to their ends."""
@@ -40,35 +44,18 @@ class HTTPDriver:
         return timeline.result()
 
     async def _stream(self, timeline: Timeline, stream: int, prompt: list[int], count: int) -> None:
-        body = {
+        fields = {
             "prompt": prompt,
             "max_tokens": count,
             "temperature": 0,
             "ignore_eos": True,
-            "stream": True,
             "stream_options": {"include_usage": True},
         }
-        written = 0
-        async with self._session.post(self._url, json=body) as response:
-            if response.status != 200:
-                raise RuntimeError(f"{response.status}: {(await response.text())[:200]}")
-            events = b""
-            async for chunk in response.content.iter_any():
-                *whole, events = (events + chunk).split(b"\n\n")
-                for event in whole:
-                    # Parsing each would cost the server's processors more than the server does. A
-                    # quote within a text is escaped, so none looks like a key.
-                    if b'"usage":' in event and event.startswith(b"data:"):
-                        written = json.loads(event[5:])["usage"]["completion_tokens"]
-                    elif event.startswith(b'data: {"error"'):
-                        raise RuntimeError(event.decode())
-                    elif event.startswith(b"data: {"):
-                        timeline.token(stream)
-        if written != count:
-            raise RuntimeError(f"{written} tokens came instead of {count}")
+        connection = self._idle.pop() if self._idle else await Connection.open(self._way)
+        times = [moment - timeline.began for moment in await connection.complete(fields)]
+        self._idle.append(connection)
         # Text of several tokens may share an event; the missing ones came no later than the last.
-        times = timeline.times[stream]
-        times.extend([times[-1]] * (count - len(times)))
+        timeline.times[stream] = times + [times[-1]] * (count - len(times))
 
     async def _whole(self, timeline: Timeline, stream: int, prompt: list[int], count: int) -> None:
         body = {"input_ids": prompt, "max_new_tokens": count}

@@ -60,13 +60,14 @@ def test_chunks_are_counted_once_and_a_reply_that_is_not_whole_is_no_figure(
     async def ask(path: str, *lengths: int) -> list[int]:
         connection = await Connection.open(Way(port, path))
         try:
-            return [(await connection.complete(length)).chunks for length in lengths]
+            fields = ({"prompt": "Once", "max_tokens": n, "ignore_eos": True} for n in lengths)
+            return [len(await connection.complete(each)) for each in fields]
         finally:
-            await connection.close()
+            connection.close()
 
     path = "/predictions/gpt2/1.0/v1/completions"
     assert asyncio.run(ask(path, 1, 7, 40)) == [1, 7, 40]
-    with pytest.raises(RuntimeError, match="100000 tokens were asked for"):
+    with pytest.raises(RuntimeError, match=r'"completion_tokens":100000, was awaited'):
         asyncio.run(ask(path, 100_000))  # written to the end of the context, no further
     with pytest.raises(RuntimeError, match="404"):
         asyncio.run(ask("/predictions/nothing/1.0/v1/completions", 1))
