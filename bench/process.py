@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from bench.checkpoints import CACHE, ROOT
+from gateway.torchserve import HUGE_PAGES
 
 
 class DriverError(RuntimeError):
@@ -49,7 +50,10 @@ class DriverProcess:
             self._process = subprocess.Popen(
                 [str(python), "-m", module, json.dumps(options)],
                 cwd=ROOT,
-                env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
+                # Memory as our worker has it, for the peers too.
+                env={"GLIBC_TUNABLES": HUGE_PAGES}
+                | os.environ
+                | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -1,11 +1,15 @@
 """Found by Python in every worker of TorchServe (gateway/torchserve.py puts it on the path).
 
+glibc reads how memory is to be had as a process begins, and what suits the worker does not suit
+Java, from which it has its environment: so the worker begins again, which takes 10 ms.
+
 TorchServe's protocol imports torch, over a second and 150 MB, for one `isinstance` that text never
 reaches. Here torch is loaded when something first asks for a name in it: `engine: torch` does.
 """
 
 import importlib
 import importlib.util
+import os
 import sys
 import types
 from typing import Any
@@ -30,4 +34,8 @@ def load_late(name: str) -> None:
         sys.modules[name].__spec__ = spec
 
 
+tunables = os.environ.pop("WORKER_GLIBC_TUNABLES", "")
+if tunables and "GLIBC_TUNABLES" not in os.environ:
+    os.environ["GLIBC_TUNABLES"] = tunables
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 load_late("torch")
