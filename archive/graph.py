@@ -2,7 +2,7 @@
 
 Knows the architecture; how a matrix product is computed is `products`' business. Hidden states are
 [batch, sequence, width], as attention wants them, where all products take them so; else they are
-[tokens, width] and reshaped around attention, which costs a step two per cent.
+[tokens, width] and reshaped around attention: two nodes more a layer.
 """
 
 from __future__ import annotations
