@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 
-from gateway import logs
+from gateway import environment, logs
 from gateway.settings import SettingsError, load, table
 
 
@@ -45,7 +45,10 @@ def main() -> int:
         return fail(str(error))
     except OSError as error:
         return fail(f"can not listen on {settings.bind}:{settings.port}: {error.strerror}")
-    logging.getLogger("gateway").info("Starting TorchServe and the model")
+    logger = logging.getLogger("gateway")
+    for line in environment.describe_left_out(os.environ, settings.pass_variables):
+        logger.warning(line)
+    logger.info("Starting TorchServe and the model")
 
     async def serve() -> None:
         await Supervisor(settings, listener).run()

@@ -13,6 +13,8 @@ Value = TypeVar("Value")
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCAL_HOST = "http://localhost:8080"
+KEY_NAMES = ("API_KEYS", "API_KEYS_FILE", "MANAGEMENT_KEY", "MANAGEMENT_KEY_FILE")
+NEVER_PASSED = (*KEY_NAMES, "REDIS_URL", "TS_CONFIG_FILE")
 
 
 class SettingsError(Exception):
@@ -72,6 +74,9 @@ class Settings:
     max_replicas: int = setting(4, "Most copies of the model (each is one worker).", least=1)
     threads_per_replica: int = setting(
         0, "Threads of each copy's decode; 0 leaves it to the archive.", least=0
+    )
+    pass_variables: tuple[str, ...] = setting(
+        (), "Variables that TorchServe and its workers get besides the few they need, by commas."
     )
 
     # Keys
@@ -166,6 +171,9 @@ class Settings:
             raise SettingsError(
                 f"MAX_BODIES_BYTES must be at least MAX_BODY_BYTES ({self.max_body_bytes})"
             )
+        for name in self.pass_variables:
+            if name in NEVER_PASSED:
+                raise SettingsError(f"PASS_VARIABLES must not name {name}: it would open a door")
         if not _is_public_url(self.host):
             raise SettingsError(f"HOST is the page's public URL (http://...), not {self.host!r}")
 

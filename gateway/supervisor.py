@@ -66,6 +66,7 @@ class Supervisor:
             log_config=LOG_CONFIGS[settings.writes_json_logs],
             class_data=settings.class_data_file,
             environment=_worker_environment(settings),
+            pass_variables=settings.pass_variables,
         )
         made = self._torchserve_settings
         self._upstream = Upstream(made.inference_url, made.management_url, made.metrics_url)
@@ -265,9 +266,7 @@ def _worker_environment(settings: Settings) -> dict[str, str]:
     environment = {"N_TOKENS": str(settings.n_tokens)}
     if settings.threads_per_replica:
         environment["ENGINE_THREADS"] = str(settings.threads_per_replica)
-    # Keys are the gateway's business: no worker gets to see them.
-    hidden = ("API_KEYS", "API_KEYS_FILE", "MANAGEMENT_KEY", "MANAGEMENT_KEY_FILE", "REDIS_URL")
-    return environment | {name: "" for name in hidden if name in os.environ}
+    return environment
 
 
 def _free_ports(*wanted: int) -> list[int]:

