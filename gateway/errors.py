@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from handler.utf8 import encoded
+
 
 class GatewayError(Exception):
     """A request that ends here, in words for the one who sent it."""
@@ -131,7 +133,7 @@ KINDS = {
 def error_body(message: str, kind: str, param: str | None, code: str | None) -> bytes:
     """Return an error in OpenAI's shape, as JSON."""
     detail: dict[str, Any] = {"message": message, "type": kind, "param": param, "code": code}
-    return json.dumps({"error": detail}, ensure_ascii=False).encode()
+    return encoded(json.dumps({"error": detail}, ensure_ascii=False))
 
 
 def error_event(message: str, code: str) -> bytes:

@@ -11,6 +11,7 @@ from typing import Any
 
 from gateway.errors import BadRequest
 from gateway.settings import Settings
+from handler import strict_json
 
 COMPLETIONS = "v1/completions"
 JSON_TYPE = "application/json"
@@ -42,10 +43,9 @@ def read_json_object(body: bytes) -> dict[str, Any]:
         BadRequest: It is not.
     """
     try:
-        value = json.loads(body, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        where = f" at position {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
-        raise BadRequest(f"The body is not valid JSON{where}", code="invalid_json") from None
+        value = strict_json.load(body)
+    except strict_json.JsonError as error:
+        raise BadRequest(error.message, param=error.param, code=error.code) from None
     if not isinstance(value, dict):
         raise BadRequest("The body must be a JSON object", code="invalid_type")
     return value
@@ -68,7 +68,7 @@ def completion(
     _check_size(value, n * prompts, settings, context or DEFAULT_CONTEXT)
     text = " ".join(p for p in prompt if isinstance(p, str)) if prompts > 1 else first
     text = text if isinstance(text, str) else ""
-    prefix = text[:PREFIX_CHARS] if text else str(first)[:PREFIX_CHARS]
+    prefix = text[:PREFIX_CHARS] if text else _beginning(first)
     return Prediction(model, version, path, body, JSON_TYPE, n * prompts, prefix, text)
 
 
@@ -116,10 +116,12 @@ def _check_size(value: dict[str, Any], sequences: int, settings: Settings, conte
         )
 
 
+def _beginning(prompt: Any) -> str:
+    """What a prompt of token ids begins with; a million of them are not written out for that."""
+    ids = prompt[:PREFIX_CHARS] if isinstance(prompt, list) else []
+    return " ".join(str(token) for token in ids if isinstance(token, int))[:PREFIX_CHARS]
+
+
 def _whole(value: Any, otherwise: int) -> int:
     is_number = isinstance(value, int) and not isinstance(value, bool)
     return value if is_number and value > 0 else otherwise
-
-
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is not JSON")

@@ -32,7 +32,7 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info:
             line["stack"] = self.formatException(record.exc_info)
         line.update(getattr(record, "fields", {}))
-        return json.dumps(line, ensure_ascii=False, default=str)
+        return json.dumps(line, default=str)  # ASCII: whatever stderr's charset is, it is JSON
 
 
 class TextFormatter(logging.Formatter):
@@ -42,8 +42,15 @@ class TextFormatter(logging.Formatter):
         """Return the line."""
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
         level = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
-        line = f"{clock} {level}{record.getMessage()}"
+        line = f"{clock} {level}{_printable(record.getMessage())}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+def _printable(text: str) -> str:
+    """Escape what would begin a line of its own, or steer a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class RequestLog:

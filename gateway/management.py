@@ -31,6 +31,7 @@ logger = logging.getLogger("gateway.management")
 
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._]|-(?!-)){0,63}")
 VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.]{0,31}")
+MOST_PARAMETERS = 20
 ARCHIVE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}\.mar")
 
 
@@ -185,7 +186,10 @@ class Management:
 
 def _query(exchange: Exchange) -> dict[str, str]:
     text = exchange.scope["query_string"].decode("latin-1")
-    pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=20)
+    try:
+        pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=MOST_PARAMETERS)
+    except ValueError:
+        raise BadRequest(f"At most {MOST_PARAMETERS} parameters may be given") from None
     query = dict(pairs)
     if len(query) != len(pairs):
         raise BadRequest("Each parameter may be given once")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from handler import strict_json
 from handler.errors import BadRequest, ModelError
 from handler.schema import CompletionRequest, validate
 
@@ -99,7 +99,7 @@ def read_json(path: Path) -> dict[str, Any]:
         ModelError: It is missing or broken.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = strict_json.load(path.read_bytes())
     except OSError:
         raise ModelError(f"the archive has no {path.name}") from None
     except ValueError:

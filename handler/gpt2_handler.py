@@ -144,11 +144,9 @@ class GPT2Handler:
                 code="unsupported_content_type",
             )
         is_text = content_type.startswith("text/") or not content_type
-        if isinstance(body, (bytes, str)):
-            if is_text:
-                return self._service.complete_text(request_id, _decode(body))
-            body = parse_json(body)
-        return self._service.complete(request_id, body)
+        if is_text and isinstance(body, (bytes, str)):
+            return self._service.complete_text(request_id, _decode(body))
+        return self._service.complete(request_id, parse_json(body))
 
     def _next_chunk(self, request_id: str) -> tuple[str, bool | None, str]:
         """The chunk of a live request, whether it is the last, and its content type."""

@@ -6,12 +6,12 @@ the gateway can publish the same models as OpenAPI.
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
+from handler import strict_json
 from handler.errors import BadRequest
 from handler.fields import (
     MAX_LOGPROBS,
@@ -26,6 +26,8 @@ from handler.fields import (
 )
 
 Model = TypeVar("Model", bound=BaseModel)
+
+MOST_NAMED = 100  # characters of a field's name in an error
 
 
 class _Strict(BaseModel):
@@ -227,23 +229,19 @@ class ErrorReply(BaseModel):
     error: ErrorDetail
 
 
-def _refuse_constant(name: str) -> float:
-    raise BadRequest(f"{name} is not JSON; numbers must be finite", code="invalid_json")
-
-
-def parse_json(body: bytes | str) -> Any:
-    """Parse a request body strictly (RFC 8259: no NaN, no Infinity).
+def parse_json(body: Any) -> Any:
+    """Return the value of a request body that is JSON, or was parsed by TorchServe already.
 
     Raises:
-        BadRequest: The body is not UTF-8, not JSON, or nested too deeply.
+        BadRequest: It is not JSON, nested too deeply, or holds half a character.
     """
     try:
-        return json.loads(body, parse_constant=_refuse_constant)
-    except RecursionError:
-        raise BadRequest("The body is nested too deeply", code="invalid_json") from None
-    except ValueError as error:
-        where = f" at position {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
-        raise BadRequest(f"The body is not valid JSON{where}", code="invalid_json") from None
+        if isinstance(body, (bytes, str)):
+            return strict_json.load(body)
+        strict_json.check(body)
+    except strict_json.JsonError as error:
+        raise BadRequest(error.message, param=error.param, code=error.code) from None
+    return body
 
 
 def validate(model: type[Model], value: Any) -> Model:
@@ -266,8 +264,9 @@ def _to_bad_request(failure: ValidationError) -> BadRequest:
     fault = failure.errors(include_url=False, include_input=False)[0]
     location = [part for part in fault["loc"] if isinstance(part, int) or part.isidentifier()]
     param = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in location).lstrip(".")
+    param = param[:MOST_NAMED]  # a key of `logit_bias` is the client's, and as long as he likes
     if fault["type"] == "extra_forbidden":
-        name = str(fault["loc"][-1])[:100].encode("utf-8", "replace").decode("utf-8")
+        name = str(fault["loc"][-1])[:MOST_NAMED]
         return BadRequest(f"Unknown field `{name}`", param=name, code="unknown_field")
     message = fault["msg"].replace("Input should be", "must be").replace("Value error, ", "")
     if not param:

@@ -139,7 +139,7 @@ class Service:
         """
         if route == "v1/models":
             return to_json({"object": "list", "data": [self.card()]})
-        value = parse_json(body) if isinstance(body, (bytes, str)) else body
+        value = parse_json(body)
         if route == "v1/tokenize":
             tokens = self._vocabulary.encode(validate(TokenizeRequest, value).text)
             texts = [self._vocabulary.decode([token]) for token in tokens]

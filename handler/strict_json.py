@@ -1,0 +1,66 @@
+"""Reads JSON as RFC 8259 has it, for the gateway and the handler alike: one place that judges."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from handler.utf8 import half_character
+
+
+class JsonError(ValueError):
+    """What is not JSON, or holds text that is none; says where."""
+
+    def __init__(self, message: str, code: str = "invalid_json", param: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.param = param
+
+
+def load(body: bytes | bytearray | str) -> Any:
+    """Parse JSON: no NaN, no Infinity, no half characters.
+
+    Raises:
+        JsonError: It is not JSON, nested too deeply, or holds half a character.
+    """
+    try:
+        value = json.loads(body, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise _too_deep() from None
+    except json.JSONDecodeError as error:
+        raise JsonError(f"The body is not valid JSON at position {error.pos}") from None
+    except JsonError:
+        raise
+    except ValueError:  # no Unicode, or a number of thousands of digits
+        raise JsonError("The body is not valid JSON") from None
+    escape = "\\u" if isinstance(body, str) else b"\\u"
+    if escape in body or not body.isascii():  # type: ignore[operator]
+        check(value)
+    return value
+
+
+def check(value: Any) -> None:
+    """Judge the texts of a value that is parsed already.
+
+    Raises:
+        JsonError: One holds half a character, or the value is nested too deeply.
+    """
+    try:
+        where = half_character(value)
+    except RecursionError:
+        raise _too_deep() from None
+    if where is not None:
+        raise JsonError(
+            f"{f'`{where}`' if where else 'The body'} holds half a character (a lone surrogate)",
+            code="lone_surrogate",
+            param=where.split("[")[0] or None,
+        )
+
+
+def _too_deep() -> JsonError:
+    return JsonError("The body is nested too deeply")
+
+
+def _refuse_constant(name: str) -> float:
+    raise JsonError(f"{name} is not JSON; numbers must be finite")

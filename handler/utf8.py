@@ -1,0 +1,66 @@
+r"""Text that has a form in UTF-8, at the edges where it comes in and goes out.
+
+JSON can spell half a character (`"\ud800"`, a lone surrogate), which has none: nothing that encodes
+or compares text can hold it. It is refused where it comes in, and whoever writes text that he has
+not judged himself writes U+FFFD in its place.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_MOST_SHOWN = 64
+
+
+def is_whole(text: str) -> bool:
+    """Tell whether a text has no half characters."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def repaired(text: str) -> str:
+    """Return the text with U+FFFD in the place of half characters."""
+    return text if is_whole(text) else _SURROGATE.sub("\ufffd", text)
+
+
+def encoded(text: str) -> bytes:
+    """Return the UTF-8 of any text, whoever made it."""
+    return repaired(text).encode("utf-8")
+
+
+def half_character(value: Any) -> str | None:
+    """Name the field of a JSON value that holds half a character, as `stop[1]`; None if none does.
+
+    `value` itself is called "", and a key that holds one by the object it is in.
+
+    Raises:
+        RecursionError: The value is nested too deeply.
+    """
+    if is_whole(json.dumps(value, ensure_ascii=False)):  # in C: nothing is walked in vain
+        return None
+    found: list[tuple[str, Any]] = [("", value)]
+    while found:
+        path, item = found.pop()
+        if isinstance(item, str) and not is_whole(item):
+            return path
+        if isinstance(item, dict):
+            if not is_whole("".join(item)):
+                return path
+            found += [(_joined(path, f".{key}"), each) for key, each in reversed(item.items())]
+        elif isinstance(item, list):
+            found += [
+                (_joined(path, f"[{index}]"), item[index])
+                for index in range(len(item) - 1, -1, -1)
+                if isinstance(item[index], (str, list, dict))
+            ]
+    return None
+
+
+def _joined(path: str, name: str) -> str:
+    return (path + name).lstrip(".")[:_MOST_SHOWN]
