@@ -5,7 +5,6 @@ Knows the layout of Hugging Face's GPT2LMHeadModel; knows nothing of graphs or a
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,8 @@ from safetensors import SafetensorError, safe_open
 from tokenizers import Tokenizer
 
 from archive.errors import CheckpointError
+from archive.reading import read_json
+from archive.text_tokens import TextTokens, find_text_tokens
 from archive.tokenizer import load_tokenizer
 
 Weights = dict[str, NDArray[np.float32]]
@@ -39,8 +40,6 @@ class ModelShape:
     n_positions: int
     vocab_size: int
     layer_norm_epsilon: float
-    bos_token_id: int
-    eos_token_id: int
     tied_head: bool
     scale_attn_weights: bool
     scale_attn_by_inverse_layer_idx: bool
@@ -65,6 +64,7 @@ class Checkpoint:
     shape: ModelShape
     weights: Weights
     tokenizer: Tokenizer
+    tokens: TextTokens
 
     @property
     def parameters(self) -> int:
@@ -75,26 +75,14 @@ class Checkpoint:
 def load_checkpoint(directory: Path, name: str) -> Checkpoint:
     """Load and check the checkpoint in `directory`; `name` is what error messages call it.
 
-    Raises CheckpointError for anything but a finite GPT2LMHeadModel in safetensors with GPT-2's
-    kind of tokenizer.
+    Raises CheckpointError for anything but a finite GPT2LMHeadModel in safetensors with a tokenizer
+    that can be served.
     """
     shape = read_shape(directory)
     tokenizer = load_tokenizer(directory, shape.vocab_size)
+    tokens = find_text_tokens(directory, shape.vocab_size, tokenizer)
     weights = _read_weights(directory, shape)
-    return Checkpoint(name, directory, shape, weights, tokenizer)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object; CheckpointError names the file if it is none."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CheckpointError(f"no {path.name} in the checkpoint") from None
-    except (UnicodeDecodeError, json.JSONDecodeError):
-        raise CheckpointError(f"{path.name} is broken: it is not JSON") from None
-    if not isinstance(value, dict):
-        raise CheckpointError(f"{path.name} is broken: it is not a JSON object")
-    return value
+    return Checkpoint(name, directory, shape, weights, tokenizer.tokenizer, tokens)
 
 
 def read_shape(directory: Path) -> ModelShape:
@@ -128,25 +116,14 @@ def _shape_from(config: dict[str, Any]) -> ModelShape:
     n_embd, n_head = whole("n_embd", 768), whole("n_head", 12)
     if n_embd % n_head:
         raise CheckpointError(f"config.json: n_embd {n_embd} is not a multiple of n_head {n_head}")
-    vocab_size = whole("vocab_size", 50257)
-    last = vocab_size - 1
-    eos = whole("eos_token_id", last, minimum=0)
-    bos = whole("bos_token_id", eos, minimum=0)
-    if max(bos, eos) > last:
-        raise CheckpointError(
-            f"config.json: bos_token_id {bos} or eos_token_id {eos} is beyond vocab_size "
-            f"{vocab_size}"
-        )
     return ModelShape(
         n_layer=whole("n_layer", 12),
         n_head=n_head,
         n_embd=n_embd,
         n_inner=whole("n_inner", 4 * n_embd),
         n_positions=whole("n_positions", 1024),
-        vocab_size=vocab_size,
+        vocab_size=whole("vocab_size", 50257),
         layer_norm_epsilon=float(config.get("layer_norm_epsilon", 1e-5)),
-        bos_token_id=bos,
-        eos_token_id=eos,
         tied_head=bool(config.get("tie_word_embeddings", True)),
         scale_attn_weights=bool(config.get("scale_attn_weights", True)),
         scale_attn_by_inverse_layer_idx=bool(config.get("scale_attn_by_inverse_layer_idx", False)),

@@ -10,8 +10,9 @@ from typing import Any
 
 import yaml
 
-from archive.checkpoint import Checkpoint, read_json
+from archive.checkpoint import Checkpoint
 from archive.errors import CheckpointError
+from archive.reading import read_json
 
 KEPT_FILES = ("tokenizer_config.json", "generation_config.json")
 FRONT_MATTER = re.compile(r"\A---\n(.*?)\n---\n", re.DOTALL)
@@ -25,7 +26,7 @@ NEUTRAL_EXAMPLES = (
 
 
 def copy_checkpoint_files(checkpoint: Checkpoint, model: Path) -> None:
-    """Copy configuration and tokenizer into `model`; tokenizer.json is made if absent."""
+    """Copy configuration and tokenizer into `model`; tokenizer.json says all of the tokenizer."""
     config = read_json(checkpoint.directory / "config.json")
     # What the checkpoint leaves to GPT-2's defaults is written out: the engine knows none.
     for name in ("n_layer", "n_head", "n_embd", "n_positions", "vocab_size"):
@@ -36,11 +37,7 @@ def copy_checkpoint_files(checkpoint: Checkpoint, model: Path) -> None:
         source = checkpoint.directory / name
         if source.is_file():
             shutil.copyfile(source, model / name)
-    ready = checkpoint.directory / "tokenizer.json"
-    if ready.is_file():
-        shutil.copyfile(ready, model / "tokenizer.json")
-    else:
-        checkpoint.tokenizer.save(str(model / "tokenizer.json"))
+    checkpoint.tokenizer.save(str(model / "tokenizer.json"))
 
 
 def write_facts(model: Path, facts: dict[str, Any]) -> None:
@@ -56,6 +53,7 @@ def checkpoint_facts(checkpoint: Checkpoint) -> dict[str, Any]:
         "parameters": checkpoint.parameters,
         "context_length": checkpoint.shape.n_positions,
         "vocab_size": checkpoint.shape.vocab_size,
+        "tokens": checkpoint.tokens.facts(),
         "license": read_license(checkpoint.directory),
         "examples": read_examples(checkpoint.directory),
     }

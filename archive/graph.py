@@ -178,7 +178,5 @@ def _facts(shape: ModelShape, precision: str) -> dict[str, str]:
         "n_embd": shape.n_embd,
         "n_positions": shape.n_positions,
         "vocab_size": shape.vocab_size,
-        "bos_token_id": shape.bos_token_id,
-        "eos_token_id": shape.eos_token_id,
     }
     return {"precision": precision, **{key: str(value) for key, value in numbers.items()}}

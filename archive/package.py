@@ -33,6 +33,8 @@ def package_model(settings: Settings) -> Path:
     say(f"checking {source.name}")
     checkpoint = load_checkpoint(source.directory, source.name)
     say(f"{checkpoint.parameters / 1e6:,.1f} million parameters, {checkpoint.shape.n_layer} layers")
+    for remark in checkpoint.tokens.remarks:
+        say(f"note: {remark}")
     with staging(settings.target) as content:
         check_space(content, 4 * checkpoint.parameters)
         facts = {

@@ -33,7 +33,7 @@ def read_passages(checkpoint: Checkpoint, text: Path | None) -> Passages:
     """Cut the bundled prose, or `text` (its end is kept for measuring), into windows."""
 
     def encode(words: str) -> Tokens:
-        return np.array(checkpoint.tokenizer.encode(words).ids, np.int64)
+        return np.array(checkpoint.tokenizer.encode(words, add_special_tokens=False).ids, np.int64)
 
     if text is None:
         name = "bundled prose"
@@ -69,11 +69,10 @@ def _read(path: Path) -> str:
 def _windows(checkpoint: Checkpoint, ids: Tokens) -> list[Tokens]:
     """Cut `ids` into windows.
 
-    Every second window begins with the end-of-text token, as an empty prompt does.
+    Every second window begins as an empty prompt does.
     """
-    shape = checkpoint.shape
-    length = min(WINDOW, shape.n_positions)
+    length = min(WINDOW, checkpoint.shape.n_positions)
     windows = [ids[start : start + length] for start in range(0, len(ids), length)]
     for window in windows[1::2]:
-        window[0] = shape.bos_token_id
+        window[0] = checkpoint.tokens.begin
     return [window for window in windows if len(window) > 1]

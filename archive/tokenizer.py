@@ -1,59 +1,158 @@
-"""Loads a checkpoint's tokenizer and checks that it is GPT-2's kind and fits the vocabulary."""
+"""Loads a checkpoint's tokenizer as `transformers` has it, and checks that it is served so."""
 
 from __future__ import annotations
 
+import logging
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from tokenizers import AddedToken, Tokenizer
-from tokenizers.decoders import ByteLevel as ByteLevelDecoder
-from tokenizers.models import BPE
-from tokenizers.pre_tokenizers import ByteLevel
+from tokenizers import Tokenizer
 
 from archive.errors import CheckpointError
+from archive.plain_tokenizer import read_plain
+from handler.engine.vocabulary import Vocabulary, surroundings
+from handler.errors import ModelError
 
-END_OF_TEXT = "<|endoftext|>"
-# Vocabularies are padded to round numbers for speed; a larger gap means another model's tokenizer.
-MAX_UNUSED_TOKENS = 1024
-PROBE = "Naïve café, 東京 🙂\n\tend."
+# Any of these is a tokenizer; GPT-2's first layout needs merges.txt besides.
+TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "vocab.txt", "*.model", "*.tiktoken")
+WAY_OUT = "save it as tokenizer.json, with AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)"
+PROBE = Path(__file__).resolve().parent / "probe.txt"
+RANDOM_TEXTS = 64
+RANDOM_TOKENS = 16
 
 
-def load_tokenizer(directory: Path, vocab_size: int) -> Tokenizer:
-    """Load tokenizer.json, or GPT-2's first layout: vocab.json and merges.txt.
+@dataclass(frozen=True)
+class CheckpointTokenizer:
+    """A tokenizer, what it calls the tokens that begin and end texts, and one of its settings."""
 
-    Raises CheckpointError if neither is there, if it is not byte-level BPE, or if its ids do not
-    fit `vocab_size`.
+    tokenizer: Tokenizer
+    bos_token: int | None
+    eos_token: int | None
+    splits_special_tokens: bool = False
+
+    def vocabulary(self, vocab_size: int, delimiters: frozenset[int] = frozenset()) -> Vocabulary:
+        """The tokenizer as the service has it.
+
+        Raises CheckpointError if its text cannot be streamed.
+        """
+        served = Tokenizer.from_str(self.tokenizer.to_str())
+        try:
+            return Vocabulary(
+                served, vocab_size, delimiters, splits_special_tokens=self.splits_special_tokens
+            )
+        except ModelError as error:
+            raise CheckpointError(str(error)) from None
+
+
+def load_tokenizer(directory: Path, vocab_size: int) -> CheckpointTokenizer:
+    """Load the tokenizer of the checkpoint in `directory`.
+
+    A tokenizer.json beside which nothing changes what it does is taken as it is; anything else
+    is what `AutoTokenizer` makes of the directory.
+
+    Raises CheckpointError if there is none, if it is broken, if `tokenizers` cannot run it alone,
+    or if its words do not fit `vocab_size`.
     """
-    tokenizer = _read(directory)
-    if tokenizer.decode(tokenizer.encode(PROBE).ids) != PROBE:
-        raise CheckpointError("the tokenizer is not byte-level BPE: text does not survive it")
-    ids = tokenizer.get_vocab(with_added_tokens=True).values()
-    count = max(ids) + 1
-    if count > vocab_size or vocab_size - count > MAX_UNUSED_TOKENS:
+    if not any(any(directory.glob(pattern)) for pattern in TOKENIZER_FILES):
+        raise CheckpointError(
+            "no tokenizer in the checkpoint: tokenizer.json, or vocab.json and merges.txt, is "
+            "needed; copy them from the model that it was trained from"
+        )
+    plain = read_plain(directory)
+    if plain is not None:
+        found = CheckpointTokenizer(*plain)
+    else:
+        found = _ask_transformers(directory, vocab_size)
+    _check_size(found.tokenizer, vocab_size)
+    return found
+
+
+def _check_size(tokenizer: Tokenizer, vocab_size: int) -> None:
+    """Refuse another model's tokenizer; added tokens may lie beyond the model's vocabulary."""
+    added = tokenizer.get_added_tokens_decoder()
+    words = tokenizer.get_vocab(with_added_tokens=False).values()
+    count = max((token for token in words if token not in added), default=-1) + 1
+    if not count:
+        raise CheckpointError(
+            "the tokenizer knows no words: its files are not those of the class that "
+            "tokenizer_config.json or config.json names as tokenizer_class"
+        )
+    if count > vocab_size:
         raise CheckpointError(
             f"the tokenizer does not fit the model: it has {count} tokens, "
             f"the model's vocab_size is {vocab_size}"
         )
-    return tokenizer
 
 
-def _read(directory: Path) -> Tokenizer:
-    ready = directory / "tokenizer.json"
-    vocabulary, merges = directory / "vocab.json", directory / "merges.txt"
-    try:
-        if ready.is_file():
-            return Tokenizer.from_file(str(ready))
-        if vocabulary.is_file() and merges.is_file():
-            return _from_vocabulary(vocabulary, merges)
-    except Exception as error:  # the library raises nothing narrower
-        raise CheckpointError(f"the tokenizer's files are broken ({error})") from None
-    raise CheckpointError(
-        "no tokenizer in the checkpoint: tokenizer.json, or vocab.json and merges.txt, is needed"
+def _ask_transformers(directory: Path, vocab_size: int) -> CheckpointTokenizer:
+    judge = _auto_tokenizer(directory)
+    if not getattr(judge, "is_fast", False):
+        raise CheckpointError(
+            f"the tokenizer is a {type(judge).__name__}, which only Python can run; {WAY_OUT}"
+        )
+    found = CheckpointTokenizer(
+        Tokenizer.from_str(judge.backend_tokenizer.to_str()),
+        judge.bos_token_id,
+        judge.eos_token_id,
+        bool(judge.split_special_tokens),
     )
+    _compare(found.vocabulary(vocab_size), judge)
+    return found
 
 
-def _from_vocabulary(vocabulary: Path, merges: Path) -> Tokenizer:
-    tokenizer = Tokenizer(BPE.from_file(str(vocabulary), str(merges)))
-    tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = ByteLevelDecoder()
-    tokenizer.add_special_tokens([AddedToken(END_OF_TEXT, normalized=False, special=True)])
-    return tokenizer
+def _auto_tokenizer(directory: Path) -> Any:
+    from transformers import AutoTokenizer  # seconds of import, for those who need it
+
+    with _silence():
+        try:
+            return AutoTokenizer.from_pretrained(
+                directory, trust_remote_code=False, local_files_only=True
+            )
+        except Exception as error:  # each kind of tokenizer raises its own
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            raise CheckpointError(
+                f"the tokenizer's files are broken, or need what is not installed ({reason}); "
+                f"where it loads, {WAY_OUT}"
+            ) from None
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keep the library's remarks to itself: what matters is said as an error."""
+    logger = logging.getLogger("transformers")
+    level, disabled = logger.level, logger.disabled
+    logger.disabled = True
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+        logger.setLevel(level)
+        logger.disabled = disabled
+
+
+def _compare(served: Vocabulary, judge: Any) -> None:
+    """Refuse a tokenizer that is not the same once it is served."""
+    tokens = [f"a{token} {token}b" for token in judge.get_added_vocab()]
+    _, closing = surroundings(judge.backend_tokenizer)
+    for text in [*PROBE.read_text(encoding="utf-8").split("\n"), *tokens]:
+        whole = judge(text)["input_ids"]
+        if served.encode(text) + closing != whole:
+            raise CheckpointError(f"the tokenizer cannot be served as it is: {WAY_OUT}")
+        _compare_text(served, judge, whole)
+    generator = random.Random(0)
+    for _ in range(RANDOM_TEXTS):
+        _compare_text(served, judge, generator.choices(range(served.size), k=RANDOM_TOKENS))
+
+
+def _compare_text(served: Vocabulary, judge: Any, tokens: list[int]) -> None:
+    for skip in (True, False):
+        whole = judge.decode(tokens, skip_special_tokens=skip, clean_up_tokenization_spaces=False)
+        if served.decode(tokens, skip_special_tokens=skip) != whole:
+            raise CheckpointError(
+                "the tokenizer's text cannot be streamed: pieces joined differ from the whole"
+            )

@@ -28,6 +28,8 @@ class Defaults:
     def read(cls, directory: Path, max_tokens: int) -> Defaults:
         """Take them from the checkpoint's generation_config.json, if it samples at all.
 
+        A top_p of 0 keeps the likeliest token alone, which is what a temperature of 0 says here.
+
         Raises:
             ModelError: A value that a request could not have either.
         """
@@ -37,23 +39,31 @@ class Defaults:
             return cls(max_tokens)
         names = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
         given = {name: config[name] for name in names if config.get(name) is not None}
+        if given.get("top_p") == 0:
+            given |= {"top_p": 1.0, "temperature": 0.0}
         try:
             validate(CompletionRequest, given)
         except BadRequest as error:
-            raise ModelError(f"generation_config.json: {error.message}") from None
+            raise ModelError(f"generation_config.json: {error.message}; correct it there") from None
         return cls(max_tokens, **given)
 
 
 @dataclass(frozen=True, slots=True)
 class ArchiveFacts:
-    """The file archive.json, and the ids that begin and end a text."""
+    """The file archive.json.
+
+    An empty prompt is `bos_token`; each of `end_tokens` ends a text. `delimiters` begin and end
+    texts and are no part of them. A tokenizer may split special tokens in a text like other words.
+    """
 
     checkpoint: str
     parameters: int
     context_length: int
     vocab_size: int
-    eos_token: int | None
     bos_token: int
+    end_tokens: frozenset[int]
+    delimiters: frozenset[int]
+    splits_special_tokens: bool
     precision: str
     cache: str
     size_bytes: int
@@ -70,17 +80,17 @@ class ArchiveFacts:
             ModelError: The file is missing or says too little.
         """
         facts = read_json(directory / "archive.json")
-        eos, bos = config.get("eos_token_id"), config.get("bos_token_id")
-        vocab_size = int(config["vocab_size"])
-        begin = next((t for t in (bos, eos, vocab_size - 1) if isinstance(t, int)), 0)
         try:
+            tokens = facts["tokens"]
             return cls(
                 checkpoint=facts["checkpoint"],
                 parameters=facts["parameters"],
                 context_length=int(config["n_positions"]),
-                vocab_size=vocab_size,
-                eos_token=eos if isinstance(eos, int) else None,
-                bos_token=begin,
+                vocab_size=int(config["vocab_size"]),
+                bos_token=tokens["begin"],
+                end_tokens=frozenset(tokens["end"]),
+                delimiters=frozenset(tokens["delimiters"]),
+                splits_special_tokens=tokens["splits_special"],
                 precision=facts["precision"],
                 cache=facts.get("cache", "float32"),
                 size_bytes=facts["size_bytes"],

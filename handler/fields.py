@@ -44,6 +44,17 @@ def _check_size(text: str) -> str:
 Text = Annotated[str, AfterValidator(_check_unicode)]
 BoundedText = Annotated[Text, AfterValidator(_check_size)]
 TokenId = Annotated[int, Field(ge=0)]
+AddSpecialTokens = Annotated[
+    bool | None,
+    Field(description="Begin texts with the token the tokenizer puts there, if any (the default)."),
+]
+SkipSpecialTokens = Annotated[
+    bool | None,
+    Field(
+        description="True leaves every special token out of the text, false none. By default only "
+        "those that begin and end texts are left out."
+    ),
+]
 
 
 def _has_negative(prompt: list[Any]) -> bool:

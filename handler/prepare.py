@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from handler.archive_facts import ArchiveFacts, Defaults
-from handler.engine.detokenizer import Vocabulary
 from handler.engine.options import SamplingOptions
 from handler.engine.sequence import Sequence
+from handler.engine.vocabulary import Vocabulary
 from handler.errors import BadRequest
 from handler.schema import CompletionRequest
 
@@ -73,12 +73,15 @@ class Preparer:
                     np.array(prompt, np.int64),
                     self._options(request, room, seed, sample_index),
                     self.vocabulary,
-                    eos_token=self.facts.eos_token,
+                    end_tokens=self.facts.end_tokens,
                     deadline=deadline,
                 )
                 sequences.append(sequence)
         echoed = prompts if request.echo else [[] for _ in prompts]
-        texts = [self.vocabulary.decode(prompt) for prompt in echoed]
+        texts = [
+            self.vocabulary.decode(prompt, skip_special_tokens=request.skip_special_tokens)
+            for prompt in echoed
+        ]
         return Prepared(sequences, texts, [len(prompt) for prompt in prompts])
 
     def _tokens(
@@ -103,7 +106,7 @@ class Preparer:
             return [self.facts.bos_token]
         if request.truncate_prompt:
             keep = context - min(max_tokens, context // 2)
-            return tokens[-keep:]
+            return self.vocabulary.keep_end(tokens, keep)
         if len(tokens) > most:
             raise BadRequest(
                 f"`prompt` has {len(tokens)} tokens; the model takes at most {most} of its "
@@ -125,7 +128,19 @@ class Preparer:
                     code="context_length_exceeded",
                 )
             prompt = prompt[-longest:]
-        return self.vocabulary.encode(prompt)
+        tokens = self.vocabulary.encode(
+            prompt, add_special_tokens=request.add_special_tokens is not False
+        )
+        wrong = next((t for t in tokens if t >= self.facts.vocab_size), None)
+        if wrong is not None:
+            raise BadRequest(
+                f"`prompt` holds {self.vocabulary.symbol(wrong)!r}, a token ({wrong}) of the "
+                f"tokenizer that the model does not have: its ids go from 0 to "
+                f"{self.facts.vocab_size - 1}",
+                param="prompt",
+                code="unknown_token",
+            )
+        return tokens
 
     def _bound_text(self, request: CompletionRequest) -> None:
         """Refuse more text than may be tokenised; of a long prompt only so much is ever read."""
@@ -184,6 +199,7 @@ class Preparer:
             logit_bias=tuple((int(token), value) for token, value in bias.items()),
             stop=tuple(request.stop or ()),
             ignore_eos=bool(request.ignore_eos),
+            skip_special_tokens=request.skip_special_tokens,
             logprobs=request.logprobs,
             prompt_logprobs=bool(request.echo and request.logprobs is not None),
         )

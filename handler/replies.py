@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from handler.engine.detokenizer import Detokenizer, Vocabulary
 from handler.engine.sampler import TokenLogprob
 from handler.engine.sequence import LogprobEntry, Output
+from handler.engine.vocabulary import Vocabulary
 from handler.errors import EngineFailure, RequestError
 from handler.prepare import Prepared
 
@@ -77,14 +77,17 @@ class WholeReply:
 class LogprobWriter:
     """Log probabilities of one text in OpenAI's legacy shape, echoed prompt included."""
 
-    def __init__(self, vocabulary: Vocabulary, offset: int) -> None:
+    def __init__(
+        self, vocabulary: Vocabulary, offset: int, skip_special_tokens: bool | None
+    ) -> None:
         self._vocabulary = vocabulary
         self._offset = offset
+        self._skip_special_tokens = skip_special_tokens
 
     def prompt(self, tokens: Iterable[int], logprobs: list[TokenLogprob | None]) -> Json:
         """Those of the prompt's tokens; the first has none."""
         shape = self._empty()
-        detokenizer = Detokenizer(self._vocabulary)
+        detokenizer = self._vocabulary.detokenizer(self._skip_special_tokens)
         offset = 0
         for token, logprob in zip(tokens, logprobs, strict=True):
             self._add(shape, token, logprob, offset)
@@ -134,7 +137,10 @@ class Reply:
         self._texts_per_prompt = len(prepared.sequences) // len(prepared.prompt_lengths)
         options = prepared.sequences[0].options
         self._with_logprobs = options.logprobs is not None
-        self._writers = [LogprobWriter(vocabulary, len(text)) for text in prepared.prompt_texts]
+        self._writers = [
+            LogprobWriter(vocabulary, len(text), options.skip_special_tokens)
+            for text in prepared.prompt_texts
+        ]
 
     @property
     def finished(self) -> bool:

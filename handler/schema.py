@@ -17,9 +17,11 @@ from handler.fields import (
     MAX_LOGPROBS,
     MAX_N,
     MAX_TOKENIZE_BYTES,
+    AddSpecialTokens,
     BoundedText,
     LogitBias,
     Prompt,
+    SkipSpecialTokens,
     Stop,
     Text,
     TokenId,
@@ -88,6 +90,8 @@ class CompletionRequest(_Strict):
         None, description="Keep the end of a prompt that is too long, instead of refusing it."
     )
     ignore_eos: bool | None = Field(None, description="Write on after the end-of-text token.")
+    add_special_tokens: AddSpecialTokens = None
+    skip_special_tokens: SkipSpecialTokens = None
 
     @model_validator(mode="before")
     @classmethod
@@ -113,12 +117,14 @@ class TokenizeRequest(_Strict):
     """Ask for the token ids of a text."""
 
     text: BoundedText
+    add_special_tokens: AddSpecialTokens = None
 
 
 class DetokenizeRequest(_Strict):
     """Ask for the text of token ids."""
 
     tokens: Annotated[list[TokenId], Field(max_length=MAX_TOKENIZE_BYTES)]
+    skip_special_tokens: SkipSpecialTokens = None
 
 
 class Logprobs(BaseModel):

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from handler.archive_facts import ArchiveFacts, Defaults, read_json
-from handler.engine.detokenizer import Vocabulary
 from handler.engine.engine import Engine
 from handler.engine.model import Model, ModelShape, load_model
 from handler.engine.settings import EngineSettings
+from handler.engine.vocabulary import Vocabulary
 from handler.errors import BadRequest, ModelError, NotFound
 from handler.fields import MAX_LOGPROBS, MAX_N, MAX_PROMPTS, MAX_STOP
 from handler.prepare import MAX_LOGPROB_ENTRIES, Preparer
@@ -90,7 +90,12 @@ class Service:
         checkpoint = read_json(model_directory / "config.json")
         shape = ModelShape.from_config(checkpoint)
         facts = ArchiveFacts.read(model_directory, checkpoint)
-        vocabulary = Vocabulary.load(model_directory / "tokenizer.json", shape.vocab_size)
+        vocabulary = Vocabulary.load(
+            model_directory / "tokenizer.json",
+            shape.vocab_size,
+            facts.delimiters,
+            splits_special_tokens=facts.splits_special_tokens,
+        )
         try:
             model = load_model(model_directory, shape, settings)
             warm_up(model, facts.bos_token)
@@ -141,18 +146,22 @@ class Service:
             return to_json({"object": "list", "data": [self.card()]})
         value = parse_json(body)
         if route == "v1/tokenize":
-            tokens = self._vocabulary.encode(validate(TokenizeRequest, value).text)
-            texts = [self._vocabulary.decode([token]) for token in tokens]
+            asked = validate(TokenizeRequest, value)
+            add = asked.add_special_tokens is not False
+            tokens = self._vocabulary.encode(asked.text, add_special_tokens=add)
+            texts = [self._vocabulary.decode([t], skip_special_tokens=False) for t in tokens]
             return to_json({"tokens": tokens, "texts": texts, "count": len(tokens)})
         if route == "v1/detokenize":
-            tokens = validate(DetokenizeRequest, value).tokens
-            if any(token >= self._facts.vocab_size for token in tokens):
+            given = validate(DetokenizeRequest, value)
+            if any(token >= self._vocabulary.size for token in given.tokens):
                 raise BadRequest(
-                    f"`tokens` must be ids from 0 to {self._facts.vocab_size - 1}",
+                    f"`tokens` must be ids from 0 to {self._vocabulary.size - 1}",
                     param="tokens",
                     code="unknown_token",
                 )
-            return to_json({"text": self._vocabulary.decode(tokens)})
+            skip = given.skip_special_tokens
+            text = self._vocabulary.decode(given.tokens, skip_special_tokens=skip)
+            return to_json({"text": text})
         raise NotFound(
             f"There is no route {route[:100]!r}; there are v1/completions, v1/models, v1/tokenize "
             "and v1/detokenize"

@@ -20,7 +20,7 @@ class EngineDriver:
         self._np: Any = import_module("numpy")
         yaml: Any = import_module("yaml")
         model: Any = import_module("handler.engine.model")
-        detokenizer: Any = import_module("handler.engine.detokenizer")
+        vocabulary: Any = import_module("handler.engine.vocabulary")
         settings_of: Any = import_module("handler.engine.settings").EngineSettings
         self._sequence: Any = import_module("handler.engine.sequence").Sequence
         self._options: Any = import_module("handler.engine.options").SamplingOptions
@@ -30,7 +30,7 @@ class EngineDriver:
         shape = model.ModelShape.from_config(
             json.loads((archive / "model" / "config.json").read_text())
         )
-        self._vocabulary = detokenizer.Vocabulary.load(
+        self._vocabulary = vocabulary.Vocabulary.load(
             archive / "model" / "tokenizer.json", shape.vocab_size
         )
         self._model = model.load_model(archive / "model", shape, settings)
@@ -49,7 +49,12 @@ class EngineDriver:
             streams[name] = stream
             options = self._options(max_tokens=count, seed=0, temperature=0.0, ignore_eos=True)
             text = self._sequence(
-                name, 0, np.array(prompt, np.int64), options, self._vocabulary, eos_token=None
+                name,
+                0,
+                np.array(prompt, np.int64),
+                options,
+                self._vocabulary,
+                end_tokens=frozenset(),
             )
             self._engine.submit([text])
         live = len(prompts)

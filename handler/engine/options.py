@@ -22,6 +22,8 @@ class SamplingOptions:
     logit_bias: tuple[tuple[int, float], ...] = ()
     stop: tuple[str, ...] = ()
     ignore_eos: bool = False
+    # None hides what begins and ends texts, True every special token, False none.
+    skip_special_tokens: bool | None = None
     logprobs: int | None = None
     prompt_logprobs: bool = False
 

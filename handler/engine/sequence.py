@@ -9,7 +9,7 @@ from enum import Enum
 import numpy as np
 import numpy.typing as npt
 
-from handler.engine.detokenizer import Detokenizer, StopMatcher, Vocabulary
+from handler.engine.detokenizer import StopMatcher
 from handler.engine.options import SamplingOptions
 from handler.engine.sampler import (
     Row,
@@ -20,6 +20,7 @@ from handler.engine.sampler import (
     sample,
     token_logprob,
 )
+from handler.engine.vocabulary import Vocabulary
 
 
 class Status(Enum):
@@ -72,14 +73,14 @@ class Sequence:
         options: SamplingOptions,
         vocabulary: Vocabulary,
         *,
-        eos_token: int | None,
+        end_tokens: frozenset[int],
         deadline: float = float("inf"),
     ) -> None:
         self.request_id = request_id
         self.index = index
         self.prompt = prompt
         self.options = options
-        self.eos_token = eos_token
+        self.end_tokens = frozenset() if options.ignore_eos else end_tokens
         self.deadline = deadline
         self.submitted_at = self.admitted_at = time.monotonic()
         self.status = Status.WAITING
@@ -91,7 +92,9 @@ class Sequence:
         self.prompt_logprobs: list[TokenLogprob | None] = [None]
         self._random = random_stream(options.seed, options.sample_index)
         self._history = TokenHistory(prompt, options.max_tokens) if options.penalizes else None
-        self._detokenizer = Detokenizer(vocabulary)
+        self._detokenizer = vocabulary.detokenizer(
+            options.skip_special_tokens, after=prompt.tolist()
+        )
         self._stops = StopMatcher(options.stop)
         self._num_written = 0
         self._num_shown = 0
@@ -129,7 +132,8 @@ class Sequence:
             self._history.append(token)
         output = self.output()
         output.num_tokens = 1
-        if token == self.eos_token and not self.options.ignore_eos:
+        ended = token in self.end_tokens
+        if ended and self.options.skip_special_tokens is not False:
             return self._finish(output, "stop")
         if logprob is not None:
             self._entries.append(LogprobEntry(logprob, token, self._num_written))
@@ -139,6 +143,8 @@ class Sequence:
         output.text = shown
         if stopped:
             return self._finish(output, "stop", cut=True)
+        if ended:
+            return self._finish(output, "stop")
         if self.num_generated >= self.options.max_tokens:
             return self._finish(output, "length")
         self._show(output)

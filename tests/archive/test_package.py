@@ -156,7 +156,7 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "broken tokenizer": (
         lambda directory: (directory / "tokenizer.json").write_text("{"),
-        "tokenizer's files are broken",
+        "tokenizer.json is broken",
     ),
     "no configuration": (remove("config.json"), "no config.json"),
     "broken configuration": (

@@ -13,16 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
-from handler.archive_facts import read_json
-from handler.engine.detokenizer import Vocabulary
+from handler.archive_facts import ArchiveFacts, read_json
 from handler.engine.engine import Engine
 from handler.engine.model import Model, ModelShape, load_model
 from handler.engine.options import SamplingOptions
 from handler.engine.sequence import LogprobEntry, Output, Sequence
 from handler.engine.settings import EngineSettings
+from handler.engine.vocabulary import Vocabulary
 from tests.conftest import EMBEDDED_MODEL, ROOT
-
-EOS = 0
 
 
 def packed(store: Path, name: str, *arguments: str, model: Path = EMBEDDED_MODEL) -> Path:
@@ -70,6 +68,7 @@ class Rig:
         kind = "torch" if (directory / "model" / "model.safetensors").exists() else "onnx"
         self.settings = EngineSettings.from_mapping({"kind": kind, "threads": 2, **settings})
         self.vocabulary = vocabulary(directory)
+        self.facts = ArchiveFacts.read(directory / "model", config)
         self.model = Recorder(load_model(directory / "model", self.shape, self.settings))
         self.engine = Engine(self.model, self.settings)
         self.engine.start()
@@ -92,7 +91,7 @@ class Rig:
             np.array(tokens, np.int64),
             dataclasses.replace(defaults, **options),  # type: ignore[arg-type]
             self.vocabulary,
-            eos_token=EOS,
+            end_tokens=self.facts.end_tokens,
             deadline=deadline,
         )
 
@@ -154,5 +153,10 @@ class Recorder:
 
 @cache
 def vocabulary(directory: Path) -> Vocabulary:
-    size = read_json(directory / "model" / "config.json")["vocab_size"]
-    return Vocabulary.load(directory / "model" / "tokenizer.json", size)
+    facts = ArchiveFacts.read(directory / "model", read_json(directory / "model" / "config.json"))
+    return Vocabulary.load(
+        directory / "model" / "tokenizer.json",
+        facts.vocab_size,
+        facts.delimiters,
+        splits_special_tokens=facts.splits_special_tokens,
+    )

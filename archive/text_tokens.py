@@ -1,0 +1,81 @@
+"""Which tokens begin, end and delimit texts, as `transformers` reads them off a checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from archive.errors import CheckpointError
+from archive.reading import read_json
+from archive.tokenizer import CheckpointTokenizer
+from handler.engine.vocabulary import surroundings
+
+
+@dataclass(frozen=True)
+class TextTokens:
+    """An empty prompt is `begin`; each of `end` ends a text; `delimiters` are not shown.
+
+    `remarks` tell the person who packs what is odd.
+    """
+
+    begin: int
+    end: tuple[int, ...]
+    delimiters: tuple[int, ...]
+    splits_special: bool
+    remarks: tuple[str, ...] = ()
+
+    def facts(self) -> dict[str, Any]:
+        """Return what archive.json says of them."""
+        return {
+            "begin": self.begin,
+            "end": list(self.end),
+            "delimiters": list(self.delimiters),
+            "splits_special": self.splits_special,
+        }
+
+
+def find_text_tokens(
+    directory: Path, vocab_size: int, tokenizer: CheckpointTokenizer
+) -> TextTokens:
+    """Read them from generation_config.json, or where there is none from config.json.
+
+    Raises CheckpointError if a token id is none.
+    """
+    generation, config = directory / "generation_config.json", directory / "config.json"
+    source = generation if generation.is_file() else config
+    data = read_json(source)
+    bos = _ids(data, "bos_token_id", source.name)
+    eos = _ids(data, "eos_token_id", source.name)
+    beyond = [token for token in [*bos, *eos] if token >= vocab_size]
+    remarks = []
+    if beyond:
+        remarks.append(
+            f"{source.name} names the token {beyond[0]}, which is beyond the vocabulary of "
+            f"{vocab_size} and never comes"
+        )
+    end = tuple(token for token in eos if 0 <= token < vocab_size)
+    if not end:
+        remarks.append(f"{source.name} names no token that ends a text: only lengths will")
+    before, after = surroundings(tokenizer.tokenizer)
+    begins = [*before, *bos, tokenizer.bos_token, tokenizer.eos_token, *end, vocab_size - 1]
+    added = tokenizer.tokenizer.get_added_tokens_decoder()
+    named = {*bos, *eos, *before, *after, tokenizer.bos_token, tokenizer.eos_token}
+    return TextTokens(
+        next(token for token in begins if token is not None and 0 <= token < vocab_size),
+        end,
+        tuple(sorted(token for token in named if token is not None and token in added)),
+        tokenizer.splits_special_tokens,
+        tuple(remarks),
+    )
+
+
+def _ids(data: dict[str, Any], key: str, file: str) -> list[int]:
+    """The ids under `key`: a number, a list of numbers, or null for none."""
+    value = data.get(key)
+    tokens = value if isinstance(value, list) else [] if value is None else [value]
+    if not all(isinstance(token, int) and not isinstance(token, bool) for token in tokens):
+        raise CheckpointError(
+            f"{file}: {key} is {value!r}; a token id, a list of them or null is needed"
+        )
+    return tokens

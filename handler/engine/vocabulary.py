@@ -1,0 +1,116 @@
+"""A tokenizer as a service needs it: a prompt's ids, the text of ids, and the name of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from handler.engine.detokenizer import Detokenizer
+from handler.engine.pieces import read_pieces
+from handler.errors import ModelError
+
+# Any tokenizer makes tokens of some of this; what it adds stands before and behind them.
+SAMPLE = "a A 0 . é 中 я א"
+
+
+class Vocabulary:
+    """Text to ids and back.
+
+    `delimiters` are the tokens that begin and end texts: no part of them, unless asked for.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        vocab_size: int,
+        delimiters: frozenset[int] = frozenset(),
+        *,
+        splits_special_tokens: bool = False,
+    ) -> None:
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        tokenizer.encode_special_tokens = splits_special_tokens
+        self._tokenizer = tokenizer
+        self._added = tokenizer.get_added_tokens_decoder()
+        self._opening, _ = surroundings(tokenizer)
+        known = set(tokenizer.get_vocab().values())
+        # Ids that may be named: the model's, and tokens that the tokenizer has beyond them.
+        self.size = max([vocab_size, *(token + 1 for token in known)])
+        self._pieces = read_pieces(tokenizer, self.size)
+        unknown = frozenset(range(self.size)) - known
+        special = {token for token, added in self._added.items() if added.special}
+        # By `skip_special_tokens`: delimiters alone, all special tokens, none.
+        self._hidden = {None: unknown | delimiters, True: unknown | special, False: unknown}
+
+    @classmethod
+    def load(
+        cls,
+        path: Path,
+        vocab_size: int,
+        delimiters: frozenset[int] = frozenset(),
+        *,
+        splits_special_tokens: bool = False,
+    ) -> Vocabulary:
+        """Read `tokenizer.json`.
+
+        Raises:
+            ModelError: The file is missing or broken, or its text cannot be streamed.
+        """
+        try:
+            tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:  # tokenizers raises plain Exception
+            raise ModelError(f"tokenizer.json can not be read: {error}") from None
+        return cls(tokenizer, vocab_size, delimiters, splits_special_tokens=splits_special_tokens)
+
+    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
+        """Token ids of a text, behind those that the tokenizer puts in front of every text.
+
+        What it appends (an end, a separator) is left off: a prompt is to be gone on with.
+        """
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return [*self._opening, *ids] if add_special_tokens else ids
+
+    def keep_end(self, tokens: list[int], count: int) -> list[int]:
+        """The last tokens, `count` in all, and still what the tokenizer put in front."""
+        size = len(self._opening)
+        if len(tokens) <= count or not size or tokens[:size] != self._opening or count <= size:
+            return tokens[-count:]
+        return [*self._opening, *tokens[size - count :]]
+
+    def decode(self, tokens: Sequence[int], *, skip_special_tokens: bool | None = None) -> str:
+        """The text of tokens; bytes that are no character become U+FFFD."""
+        writer = self.detokenizer(skip_special_tokens)
+        return "".join([*map(writer.push, tokens), writer.finish()])
+
+    def detokenizer(
+        self, skip_special_tokens: bool | None = None, *, after: Sequence[int] = ()
+    ) -> Detokenizer:
+        """A writer of one text, or of what goes on `after` the tokens of another."""
+        hidden = self._hidden[skip_special_tokens]
+        return Detokenizer(self._pieces, hidden, is_first=hidden.issuperset(after))
+
+    def symbol(self, token: int) -> str:
+        r"""A token as log probabilities show it: its text, or `bytes:\xe2\x80` if that is none.
+
+        Added tokens show their name, ids that the tokenizer does not know their number.
+        """
+        added = self._added.get(token)
+        if added is not None:
+            return str(added.content)
+        raw = self._pieces.following[token]
+        if not raw:
+            return self._tokenizer.id_to_token(token) or f"<|{token}|>"
+        try:
+            return raw.decode("utf-8")
+        except UnicodeDecodeError:
+            return "bytes:" + "".join(f"\\x{byte:02x}" for byte in raw)
+
+
+def surroundings(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
+    """What the tokenizer puts before and behind every text: tokens that belong to no sequence."""
+    encoding = tokenizer.encode(SAMPLE)
+    ids: list[int] = encoding.ids
+    text = [place for place, number in enumerate(encoding.sequence_ids) if number is not None]
+    return (ids[: text[0]], ids[text[-1] + 1 :]) if text else ([], [])
