@@ -69,6 +69,8 @@ class ArchiveFacts:
     size_bytes: int
     quality: Mapping[str, Any] | None
     license: str | None
+    # SHA-256 over everything in the archive; one packed by hand has none.
+    content_sha256: str | None
     examples: tuple[str, ...]
     created: int = field(default_factory=lambda: int(time.time()))
 
@@ -96,6 +98,7 @@ class ArchiveFacts:
                 size_bytes=facts["size_bytes"],
                 quality=facts.get("quality"),
                 license=facts.get("license"),
+                content_sha256=facts.get("content_sha256"),
                 examples=tuple(facts.get("examples", ())),
             )
         except KeyError as error:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+NO_EXPLANATIONS = (
+    "There are no explanations; a prompt's log probabilities tell how likely each of its tokens "
+    "was: send `echo: true`, `logprobs: 5` and `max_tokens: 0` to v1/completions"
+)
+
 
 class RequestError(Exception):
     """A request that can not be served, in words for the one who sent it."""
@@ -39,6 +44,14 @@ class QueueFull(RequestError):
     status = 429
     reason = "Too Many Requests"
     kind = "rate_limit_error"
+
+
+class Unserved(RequestError):
+    """What this service does not do, and what it does instead."""
+
+    status = 501
+    reason = "Not Implemented"
+    kind = "not_implemented_error"
 
 
 class EngineFailure(RequestError):

@@ -1,7 +1,8 @@
 """TorchServe's side: preprocess, inference, postprocess. The only file that knows TorchServe.
 
 Continuous batching: every call brings all live requests, a new one with its body, one seen before
-with its id alone, and every one gets a chunk back. A request that is missing has left.
+with its id alone, and every one gets a chunk back. A request that is missing has left. Without it
+every call is a batch of its own, and is answered whole.
 """
 
 from __future__ import annotations
@@ -12,8 +13,23 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from handler.errors import BadRequest, EngineFailure, ModelError, RequestError
+from handler.descriptions import Descriptions
+from handler.errors import (
+    NO_EXPLANATIONS,
+    BadRequest,
+    EngineFailure,
+    ModelError,
+    RequestError,
+    Unserved,
+)
 from handler.frames import read_ahead
+from handler.grpc_calls import (
+    ASK_OVER_HTTP,
+    came_by_grpc,
+    holds_object,
+    let_rows_wait,
+    refuse_tensors,
+)
 from handler.metrics import RequestMetrics
 from handler.replies import Reply, WholeReply, error_body, to_json
 from handler.schema import parse_json
@@ -22,6 +38,7 @@ from handler.service import Service
 logger = logging.getLogger(__name__)
 
 COMPLETION_ROUTES = ("", "v1/completions")
+JSON_TYPE = "application/json"
 FORMS = ("application/x-www-form-urlencoded", "multipart/")  # TorchServe takes them apart
 REPLICA_MARK = "--"  # the gateway registers one archive as gpt2, gpt2--2, ...: one model to clients
 
@@ -32,6 +49,8 @@ class GPT2Handler:
     def __init__(self) -> None:
         self._live: dict[str, Reply] = {}
         self._begun: set[str] = set()
+        self._by_grpc: set[str] = set()
+        self._descriptions = Descriptions()
 
     def initialize(self, context: Any) -> None:
         """Load the archive; TorchServe calls the worker ready once a token was generated."""
@@ -51,16 +70,21 @@ class GPT2Handler:
             print(f"The model can not be served: {error}", file=sys.stderr, flush=True)
             sys.exit(1)
         self._metrics = RequestMetrics(context.metrics, context.model_name)
+        self._is_continuous = bool(context.model_yaml_config.get("continuousBatching"))
+        self._rows_can_wait = let_rows_wait()
         read_ahead()
 
-    def handle(self, data: list[dict[str, Any]], context: Any) -> list[str]:
-        """One step: take in what is new, drop what has left, give everyone a chunk."""
+    def handle(self, data: list[dict[str, Any]], context: Any) -> list[str | None]:
+        """One step: take in what is new, drop what has left, give everyone a chunk.
+
+        None is no chunk: such a row is left out of what TorchServe is told (`let_rows_wait`).
+        """
         replies = self.preprocess(data, context)
         self.inference(replies)
         return self.postprocess(replies, context)
 
-    def preprocess(self, data: list[dict[str, Any]], context: Any) -> list[WholeReply | str]:
-        """Begin new requests. Returns for each its whole reply, or its id if it is live."""
+    def preprocess(self, data: list[dict[str, Any]], context: Any) -> list[WholeReply | str | None]:
+        """Begin new requests. Returns of each its whole reply, its id if it is live, or neither."""
         ids = [context.get_request_id(index) for index in range(len(data))]
         gone = self._live.keys() - set(ids)
         if gone:
@@ -68,7 +92,7 @@ class GPT2Handler:
             for request_id in gone:
                 self._metrics.record(self._live[request_id])
                 self._forget(request_id)
-        replies: list[WholeReply | str] = []
+        replies: list[WholeReply | str | None] = []
         for index, (request_id, row) in enumerate(zip(ids, data, strict=True)):
             if request_id in self._live:
                 replies.append(request_id)
@@ -77,25 +101,30 @@ class GPT2Handler:
                 replies.append(self._begin(request_id, row, headers))
         return replies
 
-    def inference(self, replies: list[WholeReply | str]) -> None:
+    def inference(self, replies: list[WholeReply | str | None]) -> None:
         """Hand the engine's outputs to the replies they belong to; waits for a step if need be."""
         live = [self._live[item] for item in replies if isinstance(item, str)]
-        if not live or all(reply.finished for reply in live):
-            return
-        for output in self._service.engine.collect():
-            reply = self._live.get(output.request_id)
-            if reply is not None:
-                reply.add(output)
+        while not all(reply.finished for reply in live):
+            for output in self._service.engine.collect():
+                reply = self._live.get(output.request_id)
+                if reply is not None:
+                    reply.add(output)
+            if self._is_continuous:
+                break
 
-    def postprocess(self, replies: list[WholeReply | str], context: Any) -> list[str]:
+    def postprocess(self, replies: list[WholeReply | str | None], context: Any) -> list[str | None]:
         """Turn replies into chunks, and say for each whether it goes on."""
-        chunks: list[str] = []
+        chunks: list[str | None] = []
         goes_on: dict[int, bool | None] = {}
         for index, item in enumerate(replies):
-            if isinstance(item, str):
+            chunk: str | None
+            if item is None:
+                chunk, is_last, content_type = None, None, ""
+            elif isinstance(item, str):
                 chunk, is_last, content_type = self._next_chunk(item)
             else:
-                chunk, is_last, content_type = item.body, None, item.content_type
+                chunk, content_type = item.body, item.content_type
+                is_last = True if came_by_grpc(context.get_all_request_header(index)) else None
                 context.set_response_status(item.status, item.reason, index)
                 if item.status == 429:
                     context.set_response_header(index, "Retry-After", "1")
@@ -107,9 +136,13 @@ class GPT2Handler:
         ]
         return chunks
 
+    def describe_handle(self) -> str:
+        """What is loaded, for a description with `customized=true`."""
+        return to_json(self._service.card())
+
     def _begin(
         self, request_id: str, row: dict[str, Any], headers: dict[str, Any]
-    ) -> WholeReply | str:
+    ) -> WholeReply | str | None:
         try:
             return self._route(request_id, row, headers)
         except RequestError as error:
@@ -121,18 +154,37 @@ class GPT2Handler:
 
     def _route(
         self, request_id: str, row: dict[str, Any], headers: dict[str, Any]
-    ) -> WholeReply | str:
+    ) -> WholeReply | str | None:
         lower = {str(name).lower(): value for name, value in headers.items()}
+        if lower.get("describe") == "True" and "url_path" not in lower:
+            is_asked_again = self._descriptions.is_repeated(request_id)
+            waits = is_asked_again and self._rows_can_wait
+            return None if waits else WholeReply(self.describe_handle())
+        if lower.get("explain") == "True":
+            raise Unserved(NO_EXPLANATIONS)
         body = next((row[name] for name in ("body", "data") if name in row), None)
         if isinstance(body, bytearray):
             body = bytes(body)
+        content_type = str(lower.get("content-type") or "")
         route = str(lower.get("url_path") or "").strip("/")
-        if body is None and not lower:
+        is_by_grpc = came_by_grpc(headers)
+        if not row and not is_by_grpc and not content_type.startswith(FORMS):
             # TorchServe put a request that it had begun back into its queue, without the body.
             raise EngineFailure("The request was lost; please send it again", code="lost_request")
         if route not in COMPLETION_ROUTES:
             return WholeReply(self._service.answer(route, b"" if body is None else body))
-        reply = self._complete(request_id, body, str(lower.get("content-type") or ""))
+        if is_by_grpc:
+            refused = refuse_tensors(body)
+            if refused is not None:
+                return refused
+            if self._is_continuous and not self._rows_can_wait:
+                raise Unserved(ASK_OVER_HTTP)
+            if body is None:
+                raise BadRequest("Send the prompt as `data` or `body`", param="data")
+            content_type = JSON_TYPE if holds_object(body) else ""
+        reply = self._complete(request_id, body, content_type)
+        if is_by_grpc:
+            self._by_grpc.add(request_id)
         self._live[request_id] = reply
         return request_id
 
@@ -148,22 +200,27 @@ class GPT2Handler:
             return self._service.complete_text(request_id, _decode(body))
         return self._service.complete(request_id, parse_json(body))
 
-    def _next_chunk(self, request_id: str) -> tuple[str, bool | None, str]:
+    def _next_chunk(self, request_id: str) -> tuple[str | None, bool | None, str]:
         """The chunk of a live request, whether it is the last, and its content type."""
         reply = self._live[request_id]
         has_begun = request_id in self._begun
+        is_by_grpc = request_id in self._by_grpc
+        if is_by_grpc and not reply.finished:
+            return None, None, ""
         # A stream whose first chunk is its last is sent without headers: its end comes alone.
-        if not reply.finished or (reply.streams and not has_begun):
+        begins_alone = reply.streams and not has_begun and not is_by_grpc
+        if not reply.finished or (begins_alone and self._is_continuous):
             self._begun.add(request_id)
             return reply.take_chunk(), False, reply.content_type
         self._forget(request_id)
         self._service.engine.cancel([request_id])  # after an error, others of it may still run
         self._metrics.record(reply)
-        return reply.take_end(), True if has_begun else None, reply.content_type
+        return reply.take_end(), True if has_begun or is_by_grpc else None, reply.content_type
 
     def _forget(self, request_id: str) -> None:
         del self._live[request_id]
         self._begun.discard(request_id)
+        self._by_grpc.discard(request_id)
 
 
 def _decode(body: bytes | str) -> str:

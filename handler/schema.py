@@ -202,10 +202,12 @@ class ModelCard(BaseModel):
     parameters: int
     context_length: int
     vocab_size: int
+    shape: dict[str, int]
     engine: str
     precision: str
     cache: str
     size_bytes: int
+    content_sha256: str | None
     quality: dict[str, Any] | None
     license: str | None
     defaults: dict[str, float | int]

@@ -46,6 +46,7 @@ class Service:
         self.engine = Engine(model, settings)
         self._version = version
         self._facts = facts
+        self._shape = model.shape
         self._defaults = defaults
         self._vocabulary = vocabulary
         self._settings = settings
@@ -169,7 +170,7 @@ class Service:
 
     def card(self) -> dict[str, Any]:
         """What is loaded, for v1/models."""
-        facts, settings = self._facts, self._settings
+        facts, shape, settings = self._facts, self._shape, self._settings
         return {
             "id": self.name,
             "object": "model",
@@ -180,10 +181,12 @@ class Service:
             "parameters": facts.parameters,
             "context_length": facts.context_length,
             "vocab_size": facts.vocab_size,
+            "shape": {"layers": shape.layers, "heads": shape.heads, "width": shape.width},
             "engine": settings.kind,
             "precision": facts.precision,
             "cache": facts.cache,
             "size_bytes": facts.size_bytes,
+            "content_sha256": facts.content_sha256,
             "quality": facts.quality,
             "license": facts.license,
             "defaults": asdict(self._defaults),

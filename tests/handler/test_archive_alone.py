@@ -17,6 +17,7 @@ import requests
 
 from gateway.torchserve import find_java
 from tests.conftest import free_ports
+from tests.gateway.conftest import change_archive
 
 TIMEOUT = 60
 # TorchServe's own defaults but for the ports, and for its keys, which no test could know.
@@ -37,6 +38,9 @@ def stock(model_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     directory = tmp_path_factory.mktemp("stock")
     (directory / "store").mkdir()
     shutil.copy(model_store / "gpt2.mar", directory / "store")
+    whole = directory / "store" / "gpt2-whole.mar"
+    batching = ("continuousBatching: true", "continuousBatching: false")
+    change_archive(model_store / "gpt2.mar", whole, "model-config.yaml", *batching)
     ports = free_ports(5)
     (directory / "config.properties").write_text(PROPERTIES.format(*ports))
     java = find_java()
@@ -54,6 +58,7 @@ def stock(model_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         )
     try:
         urls = {"inference": f"http://127.0.0.1:{ports[0]}"}
+        urls["log"] = str(directory / "log.txt")
         urls["management"] = f"http://127.0.0.1:{ports[1]}"
         deadline = time.monotonic() + TIMEOUT
         while not listens(urls["inference"]):
@@ -101,3 +106,69 @@ def test_it_is_registered_streams_scores_and_goes(stock: dict[str, str]) -> None
     assert card["cache"] == "int8"
     assert card["quality"]["perplexity_growth"] < 0.01
     assert requests.delete(f"{models}/gpt2", timeout=TIMEOUT).status_code == 200
+
+
+METADATA = {"precision", "shape", "content_sha256", "quality", "limits", "context_length"}
+
+
+def describe(stock: dict[str, str], name: str) -> dict[str, Any]:
+    url = f"{stock['management']}/models/{name}"
+    reply = requests.get(url, params={"customized": "true"}, timeout=TIMEOUT)
+    assert reply.status_code == 200, reply.text
+    found: dict[str, Any] = reply.json()[0]["customizedMetadata"]
+    return found
+
+
+def register(stock: dict[str, str], archive: str, name: str) -> None:
+    query = {"url": archive, "model_name": name, "initial_workers": "1", "synchronous": "true"}
+    reply = requests.post(f"{stock['management']}/models", params=query, timeout=TIMEOUT)
+    assert reply.status_code == 200, reply.text
+
+
+def remove(stock: dict[str, str], name: str) -> None:
+    requests.delete(f"{stock['management']}/models/{name}", timeout=TIMEOUT).raise_for_status()
+
+
+def test_without_continuous_batching_it_is_described_and_answers_whole(
+    stock: dict[str, str],
+) -> None:
+    register(stock, "gpt2-whole.mar", "whole")
+    assert describe(stock, "whole").keys() >= METADATA
+    predictions = f"{stock['inference']}/predictions/whole"
+    body = {"prompt": "Once upon a time", "seed": 1, "max_tokens": 12}
+    for _ in range(2):  # what was described is not described again and again
+        reply = requests.post(predictions, json=body, timeout=TIMEOUT)
+        assert reply.json()["choices"][0]["text"]
+    streamed = requests.post(predictions, json=body | {"stream": True}, timeout=TIMEOUT)
+    assert streamed.text.count("data: {") > 3
+    assert streamed.text.rstrip().endswith("data: [DONE]")
+    refused = requests.post(predictions, json=body | {"top_p": 3}, timeout=TIMEOUT)
+    assert refused.json()["error"]["param"] == "top_p"
+    remove(stock, "whole")
+
+
+def test_with_continuous_batching_a_description_costs_the_model_and_its_log_says_so(
+    stock: dict[str, str],
+) -> None:
+    """A fault of TorchServe 0.12; docs/torchserve.md warns of it."""
+    register(stock, "gpt2.mar", "lost")
+    assert describe(stock, "lost").keys() >= METADATA
+    time.sleep(3)
+    log = Path(stock["log"]).read_text(errors="replace")
+    assert log.count("unregister this model and register it again") == 1
+    asked = log.count("lost_1.0-stdout MODEL_LOG - Backend received inference")
+    assert asked < 10  # by itself TorchServe asks thousands of times
+    remove(stock, "lost")
+    register(stock, "gpt2.mar", "lost")
+    predictions = f"{stock['inference']}/predictions/lost"
+    assert requests.post(predictions, json={"prompt": "Once"}, timeout=TIMEOUT).ok
+    remove(stock, "lost")
+
+
+def test_an_explanation_says_what_there_is_instead(stock: dict[str, str]) -> None:
+    register(stock, "gpt2.mar", "explained")
+    url = f"{stock['inference']}/explanations/explained"
+    reply = requests.post(url, json={"prompt": "Once"}, timeout=TIMEOUT)
+    assert reply.status_code == 501
+    assert "log probabilities" in reply.json()["error"]["message"]
+    remove(stock, "explained")
