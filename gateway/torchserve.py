@@ -16,7 +16,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -25,10 +24,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gateway import environment
+from gateway.escapes import is_readable_by_java, java_pattern, java_property
+from gateway.native import free_worker_ports, keep_library, may_hold_programs
+from gateway.run_folder import NoFolder, RunFolder
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKER_SITE = Path(__file__).resolve().parent / "worker"
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
+# Names of archives that TorchServe takes at its start, in a list with commas.
+ARCHIVE = re.compile(r"(?!.*\.\.)[A-Za-z0-9_][A-Za-z0-9._-]*")
 # Asks glibc (2.35 and later; others pass it over) to have the weights on pages of 2 MB, where the
 # kernel gives these: each step reads all weights. Blocks below 4 MB share memory, so that they fill
 # such pages; larger ones go back to the system when freed. 32 MB may stay free above the rest. For
@@ -86,7 +90,7 @@ class TorchServe:
     def __init__(self, settings: TorchServeSettings) -> None:
         self.settings = settings
         self.process: subprocess.Popen[bytes] | None = None
-        self._temporary: Path | None = None
+        self._folder: RunFolder | None = None
 
     def start(self) -> None:
         """Start the process.
@@ -98,22 +102,19 @@ class TorchServe:
         for archive in settings.models.values():
             if not (settings.model_store / archive).exists():
                 raise TorchServeError(f"the model store has no {archive}")
-        java = find_java()
-        self._temporary = Path(tempfile.mkdtemp(prefix="gpt2-torchserve-"))
-        properties = self._temporary / "config.properties"
-        # allowed_urls has to name the store by its full path.
-        lines = settings.config.read_text(encoding="utf-8").splitlines()
-        lines = [line for line in lines if not line.startswith("allowed_urls=")]
-        store = settings.model_store.resolve()
-        # A pattern of Java's in a properties file: each backslash of it is written twice.
-        pattern = re.escape(f"file://{store}/").replace("\\", "\\\\")
-        lines += [f"allowed_urls={pattern}.*", f"metrics_config={settings.metrics_config}"]
-        properties.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        java, package = find_java(), find_torchserve()
+        for path in (java, package, Path(sys.executable)):
+            if not is_readable_by_java(path):
+                raise TorchServeError(f"Java can not read {path!a}: a name in it is not UTF-8")
+        try:
+            folder = self._folder = RunFolder()
+        except NoFolder as error:
+            raise TorchServeError(str(error)) from None
         parent = os.getpid()
         self.process = subprocess.Popen(
-            self._command(java, properties),
-            env=self._environment(java),
-            cwd=self._temporary,
+            self._command(folder, java, package),
+            env=self._environment(folder, java),
+            cwd=folder.path,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,  # Java's chatter; the log goes to stderr
             start_new_session=True,  # Ctrl-C reaches the parent alone: it drains first
@@ -129,9 +130,9 @@ class TorchServe:
                 process.wait(timeout)
             _signal_group(process, signal.SIGKILL)  # workers are in the group and may be left
             process.wait()
-        if self._temporary is not None:
-            shutil.rmtree(self._temporary, ignore_errors=True)
-            self._temporary = None
+        if self._folder is not None:
+            self._folder.remove()
+            self._folder = None
 
     def wait_ready(self, timeout: float = 120.0) -> None:
         """Wait until every model has a worker that has generated a token.
@@ -161,14 +162,20 @@ class TorchServe:
             return False
         return any(worker["status"] == "READY" for worker in description[0]["workers"])
 
-    def _command(self, java: Path, properties: Path) -> list[str]:
-        package, class_data = find_torchserve(), self.settings.class_data
+    def _command(self, folder: RunFolder, java: Path, package: Path) -> list[str]:
+        class_data = self.settings.class_data
         shared = [f"-XX:SharedArchiveFile={class_data}"] if class_data else []
+        library = keep_library(package)
+        native = [f"-Djava.library.path={folder.link('native', library)}"] if library else []
+        store, archives = self._store(folder)
+        has_sockets = library is not None or may_hold_programs(folder.temporary)
+        log_config = folder.link("log4j2.xml", self.settings.log_config)
         command = [
             str(java),
             f"-Dmodel_server_home={package.parent}",
-            f"-Dlog4j.configurationFile=file://{self.settings.log_config}",
-            f"-Djava.io.tmpdir={self._temporary}",
+            f"-Dlog4j.configurationFile=file://{log_config}",
+            f"-Djava.io.tmpdir={folder.temporary}",
+            *native,
             f"-Xmx{self.settings.heap_mib}m",
             # Two cores are shared with the model: the smallest collector and the quickest compiler.
             "-XX:+UseSerialGC",
@@ -184,15 +191,51 @@ class TorchServe:
             "--python",
             sys.executable,
             "-f",
-            str(properties),
+            str(self._write_properties(folder, store, has_sockets=has_sockets)),
             "-s",
-            str(self.settings.model_store.resolve()),
+            str(store),
             "-ncs",
             "-m",
         ]
-        return command + [f"{name}={archive}" for name, archive in self.settings.models.items()]
+        return command + [f"{name}={archive}" for name, archive in archives.items()]
 
-    def _environment(self, java: Path) -> dict[str, str]:
+    def _write_properties(self, folder: RunFolder, store: Path, *, has_sockets: bool) -> Path:
+        """Write TorchServe's configuration: the project's, and what depends on this machine."""
+        lines = self.settings.config.read_text(encoding="utf-8").splitlines()
+        lines = [line for line in lines if not line.startswith("allowed_urls=")]
+        metrics = folder.link("metrics.yaml", self.settings.metrics_config)
+        # allowed_urls has to name the store by its full path.
+        lines += [
+            f"allowed_urls=file://{java_property(java_pattern(store))}/.*",
+            f"metrics_config={metrics}",
+        ]
+        if not has_sockets:
+            lines.append(f"initial_worker_port={free_worker_ports()}")
+        properties = folder.path / "config.properties"
+        properties.write_text("\n".join(lines) + "\n", encoding="latin-1")
+        return properties
+
+    def _store(self, folder: RunFolder) -> tuple[Path, dict[str, str]]:
+        """Return the model store and the archives that are loaded from it, by model.
+
+        Where TorchServe can not take these names, a store of links to all that is in it, and in
+        which plain names stand for the archives to load.
+        """
+        store, archives = self.settings.model_store.resolve(), dict(self.settings.models)
+        if is_readable_by_java(store) and all(map(ARCHIVE.fullmatch, archives.values())):
+            return store, archives
+        links = folder.path / "store"
+        links.mkdir()
+        for path in store.iterdir():
+            if ARCHIVE.fullmatch(path.name):
+                (links / path.name).symlink_to(path)
+        for number, (model, name) in enumerate(archives.items(), 1):
+            if not ARCHIVE.fullmatch(name):
+                archives[model] = f"{_plain(name)}-{number}.mar"
+                (links / archives[model]).symlink_to(store / name)
+        return links, archives
+
+    def _environment(self, folder: RunFolder, java: Path) -> dict[str, str]:
         settings = self.settings
         given = environment.build(os.environ, settings.pass_variables)
         ours = {
@@ -200,11 +243,11 @@ class TorchServe:
             "LC_ALL": "C.UTF-8",
             "PATH": f"{java.parent}{os.pathsep}{os.environ.get('PATH', '')}",
             "PYTHONDONTWRITEBYTECODE": "1",
-            "PYTHONPATH": str(WORKER_SITE),
-            "TEMP": str(self._temporary),
-            "TMPDIR": str(self._temporary),
-            "LOG_LOCATION": str(self._temporary),
-            "METRICS_LOCATION": str(self._temporary),
+            "PYTHONPATH": str(folder.link("site", WORKER_SITE)),
+            "TEMP": str(folder.temporary),
+            "TMPDIR": str(folder.temporary),
+            "LOG_LOCATION": str(folder.path),
+            "METRICS_LOCATION": str(folder.path),
             "TS_PORT_INFERENCE": str(settings.inference_port),
             "TS_PORT_MANAGEMENT": str(settings.management_port),
             "TS_PORT_METRICS": str(settings.metrics_port),
@@ -213,6 +256,10 @@ class TorchServe:
             "WORKER_GLIBC_TUNABLES": HUGE_PAGES,
         }
         return given | ours | dict(settings.environment)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", name.removesuffix(".mar")).strip("-") or "archive"
 
 
 def find_java() -> Path:

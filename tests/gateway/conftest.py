@@ -29,7 +29,14 @@ MANAGEMENT_KEY = "management-secret"
 class Service:
     """`python -m gateway`, its address, and what it wrote."""
 
-    def __init__(self, model_store: Path, **settings: str) -> None:
+    def __init__(
+        self,
+        model_store: Path | str,
+        *,
+        root: Path = ROOT,
+        python: Path = Path(sys.executable),
+        **settings: str,
+    ) -> None:
         environment = {
             name: value for name, value in os.environ.items() if name not in ("HOST", "API_KEYS")
         }
@@ -42,8 +49,8 @@ class Service:
             "PYTHONUNBUFFERED": "1",
         }
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "gateway"],
-            cwd=ROOT,
+            [python, "-m", "gateway"],
+            cwd=root,
             env=environment | settings,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
