@@ -30,11 +30,17 @@ class _Bearer(requests.auth.AuthBase):
     """Sends our key and nothing else: without it a .netrc entry would take its place."""
 
     def __init__(self, key: str | None) -> None:
-        self._key = key
+        # Sent as UTF-8 (`requests` itself knows Latin-1 alone); bytes of an environment in another
+        # charset as they are.
+        self._key = (key or "").encode("utf-8", "surrogateescape")
+        if self._key != self._key.strip() or any(byte < 32 or byte == 127 for byte in self._key):
+            raise ValueError(
+                "the key holds a control character, or a blank at an end: no header can carry it"
+            )
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         if self._key:
-            request.headers["Authorization"] = f"Bearer {self._key}"
+            request.headers["Authorization"] = "Bearer " + self._key.decode("latin-1")
         return request
 
 

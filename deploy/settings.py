@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from gateway import keys
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = re.compile(r"[a-z][a-z0-9-]{4,28}[a-z0-9]")
@@ -52,9 +56,10 @@ class Settings:
             raise DeployError("--min-instances must lie between 0 and --max-instances, at least 1")
         if self.api_keys and not self.public:
             raise DeployError("--api-keys needs --public: without it, Google checks who calls")
-        for path in filter(None, (self.api_keys, self.management_key)):
-            if not path.is_file() or not key_lines(path):
-                raise DeployError(f"{path} is missing or holds no key")
+        if self.api_keys:
+            named_keys(self.api_keys)
+        if self.management_key:
+            key_of(self.management_key)
         self._check_size()
 
     def _check_size(self) -> None:
@@ -104,7 +109,37 @@ class Settings:
         return digest.hexdigest()[:12]
 
 
-def key_lines(path: Path) -> list[str]:
-    """Return the lines of a key file that are keys, as the gateway reads them."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+def named_keys(path: Path) -> dict[str, str]:
+    """Return the keys of a file by their names, as the gateway reads them.
+
+    Raises:
+        DeployError: The gateway would not start with it.
+    """
+    with _telling(path):
+        found = keys.named_keys(keys.lines_of(str(path), path.read_bytes()))
+        if not found:
+            raise keys.KeyFault("it holds no key")
+        return found
+
+
+def key_of(path: Path) -> str:
+    """Return the one key of a file, likewise.
+
+    Raises:
+        DeployError: The gateway would not start with it.
+    """
+    with _telling(path):
+        key = keys.text_of(str(path), path.read_bytes()).strip(keys.BLANKS)
+        keys.judge(key, "the key")
+        if not key:
+            raise keys.KeyFault("it holds no key")
+        return key
+
+
+@contextmanager
+def _telling(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, keys.KeyFault) as fault:
+        reason = fault.strerror if isinstance(fault, OSError) else fault
+        raise DeployError(f"{path}: {reason}") from None

@@ -10,7 +10,7 @@ import time
 
 import requests
 
-from deploy.settings import ROOT, DeployError, Settings, key_lines
+from deploy.settings import ROOT, DeployError, Settings, key_of, named_keys
 
 # A right that was just given takes a while to hold everywhere; until then Google's front answers
 # 403, or 404 where it does not know the service yet.
@@ -33,7 +33,8 @@ def smoke_test(settings: Settings, url: str, token: str) -> None:
         raise DeployError("the service is deployed, but did not write; see its log")
     if settings.management_key:
         # Google's front takes `Authorization` for itself: our own key comes beside it.
-        headers = _identity(token) | {"x-api-key": settings.management_key.read_text().strip()}
+        own = {"x-api-key": key_of(settings.management_key).encode("utf-8")}
+        headers: dict[str, str | bytes] = {**_identity(token), **own}
         reply = requests.get(f"{url}/models/gpt2", headers=headers, timeout=60)
         if reply.status_code != 200:
             raise DeployError(f"the management key is refused: status {reply.status_code}")
@@ -78,5 +79,5 @@ def _key(settings: Settings, token: str) -> str:
         return token
     given = os.environ.get("GPT2_API_KEY", "")
     if settings.api_keys and not given:
-        given = key_lines(settings.api_keys)[0].rpartition(":")[2].strip()
+        given = next(iter(named_keys(settings.api_keys).values()))
     return given

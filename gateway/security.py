@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from gateway.errors import Forbidden, Unauthorized
-from gateway.settings import Settings, SettingsError
+from gateway.keys import BLANKS, from_header, named_keys
+from gateway.settings import Settings
 
 ANONYMOUS = "anonymous"
 
@@ -36,7 +37,7 @@ class Guard:
     """Decides from a request's headers and address who is asking."""
 
     def __init__(self, settings: Settings) -> None:
-        self.inference = Keys(_named(settings.api_keys))
+        self.inference = Keys(named_keys(settings.api_keys))
         self.management = Keys(
             {"management": settings.management_key} if settings.management_key else {}
         )
@@ -82,8 +83,9 @@ class Guard:
     @staticmethod
     def _check(keys: Keys, headers: Mapping[str, str], what: str) -> str:
         scheme, _, token = headers.get("authorization", "").partition(" ")
-        bearer = token.strip() if scheme.lower() == "bearer" else ""
-        given = [key for key in (bearer, headers.get("x-api-key", "")) if key]
+        bearer = token if scheme.lower() == "bearer" else ""
+        sent = (key.strip(BLANKS) for key in (bearer, headers.get("x-api-key", "")))
+        given = [from_header(key) for key in sent if key]
         if not given:
             raise Unauthorized(
                 f"This needs {what}: send `Authorization: Bearer KEY` or `x-api-key: KEY`",
@@ -129,16 +131,4 @@ def is_plainly_local(headers: Mapping[str, str], peer: str) -> bool:
 
 
 def _digest(key: str) -> bytes:
-    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
-
-
-def _named(keys: tuple[str, ...]) -> dict[str, str]:
-    named: dict[str, str] = {}
-    for number, entry in enumerate(keys, 1):
-        name, colon, key = entry.partition(":")
-        if not colon:
-            name, key = f"key-{number}", entry
-        if not key or not name or name in named:
-            raise SettingsError("API_KEYS must be `name:key` by commas, each name once")
-        named[name] = key
-    return named
+    return hashlib.sha256(key.encode("utf-8")).digest()

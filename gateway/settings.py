@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
+
+from gateway import keys
 
 Value = TypeVar("Value")
 
@@ -174,6 +177,13 @@ class Settings:
         for name in self.pass_variables:
             if name in NEVER_PASSED:
                 raise SettingsError(f"PASS_VARIABLES must not name {name}: it would open a door")
+        with _named_faults():
+            keys.judge(self.management_key, "MANAGEMENT_KEY")
+            longest = max(map(len, keys.named_keys(self.api_keys).values()), default=0)
+        if max(longest, len(self.management_key)) > self.max_header_bytes // 2:
+            raise SettingsError(
+                "a key of API_KEYS or MANAGEMENT_KEY takes half of MAX_HEADER_BYTES"
+            )
         if not _is_public_url(self.host):
             raise SettingsError(f"HOST is the page's public URL (http://...), not {self.host!r}")
 
@@ -189,7 +199,7 @@ def load(environment: Mapping[str, str] | None = None, *, env_file: Path | None 
     values: dict[str, Any] = {}
     for spec in fields(Settings):
         name = spec.name.upper()
-        text = given.get(name, "").strip()
+        text = given.get(name, "").strip(keys.BLANKS)
         if text:
             values[spec.name] = _parse(name, text, spec.default, spec.metadata)
     if "route_generate" in values:
@@ -198,14 +208,16 @@ def load(environment: Mapping[str, str] | None = None, *, env_file: Path | None 
     if values.get("api_keys") == ():
         raise SettingsError("API_KEYS must be `name:key` by commas; it holds no key")
     if values.get("api_keys_file"):
-        lines = _read_secret("API_KEYS_FILE", values["api_keys_file"]).splitlines()
-        found = [line.strip() for line in lines if line.strip()]
-        keys = tuple(line for line in found if not line.startswith("#"))
-        if not keys:
+        content = _read_secret("API_KEYS_FILE", values["api_keys_file"])
+        with _named_faults():
+            found = tuple(keys.lines_of("API_KEYS_FILE", content))
+        if not found:
             raise SettingsError("API_KEYS_FILE must hold `name:key`, one a line; it holds no key")
-        values["api_keys"] = values.get("api_keys", ()) + keys
+        values["api_keys"] = values.get("api_keys", ()) + found
     if values.get("management_key_file"):
-        secret = _read_secret("MANAGEMENT_KEY_FILE", values["management_key_file"]).strip()
+        content = _read_secret("MANAGEMENT_KEY_FILE", values["management_key_file"])
+        with _named_faults():
+            secret = keys.text_of("MANAGEMENT_KEY_FILE", content).strip(keys.BLANKS)
         if not secret:
             raise SettingsError("MANAGEMENT_KEY_FILE: the file is empty")
         values["management_key"] = secret
@@ -237,6 +249,14 @@ def _is_public_url(text: str) -> bool:
         return False
 
 
+@contextmanager
+def _named_faults() -> Iterator[None]:
+    try:
+        yield
+    except keys.KeyFault as fault:
+        raise SettingsError(str(fault)) from None
+
+
 def _read_env_file(path: Path) -> Mapping[str, str]:
     if not path.is_file():
         return {}
@@ -248,9 +268,9 @@ def _read_env_file(path: Path) -> Mapping[str, str]:
     return pairs
 
 
-def _read_secret(name: str, path: Path) -> str:
+def _read_secret(name: str, path: Path) -> bytes:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_bytes()
     except OSError as error:
         raise SettingsError(f"{name}: {error.strerror}") from None
 
@@ -264,7 +284,8 @@ def _parse(name: str, text: str, default: object, facts: Mapping[str, Any]) -> o
     if isinstance(default, (int, float)):
         return _parse_number(name, text, default, facts)
     if isinstance(default, tuple):
-        return tuple(part.strip() for part in text.split(",") if part.strip())
+        parts = (part.strip(keys.BLANKS) for part in text.split(","))
+        return tuple(part for part in parts if part)
     if isinstance(default, Path) or name.endswith("_FILE"):
         return Path(text)
     if facts["choices"] and text not in facts["choices"]:

@@ -22,7 +22,7 @@ from tests.page.conftest import OpenPage
 from tests.page.gateway_process import GatewayProcess
 from tests.page.states import answer, break_off
 
-KEY = "a-key-of-this-test-and-no-other"
+KEY = "a-key-of-this-test-and-no-other: é; ключ"
 LIMIT = 12
 # What the page says for each code that a 503 comes with.
 REASONS = [

@@ -107,7 +107,7 @@ export class Service {
   async #ask(path, options) {
     const headers = { "content-type": "application/json" };
     const key = this.#key();
-    if (key) headers.authorization = `Bearer ${key}`;
+    if (key) headers.authorization = `Bearer ${utf8(key)}`;
     let response;
     try {
       response = await fetch(path, { ...options, headers, cache: "no-store" });
@@ -118,4 +118,9 @@ export class Service {
     if (!response.ok) throw await errorOf(response);
     return response;
   }
+}
+
+/** `fetch` takes a header's bytes as characters up to U+00FF, and no others. */
+function utf8(text) {
+  return String.fromCharCode(...new TextEncoder().encode(text));
 }
