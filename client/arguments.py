@@ -67,7 +67,7 @@ def _add_generation(
     sampling.add_argument("--presence-penalty", type=float)
     sampling.add_argument("--frequency-penalty", type=float)
     sampling.add_argument("--seed", type=int, help="same seed, same text")
-    sampling.add_argument("--stop", action="append", metavar="TEXT", help="may be given 4 times")
+    sampling.add_argument("--stop", action="append", metavar="TEXT", help="may be given 16 times")
     sampling.add_argument("--truncate-prompt", action="store_true", default=None)
     generate = commands.add_parser(
         "generate",

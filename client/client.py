@@ -110,7 +110,8 @@ class Client:
         **options: Unpack[Options],
     ) -> Stream:
         """Write a text and hand out each piece as it comes."""
-        body = self._request(prompt, model, options) | {"stream": True}
+        body = self._request(prompt, model, options)
+        body |= {"stream": True, "stream_options": {"include_usage": True}}
         response = self._inference.open("POST", self._completions(model, version), body=body)
         return Stream(self._inference.chunks(response))
 

@@ -9,8 +9,6 @@ from typing import Any
 from client.errors import BadReply, StreamBroken, api_error
 from client.results import Event, FinishEvent, Logprobs, TextEvent, Usage, UsageEvent
 
-_USAGE_COMMENT = ": usage "
-
 
 def lines(chunks: Iterable[bytes]) -> Iterator[str]:
     """Cut a byte stream into lines, wherever the network cut it; a last half line is dropped."""
@@ -30,8 +28,6 @@ def events(chunks: Iterable[bytes]) -> Iterator[Event]:
     """
     usage: Usage | None = None
     for line in lines(chunks):
-        if line.startswith(_USAGE_COMMENT):
-            usage = Usage.of(_object(line[len(_USAGE_COMMENT) :]))
         if not line.startswith("data:"):
             continue
         data = line[5:].strip()

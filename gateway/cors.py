@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 from gateway.exchange import Exchange
 from gateway.settings import Settings
 
-ALLOWED_HEADERS = b"authorization, content-type, x-api-key, x-request-id, traceparent"
 ALLOWED_METHODS = b"GET, POST, PUT"
-EXPOSED = b"x-request-id, x-language-warning, retry-after"
+EXPOSED = b"x-request-id, x-language-warning, x-ignored-fields, retry-after"
+# Names of headers by commas (RFC 9110, 5.6.2): what a browser asks for is answered as it came.
+NAMES = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~, -]*")
 
 
 class Cors:
@@ -39,7 +42,10 @@ class Cors:
         """Answer a browser that asks before it sends."""
         headers = [
             (b"access-control-allow-methods", ALLOWED_METHODS),
-            (b"access-control-allow-headers", ALLOWED_HEADERS),
             (b"access-control-max-age", b"600"),
         ]
+        asked = exchange.headers.get("access-control-request-headers", "")
+        if asked and NAMES.fullmatch(asked):
+            headers.append((b"access-control-allow-headers", asked.encode("ascii")))
+            headers.append((b"vary", b"access-control-request-headers"))
         await exchange.reply(204, b"", headers=headers)

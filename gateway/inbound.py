@@ -6,6 +6,8 @@ Whether the values are allowed is judged in the handler, once; odd ones are pass
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +33,7 @@ class Prediction:
     body: bytes
     content_type: str
     sequences: int = 1
+    most_sequences: int = sys.maxsize
     prefix: str = ""
     text: str = ""
     writes: bool = True
@@ -52,24 +55,34 @@ def read_json_object(body: bytes) -> dict[str, Any]:
 
 
 def completion(
-    model: str, version: str, path: str, body: bytes, settings: Settings, context: int | None
+    model: str,
+    version: str,
+    path: str,
+    body: bytes,
+    settings: Settings,
+    card: Mapping[str, Any],
 ) -> Prediction:
-    """Read a completion request.
+    """Read a completion request; `card` is what the model says of itself, if it has yet.
 
     Raises:
         BadRequest: It is no JSON object, or asks for more than one request may.
     """
     value = read_json_object(body)
-    prompt = value.get("prompt", value.get("input", ""))
+    prompt = value.get("prompt")
+    if prompt is None:
+        prompt = value.get("input") or ""
     first, prompts = prompt, 1
     if isinstance(prompt, list) and prompt and isinstance(prompt[0], (str, list)):
         first, prompts = prompt[0], len(prompt)
-    n = _whole(value.get("n"), 1)
-    _check_size(value, n * prompts, settings, context or DEFAULT_CONTEXT)
+    sequences = prompts * _whole(value.get("best_of"), _whole(value.get("n"), 1))
+    most = card.get("limits", {}).get("texts", sys.maxsize)
+    # What could never be let in is told first: fewer tokens would not help.
+    if sequences <= most:
+        _check_size(value, sequences, settings, card.get("context_length", DEFAULT_CONTEXT))
     text = " ".join(p for p in prompt if isinstance(p, str)) if prompts > 1 else first
     text = text if isinstance(text, str) else ""
     prefix = text[:PREFIX_CHARS] if text else _beginning(first)
-    return Prediction(model, version, path, body, JSON_TYPE, n * prompts, prefix, text)
+    return Prediction(model, version, path, body, JSON_TYPE, sequences, most, prefix, text)
 
 
 def plain_text(model: str, version: str, body: bytes) -> Prediction:
@@ -85,7 +98,8 @@ def plain_text(model: str, version: str, body: bytes) -> Prediction:
             f"The text is not UTF-8 at byte {error.start}", param="prompt", code="invalid_text"
         ) from None
     asked = json.dumps({"prompt": text}, ensure_ascii=False).encode()
-    return Prediction(model, version, COMPLETIONS, asked, JSON_TYPE, 1, text[:PREFIX_CHARS], text)
+    prefix = text[:PREFIX_CHARS]
+    return Prediction(model, version, COMPLETIONS, asked, JSON_TYPE, prefix=prefix, text=text)
 
 
 def question(model: str, version: str, path: str, body: bytes) -> Prediction:
@@ -102,18 +116,6 @@ def _check_size(value: dict[str, Any], sequences: int, settings: Settings, conte
             param="max_tokens",
             code="too_many_tokens",
         )
-    if value.get("logprobs") is None:
-        return
-    # With `echo` the prompt's tokens count too; it can not be longer than the context.
-    positions = context if value.get("echo") else tokens
-    entries = positions * sequences * _whole(value["logprobs"], 0)
-    most = max(settings.max_logprobs_per_request, 0)
-    if entries > most:
-        raise BadRequest(
-            f"`logprobs` x tokens x texts may come to {entries}; at most {most} fit one reply",
-            param="logprobs",
-            code="too_many_logprobs",
-        )
 
 
 def _beginning(prompt: Any) -> str:
@@ -123,5 +125,7 @@ def _beginning(prompt: Any) -> str:
 
 
 def _whole(value: Any, otherwise: int) -> int:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     is_number = isinstance(value, int) and not isinstance(value, bool)
     return value if is_number and value > 0 else otherwise

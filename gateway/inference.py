@@ -14,6 +14,8 @@ from gateway.inbound import COMPLETIONS, JSON_TYPE, TEXT_TYPE, Prediction
 from gateway.language import foreign_language
 from gateway.management import NAME, VERSION
 from gateway.parts import Parts
+from gateway.reply import note_ignored_fields
+from handler import ignored
 
 QUESTIONS = ("v1/tokenize", "v1/detokenize")
 API_VERSION = "v1.0.0"
@@ -34,6 +36,7 @@ class Inference:
         text = value.get("input")
         if not isinstance(text, str):
             raise BadRequest("`input` must be a text", param="input")
+        self._ignore(exchange, [name for name in value if name != "input"])
         if self._is_refused(exchange, text, raises=False):
             await _reply_generated(exchange, text, LANGUAGE_ERROR, LANGUAGE_ERROR)
             return
@@ -47,6 +50,13 @@ class Inference:
             return
         written = value["choices"][0]["text"]
         await _reply_generated(exchange, text, written, text + written)
+
+    def _ignore(self, exchange: Exchange, names: list[str]) -> None:
+        """Name fields of the plain route that are not known, or refuse them where that is set."""
+        if names and self._settings.strict_fields:
+            shown = names[0][:100].encode("utf-8", "replace").decode("utf-8")
+            raise BadRequest(f"Unknown field `{shown}`", param=shown, code="unknown_field")
+        note_ignored_fields(exchange, ignored.header_value(names), self._parts.metrics)
 
     async def completions(self, exchange: Exchange) -> None:
         """OpenAI's completions."""
@@ -116,8 +126,7 @@ class Inference:
             raise BadRequest("`model` must be a text", param="model")
         version = replicas.resolve(name, version)
         card = replicas.card(name, version) or {}
-        context = card.get("context_length")
-        return inbound.completion(name, version, path, body, self._settings, context)
+        return inbound.completion(name, version, path, body, self._settings, card)
 
     async def _write(self, exchange: Exchange, prediction: Prediction) -> None:
         self._is_refused(exchange, prediction.text, raises=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -125,19 +126,22 @@ class Admission:
         self._clock = clock
         self._ended: deque[tuple[float, int]] = deque()
 
-    def enter(self, sequences: int, capacity: int) -> None:
+    def enter(self, sequences: int, capacity: int, most_at_once: int = sys.maxsize) -> None:
         """Let `sequences` in where at most `capacity` run at once.
+
+        `most_at_once` is what one request may have, since it goes to one replica.
 
         Raises:
             TooManyRequests: Too many would wait; says when to come back.
             BadRequest: So many could never be let in.
         """
         most = capacity + self.max_waiting
-        if sequences > most:
+        if sequences > min(most, most_at_once):
             raise BadRequest(
-                f"The request asks for {sequences} texts at once (prompts x `n`); "
-                f"at most {most} are allowed",
+                f"The request asks for {sequences} texts at once (prompts x `n` or `best_of`); "
+                f"at most {min(most, most_at_once)} are allowed",
                 param="n",
+                code="too_many_texts",
             )
         if self.live + sequences > max(capacity, most):
             seconds = self.retry_after(self.live + sequences - most)

@@ -102,6 +102,11 @@ class Metrics:
             ["reason"],
             registry=registry,
         )
+        self._ignored = _counter(
+            registry,
+            "gpt2_requests_with_ignored_fields",
+            "Requests with fields that nobody knows.",
+        )
         self._requests = Counter(
             "gpt2_http_requests",
             "Requests, by route and status.",
@@ -126,6 +131,10 @@ class Metrics:
             self._success.labels(reason).inc()
         if "ttft_ms" in facts:
             self._first_token.observe(facts["ttft_ms"] / 1000)
+
+    def fields_ignored(self) -> None:
+        """Count a request with fields that were ignored; their names are the client's."""
+        self._ignored.inc()
 
     def answered(self, route: str, status: int) -> None:
         """Count any request."""

@@ -1,7 +1,7 @@
 """Passes predictions on to TorchServe and their replies back, with honest statuses.
 
-A whole reply is held until it is complete. Streamed bytes are passed on as they come; of a stream
-only the end is read: whether it ended properly, and the usage.
+A whole reply is held until it is complete. Streamed events are passed on as they come; of a stream
+only the last frame is read: whether it ended properly, and the usage.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from gateway.pulse import Pulse
 from gateway.relay import Relay
 from gateway.replica import Replica
 from gateway.replicas import Replicas
-from gateway.reply import FAILED, Reply, note_stream_end, note_usage
+from gateway.reply import FAILED, Reply, note_ignored_fields, note_stream_end, note_usage
 from gateway.settings import Settings
 from gateway.upstream import Upstream
 from gateway.wire import Wire, WireLost
+from handler import ignored, sideband
 
-DONE = b"data: [DONE]\n\n"
 STREAM_HEADERS: tuple[Header, ...] = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache, no-transform"),
@@ -61,12 +61,15 @@ class Proxy:
         replicas: Replicas,
         admission: Admission,
         metrics: Metrics,
+        secret: str,
     ) -> None:
         self._settings = settings
         self._upstream = upstream
         self._replicas = replicas
         self._admission = admission
         self._metrics = metrics
+        # Has the handler send frames in its streams.
+        self._secret = secret
         self._pulse = Pulse(upstream, replicas, settings.stall_seconds)
         # Requests that are with no worker just now.
         self._parked: set[Live] = set()
@@ -91,7 +94,7 @@ class Proxy:
             GatewayError: It can not be had.
         """
         sequences = prediction.sequences
-        self._admission.enter(sequences, self._replicas.capacity())
+        self._admission.enter(sequences, self._replicas.capacity(), prediction.most_sequences)
         live = Live(sequences)
         gone = asyncio.create_task(self._watch_client(exchange, live))
         exchange.facts["n"] = sequences
@@ -161,13 +164,15 @@ class Proxy:
                     prediction.version,
                     prediction.path,
                     prediction.body,
-                    _headers(exchange, prediction),
+                    self._headers(exchange, prediction),
                 )
                 status = await wire.head()
                 live.started = True
                 if status == 200 and wire.content_type.startswith("text/event-stream"):
                     return await self._stream(exchange, live, wire)
-                return self._judge(exchange, wire, await wire.read_all())
+                reply = self._judge(exchange, wire, await wire.read_all())
+                self._note_ignored(exchange, wire)
+                return reply
         except Aborted as aborted:
             self._explain(exchange, live, aborted.cause)
         except (WireLost, OSError):
@@ -236,12 +241,22 @@ class Proxy:
                 raise WireLost
             first += piece
         live.started = live.has_flowed = True
-        if first.startswith(b'data: {"error"'):
-            return self._stream_error(exchange, first)
+        is_framed = wire.content_type == sideband.CONTENT_TYPE
+        events = sideband.split(first)[0] if is_framed else first
+        if events.startswith(b'data: {"error"'):
+            return self._stream_error(exchange, events)
+        self._note_ignored(exchange, wire)
         exchange.facts["ttft_ms"] = round((time.perf_counter() - exchange.began) * 1000, 1)
         exchange.facts["stream"] = True
         await exchange.start(200, STREAM_HEADERS)
-        relay = Relay(exchange, live, wire, self._metrics.token_gap, self._settings.write_seconds)
+        relay = Relay(
+            exchange,
+            live,
+            wire,
+            self._metrics.token_gap,
+            self._settings.write_seconds,
+            is_framed=is_framed,
+        )
         cause: Abort | None = None
         try:
             relay.take(first)
@@ -251,8 +266,8 @@ class Proxy:
         except asyncio.CancelledError:
             cause = live.acknowledge()
         wire.stop()
-        note_stream_end(exchange, relay.ending)
-        if relay.ending.endswith(DONE):
+        note_stream_end(exchange, relay.frame)
+        if relay.has_ended:
             await exchange.end()
             return None
         cause = cause or Abort.WORKER_LOST
@@ -269,6 +284,21 @@ class Proxy:
             return self._judge_error(exchange, Reply(200, line, "application/json"), error)
         body = error_body("The worker failed", "server_error", None, None)
         return Reply(503, body, "application/json")
+
+    def _note_ignored(self, exchange: Exchange, wire: Wire) -> None:
+        names = wire.headers.get(ignored.HEADER.encode(), b"").decode("latin-1")
+        note_ignored_fields(exchange, names, self._metrics)
+
+    def _headers(self, exchange: Exchange, prediction: Prediction) -> dict[str, str]:
+        """The only headers that TorchServe sees."""
+        headers = {
+            "x-request-id": exchange.request_id,
+            "content-type": prediction.content_type,
+            sideband.HEADER: self._secret,
+        }
+        if exchange.traceparent:
+            headers["traceparent"] = exchange.traceparent
+        return headers
 
     @staticmethod
     async def _watch_client(exchange: Exchange, live: Live) -> None:
@@ -291,11 +321,3 @@ MESSAGES = {
     Abort.DRAINED: "The service is shutting down; please send the request again",
     Abort.CLIENT_GONE: "The client went away",
 }
-
-
-def _headers(exchange: Exchange, prediction: Prediction) -> dict[str, str]:
-    """The only headers that TorchServe sees."""
-    headers = {"x-request-id": exchange.request_id, "content-type": prediction.content_type}
-    if exchange.traceparent:
-        headers["traceparent"] = exchange.traceparent
-    return headers

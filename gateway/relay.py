@@ -1,21 +1,21 @@
 """The hot path: pieces of a stream from TorchServe's connection to the client's.
 
-Only whole events are passed on, so that an error event can always follow.
+Only whole events are passed on, so that an error event can always follow; the handler's frames
+(`handler/sideband.py`) are taken out.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable
 
 from gateway.exchange import Connection, Exchange, wait_for_reader
 from gateway.live import Live
 from gateway.wire import Wire
+from handler import sideband
 
-# The last pieces of a stream: they hold its usage and its end.
-TAIL_PIECES = 8
+DONE = b"data: [DONE]\n\n"
 
 
 class Relay:
@@ -28,6 +28,8 @@ class Relay:
         wire: Wire,
         observe: Callable[[float], None],
         write_seconds: float,
+        *,
+        is_framed: bool,
     ) -> None:
         connection = exchange.connection
         self._exchange = exchange
@@ -37,15 +39,13 @@ class Relay:
         self._write = connection.transport.write
         self._observe = observe
         self._write_seconds = write_seconds
-        self._tail: deque[bytes] = deque(maxlen=TAIL_PIECES)
+        self._is_framed = is_framed
+        # The newest frame, as JSON; the last one of a stream tells its usage and how it ended.
+        self.frame = b""
+        self.has_ended = False
         self._rest = b""
         self._last = 0.0  # of the piece before, if there was one
         self._waiting: asyncio.Task[None] | None = None
-
-    @property
-    def ending(self) -> bytes:
-        """The last pieces that were passed on."""
-        return b"".join(self._tail)
 
     def take(self, piece: bytes) -> None:
         """Pass a piece on."""
@@ -59,7 +59,10 @@ class Relay:
                 self._rest = piece
                 return
             piece, self._rest = piece[:cut], piece[cut:]
-        self._tail.append(piece)
+        if self._is_framed:
+            piece, frames = sideband.split(piece)
+            self.frame = frames[-1]
+        self.has_ended = piece.endswith(DONE)
         self._write(b"%x\r\n%b\r\n" % (len(piece), piece))
         self._exchange.bytes_sent += len(piece)
         if self._last:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import re
 from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.exchange import Exchange, Header
+from gateway.metrics import Metrics
+from handler import ignored
 
-USAGE = re.compile(rb"^: usage (\{.*\})$", re.MULTILINE)
-ERROR_EVENT = re.compile(rb'^data: (\{"error":.*)$', re.MULTILINE)
 # What the metrics call a text that failed in the handler.
 FAILED = "handler_error"
 
@@ -48,15 +46,22 @@ def note_usage(exchange: Exchange, usage: dict[str, Any], reasons: list[str | No
     facts["finish_reasons"] = [str(reason) for reason in reasons if reason]
 
 
-def note_stream_end(exchange: Exchange, ending: bytes) -> None:
-    """Read the usage comment of a stream's last pieces, and whether the handler gave up."""
-    found = USAGE.search(ending)
-    if found:
-        with contextlib.suppress(ValueError):
-            usage = json.loads(found[1])
-            note_usage(exchange, usage, usage.get("finish_reasons", []))
-    failed = ERROR_EVENT.search(ending)
-    if failed:
-        exchange.facts["failed"] = FAILED
-        with contextlib.suppress(ValueError, AttributeError):
-            exchange.facts["error"] = json.loads(failed[1])["error"].get("code")
+def note_stream_end(exchange: Exchange, frame: bytes) -> None:
+    """Read the usage from a stream's last frame, and whether the handler gave up.
+
+    A stream that was cut has no such frame, one of another kind of model none at all.
+    """
+    last = json.loads(frame) if frame else {}
+    if "usage" in last:
+        note_usage(exchange, last["usage"], last["finish_reasons"])
+        if last["error"] is not None:
+            exchange.facts["failed"] = FAILED
+            exchange.facts["error"] = last["error"]
+
+
+def note_ignored_fields(exchange: Exchange, names: str, metrics: Metrics) -> None:
+    """Tell which fields of a request were ignored: in a header, in the log, and as a count."""
+    if names:
+        exchange.facts["ignored_fields"] = names
+        exchange.reply_headers.append((ignored.HEADER.encode(), names.encode()))
+        metrics.fields_ignored()

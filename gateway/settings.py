@@ -119,7 +119,10 @@ class Settings:
     max_waiting: int = setting(64, "Sequences that may wait for a slot; more get a 429.", least=0)
     max_tokens_per_request: int = setting(16384, "Bound of `max_tokens` x `n` x prompts.", least=1)
     max_logprobs_per_request: int = setting(
-        100_000, "Bound of tokens x `n` x `logprobs`, with `echo` the prompt's too.", least=1
+        100_000, "Bound of tokens x `n` x (`logprobs` + 1), with `echo` the prompt's too.", least=1
+    )
+    strict_fields: bool = setting(
+        False, "Refuse fields of a request that are not known, instead of ignoring them."
     )
     stall_seconds: float = setting(60, "Time a reply may stand still before it is ended.", least=1)
     retry_seconds: float = setting(

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -27,6 +28,7 @@ from gateway.server import make_server
 from gateway.settings import ROOT, Settings
 from gateway.torchserve import TorchServe, TorchServeSettings
 from gateway.upstream import Upstream, UpstreamError
+from handler import sideband
 
 logger = logging.getLogger("gateway.supervisor")
 
@@ -52,6 +54,7 @@ class Supervisor:
         self._settings = settings
         self._listener = listener
         self._began = time.perf_counter()
+        self._secret = secrets.token_hex(16)
         ports = _free_ports(
             settings.inference_port, settings.management_port, settings.metrics_port, 0, 0
         )
@@ -65,7 +68,7 @@ class Supervisor:
             grpc_management_port=ports[4],
             log_config=LOG_CONFIGS[settings.writes_json_logs],
             class_data=settings.class_data_file,
-            environment=_worker_environment(settings),
+            environment=_worker_environment(settings, self._secret),
             pass_variables=settings.pass_variables,
         )
         made = self._torchserve_settings
@@ -120,7 +123,14 @@ class Supervisor:
                 guard=Guard(settings),
                 rates=RateLimit(settings.requests_per_minute, settings.redis_url),
                 replicas=self._replicas,
-                proxy=Proxy(settings, self._upstream, self._replicas, self._admission, metrics),
+                proxy=Proxy(
+                    settings,
+                    self._upstream,
+                    self._replicas,
+                    self._admission,
+                    metrics,
+                    self._secret,
+                ),
                 management=Management(settings, self._replicas),
                 health=self._health,
                 metrics=metrics,
@@ -262,8 +272,14 @@ class Supervisor:
             await asyncio.sleep(WATCH_SECONDS)
 
 
-def _worker_environment(settings: Settings) -> dict[str, str]:
-    environment = {"N_TOKENS": str(settings.n_tokens)}
+def _worker_environment(settings: Settings, secret: str) -> dict[str, str]:
+    """What the handler is told: settings of ours that it judges by, and the sideband's secret."""
+    environment = {
+        "N_TOKENS": str(settings.n_tokens),
+        "MAX_LOGPROBS_PER_REQUEST": str(settings.max_logprobs_per_request),
+        "STRICT_FIELDS": str(int(settings.strict_fields)),
+        sideband.SECRET_VARIABLE: secret,
+    }
     if settings.threads_per_replica:
         environment["ENGINE_THREADS"] = str(settings.threads_per_replica)
     return environment

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from handler import ignored, sideband
 from handler.descriptions import Descriptions
 from handler.errors import (
     NO_EXPLANATIONS,
@@ -31,6 +32,7 @@ from handler.grpc_calls import (
     refuse_tensors,
 )
 from handler.metrics import RequestMetrics
+from handler.prepare import MAX_LOGPROB_ENTRIES
 from handler.replies import Reply, WholeReply, error_body, to_json
 from handler.schema import parse_json
 from handler.service import Service
@@ -64,11 +66,14 @@ class GPT2Handler:
                 config=context.model_yaml_config,
                 max_tokens=_whole_number("N_TOKENS", 20),
                 threads=_whole_number("ENGINE_THREADS", 0),
+                max_logprobs=_whole_number("MAX_LOGPROBS_PER_REQUEST", MAX_LOGPROB_ENTRIES),
+                strict_fields=os.environ.get("STRICT_FIELDS", "").lower() in ("1", "true", "yes"),
             )
         except ModelError as error:
             # TorchServe passes on what a worker says on stderr, and nothing of its tracebacks.
             print(f"The model can not be served: {error}", file=sys.stderr, flush=True)
             sys.exit(1)
+        self._secret = os.environ.get(sideband.SECRET_VARIABLE, "")
         self._metrics = RequestMetrics(context.metrics, context.model_name)
         self._is_continuous = bool(context.model_yaml_config.get("continuousBatching"))
         self._rows_can_wait = let_rows_wait()
@@ -118,16 +123,22 @@ class GPT2Handler:
         goes_on: dict[int, bool | None] = {}
         for index, item in enumerate(replies):
             chunk: str | None
+            unknown = ""
             if item is None:
                 chunk, is_last, content_type = None, None, ""
             elif isinstance(item, str):
+                if item not in self._begun:  # headers go out with the first chunk
+                    unknown = self._live[item].ignored_fields
                 chunk, is_last, content_type = self._next_chunk(item)
             else:
                 chunk, content_type = item.body, item.content_type
+                unknown = item.ignored_fields
                 is_last = True if came_by_grpc(context.get_all_request_header(index)) else None
                 context.set_response_status(item.status, item.reason, index)
                 if item.status == 429:
                     context.set_response_header(index, "Retry-After", "1")
+            if unknown:
+                context.set_response_header(index, ignored.HEADER, unknown)
             context.set_response_content_type(index, content_type)
             chunks.append(chunk)
             goes_on[index] = is_last
@@ -171,8 +182,15 @@ class GPT2Handler:
         if not row and not is_by_grpc and not content_type.startswith(FORMS):
             # TorchServe put a request that it had begun back into its queue, without the body.
             raise EngineFailure("The request was lost; please send it again", code="lost_request")
+        given = lower.get(sideband.HEADER)
+        if given is not None and not sideband.is_asked_for(str(given), self._secret):
+            raise BadRequest(
+                f"The header `{sideband.HEADER}` is the gateway's alone; leave it out",
+                param=sideband.HEADER,
+                code="reserved_header",
+            )
         if route not in COMPLETION_ROUTES:
-            return WholeReply(self._service.answer(route, b"" if body is None else body))
+            return self._service.answer(route, b"" if body is None else body)
         if is_by_grpc:
             refused = refuse_tensors(body)
             if refused is not None:
@@ -182,13 +200,13 @@ class GPT2Handler:
             if body is None:
                 raise BadRequest("Send the prompt as `data` or `body`", param="data")
             content_type = JSON_TYPE if holds_object(body) else ""
-        reply = self._complete(request_id, body, content_type)
+        reply = self._complete(request_id, body, content_type, framed=given is not None)
         if is_by_grpc:
             self._by_grpc.add(request_id)
         self._live[request_id] = reply
         return request_id
 
-    def _complete(self, request_id: str, body: Any, content_type: str) -> Reply:
+    def _complete(self, request_id: str, body: Any, content_type: str, *, framed: bool) -> Reply:
         if content_type.startswith(FORMS):
             raise BadRequest(
                 "Send JSON with the header `Content-Type: application/json`, or a prompt alone "
@@ -198,7 +216,7 @@ class GPT2Handler:
         is_text = content_type.startswith("text/") or not content_type
         if is_text and isinstance(body, (bytes, str)):
             return self._service.complete_text(request_id, _decode(body))
-        return self._service.complete(request_id, parse_json(body))
+        return self._service.complete(request_id, parse_json(body), framed=framed)
 
     def _next_chunk(self, request_id: str) -> tuple[str | None, bool | None, str]:
         """The chunk of a live request, whether it is the last, and its content type."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 
 from handler.archive_facts import ArchiveFacts, Defaults
-from handler.engine.options import SamplingOptions
+from handler.engine.options import LogitBias, SamplingOptions
+from handler.engine.sampler import GREEDY_BELOW
 from handler.engine.sequence import Sequence
 from handler.engine.vocabulary import Vocabulary
 from handler.errors import BadRequest
@@ -18,28 +20,49 @@ from handler.schema import CompletionRequest
 MAX_CHARS_PER_TOKEN = 64  # a longer text can not fit: so much is never tokenised in vain
 # Texts of one request that are tokenised, in bytes of UTF-8: everybody's next step waits for it.
 MAX_PROMPT_BYTES = 131_072
-# Values in one reply, at some 45 bytes each: TorchServe drops a worker, and everybody's streams,
-# for a reply beyond max_response_size, which is 6.5 MB where nobody raised it.
+# Log probabilities in one reply, at some 45 bytes each: TorchServe drops a worker, and everybody's
+# streams, for a reply beyond max_response_size, which is 6.5 MB where nobody raised it.
 MAX_LOGPROB_ENTRIES = 100_000
+# A prompt that is cut leaves at most this part of the context to what is written.
+MAX_RESERVED_SHARE = 4
+
+Number = TypeVar("Number", int, float)
+
+
+@dataclass(frozen=True, slots=True)
+class PromptText:
+    """A prompt as it is read: its ids, the text that is echoed, and how much was cut off it."""
+
+    tokens: list[int]
+    echo: str = ""
+    hides_special_tokens: bool = False
+    truncated_tokens: int = 0
+    unread_characters: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """The sequences of a request and, per prompt, its text and its number of tokens."""
+    """The sequences of a request, prompt by prompt, and the prompts as they were read."""
 
     sequences: list[Sequence]
-    prompt_texts: list[str]
-    prompt_lengths: list[int]
+    prompts: list[PromptText]
+    seed: int
+
+    @property
+    def texts_per_prompt(self) -> int:
+        """Sequences of each prompt."""
+        return len(self.sequences) // len(self.prompts)
 
 
 @dataclass(frozen=True, slots=True)
 class Preparer:
-    """Knows the model's vocabulary, context and defaults."""
+    """Knows the model's vocabulary, context and defaults, and how much one request may ask for."""
 
     vocabulary: Vocabulary
     facts: ArchiveFacts
     defaults: Defaults
     max_sequences: int
+    max_logprobs: int
     deadline_seconds: float
 
     def prepare(self, request_id: str, request: CompletionRequest) -> Prepared:
@@ -48,104 +71,126 @@ class Preparer:
         Raises:
             BadRequest: A prompt is too long, a token id does not exist, or it asks for too much.
         """
-        self._bound_text(request)
-        given = request.max_tokens
-        max_tokens = self.defaults.max_tokens if given is None else given
-        prompts = [self._tokens(prompt, request, max_tokens) for prompt in _prompts(request)]
-        n = request.n or 1
-        if len(prompts) * n > self.max_sequences:
-            raise BadRequest(
-                f"`n` times the number of prompts is {len(prompts) * n}; "
-                f"at most {self.max_sequences} texts may be asked for at once",
-                param="n",
-                code="too_many_texts",
-            )
-        self._bound_logprobs(request, [len(prompt) for prompt in prompts], max_tokens)
+        given = _prompts(request)
+        self._bound_number(request, len(given))
+        self._bound_text(given)
+        max_tokens = _or(request.max_tokens, self.defaults.max_tokens)
+        prompts = [self._read(prompt, request, max_tokens) for prompt in given]
+        self._bound_logprobs(request, [len(prompt.tokens) for prompt in prompts], max_tokens)
         seed = secrets.randbits(63) if request.seed is None else request.seed
         deadline = time.monotonic() + self.deadline_seconds
-        sequences = []
-        for number, prompt in enumerate(prompts):
-            room = min(max_tokens, self.facts.context_length - len(prompt))
-            for sample_index in range(n):
+        options = self._options(request, seed)
+        sequences: list[Sequence] = []
+        for prompt in prompts:
+            room = min(max_tokens, self.facts.context_length - len(prompt.tokens))
+            for sample_index in range(request.candidates):
                 sequence = Sequence(
                     request_id,
-                    number * n + sample_index,
-                    np.array(prompt, np.int64),
-                    self._options(request, room, seed, sample_index),
+                    len(sequences),
+                    np.array(prompt.tokens, np.int64),
+                    replace(options, max_tokens=room, sample_index=sample_index),
                     self.vocabulary,
                     end_tokens=self.facts.end_tokens,
                     deadline=deadline,
                 )
                 sequences.append(sequence)
-        echoed = prompts if request.echo else [[] for _ in prompts]
-        texts = [
-            self.vocabulary.decode(prompt, skip_special_tokens=request.skip_special_tokens)
-            for prompt in echoed
-        ]
-        return Prepared(sequences, texts, [len(prompt) for prompt in prompts])
+        return Prepared(sequences, prompts, seed)
 
-    def _tokens(
+    def _read(
         self, prompt: str | list[int], request: CompletionRequest, max_tokens: int
-    ) -> list[int]:
+    ) -> PromptText:
+        unread = 0
+        if isinstance(prompt, str):
+            unread = self._unread_characters(prompt, request)
+            add = request.add_special_tokens is not False
+            tokens = self.vocabulary.encode(prompt[unread:], add_special_tokens=add)
+        else:
+            tokens = prompt
+        self._check_known(tokens, is_text=isinstance(prompt, str))
+        if not tokens:
+            tokens = [self.facts.bos_token]
+        kept = self._kept(len(tokens), request, max_tokens)
+        cut = len(tokens) - kept
+        if isinstance(prompt, str) and not cut and not unread:
+            return PromptText(tokens, prompt if request.echo else "")
+        tokens = self.vocabulary.keep_end(tokens, kept)
+        hidden = request.skip_special_tokens is True
+        echo = self.vocabulary.decode(tokens, skip_special_tokens=hidden) if request.echo else ""
+        return PromptText(tokens, echo, hidden, cut, unread)
+
+    def _kept(self, count: int, request: CompletionRequest, max_tokens: int) -> int:
+        """How many of a prompt's `count` tokens are read: the last ones.
+
+        Raises:
+            BadRequest: It does not fit the context, and may not be cut.
+        """
         context = self.facts.context_length
         # One position at least is left to write into, unless the prompt is only to be scored.
         most = context - (1 if max_tokens else 0)
-        if isinstance(prompt, str):
-            tokens = self._encode(prompt, request, most)
-        else:
-            tokens = prompt
-            wrong = next((t for t in tokens if t >= self.facts.vocab_size), None)
-            if wrong is not None:
-                raise BadRequest(
-                    f"`prompt` holds the token id {wrong}; the model's ids go from 0 to "
-                    f"{self.facts.vocab_size - 1}",
-                    param="prompt",
-                    code="unknown_token",
-                )
-        if not tokens:
-            return [self.facts.bos_token]
-        if request.truncate_prompt:
-            keep = context - min(max_tokens, context // 2)
-            return self.vocabulary.keep_end(tokens, keep)
-        if len(tokens) > most:
+        wanted = request.truncate_prompt_tokens
+        if wanted is not None and wanted > 0:
+            count = min(count, wanted)
+        if count <= most:
+            return count
+        if request.truncate_prompt or wanted == -1:
+            # It has to be cut: then with room to go on, but never at the cost of much of it.
+            return context - min(max_tokens, context // MAX_RESERVED_SHARE)
+        raise BadRequest(
+            f"`prompt` has {count} tokens; the model takes at most {most} of its "
+            f"{context}. Shorten it, or send `truncate_prompt`: true to keep its end",
+            param="prompt",
+            code="context_length_exceeded",
+        )
+
+    def _unread_characters(self, prompt: str, request: CompletionRequest) -> int:
+        """Characters of a text that are certain not to fit: they are not even tokenised.
+
+        Raises:
+            BadRequest: There are some, and the prompt may not be cut.
+        """
+        context = self.facts.context_length
+        unread = max(0, len(prompt) - context * MAX_CHARS_PER_TOKEN)
+        if unread and not (request.truncate_prompt or request.truncate_prompt_tokens):
             raise BadRequest(
-                f"`prompt` has {len(tokens)} tokens; the model takes at most {most} of its "
-                f"{context}. Shorten it, or send `truncate_prompt`: true to keep its end",
+                f"`prompt` has {len(prompt)} characters, far more than fit: the model's context "
+                f"has {context} tokens. Shorten it, or send `truncate_prompt`: true to keep its "
+                "end",
                 param="prompt",
                 code="context_length_exceeded",
             )
-        return tokens
+        return unread
 
-    def _encode(self, prompt: str, request: CompletionRequest, most: int) -> list[int]:
-        longest = self.facts.context_length * MAX_CHARS_PER_TOKEN
-        if len(prompt) > longest:
-            if not request.truncate_prompt:
-                raise BadRequest(
-                    f"`prompt` has {len(prompt)} characters, far more than fit: the model takes at "
-                    f"most {most} of its {self.facts.context_length} tokens. Shorten it, or send "
-                    "`truncate_prompt`: true to keep its end",
-                    param="prompt",
-                    code="context_length_exceeded",
-                )
-            prompt = prompt[-longest:]
-        tokens = self.vocabulary.encode(
-            prompt, add_special_tokens=request.add_special_tokens is not False
-        )
+    def _check_known(self, tokens: list[int], *, is_text: bool) -> None:
+        """Refuse ids that the model does not have; a tokenizer may have more than it."""
         wrong = next((t for t in tokens if t >= self.facts.vocab_size), None)
-        if wrong is not None:
-            raise BadRequest(
-                f"`prompt` holds {self.vocabulary.symbol(wrong)!r}, a token ({wrong}) of the "
-                f"tokenizer that the model does not have: its ids go from 0 to "
-                f"{self.facts.vocab_size - 1}",
-                param="prompt",
-                code="unknown_token",
-            )
-        return tokens
+        if wrong is None:
+            return
+        what = f"the token id {wrong}; the model's"
+        if is_text:
+            name = self.vocabulary.symbol(wrong)
+            what = f"{name!r}, a token ({wrong}) of the tokenizer that the model does not have: its"
+        raise BadRequest(
+            f"`prompt` holds {what} ids go from 0 to {self.facts.vocab_size - 1}",
+            param="prompt",
+            code="unknown_token",
+        )
 
-    def _bound_text(self, request: CompletionRequest) -> None:
+    def _bound_number(self, request: CompletionRequest, prompts: int) -> None:
+        """Refuse more texts than the engine holds, written and waiting."""
+        texts = prompts * request.candidates
+        if texts > self.max_sequences:
+            name = "best_of" if request.best_of else "n" if request.n else "prompt"
+            raise BadRequest(
+                f"The request asks for {texts} texts at once (prompts x `n` or `best_of`); "
+                f"at most {self.max_sequences} are allowed",
+                param=name,
+                code="too_many_texts",
+            )
+
+    def _bound_text(self, prompts: list[str | list[int]]) -> None:
         """Refuse more text than may be tokenised; of a long prompt only so much is ever read."""
         longest = self.facts.context_length * MAX_CHARS_PER_TOKEN
-        texts = [prompt for prompt in _prompts(request) if isinstance(prompt, str)]
+        texts = [prompt for prompt in prompts if isinstance(prompt, str)]
         size = sum(len(text[-longest:].encode("utf-8")) for text in texts)
         if len(texts) > 1 and size > MAX_PROMPT_BYTES:
             raise BadRequest(
@@ -158,62 +203,89 @@ class Preparer:
     def _bound_logprobs(
         self, request: CompletionRequest, prompt_lengths: list[int], max_tokens: int
     ) -> None:
+        """Refuse a longer reply than may be sent; only texts that are returned count."""
         if request.logprobs is None:
             return
         context = self.facts.context_length
         positions = sum(min(max_tokens, context - length) for length in prompt_lengths)
         positions += sum(prompt_lengths) if request.echo else 0
         entries = positions * (request.n or 1) * (request.logprobs + 1)
-        if entries > MAX_LOGPROB_ENTRIES:
+        if entries > self.max_logprobs:
             raise BadRequest(
                 f"`logprobs` for so many tokens and texts would be {entries} values; "
-                f"at most {MAX_LOGPROB_ENTRIES} fit a reply",
+                f"at most {self.max_logprobs} fit a reply",
                 param="logprobs",
                 code="too_many_logprobs",
             )
 
-    def _options(
-        self, request: CompletionRequest, max_tokens: int, seed: int, sample_index: int
-    ) -> SamplingOptions:
-        bias = request.logit_bias or {}
-        unknown = next((t for t in bias if int(t) >= self.facts.vocab_size), None)
-        if unknown is not None:
-            raise BadRequest(
-                f"`logit_bias` names the token id {unknown}; the model's ids go from 0 to "
-                f"{self.facts.vocab_size - 1}",
-                param="logit_bias",
-                code="unknown_token",
-            )
-        defaults = self.defaults
+    def _options(self, request: CompletionRequest, seed: int) -> SamplingOptions:
+        """The options that all texts of a request have in common."""
         return SamplingOptions(
-            max_tokens=max_tokens,
+            max_tokens=0,
             seed=seed,
-            sample_index=sample_index,
-            temperature=_or(request.temperature, defaults.temperature),
-            top_k=int(_or(request.top_k, defaults.top_k)),
-            top_p=_or(request.top_p, defaults.top_p),
-            min_p=_or(request.min_p, defaults.min_p),
-            repetition_penalty=_or(request.repetition_penalty, defaults.repetition_penalty),
+            **self._sampling(request),
             presence_penalty=request.presence_penalty or 0.0,
             frequency_penalty=request.frequency_penalty or 0.0,
-            logit_bias=tuple((int(token), value) for token, value in bias.items()),
+            logit_bias=self._bias(request),
             stop=tuple(request.stop or ()),
             ignore_eos=bool(request.ignore_eos),
             skip_special_tokens=request.skip_special_tokens,
             logprobs=request.logprobs,
             prompt_logprobs=bool(request.echo and request.logprobs is not None),
+            ranked=request.candidates > (request.n or 1),
         )
 
+    def _sampling(self, request: CompletionRequest) -> dict[str, Any]:
+        """How the next token is chosen: what the request says, else the model's defaults.
 
-def _or(value: float | None, default: float) -> float:
+        Who asks for the likeliest token gets it: no default may change which one that is.
+        """
+        if _is_greedy(request):
+            return {"temperature": 0.0, "repetition_penalty": _or(request.repetition_penalty, 1.0)}
+        defaults = self.defaults
+        return {
+            "temperature": _or(request.temperature, defaults.temperature),
+            "top_k": max(0, int(_or(request.top_k, defaults.top_k))),
+            "top_p": _or(request.top_p, defaults.top_p),
+            "min_p": _or(request.min_p, defaults.min_p),
+            "repetition_penalty": _or(request.repetition_penalty, defaults.repetition_penalty),
+        }
+
+    def _bias(self, request: CompletionRequest) -> LogitBias | None:
+        bias: dict[int, float] = {}
+        for name, value in (request.logit_bias or {}).items():
+            token = int(name)
+            if token >= self.facts.vocab_size:
+                raise BadRequest(
+                    f"`logit_bias` names the token id {token}; the model's ids go from 0 to "
+                    f"{self.facts.vocab_size - 1}",
+                    param="logit_bias",
+                    code="unknown_token",
+                )
+            bias[token] = bias.get(token, 0.0) + value
+        return LogitBias.of(bias)
+
+
+def _is_greedy(request: CompletionRequest) -> bool:
+    """Whether a request itself leaves nothing but the likeliest token."""
+    temperature = request.temperature
+    return (
+        (temperature is not None and temperature < GREEDY_BELOW)
+        or request.top_k == 1
+        or request.top_p == 0
+        or request.min_p == 1
+    )
+
+
+def _or(value: Number | None, default: Number) -> Number:
     return default if value is None else value
 
 
 def _prompts(request: CompletionRequest) -> list[str | list[int]]:
     """The prompts of a request, one by one."""
     prompt = request.prompt
-    if isinstance(prompt, str):
-        return [prompt]
+    if prompt is None or isinstance(prompt, str):
+        return [prompt or ""]
     if not isinstance(prompt[0], int):
         return list(prompt)
     return [prompt]

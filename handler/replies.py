@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +11,7 @@ from handler.engine.sampler import TokenLogprob
 from handler.engine.sequence import LogprobEntry, Output
 from handler.engine.vocabulary import Vocabulary
 from handler.errors import EngineFailure, RequestError
-from handler.prepare import Prepared
+from handler.prepare import Prepared, PromptText
 
 Json = dict[str, Any]
 
@@ -72,26 +71,28 @@ class WholeReply:
     status: int = 200
     reason: str = "OK"
     content_type: str = "application/json"
+    ignored_fields: str = ""
 
 
 class LogprobWriter:
     """Log probabilities of one text in OpenAI's legacy shape, echoed prompt included."""
 
-    def __init__(
-        self, vocabulary: Vocabulary, offset: int, skip_special_tokens: bool | None
-    ) -> None:
+    def __init__(self, vocabulary: Vocabulary, prompt: PromptText) -> None:
         self._vocabulary = vocabulary
-        self._offset = offset
-        self._skip_special_tokens = skip_special_tokens
+        self._prompt = prompt
+        self._offset = len(prompt.echo)
 
-    def prompt(self, tokens: Iterable[int], logprobs: list[TokenLogprob | None]) -> Json:
+    def prompt(self, logprobs: list[TokenLogprob | None]) -> Json:
         """Those of the prompt's tokens; the first has none."""
         shape = self._empty()
-        detokenizer = self._vocabulary.detokenizer(self._skip_special_tokens)
-        offset = 0
-        for token, logprob in zip(tokens, logprobs, strict=True):
-            self._add(shape, token, logprob, offset)
-            offset += len(detokenizer.push(token))
+        tokens = self._prompt.tokens
+        detokenizer = self._vocabulary.detokenizer(self._prompt.hides_special_tokens)
+        lengths = [len(detokenizer.push(token)) for token in tokens]
+        # Tokens that were put in front of a text are not in what is echoed.
+        offset = self._offset - sum(lengths) - len(detokenizer.finish())
+        for token, length, logprob in zip(tokens, lengths, logprobs, strict=True):
+            self._add(shape, token, logprob, min(max(0, offset), self._offset))
+            offset += length
         return shape
 
     def written(self, entries: list[LogprobEntry]) -> Json:
@@ -128,19 +129,18 @@ class Reply:
     def __init__(self, head: ReplyHead, prepared: Prepared, vocabulary: Vocabulary) -> None:
         self.head = head
         self.timings = Timings()
+        # Names for the header, see `handler.ignored`.
+        self.ignored_fields = ""
         self.error: RequestError | None = None
         self.finish_reasons: list[str | None] = [None] * len(prepared.sequences)
         self.completion_tokens = 0
         self._cached_tokens = 0
         self._seen: set[int] = set()
         self._prepared = prepared
-        self._texts_per_prompt = len(prepared.sequences) // len(prepared.prompt_lengths)
+        self._texts_per_prompt = prepared.texts_per_prompt
         options = prepared.sequences[0].options
         self._with_logprobs = options.logprobs is not None
-        self._writers = [
-            LogprobWriter(vocabulary, len(text), options.skip_special_tokens)
-            for text in prepared.prompt_texts
-        ]
+        self._writers = [LogprobWriter(vocabulary, prompt) for prompt in prepared.prompts]
 
     @property
     def finished(self) -> bool:
@@ -159,16 +159,25 @@ class Reply:
     @property
     def prompt_tokens(self) -> int:
         """Tokens of all prompts, each counted once however many texts follow it."""
-        return sum(self._prepared.prompt_lengths)
+        return sum(len(prompt.tokens) for prompt in self._prepared.prompts)
 
     @property
     def usage(self) -> Json:
         """Token counts so far."""
+        prompts = self._prepared.prompts
+        details = {
+            "cached_tokens": self._cached_tokens,
+            "truncated_tokens": sum(prompt.truncated_tokens for prompt in prompts),
+        }
+        unread = sum(prompt.unread_characters for prompt in prompts)
+        if unread:
+            details["unread_characters"] = unread
+        prompt_tokens = self.prompt_tokens
         return {
-            "prompt_tokens": self.prompt_tokens,
+            "prompt_tokens": prompt_tokens,
             "completion_tokens": self.completion_tokens,
-            "total_tokens": self.prompt_tokens + self.completion_tokens,
-            "prompt_tokens_details": {"cached_tokens": self._cached_tokens},
+            "total_tokens": prompt_tokens + self.completion_tokens,
+            "prompt_tokens_details": details,
         }
 
     def add(self, output: Output) -> None:
@@ -204,10 +213,9 @@ class Reply:
         if self._with_logprobs:
             logprobs = writer.written(output.logprobs)
         if self._begins(output.index):
-            text = self._prepared.prompt_texts[number] + text
+            text = self._prepared.prompts[number].echo + text
             if output.prompt_logprobs is not None and logprobs is not None:
-                tokens = self._prepared.sequences[output.index].prompt.tolist()
-                prompt = writer.prompt(tokens, output.prompt_logprobs)
+                prompt = writer.prompt(output.prompt_logprobs)
                 logprobs = {key: prompt[key] + logprobs[key] for key in prompt}
         return {
             "index": output.index,
@@ -243,9 +251,13 @@ def to_json(body: Json) -> str:
 class JsonReply(Reply):
     """One JSON body at the end."""
 
-    def __init__(self, head: ReplyHead, prepared: Prepared, vocabulary: Vocabulary) -> None:
+    def __init__(
+        self, head: ReplyHead, prepared: Prepared, vocabulary: Vocabulary, *, n: int = 1
+    ) -> None:
         super().__init__(head, prepared, vocabulary)
+        self._n = n
         self._choices: list[Json | None] = [None] * len(prepared.sequences)
+        self._logprobs: list[list[float]] = [[] for _ in prepared.sequences]
 
     def take_chunk(self) -> str:
         """See `Reply.take_chunk`: nothing before the end."""
@@ -255,13 +267,31 @@ class JsonReply(Reply):
         """See `Reply.take_end`."""
         if self.error is not None:
             return to_json(error_body(self.error))
+        return to_json(self.head.completion(self._returned(), self.usage))
+
+    def _returned(self) -> list[Json]:
+        """All choices; where more were written than are returned, the likeliest of each prompt."""
         choices = [choice for choice in self._choices if choice is not None]
-        return to_json(self.head.completion(choices, self.usage))
+        written = self._texts_per_prompt
+        if written == self._n:
+            return choices
+        best: list[Json] = []
+        for first in range(0, len(choices), written):
+            ranking = sorted(range(first, first + written), key=self._mean_logprob, reverse=True)
+            for index in ranking[: self._n]:
+                best.append(choices[index] | {"index": len(best)})
+        return best
+
+    def _mean_logprob(self, index: int) -> float:
+        values = self._logprobs[index]
+        return sum(values) / len(values) if values else 0.0
 
     def _begins(self, index: int) -> bool:
         return self._choices[index] is None
 
     def _take(self, output: Output) -> None:
+        if output.logprob is not None:
+            self._logprobs[output.index].append(output.logprob)
         part = self._choice(output)
         whole = self._choices[output.index]
         if whole is None:
@@ -284,53 +314,3 @@ class TextReply(JsonReply):
         if self.error is not None:
             return self.error.message + "\n"
         return "".join(choice["text"] for choice in self._choices if choice is not None)
-
-
-class StreamReply(Reply):
-    """Server-Sent Events, one for each step that completes a character."""
-
-    content_type = "text/event-stream; charset=utf-8"
-    streams = True
-
-    def __init__(
-        self, head: ReplyHead, prepared: Prepared, vocabulary: Vocabulary, *, include_usage: bool
-    ) -> None:
-        super().__init__(head, prepared, vocabulary)
-        self._include_usage = include_usage
-        # What all events begin with, encoded once.
-        self._opening = to_json(head.completion([])).removesuffix("]}")
-        self._begun = [False] * len(prepared.sequences)
-        self._events: list[str] = []
-
-    def take_chunk(self) -> str:
-        """See `Reply.take_chunk`."""
-        events, self._events = "".join(self._events), []
-        return events
-
-    def take_end(self) -> str:
-        """See `Reply.take_end`: usage as a comment too, for whoever passes the stream on.
-
-        The comment says why each text ended as well; null for one that did not get so far.
-        """
-        parts = [self.take_chunk()]
-        if self.error is not None:
-            parts.append(_event(error_body(self.error)))
-        elif self._include_usage:
-            parts.append(_event(self.head.completion([], self.usage)))
-        ends = self.usage | {"finish_reasons": self.finish_reasons}
-        parts.append(f": usage {to_json(ends)}\n\ndata: [DONE]\n\n")
-        return "".join(parts)
-
-    def _begins(self, index: int) -> bool:
-        return not self._begun[index]
-
-    def _take(self, output: Output) -> None:
-        choice = self._choice(output)
-        self._begun[output.index] = True
-        has_logprobs = bool(choice["logprobs"] and choice["logprobs"]["tokens"])
-        if choice["text"] or choice["finish_reason"] or has_logprobs:
-            self._events.append(f"data: {self._opening}{to_json(choice)}]}}\n\n")
-
-
-def _event(body: Json) -> str:
-    return f"data: {to_json(body)}\n\n"

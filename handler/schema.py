@@ -6,7 +6,8 @@ the gateway can publish the same models as OpenAPI.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeVar
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
@@ -15,49 +16,76 @@ from handler import strict_json
 from handler.errors import BadRequest
 from handler.fields import (
     MAX_LOGPROBS,
-    MAX_N,
+    MAX_STOP,
     MAX_TOKENIZE_BYTES,
     AddSpecialTokens,
     BoundedText,
+    KeptTokens,
     LogitBias,
+    NoSuffix,
     Prompt,
     SkipSpecialTokens,
     Stop,
     Text,
-    TokenId,
+    TokenIds,
+    Whole,
 )
-
-Model = TypeVar("Model", bound=BaseModel)
 
 MOST_NAMED = 100  # characters of a field's name in an error
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+class _Request(BaseModel):
+    """Fields that it does not name are no fault: `unknown_fields` finds them."""
+
+    model_config = ConfigDict(extra="ignore", strict=True, allow_inf_nan=False)
+    other_names: ClassVar[frozenset[str]] = frozenset()
 
 
-class StreamOptions(_Strict):
+AnyRequest = TypeVar("AnyRequest", bound=_Request)
+
+
+class StreamOptions(_Request):
     """Options of a streamed reply."""
 
-    include_usage: bool = Field(False, description="End the stream with an event of token counts.")
+    include_usage: bool | None = Field(
+        None,
+        description="End the stream with an event of token counts; the others have `usage`: null.",
+    )
+    continuous_usage_stats: bool | None = Field(
+        None, description="With `include_usage`: every event has the token counts so far."
+    )
+    include_obfuscation: bool | None = Field(
+        None, description="Taken without effect: events are never padded."
+    )
 
 
-class CompletionRequest(_Strict):
-    """Go on with a prompt. What is left out (or null) takes the model's default."""
+class CompletionRequest(_Request):
+    """Go on with a prompt. What is left out (or null) takes the model's default.
 
+    A request that asks for the likeliest token (`temperature` 0, `top_k` 1, `top_p` 0 or `min_p` 1)
+    gets it: the model's own defaults, its `repetition_penalty` among them, then do not apply.
+    Fields that are not listed are ignored, and named in the reply's header `x-ignored-fields`.
+    """
+
+    other_names = frozenset({"input"})
     model: Text | None = Field(None, description="Name of the model; informative.")
     prompt: Prompt = Field(
-        "",
+        None,
         description="What to go on with; empty starts a new text.",
         examples=["Once upon a time"],
     )
-    max_tokens: int | None = Field(
+    max_tokens: Whole | None = Field(
         None, ge=0, le=1_000_000, description="Tokens to write at most; the context ends it too."
     )
     temperature: float | None = Field(None, ge=0, le=2, description="0 always takes the likeliest.")
-    top_k: int | None = Field(None, ge=0, description="Only the k likeliest tokens; 0 is off.")
+    top_k: Whole | None = Field(
+        None, ge=-1, description="Only the k likeliest tokens; 0 and -1 are off."
+    )
     top_p: float | None = Field(
-        None, gt=0, le=1, description="Only the likeliest tokens that together reach this share."
+        None,
+        ge=0,
+        le=1,
+        description="Only the likeliest tokens that together reach this share; at least one.",
     )
     min_p: float | None = Field(
         None, ge=0, le=1, description="Only tokens at least this likely, relative to the likeliest."
@@ -70,24 +98,36 @@ class CompletionRequest(_Strict):
     logit_bias: LogitBias | None = Field(
         None, description="Token id (as text) to a number that is added to its logit."
     )
-    seed: int | None = Field(
+    seed: Whole | None = Field(
         None, ge=-(2**63), le=2**63 - 1, description="The same seed gives the same text."
     )
     stop: Stop | None = Field(
-        None, description="Up to 4 texts that end the writing; they are not part of it."
+        None, description=f"Up to {MAX_STOP} texts that end the writing; they are not part of it."
     )
-    n: int | None = Field(None, ge=1, le=MAX_N, description="Texts to write for each prompt.")
-    best_of: int | None = Field(None, ge=1, le=MAX_N, description="Must equal n, if given.")
+    n: Whole | None = Field(
+        None,
+        ge=1,
+        description="Texts for each prompt; with all prompts at most the model's `limits.texts`.",
+    )
+    best_of: Whole | None = Field(
+        None,
+        ge=1,
+        description="Texts to write for each prompt, of which the `n` with the highest mean log "
+        "probability are returned, best first. Above `n`, not with `stream`.",
+    )
     stream: bool | None = Field(None, description="Send the text as it is written, as events.")
     stream_options: StreamOptions | None = None
-    logprobs: int | None = Field(
+    logprobs: Whole | None = Field(
         None, ge=0, le=MAX_LOGPROBS, description="Log probabilities, with this many runners-up."
     )
     echo: bool | None = Field(None, description="Begin the text with the prompt.")
-    suffix: None = Field(None, description="Not supported by GPT-2.")
+    suffix: NoSuffix | None = Field(None, description="GPT-2 has none; it may be empty.")
     user: Text | None = Field(None, description="Ignored.")
     truncate_prompt: bool | None = Field(
         None, description="Keep the end of a prompt that is too long, instead of refusing it."
+    )
+    truncate_prompt_tokens: KeptTokens | None = Field(
+        None, description="Keep so many tokens at the prompt's end; -1: as `truncate_prompt`."
     )
     ignore_eos: bool | None = Field(None, description="Write on after the end-of-text token.")
     add_special_tokens: AddSpecialTokens = None
@@ -97,33 +137,46 @@ class CompletionRequest(_Strict):
     @classmethod
     def _take_input_for_prompt(cls, value: Any) -> Any:
         """Take `input`, the plain service's name, for `prompt`."""
-        if isinstance(value, dict) and "input" in value:
-            if "prompt" in value:
+        if isinstance(value, dict) and value.get("input") is not None:
+            if value.get("prompt") is not None:
                 raise PydanticCustomError("input", "give either `prompt` or `input`, not both")
-            value = dict(value)
-            value["prompt"] = value.pop("input")
+            value = value | {"prompt": value["input"]}
         return value
 
     @model_validator(mode="after")
     def _check_together(self) -> CompletionRequest:
-        if self.best_of is not None and self.best_of != (self.n or 1):
-            raise PydanticCustomError("best_of", "`best_of` must equal `n`")
-        if self.stream_options is not None and not self.stream:
+        n, best_of = self.n or 1, self.best_of
+        if best_of is not None and best_of < n:
+            raise PydanticCustomError(
+                "best_of", "`best_of` must be at least `n`, which is {n}", {"n": n}
+            )
+        if best_of is not None and best_of > n and self.stream:
+            raise PydanticCustomError(
+                "best_of", "`best_of` above `n` can not be streamed: the best are known at the end"
+            )
+        options = self.stream_options
+        asks_for_usage = options and (options.include_usage or options.continuous_usage_stats)
+        if asks_for_usage and not self.stream:
             raise PydanticCustomError("stream_options", "`stream_options` needs `stream`: true")
         return self
 
+    @property
+    def candidates(self) -> int:
+        """Texts to write for each prompt."""
+        return self.best_of or self.n or 1
 
-class TokenizeRequest(_Strict):
+
+class TokenizeRequest(_Request):
     """Ask for the token ids of a text."""
 
     text: BoundedText
     add_special_tokens: AddSpecialTokens = None
 
 
-class DetokenizeRequest(_Strict):
+class DetokenizeRequest(_Request):
     """Ask for the text of token ids."""
 
-    tokens: Annotated[list[TokenId], Field(max_length=MAX_TOKENIZE_BYTES)]
+    tokens: Annotated[TokenIds, Field(max_length=MAX_TOKENIZE_BYTES)]
     skip_special_tokens: SkipSpecialTokens = None
 
 
@@ -149,9 +202,15 @@ class Choice(BaseModel):
 
 
 class PromptTokensDetails(BaseModel):
-    """How much of the prompt needed no work."""
+    """What became of the prompts' tokens.
 
-    cached_tokens: int
+    Of a text far beyond the context only the end is read: `unread_characters` are before it, and
+    `truncated_tokens` counts what was cut of the rest.
+    """
+
+    cached_tokens: int = Field(description="Those that a cache still held.")
+    truncated_tokens: int = Field(description="Those that were cut off to fit the context.")
+    unread_characters: int | None = None
 
 
 class Usage(BaseModel):
@@ -211,6 +270,7 @@ class ModelCard(BaseModel):
     quality: dict[str, Any] | None
     license: str | None
     defaults: dict[str, float | int]
+    defaults_rule: str
     examples: list[str]
     limits: dict[str, int | float]
 
@@ -252,7 +312,7 @@ def parse_json(body: Any) -> Any:
     return body
 
 
-def validate(model: type[Model], value: Any) -> Model:
+def validate(model: type[AnyRequest], value: Any) -> AnyRequest:
     """Check `value` against `model`.
 
     Raises:
@@ -268,14 +328,28 @@ def validate(model: type[Model], value: Any) -> Model:
         raise BadRequest("The body is nested too deeply", code="invalid_json") from None
 
 
+def unknown_fields(request: _Request, value: dict[str, Any]) -> Iterator[str]:
+    """Names in `value` that `request` has no field for; `outer.inner` of those inside of others."""
+    for name, inner in value.items():
+        if name in type(request).model_fields:
+            part = getattr(request, name)
+            if isinstance(part, _Request):
+                yield from (f"{name}.{unknown}" for unknown in unknown_fields(part, inner))
+        elif name not in request.other_names:
+            yield name
+
+
+def unknown_field(name: str) -> BadRequest:
+    """The refusal of a field that is not known, where it is not to be ignored."""
+    shown = name[:MOST_NAMED]
+    return BadRequest(f"Unknown field `{shown}`", param=shown, code="unknown_field")
+
+
 def _to_bad_request(failure: ValidationError) -> BadRequest:
     fault = failure.errors(include_url=False, include_input=False)[0]
     location = [part for part in fault["loc"] if isinstance(part, int) or part.isidentifier()]
     param = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in location).lstrip(".")
     param = param[:MOST_NAMED]  # a key of `logit_bias` is the client's, and as long as he likes
-    if fault["type"] == "extra_forbidden":
-        name = str(fault["loc"][-1])[:MOST_NAMED]
-        return BadRequest(f"Unknown field `{name}`", param=name, code="unknown_field")
     message = fault["msg"].replace("Input should be", "must be").replace("Value error, ", "")
     if not param:
         about = fault["type"] if fault["type"] in CompletionRequest.model_fields else None

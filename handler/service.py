@@ -11,21 +11,31 @@ from typing import Any
 
 import numpy as np
 
+from handler import ignored
 from handler.archive_facts import ArchiveFacts, Defaults, read_json
 from handler.engine.engine import Engine
 from handler.engine.model import Model, ModelShape, load_model
 from handler.engine.settings import EngineSettings
 from handler.engine.vocabulary import Vocabulary
 from handler.errors import BadRequest, ModelError, NotFound
-from handler.fields import MAX_LOGPROBS, MAX_N, MAX_PROMPTS, MAX_STOP
+from handler.fields import MAX_LOGPROBS, MAX_STOP
 from handler.prepare import MAX_LOGPROB_ENTRIES, Preparer
-from handler.replies import JsonReply, Reply, ReplyHead, StreamReply, TextReply, to_json
+from handler.replies import JsonReply, Reply, ReplyHead, TextReply, WholeReply, to_json
 from handler.schema import (
+    AnyRequest,
     CompletionRequest,
     DetokenizeRequest,
     TokenizeRequest,
     parse_json,
+    unknown_field,
+    unknown_fields,
     validate,
+)
+from handler.stream import StreamReply
+
+DEFAULTS_RULE = (
+    "for what a request does not say; a request for the likeliest token (temperature 0, top_k 1, "
+    "top_p 0 or min_p 1) takes none of them but max_tokens"
 )
 
 
@@ -41,6 +51,9 @@ class Service:
         vocabulary: Vocabulary,
         model: Model,
         settings: EngineSettings,
+        *,
+        max_logprobs: int = MAX_LOGPROB_ENTRIES,
+        strict_fields: bool = False,
     ) -> None:
         self.name = name
         self.engine = Engine(model, settings)
@@ -50,11 +63,13 @@ class Service:
         self._defaults = defaults
         self._vocabulary = vocabulary
         self._settings = settings
+        self._strict_fields = strict_fields
         self._preparer = Preparer(
             vocabulary,
             facts,
             defaults,
-            max_sequences=min(MAX_PROMPTS, settings.slots + settings.max_waiting),
+            max_sequences=settings.slots + settings.max_waiting,
+            max_logprobs=max_logprobs,
             deadline_seconds=settings.deadline_seconds,
         )
 
@@ -68,6 +83,8 @@ class Service:
         config: Mapping[str, Any],
         max_tokens: int,
         threads: int = 0,
+        max_logprobs: int = MAX_LOGPROB_ENTRIES,
+        strict_fields: bool = False,
     ) -> Service:
         """Load an unpacked archive and generate a token with it, so that what follows is warm.
 
@@ -78,6 +95,8 @@ class Service:
             config: model-config.yaml.
             max_tokens: The default of requests.
             threads: Threads of the model, if not those of `config`.
+            max_logprobs: Log probabilities that one reply may hold.
+            strict_fields: Refuse fields of a request that are not known.
 
         Raises:
             ModelError: Says in one line why the archive can not be served.
@@ -106,67 +125,98 @@ class Service:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise ModelError(f"the model can not be started: {reason}") from error
         defaults = Defaults.read(model_directory, min(max_tokens, shape.max_length))
-        service = cls(name, version, facts, defaults, vocabulary, model, settings)
+        service = cls(
+            name,
+            version,
+            facts,
+            defaults,
+            vocabulary,
+            model,
+            settings,
+            max_logprobs=max_logprobs,
+            strict_fields=strict_fields,
+        )
         service.engine.start()
         return service
 
-    def complete(self, request_id: str, body: Any) -> Reply:
-        """Begin to write what `body` (parsed JSON) asks for.
+    def complete(self, request_id: str, body: Any, *, framed: bool = False) -> Reply:
+        """Begin to write what `body` (parsed JSON) asks for; a stream is `framed` for the gateway.
 
         Raises:
             RequestError: It is not allowed, or there is no room.
         """
-        request = validate(CompletionRequest, body)
-        return self._begin(request_id, request, text=False)
-
-    def complete_text(self, request_id: str, prompt: str) -> Reply:
-        """Begin to go on with a plain text; the reply is plain text too."""
-        return self._begin(request_id, validate(CompletionRequest, {"prompt": prompt}), text=True)
-
-    def _begin(self, request_id: str, request: CompletionRequest, *, text: bool) -> Reply:
+        request, unknown = self._read(CompletionRequest, body)
         prepared = self._preparer.prepare(request_id, request)
-        head = ReplyHead(f"cmpl-{uuid.uuid4().hex}", int(time.time()), self.name)
         reply: Reply
-        if text:
-            reply = TextReply(head, prepared, self._vocabulary)
-        elif request.stream:
-            include_usage = bool(request.stream_options and request.stream_options.include_usage)
-            reply = StreamReply(head, prepared, self._vocabulary, include_usage=include_usage)
+        if request.stream:
+            options = request.stream_options
+            reply = StreamReply(self._head(), prepared, self._vocabulary, options, framed=framed)
         else:
-            reply = JsonReply(head, prepared, self._vocabulary)
+            reply = JsonReply(self._head(), prepared, self._vocabulary, n=request.n or 1)
+        reply.ignored_fields = unknown
         self.engine.submit(prepared.sequences)
         return reply
 
-    def answer(self, route: str, body: bytes | str | Any) -> str:
+    def complete_text(self, request_id: str, prompt: str) -> Reply:
+        """Begin to go on with a plain text; the reply is plain text too."""
+        request = validate(CompletionRequest, {"prompt": prompt})
+        prepared = self._preparer.prepare(request_id, request)
+        reply = TextReply(self._head(), prepared, self._vocabulary)
+        self.engine.submit(prepared.sequences)
+        return reply
+
+    def answer(self, route: str, body: bytes | str | Any) -> WholeReply:
         """Answer a question that needs no generation: v1/models, v1/tokenize, v1/detokenize.
 
         Raises:
             RequestError: The route does not exist or the body is wrong.
         """
         if route == "v1/models":
-            return to_json({"object": "list", "data": [self.card()]})
+            return WholeReply(to_json({"object": "list", "data": [self.card()]}))
         value = parse_json(body)
         if route == "v1/tokenize":
-            asked = validate(TokenizeRequest, value)
-            add = asked.add_special_tokens is not False
-            tokens = self._vocabulary.encode(asked.text, add_special_tokens=add)
-            texts = [self._vocabulary.decode([t], skip_special_tokens=False) for t in tokens]
-            return to_json({"tokens": tokens, "texts": texts, "count": len(tokens)})
+            return self._tokenize(value)
         if route == "v1/detokenize":
-            given = validate(DetokenizeRequest, value)
-            if any(token >= self._vocabulary.size for token in given.tokens):
-                raise BadRequest(
-                    f"`tokens` must be ids from 0 to {self._vocabulary.size - 1}",
-                    param="tokens",
-                    code="unknown_token",
-                )
-            skip = given.skip_special_tokens
-            text = self._vocabulary.decode(given.tokens, skip_special_tokens=skip)
-            return to_json({"text": text})
+            return self._detokenize(value)
         raise NotFound(
             f"There is no route {route[:100]!r}; there are v1/completions, v1/models, v1/tokenize "
             "and v1/detokenize"
         )
+
+    def _tokenize(self, value: Any) -> WholeReply:
+        request, unknown = self._read(TokenizeRequest, value)
+        add = request.add_special_tokens is not False
+        tokens = self._vocabulary.encode(request.text, add_special_tokens=add)
+        texts = [self._vocabulary.decode([t], skip_special_tokens=False) for t in tokens]
+        body = {"tokens": tokens, "texts": texts, "count": len(tokens)}
+        return WholeReply(to_json(body), ignored_fields=unknown)
+
+    def _detokenize(self, value: Any) -> WholeReply:
+        request, unknown = self._read(DetokenizeRequest, value)
+        if any(token >= self._vocabulary.size for token in request.tokens):
+            raise BadRequest(
+                f"`tokens` must be ids from 0 to {self._vocabulary.size - 1}",
+                param="tokens",
+                code="unknown_token",
+            )
+        skip = request.skip_special_tokens
+        text = self._vocabulary.decode(request.tokens, skip_special_tokens=skip)
+        return WholeReply(to_json({"text": text}), ignored_fields=unknown)
+
+    def _read(self, model: type[AnyRequest], value: Any) -> tuple[AnyRequest, str]:
+        """Check a body; the names of fields that are ignored, as the header has them, beside it.
+
+        Raises:
+            BadRequest: A value is not allowed, or a field where none may be ignored.
+        """
+        request = validate(model, value)
+        unknown = list(unknown_fields(request, value))
+        if unknown and self._strict_fields:
+            raise unknown_field(unknown[0])
+        return request, ignored.header_value(unknown)
+
+    def _head(self) -> ReplyHead:
+        return ReplyHead(f"cmpl-{uuid.uuid4().hex}", int(time.time()), self.name)
 
     def card(self) -> dict[str, Any]:
         """What is loaded, for v1/models."""
@@ -190,13 +240,13 @@ class Service:
             "quality": facts.quality,
             "license": facts.license,
             "defaults": asdict(self._defaults),
+            "defaults_rule": DEFAULTS_RULE,
             "examples": list(facts.examples),
             "limits": {
-                "n": MAX_N,
-                "prompts": MAX_PROMPTS,
+                "texts": self._preparer.max_sequences,
                 "stop": MAX_STOP,
                 "logprobs": MAX_LOGPROBS,
-                "logprob_entries": MAX_LOGPROB_ENTRIES,
+                "logprob_entries": self._preparer.max_logprobs,
                 "slots": settings.slots,
                 "waiting": settings.max_waiting,
                 "deadline_seconds": settings.deadline_seconds,

@@ -2,7 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LogitBias:
+    """Numbers that are added to logits: distinct token ids, int64 [k], and float32 [k]."""
+
+    ids: npt.NDArray[np.int64]
+    values: npt.NDArray[np.float32]
+
+    @classmethod
+    def of(cls, bias: Mapping[int, float]) -> LogitBias | None:
+        """That of a mapping; None where it is empty."""
+        if not bias:
+            return None
+        return cls(np.fromiter(bias, np.int64), np.fromiter(bias.values(), np.float32))
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,13 +38,14 @@ class SamplingOptions:
     repetition_penalty: float = 1.0
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
-    logit_bias: tuple[tuple[int, float], ...] = ()
+    logit_bias: LogitBias | None = None
     stop: tuple[str, ...] = ()
     ignore_eos: bool = False
     # None hides what begins and ends texts, True every special token, False none.
     skip_special_tokens: bool | None = None
     logprobs: int | None = None
     prompt_logprobs: bool = False
+    ranked: bool = False  # whether its tokens' log probabilities are told even without `logprobs`
 
     @property
     def penalizes(self) -> bool:

@@ -62,7 +62,8 @@ def penalize(logits: Row, options: SamplingOptions, history: TokenHistory | None
     Repetition divides positive and multiplies negative logits of all tokens seen (CTRL, Keskar et
     al. 2019); presence and frequency subtract for tokens of the text, as in OpenAI's API.
     """
-    if not options.logit_bias and (history is None or not options.penalizes):
+    bias = options.logit_bias
+    if bias is None and (history is None or not options.penalizes):
         return logits
     logits = logits.copy()
     if history is not None and options.penalizes:
@@ -74,8 +75,8 @@ def penalize(logits: Row, options: SamplingOptions, history: TokenHistory | None
         values -= np.float32(options.frequency_penalty) * counts
         values -= np.float32(options.presence_penalty) * (counts > 0)
         logits[history.ids] = values
-    for token, bias in options.logit_bias:
-        logits[token] += np.float32(bias)
+    if bias is not None:
+        logits[bias.ids] += bias.values
     return logits
 
 

@@ -48,13 +48,19 @@ class Output:
     request_id: str
     index: int
     text: str = ""
-    num_tokens: int = 0
+    token: int | None = None
+    logprob: float | None = None  # of the token, where they are asked for
     logprobs: list[LogprobEntry] = field(default_factory=list)
     prompt_logprobs: list[TokenLogprob | None] | None = None
     finish_reason: str | None = None
     error: str | None = None
     cached_tokens: int = 0
     queue_seconds: float = 0.0
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens that were written: one at most."""
+        return int(self.token is not None)
 
     @property
     def is_last(self) -> bool:
@@ -121,8 +127,8 @@ class Sequence:
         row = penalize(logits, self.options, self._history)
         token = sample(row, self.options, self._random.random())
         entry = None
-        if self.options.logprobs is not None:
-            entry = token_logprob(logits, token, self.options.logprobs)
+        if self.options.logprobs is not None or self.options.ranked:
+            entry = token_logprob(logits, token, self.options.logprobs or 0)
         return self._append(token, entry)
 
     def _append(self, token: int, logprob: TokenLogprob | None) -> Output:
@@ -131,12 +137,14 @@ class Sequence:
         if self._history is not None:
             self._history.append(token)
         output = self.output()
-        output.num_tokens = 1
+        output.token = token
+        if logprob is not None:
+            output.logprob = logprob.logprob
+            if self.options.logprobs is not None:
+                self._entries.append(LogprobEntry(logprob, token, self._num_written))
         ended = token in self.end_tokens
         if ended and self.options.skip_special_tokens is not False:
             return self._finish(output, "stop")
-        if logprob is not None:
-            self._entries.append(LogprobEntry(logprob, token, self._num_written))
         text = self._detokenizer.push(token)
         self._num_written += len(text)
         shown, stopped = self._stops.push(text)
@@ -173,12 +181,17 @@ class Sequence:
             output.text += rest
             if not stopped:
                 output.text += self._stops.finish()
-        self._show(output, everything=not cut)
+        self._num_shown += len(output.text)
+        # Every token that is counted has its entry; one without text of its own lies at the end.
+        output.logprobs = [
+            LogprobEntry(e.logprob, e.token, min(e.text_offset, self._num_shown))
+            for e in self._entries
+        ]
         return output
 
-    def _show(self, output: Output, *, everything: bool = False) -> None:
+    def _show(self, output: Output) -> None:
         """Move the log probabilities of tokens whose text begins in what is shown so far."""
         self._num_shown += len(output.text)
-        ready = [e for e in self._entries if everything or e.text_offset < self._num_shown]
+        ready = [e for e in self._entries if e.text_offset < self._num_shown]
         output.logprobs = ready
         self._entries = self._entries[len(ready) :]

@@ -118,5 +118,8 @@ def chunk(text: str, index: int = 0, finish: str | None = None) -> bytes:
     return b"data: " + json.dumps(body, ensure_ascii=False).encode() + b"\n\n"
 
 
-USAGE = b': usage {"prompt_tokens":2,"completion_tokens":2,"total_tokens":4}\n\n'
+USAGE = (
+    b'data: {"id":"c","object":"text_completion","choices":[],'
+    b'"usage":{"prompt_tokens":2,"completion_tokens":2,"total_tokens":4}}\n\n'
+)
 END = b"data: [DONE]\n\n"

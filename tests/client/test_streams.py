@@ -39,6 +39,7 @@ def test_text_comes_as_typed_events() -> None:
         "max_tokens": 2,
         "model": "gpt2",
         "stream": True,
+        "stream_options": {"include_usage": True},
     }
 
 

@@ -194,7 +194,7 @@ def test_bodies_together_have_a_bound(start_service: StartService) -> None:
 
 
 # Many only with the prompt's own tokens.
-ECHO = {"max_tokens": 2, "logprobs": 20, "echo": True}
+ECHO = {"prompt": ["the day " * 240] * 2, "n": 8, "max_tokens": 2, "logprobs": 20, "echo": True}
 
 
 def test_more_than_may_wait_is_a_429_that_says_when_to_come_back(bounded: Service) -> None:
@@ -223,9 +223,11 @@ def test_more_than_may_wait_is_a_429_that_says_when_to_come_back(bounded: Servic
 @pytest.mark.parametrize(
     ("options", "param", "code"),
     [
-        ({"prompt": ["a"] * 32, "n": 8}, "n", None),
+        ({"prompt": ["a"] * 32, "n": 8}, "n", "too_many_texts"),
+        ({"best_of": 37.0}, "n", "too_many_texts"),
         ({"prompt": ["a"] * 4, "n": 8, "max_tokens": 1000}, "max_tokens", "too_many_tokens"),
-        ({"n": 8, "prompt": ["a", "b"], **ECHO}, "logprobs", "too_many_logprobs"),
+        ({"prompt": ["a"] * 4, "n": 8.0, "max_tokens": 1e3}, "max_tokens", "too_many_tokens"),
+        (ECHO, "logprobs", "too_many_logprobs"),
     ],
 )
 def test_one_request_may_not_ask_for_everything(
@@ -238,8 +240,16 @@ def test_one_request_may_not_ask_for_everything(
 
 
 def test_what_is_not_echoed_is_not_counted(bounded: Service) -> None:
-    options = {"n": 8, "prompt": ["a", "b"], **ECHO, "echo": False}
+    options = {**ECHO, "echo": False}
     assert bounded.post("/v1/completions", json=options).status_code == 200
+
+
+def test_log_probabilities_are_bounded_as_it_was_set(start_service: StartService) -> None:
+    service = start_service(MAX_LOGPROBS_PER_REQUEST="30")
+    assert service.complete(max_tokens=10, logprobs=2).status_code == 200
+    refused = service.complete(max_tokens=11, logprobs=2)
+    assert refused.status_code == 400
+    assert "33 values; at most 30" in refused.json()["error"]["message"]
 
 
 def test_only_listed_origins_may_call_from_a_browser(bounded: Service) -> None:
@@ -256,7 +266,32 @@ def test_only_listed_origins_may_call_from_a_browser(bounded: Service) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "status"), [({}, 200), ({"stream": True}, 200), ({"nonsense": 1}, 400)]
+    ("asked", "answered"),
+    [
+        ("authorization,content-type,x-stainless-arch,x-stainless-os", True),
+        ("X-Odd_Name.1, x-other", True),
+        ("x-" + "y" * 3000, True),
+        ("x-a; x-b", False),
+        ("x-a: 1", False),
+        ("", False),
+    ],
+)
+def test_whatever_headers_a_browser_asks_for_are_allowed(
+    bounded: Service, asked: str, answered: bool
+) -> None:
+    def preflight(origin: str) -> requests.structures.CaseInsensitiveDict[str]:
+        headers = {"origin": origin, "access-control-request-method": "POST"}
+        headers["access-control-request-headers"] = asked
+        url = bounded.url + "/v1/completions"
+        return requests.options(url, headers=headers, timeout=10).headers
+
+    allowed = preflight("https://friend.example").get("access-control-allow-headers")
+    assert allowed == (asked if answered else None)
+    assert "access-control-allow-headers" not in preflight("https://stranger.example")
+
+
+@pytest.mark.parametrize(
+    ("options", "status"), [({}, 200), ({"stream": True}, 200), ({"n": 0}, 400)]
 )
 def test_a_page_of_an_allowed_origin_may_read_the_reply_itself(
     bounded: Service, options: dict[str, object], status: int

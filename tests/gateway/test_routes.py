@@ -140,7 +140,7 @@ def test_errors_have_openais_shape(
         (b'{"prompt": NaN}', None),
         (b'{"max_tokens": -1}', "max_tokens"),
         (b'{"n": 99}', "n"),
-        (b'{"nonsense": 1}', "nonsense"),
+        (b'{"n": 1.5}', "n"),
         (b'{"model": 3}', "model"),
         (b"\xff\xfe", None),
         (b"[" * 100_000, None),

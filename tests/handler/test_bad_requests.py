@@ -16,9 +16,9 @@ BAD = {
     "temperature": {"prompt": "x", "temperature": 3},
     "max_tokens": {"prompt": "x", "max_tokens": "5"},
     "prompt": {"prompt": 5},
-    "n": {"prompt": "x", "n": 9},
-    "stop": {"prompt": "x", "stop": ["a", "b", "c", "d", "e"]},
-    "colour": {"prompt": "x", "colour": "red"},
+    "n": {"prompt": "x", "n": 97},
+    "best_of": {"prompt": ["x", "y"], "best_of": 49},
+    "stop": {"prompt": "x", "stop": ["a"] * 17},
     "logit_bias": {"prompt": "x", "logit_bias": {"999999": 1}},
     "logprobs": {"prompt": "x", "logprobs": 21},
 }
@@ -81,7 +81,7 @@ def test_bad_requests_among_good_ones_disturb_nobody(torchserve: TorchServe) -> 
         {"prompt": f"{word} was", "seed": seed, "max_tokens": 10 + seed, "stream": seed % 2 == 0}
         for seed, word in enumerate(["The king", "It", "A ship", "Once it"] * 3)
     ]
-    bad = [{"prompt": 5}, {"temperature": 9}, {"prompt": [9999]}, {"nope": 1}]
+    bad = [{"prompt": 5}, {"temperature": 9}, {"prompt": [9999]}, {"n": 0}]
 
     def ask(body: dict[str, Any]) -> str | int:
         if body.get("stream"):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from handler.engine.options import SamplingOptions
+from handler.engine.options import LogitBias, SamplingOptions
 from handler.engine.sampler import (
     TokenHistory,
     candidates,
@@ -105,7 +105,7 @@ def test_penalties_follow_their_definitions() -> None:
         history.append(token)
     logits = np.array([1.0, 2.0, -2.0, 4.0, 5.0], np.float32)
     o = options(repetition_penalty=2.0, presence_penalty=0.5, frequency_penalty=0.25,
-                logit_bias=((4, -3.0),))  # fmt: skip
+                logit_bias=LogitBias.of({4: -3.0}))  # fmt: skip
     got = penalize(logits, o, history)
     # 1 is in the prompt alone; 2 is in the text once; 3 twice.
     np.testing.assert_allclose(got, [1.0, 1.0, -4.0 - 0.25 - 0.5, 2.0 - 0.5 - 0.5, 2.0])
@@ -115,7 +115,7 @@ def test_penalties_follow_their_definitions() -> None:
 def test_samples_follow_penalties_and_biases() -> None:
     history = TokenHistory(np.array([1, 2]), 1)
     history.append(3)
-    o = options(repetition_penalty=1.5, presence_penalty=0.4, logit_bias=((4, 1.5),))
+    o = options(repetition_penalty=1.5, presence_penalty=0.4, logit_bias=LogitBias.of({4: 1.5}))
     logits, draws, random = row(10, 3, scale=1.0), 20_000, random_stream(7, 0)
     penalized = penalize(logits, o, history)
     counts = np.bincount(

@@ -37,7 +37,7 @@ def test_any_bytes_are_either_json_or_refused(body: bytes) -> None:
 
 
 def test_null_means_not_said() -> None:
-    nothing = dict.fromkeys(set(CompletionRequest.model_fields) - {"prompt"})
+    nothing = dict.fromkeys({*CompletionRequest.model_fields, "input"})
     assert validate(CompletionRequest, nothing) == CompletionRequest()
 
 
@@ -45,14 +45,19 @@ def test_null_means_not_said() -> None:
     ("body", "words"),
     [
         ({"temperature": 2.1}, "`temperature` must be less than or equal to 2"),
-        ({"top_p": 0}, "`top_p` must be greater than 0"),
+        ({"top_p": -0.1}, "`top_p` must be greater than or equal to 0"),
         ({"n": True}, "`n` must be a valid integer"),
+        ({"n": 1.5}, "`n` must be a valid integer"),
+        ({"top_k": -2}, "`top_k` must be greater than or equal to -1"),
         ({"prompt": [1, "a"]}, "`prompt` must be a text, a list of texts"),
         ({"prompt": [1, -1]}, "`prompt` token ids must not be negative"),
-        ({"prompt": ["a"] * 33}, "at most 32 prompts, not 33"),
+        ({"prompt": [1, 1.5]}, "`prompt` must be a text, a list of texts"),
+        ({"stop": ["a"] * 17}, "`stop` may hold at most 16 texts"),
         ({"stop": ""}, "`stop` texts must have 1 to 256 characters"),
-        ({"best_of": 2}, "`best_of` must equal `n`"),
-        ({"temprature": 1}, "Unknown field `temprature`"),
+        ({"n": 3, "best_of": 2}, "`best_of` must be at least `n`, which is 3"),
+        ({"best_of": 2, "stream": True}, "can not be streamed"),
+        ({"suffix": "x"}, "`suffix` must be empty"),
+        ({"truncate_prompt_tokens": 0}, "must be 1 or more, or -1"),
         ({"stream_options": {"include_usage": True}}, "needs `stream`: true"),
         ({"prompt": "a", "input": "b"}, "either `prompt` or `input`"),
         ({"logit_bias": {"the": 1}}, "keys must be token ids"),

@@ -7,7 +7,7 @@ from playwright.sync_api import Page
 EVENTS = (
     ": hello\r\n\r\n"
     'data: {"text": "caf\u00e9 \u2014 \U0001f98a"}\n\n'
-    ": usage {}\n\n"
+    ": bye\n\n"
     "event: message\ndata: one\ndata: two\n\n"
     "data:[DONE]\r\n\r\n"
 )

@@ -111,7 +111,7 @@ function settle(act) {
 function adoptModel(facts) {
   model.name = facts.id;
   model.ranked = Math.min(RANKED, facts.limits?.logprobs ?? 0);
-  model.ways = Math.min(WAYS, facts.limits?.n ?? WAYS);
+  model.ways = Math.min(WAYS, facts.limits?.texts ?? WAYS);
   settings.adopt(facts);
   showFacts(facts, $("#model"), $("#facts"));
   showExamples(facts.examples ?? [], $("#examples"), (text) => {

@@ -1,0 +1,65 @@
+"""What the handler tells the gateway beside the events of a stream; no client ever sees it.
+
+The gateway asks for it with the header HEADER, whose value is a secret that it made itself and
+handed to the worker in the variable SECRET_VARIABLE. Every event is then preceded by one frame:
+RS (byte 0x1E), a JSON object on one line, LF. JSON escapes control characters, so that RS occurs in
+no event and in no frame; a frame and its event are cut together, behind the event's blank line.
+
+A frame before an event of a choice, the texts of prompt 0 first:
+
+    {"choice": 3, "sample": 1, "tokens": [464, 318], "finish": "length"}
+
+`tokens` are the ids written since the choice's frame before, those included whose text is still
+held back; `finish` stands where the choice ends. The first frame of a stream has `seed` besides,
+and `cut_prompts`: the ids that were kept of each prompt that was cut, by the prompt's number. The
+frame before the last event has `usage`, `finish_reasons` and `error`, a code or null.
+
+Imports nothing heavy: the gateway loads it too.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+from typing import Any
+
+HEADER = "x-gpt2-sideband"
+SECRET_VARIABLE = "GPT2_SIDEBAND_SECRET"
+# The content type of a stream that has frames in it.
+CONTENT_TYPE = "text/event-stream; charset=utf-8; sideband=1"
+MARK = "\x1e"
+_MARK = MARK.encode()
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def is_asked_for(given: str, secret: str) -> bool:
+    """Whether a header's value is the secret; without a secret none is right."""
+    return bool(secret) and hmac.compare_digest(given.encode(), secret.encode())
+
+
+def of_choice(choice: int, sample: int, tokens: list[int], finish: str | None) -> str:
+    """The frame before an event of a choice, without its first fields and its end."""
+    ids = ",".join(map(str, tokens))
+    end = f',"finish":"{finish}"' if finish else ""
+    return f'"choice":{choice},"sample":{sample},"tokens":[{ids}]{end}'
+
+
+def frame(fields: str) -> str:
+    """A whole frame of JSON fields."""
+    return f"{MARK}{{{fields}}}\n"
+
+
+def fields(values: dict[str, Any]) -> str:
+    """Values as the fields of a frame."""
+    return _encode(values)[1:-1]
+
+
+def split(piece: bytes) -> tuple[bytes, list[bytes]]:
+    """Take whole events and their frames apart: what a client may see, and the frames' JSON."""
+    events, *framed = piece.split(_MARK)
+    frames = []
+    for part in framed:
+        own, _, shown = part.partition(b"\n")
+        frames.append(own)
+        events += shown
+    return events, frames

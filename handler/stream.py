@@ -1,0 +1,102 @@
+"""A completion as Server-Sent Events, one for each step that completes a character."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from handler import sideband
+from handler.engine.sequence import Output
+from handler.engine.vocabulary import Vocabulary
+from handler.prepare import Prepared
+from handler.replies import Json, Reply, ReplyHead, error_body, to_json
+from handler.schema import StreamOptions
+
+CONTENT_TYPE = "text/event-stream; charset=utf-8"
+DONE = "data: [DONE]\n\n"
+
+
+class StreamReply(Reply):
+    """Every event is `data: ...` and a blank line, nothing else; `framed` for the gateway alone."""
+
+    streams = True
+
+    def __init__(
+        self,
+        head: ReplyHead,
+        prepared: Prepared,
+        vocabulary: Vocabulary,
+        options: StreamOptions | None,
+        *,
+        framed: bool = False,
+    ) -> None:
+        super().__init__(head, prepared, vocabulary)
+        self.content_type = sideband.CONTENT_TYPE if framed else CONTENT_TYPE
+        self._with_usage = bool(options and options.include_usage)
+        self._with_counts = self._with_usage and bool(options and options.continuous_usage_stats)
+        # What all events begin and end with, encoded once.
+        self._opening = to_json(head.completion([])).removesuffix("]}")
+        self._closing = '],"usage":null}' if self._with_usage else "]}"
+        self._begun = [False] * len(prepared.sequences)
+        self._events: list[str] = []
+        self._framed = framed
+        # Written since the choice's frame before.
+        self._tokens: list[list[int]] = [[] for _ in prepared.sequences]
+        self._start = _first_fields(prepared) if framed else ""
+
+    def take_chunk(self) -> str:
+        """See `Reply.take_chunk`."""
+        events, self._events = "".join(self._events), []
+        return events
+
+    def take_end(self) -> str:
+        """See `Reply.take_end`."""
+        if self.error is not None:
+            self._last_event(to_json(error_body(self.error)))
+        elif self._with_usage:
+            self._last_event(to_json(self.head.completion([], self.usage)))
+        self._last_event("[DONE]")
+        return self.take_chunk()
+
+    def _begins(self, index: int) -> bool:
+        return not self._begun[index]
+
+    def _take(self, output: Output) -> None:
+        if self._framed and output.token is not None:
+            self._tokens[output.index].append(output.token)
+        choice = self._choice(output)
+        self._begun[output.index] = True
+        has_logprobs = bool(choice["logprobs"] and choice["logprobs"]["tokens"])
+        if choice["text"] or choice["finish_reason"] or has_logprobs:
+            if self._framed:
+                self._events.append(self._frame(output))
+            closing = self._closing
+            if self._with_counts:
+                closing = f'],"usage":{to_json(self.usage)}}}'
+            self._events.append(f"data: {self._opening}{to_json(choice)}{closing}\n\n")
+
+    def _frame(self, output: Output) -> str:
+        tokens, self._tokens[output.index] = self._tokens[output.index], []
+        sample = output.index % self._texts_per_prompt
+        fields = sideband.of_choice(output.index, sample, tokens, output.finish_reason)
+        start, self._start = self._start, ""
+        return sideband.frame(start + fields)
+
+    def _last_event(self, data: str) -> None:
+        if self._framed:
+            end: Json = {
+                "usage": self.usage,
+                "finish_reasons": self.finish_reasons,
+                "error": self.error and self.error.code,
+            }
+            self._events.append(sideband.frame(sideband.fields(end)))
+        self._events.append(f"data: {data}\n\n")
+
+
+def _first_fields(prepared: Prepared) -> str:
+    """What the first frame of a stream tells besides."""
+    cut: dict[str, Any] = {
+        str(number): prompt.tokens
+        for number, prompt in enumerate(prepared.prompts)
+        if prompt.truncated_tokens or prompt.unread_characters
+    }
+    return sideband.fields({"seed": prepared.seed, "cut_prompts": cut}) + ","
