@@ -105,10 +105,10 @@ def test_a_client_that_asks_for_frames_gets_none(service: Service, value: str) -
 @pytest.mark.parametrize("path", ["/v1/completions", "/predictions/gpt2/1.0"])
 def test_ignored_fields_are_named_and_counted(service: Service, path: str, stream: bool) -> None:
     before = service.metric("gpt2_requests_with_ignored_fields_total")
-    unknown = {"store": True, "best\r\nx-evil: 1": 2, "\ud800é": 3, "y" * 900: 4}
+    unknown = {"store": True, "best\r\nx-evil: 1": 2, "é": 3, "y" * 900: 4}
     reply = raw(service, path, stream=stream, **unknown)
     assert reply.status_code == 200
-    named = "store,best%0D%0Ax-evil%3A%201,%ED%A0%80%C3%A9"
+    named = "store,best%0D%0Ax-evil%3A%201,%C3%A9"
     assert reply.headers["x-ignored-fields"] == named
     assert "x-evil" not in reply.headers
     assert record(service, reply)["ignored_fields"] == named
