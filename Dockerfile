@@ -32,9 +32,10 @@ COPY archive archive
 COPY handler handler
 COPY config config
 COPY models models
+COPY gateway/__init__.py gateway/archive_file.py gateway/
 COPY deploy/image/unpack.py deploy/image/
 RUN .venv/bin/python -m archive --model "${MODEL}" --output /tmp/archives \
-    && .venv/bin/python deploy/image/unpack.py /tmp/archives/gpt2.mar model_store/gpt2 \
+    && PYTHONPATH=. .venv/bin/python deploy/image/unpack.py /tmp/archives/gpt2.mar model_store/gpt2 \
     && rm -rf /tmp/archives
 
 # ---- 3. service: slimmed, compiled, started once

@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 
-from gateway import environment, logs
+from gateway import archive_file, environment, logs
 from gateway.settings import SettingsError, load, table
 
 
@@ -35,13 +35,16 @@ def main() -> int:
 
     try:
         find_java()
-        if not (settings.model_store / settings.model_archive).exists():
+        archive = settings.model_store / settings.model_archive
+        if not archive.exists():
             return fail(
                 f"the model store has no {settings.model_archive}; "
                 "make it with ./scripts/package_model"
             )
+        if not archive.is_dir():
+            archive_file.check(archive, settings.archive_bounds)
         listener = listen(settings)
-    except TorchServeError as error:
+    except (TorchServeError, archive_file.BadArchive) as error:
         return fail(str(error))
     except OSError as error:
         return fail(f"can not listen on {settings.bind}:{settings.port}: {error.strerror}")

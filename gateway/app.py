@@ -16,7 +16,8 @@ from gateway.door import Door
 from gateway.errors import GatewayError, MethodNotAllowed, NotFound, Unavailable, draining
 from gateway.exchange import ClientGone, Exchange, Receive, Scope, Send
 from gateway.inference import Inference
-from gateway.management import NAME, VERSION
+from gateway.management import NAME
+from gateway.manifest import VERSION
 from gateway.parts import Parts
 from gateway.static import REFERENCE, StaticFiles
 

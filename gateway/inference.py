@@ -12,7 +12,8 @@ from gateway.errors import BadRequest, NotFound, Unavailable
 from gateway.exchange import Exchange
 from gateway.inbound import COMPLETIONS, JSON_TYPE, TEXT_TYPE, Prediction
 from gateway.language import foreign_language
-from gateway.management import NAME, VERSION
+from gateway.management import NAME
+from gateway.manifest import VERSION
 from gateway.parts import Parts
 from gateway.reply import note_ignored_fields
 from handler import ignored

@@ -30,7 +30,6 @@ from gateway.upstream import UpstreamError
 logger = logging.getLogger("gateway.management")
 
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._]|-(?!-)){0,63}")
-VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.]{0,31}")
 MOST_PARAMETERS = 20
 ARCHIVE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}\.mar")
 

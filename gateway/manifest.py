@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-import json
 import re
-import zipfile
 from pathlib import Path
 
+from gateway import archive_file
 from gateway.errors import BadRequest
+from handler import strict_json
 
 MANIFEST = "MAR-INF/MANIFEST.json"
+MOST_BYTES = 1 << 20
+VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.]{0,31}")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
-def read_manifest(archive: Path) -> tuple[str, str]:
+def read_manifest(archive: Path, bounds: archive_file.Bounds) -> tuple[str, str]:
     """Return the name and version an archive has; a directory is an unpacked one.
 
     Raises:
-        BadRequest: It is no archive that TorchServe could load.
+        BadRequest: It is no archive that TorchServe could load, or one that it must not.
     """
     try:
-        if archive.is_dir():
-            text = (archive / MANIFEST).read_bytes()
-        else:
-            with zipfile.ZipFile(archive) as packed:
-                text = packed.read(MANIFEST)
-        model = json.loads(text)["model"]
+        if not archive.is_dir():
+            archive_file.check(archive, bounds)
+        text = archive_file.read_member(archive, MANIFEST, MOST_BYTES)
+    except archive_file.BadArchive as fault:
+        raise BadRequest(str(fault), param="url", code="bad_archive") from None
+    try:
+        model = strict_json.load(text)["model"]
         name, version = str(model["modelName"]), str(model.get("modelVersion", "1.0"))
-    except (OSError, KeyError, TypeError, ValueError, AttributeError, zipfile.BadZipFile):
+    except (KeyError, TypeError, ValueError, AttributeError):
         raise BadRequest(
             f"`{archive.name}` is no archive of a model", param="url", code="bad_archive"
         ) from None
@@ -35,5 +38,11 @@ def read_manifest(archive: Path) -> tuple[str, str]:
         raise BadRequest(
             f"`{archive.name}` names its model `{name[:64]}`; give it another with `model_name`",
             param="model_name",
+        )
+    if not VERSION.fullmatch(version):
+        raise BadRequest(
+            f"`{archive.name}` has a version that is none: letters, digits and dots, at most 32",
+            param="url",
+            code="bad_archive",
         )
     return name, version

@@ -212,7 +212,8 @@ class Replicas(Pools):
             GatewayError: It is no archive, or one of this name and version is loaded.
             UpstreamError: TorchServe refused it.
         """
-        name, version = read_manifest(self._settings.model_store / archive)
+        path, bounds = self._settings.model_store / archive, self._settings.archive_bounds
+        name, version = await asyncio.to_thread(read_manifest, path, bounds)
         name = model or name
         async with self._changing:
             if (name, version) in self._pools:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from gateway import keys
+from gateway import archive_file, keys
 
 Value = TypeVar("Value")
 
@@ -59,6 +59,17 @@ class Settings:
     model_name: str = setting("gpt2", "Name of the model.")
     model_store: Path = setting(ROOT / "model_store", "Directory of the archives.")
     model_archive: str = setting("gpt2.mar", "Archive that is loaded at the start.")
+    max_archive_bytes: int = setting(
+        archive_file.MOST_BYTES, "Bytes that an archive may have when unpacked.", least=1 << 20
+    )
+    max_archive_files: int = setting(
+        archive_file.MOST_FILES, "Files that an archive may have.", least=1
+    )
+    max_archive_ratio: int = setting(
+        archive_file.MOST_RATIO,
+        "Times that an archive beyond 64 MiB may be as long when unpacked.",
+        least=1,
+    )
     class_data_file: Path | None = setting(
         None, "File of Java's shared class data, for a quicker start; the container has one."
     )
@@ -142,6 +153,13 @@ class Settings:
     )
     k_service: str = setting("", "Set by Cloud Run.")
     google_cloud_project: str = setting("", "Project that traces in the log belong to.")
+
+    @property
+    def archive_bounds(self) -> archive_file.Bounds:
+        """How much an archive may become."""
+        return archive_file.Bounds(
+            self.max_archive_files, self.max_archive_bytes, self.max_archive_ratio
+        )
 
     @property
     def writes_json_logs(self) -> bool:

@@ -1,7 +1,8 @@
 """Unpacks an archive at build time: unpack.py ARCHIVE DIRECTORY.
 
 TorchServe takes a directory for an archive and only links it, so a start unzips nothing. The files
-must be those that were packed: their SHA-256 is compared with the one in the archive.
+must be those that were packed: their SHA-256 is compared with the one in the archive, and nothing
+is unpacked that leads out of the directory or is not what it says.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import py_compile
 import sys
 import zipfile
 from pathlib import Path
+
+from gateway import archive_file
 
 # Written after the digest was taken, or by the archiver.
 NOT_HASHED = ("model/archive.json", "MAR-INF/MANIFEST.json")
@@ -35,6 +38,11 @@ def content_digest(directory: Path) -> str:
 def main() -> int:
     """Unpack, compare, and compile the handler, so that no start has to."""
     archive, directory = Path(sys.argv[1]), Path(sys.argv[2])
+    try:
+        archive_file.check(archive, archive_file.Bounds())
+    except archive_file.BadArchive as fault:
+        print(f"error: {fault}", file=sys.stderr)
+        return 1
     with zipfile.ZipFile(archive) as packed:
         packed.extractall(directory)
     stated = json.loads((directory / "model" / "archive.json").read_text())["content_sha256"]
