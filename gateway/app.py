@@ -19,6 +19,7 @@ from gateway.inference import Inference
 from gateway.management import NAME
 from gateway.manifest import VERSION
 from gateway.parts import Parts
+from gateway.predictions import Predictions
 from gateway.static import REFERENCE, StaticFiles
 
 logger = logging.getLogger("gateway.app")
@@ -53,6 +54,7 @@ class Gateway:
         self._description = b""
         self._door = Door(parts)
         self._inference = Inference(parts, self._door)
+        self._predictions = Predictions(parts, self._door)
         parts.health.on_drain(parts.proxy.drain)
         self._router = Router(self._routes(), redirect_slashes=False, default=_no_route)
 
@@ -138,8 +140,8 @@ class Gateway:
             route("/v1/detokenize", self._inference.tokenize, "POST"),
             route("/v1/models", self._inference.list_models, "GET"),
             route("/v1/models/{model}", self._inference.list_models, "GET"),
-            route("/predictions/{model}", self._inference.predict, "POST", "PUT"),
-            route("/predictions/{model}/{rest:path}", self._inference.predict, "POST", "PUT"),
+            route("/predictions/{model}", self._predictions.predict, "POST", "PUT"),
+            route("/predictions/{model}/{rest:path}", self._predictions.predict, "POST", "PUT"),
             route("/models", self._manage, "GET", "POST"),
             route(model, self._manage, "GET", "PUT", "DELETE"),
             route(model + "/{version}", self._manage, "GET", "PUT", "DELETE"),

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from operator import mul
 from typing import Any
 
 from gateway.errors import BadRequest
@@ -17,7 +18,6 @@ from handler import strict_json
 
 COMPLETIONS = "v1/completions"
 JSON_TYPE = "application/json"
-TEXT_TYPE = "text/plain; charset=utf-8"
 # So much of a prompt decides which replica may still have it in its cache.
 PREFIX_CHARS = 64
 DEFAULT_CONTEXT = 1024
@@ -57,17 +57,16 @@ def read_json_object(body: bytes) -> dict[str, Any]:
 def completion(
     model: str,
     version: str,
-    path: str,
+    value: Mapping[str, Any],
     body: bytes,
     settings: Settings,
     card: Mapping[str, Any],
 ) -> Prediction:
-    """Read a completion request; `card` is what the model says of itself, if it has yet.
+    """Read a completion request, and its JSON; `card` is what the model says of itself, if it has.
 
     Raises:
-        BadRequest: It is no JSON object, or asks for more than one request may.
+        BadRequest: It asks for more than one request may.
     """
-    value = read_json_object(body)
     prompt = value.get("prompt")
     if prompt is None:
         prompt = value.get("input") or ""
@@ -78,28 +77,38 @@ def completion(
     most = card.get("limits", {}).get("texts", sys.maxsize)
     # What could never be let in is told first: fewer tokens would not help.
     if sequences <= most:
-        _check_size(value, sequences, settings, card.get("context_length", DEFAULT_CONTEXT))
+        _check_size(_tokens(value, settings, card) * sequences, settings)
     text = " ".join(p for p in prompt if isinstance(p, str)) if prompts > 1 else first
     text = text if isinstance(text, str) else ""
     prefix = text[:PREFIX_CHARS] if text else _beginning(first)
-    return Prediction(model, version, path, body, JSON_TYPE, sequences, most, prefix, text)
+    return Prediction(model, version, COMPLETIONS, body, JSON_TYPE, sequences, most, prefix, text)
 
 
-def plain_text(model: str, version: str, body: bytes) -> Prediction:
-    """Read a prompt that came as plain text. Asked for as JSON, where an error can be told.
+def prediction(
+    model: str,
+    version: str,
+    requests: Sequence[Mapping[str, Any]],
+    settings: Settings,
+    card: Mapping[str, Any],
+) -> Prediction:
+    """Put completion requests that came as one into one; several go as a list.
 
     Raises:
-        BadRequest: It is not UTF-8.
+        BadRequest: They ask for more than one request may.
     """
-    try:
-        text = body.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise BadRequest(
-            f"The text is not UTF-8 at byte {error.start}", param="prompt", code="invalid_text"
-        ) from None
-    asked = json.dumps({"prompt": text}, ensure_ascii=False).encode()
-    prefix = text[:PREFIX_CHARS]
-    return Prediction(model, version, COMPLETIONS, asked, JSON_TYPE, prefix=prefix, text=text)
+    body = json.dumps(list(requests), ensure_ascii=False).encode()
+    if len(requests) == 1:
+        return completion(model, version, requests[0], body[1:-1], settings, card)
+    each = [completion(model, version, value, b"", settings, card) for value in requests]
+    tokens = [_tokens(value, settings, card) for value in requests]
+    _check_size(sum(map(mul, tokens, (one.sequences for one in each))), settings)
+    return replace(
+        each[0],
+        path="",
+        body=body,
+        sequences=sum(one.sequences for one in each),
+        text=" ".join(one.text for one in each),
+    )
 
 
 def question(model: str, version: str, path: str, body: bytes) -> Prediction:
@@ -107,11 +116,18 @@ def question(model: str, version: str, path: str, body: bytes) -> Prediction:
     return Prediction(model, version, path, body, JSON_TYPE, 0, writes=False)
 
 
-def _check_size(value: dict[str, Any], sequences: int, settings: Settings, context: int) -> None:
-    tokens = min(_whole(value.get("max_tokens"), settings.n_tokens), context)
-    if tokens * sequences > settings.max_tokens_per_request:
+def _tokens(value: Mapping[str, Any], settings: Settings, card: Mapping[str, Any]) -> int:
+    """Tokens that each text of a request may have."""
+    context: int = card.get("context_length", DEFAULT_CONTEXT)
+    otherwise = _whole(value.get("max_length"), settings.n_tokens)
+    return min(_whole(value.get("max_tokens"), otherwise), context)
+
+
+def _check_size(tokens: int, settings: Settings) -> None:
+    """Refuse more tokens than one request may ask for."""
+    if tokens > settings.max_tokens_per_request:
         raise BadRequest(
-            f"`max_tokens` x `n` x prompts is {tokens * sequences}; "
+            f"`max_tokens` x `n` x prompts is {tokens}; "
             f"at most {settings.max_tokens_per_request} tokens fit one request",
             param="max_tokens",
             code="too_many_tokens",

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 from gateway import inbound
 from gateway.door import Door
-from gateway.errors import BadRequest, NotFound, Unavailable
+from gateway.errors import BadRequest, Unavailable
 from gateway.exchange import Exchange
-from gateway.inbound import COMPLETIONS, JSON_TYPE, TEXT_TYPE, Prediction
-from gateway.language import foreign_language
-from gateway.management import NAME
-from gateway.manifest import VERSION
+from gateway.inbound import Prediction
+from gateway.language import LANGUAGE_ERROR, note_language, refuse_foreign
 from gateway.parts import Parts
 from gateway.reply import note_ignored_fields
 from handler import ignored
 
-QUESTIONS = ("v1/tokenize", "v1/detokenize")
 API_VERSION = "v1.0.0"
-LANGUAGE_ERROR = "lang_det_err"
 
 
 class Inference:
@@ -38,11 +33,13 @@ class Inference:
         if not isinstance(text, str):
             raise BadRequest("`input` must be a text", param="input")
         self._ignore(exchange, [name for name in value if name != "input"])
-        if self._is_refused(exchange, text, raises=False):
+        gate = self._settings.language_gate
+        if note_language(exchange, text, gate) and gate == "refuse":
             await _reply_generated(exchange, text, LANGUAGE_ERROR, LANGUAGE_ERROR)
             return
-        body = json.dumps({"prompt": text, "max_tokens": self._settings.n_tokens}).encode()
-        reply = await self._parts.proxy.fetch(exchange, self._completion(None, None, body))
+        asked = {"prompt": text, "max_tokens": self._settings.n_tokens}
+        prediction = self._completion(None, asked, json.dumps(asked).encode())
+        reply = await self._parts.proxy.fetch(exchange, prediction)
         if reply is None:
             return
         value = reply.json()
@@ -62,8 +59,10 @@ class Inference:
     async def completions(self, exchange: Exchange) -> None:
         """OpenAI's completions."""
         body = await self._door.admit(exchange)
-        name = inbound.read_json_object(body).get("model")
-        await self._write(exchange, self._completion(name, None, body))
+        value = inbound.read_json_object(body)
+        prediction = self._completion(value.get("model"), value, body)
+        refuse_foreign(exchange, prediction.text, self._settings.language_gate)
+        await self._parts.proxy.serve(exchange, prediction)
 
     async def tokenize(self, exchange: Exchange) -> None:
         """Token ids of a text, or the text of token ids."""
@@ -86,85 +85,17 @@ class Inference:
         value = {"object": "list", "data": data} if wanted is None else data[0]
         await exchange.reply(200, json.dumps(value, ensure_ascii=False).encode())
 
-    async def predict(self, exchange: Exchange) -> None:
-        """TorchServe's own route, of any model that is loaded."""
-        name, version, path = _predicted(exchange.scope["path_params"])
-        body = await self._door.admit(exchange)
-        version = self._parts.replicas.resolve(name, version)
-        content_type = exchange.headers.get("content-type", "")
-        if path in QUESTIONS or path == "v1/models":
-            prediction = inbound.question(name, version, path, body)
-            await self._parts.proxy.serve(exchange, prediction)
-            return
-        is_text = path == "" and (not content_type or content_type.startswith("text/"))
-        if self._parts.replicas.card(name, version) is None and path == "":
-            # Another kind of model: its own business.
-            kind = TEXT_TYPE if is_text else JSON_TYPE
-            await self._write(exchange, Prediction(name, version, "", body, kind))
-        elif is_text:
-            await self._write_text(exchange, inbound.plain_text(name, version, body))
-        else:
-            await self._write(exchange, self._completion(name, version, body, path))
-
-    async def _write_text(self, exchange: Exchange, prediction: Prediction) -> None:
-        """Answer with the continuation alone."""
-        self._is_refused(exchange, prediction.text, raises=True)
-        reply = await self._parts.proxy.fetch(exchange, prediction)
-        if reply is None:
-            return
-        value = reply.json()
-        if reply.status == 200 and isinstance(value, dict):
-            text = value["choices"][0]["text"].encode()
-            reply = replace(reply, body=text, content_type=TEXT_TYPE)
-        await reply.send(exchange)
-
-    def _completion(
-        self, name: Any, version: str | None, body: bytes, path: str = COMPLETIONS
-    ) -> Prediction:
+    def _completion(self, name: Any, value: dict[str, Any], body: bytes) -> Prediction:
         replicas = self._parts.replicas
         name = self._settings.model_name if name is None else name
         if not isinstance(name, str):
             raise BadRequest("`model` must be a text", param="model")
-        version = replicas.resolve(name, version)
+        version = replicas.resolve(name, None)
         card = replicas.card(name, version) or {}
-        return inbound.completion(name, version, path, body, self._settings, card)
-
-    async def _write(self, exchange: Exchange, prediction: Prediction) -> None:
-        self._is_refused(exchange, prediction.text, raises=True)
-        await self._parts.proxy.serve(exchange, prediction)
-
-    def _is_refused(self, exchange: Exchange, text: str, *, raises: bool) -> bool:
-        gate = self._settings.language_gate
-        language = None if gate == "off" else foreign_language(text)
-        if language is None:
-            return False
-        exchange.facts["language"] = language
-        exchange.reply_headers.append((b"x-language-warning", language.encode()))
-        if gate == "refuse" and raises:
-            raise BadRequest(
-                f"The text does not look English (`{language}`); this model writes English",
-                param="prompt",
-                code=LANGUAGE_ERROR,
-            )
-        return gate == "refuse"
+        return inbound.completion(name, version, value, body, self._settings, card)
 
 
 async def _reply_generated(exchange: Exchange, query: str, generated: str, result: str) -> None:
     body = {"query": query, "generated": generated, "result": result}
     value = {"version": API_VERSION, "body": body}
     await exchange.reply(200, json.dumps(value, ensure_ascii=False).encode())
-
-
-def _predicted(params: dict[str, str]) -> tuple[str, str | None, str]:
-    """Split `/predictions/{model}[/{version}][/v1/...]` into model, version and path."""
-    model, rest = params["model"], params.get("rest", "")
-    known = ("", COMPLETIONS, "v1/models", *QUESTIONS)
-    version: str | None = None
-    if rest and rest not in known:
-        version, _, rest = rest.partition("/")
-        if not VERSION.fullmatch(version):
-            raise NotFound("There is no such route")
-    ends_in_slash = params.get("rest", "x").endswith("/") or params.get("rest") == ""
-    if not NAME.fullmatch(model) or rest not in known or ends_in_slash:
-        raise NotFound("There is no such route")
-    return model, version, rest

@@ -6,6 +6,11 @@ import unicodedata
 from functools import lru_cache
 from typing import Any
 
+from gateway.errors import BadRequest
+from gateway.exchange import Exchange
+
+LANGUAGE_ERROR = "lang_det_err"
+
 # Below this a detector guesses; names and single words pass. A letter of a script that writes
 # syllables or words (and no Latin) tells more.
 LEAST_LATIN_LETTERS = 20
@@ -24,6 +29,30 @@ def foreign_language(text: str) -> str | None:
     if not result.is_reliable or result.language in ("en", "und"):
         return None
     return str(result.language)
+
+
+def note_language(exchange: Exchange, text: str, gate: str) -> str | None:
+    """Note the language of a text that is not English in log and reply, and return it."""
+    language = None if gate == "off" else foreign_language(text)
+    if language is not None:
+        exchange.facts["language"] = language
+        exchange.reply_headers.append((b"x-language-warning", language.encode()))
+    return language
+
+
+def refuse_foreign(exchange: Exchange, text: str, gate: str) -> None:
+    """Note the language of a text, and refuse one that is not English where that is set.
+
+    Raises:
+        BadRequest: It is refused.
+    """
+    language = note_language(exchange, text, gate)
+    if language is not None and gate == "refuse":
+        raise BadRequest(
+            f"The text does not look English (`{language}`); this model writes English",
+            param="prompt",
+            code=LANGUAGE_ERROR,
+        )
 
 
 def _is_latin(letter: str) -> bool:

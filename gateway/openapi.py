@@ -7,6 +7,8 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from gateway import openapi_predictions
+from gateway.openapi_predictions import PROMPT
 from gateway.operations import (
     DESCRIPTIONS,
     INFERENCE_ERRORS,
@@ -43,7 +45,6 @@ EVENT: Json = {
     "properties": {"data": {"description": "A Completion as JSON, or [DONE].", "type": "string"}},
 }
 MODEL, VERSION = in_path("model", "gpt2"), in_path("version", "1.0")
-PROMPT = "Once upon a time"
 
 
 def describe(settings: Settings) -> Json:
@@ -75,6 +76,7 @@ def _schemas() -> Json:
     modes += [(model, "serialization") for model in replies]
     _, definitions = models_json_schema(modes, ref_template=template)
     found: Json = definitions["$defs"]
+    found.update(openapi_predictions.schemas())
     found["GenerateRequest"] = {
         "type": "object",
         "required": ["input"],
@@ -142,16 +144,7 @@ def _inference(settings: Settings) -> Json:
         "DetokenizeReply",
         {"tokens": {"tokens": [40, 41, 42]}},
     )
-    predict = _post(
-        "predict",
-        "TorchServe's own path: JSON in, a completion out; plain text in, plain text out",
-        "CompletionRequest",
-        "Completion",
-        {"text": {"input": PROMPT}},
-    )
-    predict["requestBody"]["content"]["text/plain"] = {"schema": {"type": "string"}}
-    predict["responses"]["200"]["content"]["text/plain"] = {"schema": {"type": "string"}}
-    predict["responses"]["200"]["content"]["text/event-stream"] = {"schema": EVENT}
+    predict = openapi_predictions.predict(EVENT)
     return {
         "/v1/completions": {"post": completions},
         settings.route_generate: {"post": generate},

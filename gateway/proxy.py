@@ -30,7 +30,7 @@ from gateway.pulse import Pulse
 from gateway.relay import Relay
 from gateway.replica import Replica
 from gateway.replicas import Replicas
-from gateway.reply import FAILED, Reply, note_ignored_fields, note_stream_end, note_usage
+from gateway.reply import FAILED, Reply, note_completions, note_ignored_fields, note_stream_end
 from gateway.settings import Settings
 from gateway.upstream import Upstream
 from gateway.wire import Wire, WireLost
@@ -199,9 +199,7 @@ class Proxy:
             return self._judge_error(exchange, reply, value["error"])
         if reply.status >= 400:
             self._judge_torchserve_error(reply.status, value)
-        if isinstance(value, dict) and isinstance(value.get("usage"), dict):
-            reasons = [choice.get("finish_reason") for choice in value.get("choices", [])]
-            note_usage(exchange, value["usage"], reasons)
+        note_completions(exchange, value if isinstance(value, list) else [value])
         return reply
 
     def _judge_error(self, exchange: Exchange, reply: Reply, error: dict[str, Any]) -> Reply:

@@ -112,6 +112,9 @@ class Settings:
     max_bodies_bytes: int = setting(
         64 << 20, "All request bodies that are held at once, together.", least=1024
     )
+    max_form_fields: int = setting(
+        100, "Fields of a form or a query on /predictions.", least=1, most=10_000
+    )
     max_header_bytes: int = setting(16384, "Longest head of a request.", least=1024)
     header_seconds: float = setting(10, "Time for a request's head.", least=0.1)
     body_seconds: float = setting(30, "Time for a request's body.", least=0.1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 NO_EXPLANATIONS = (
     "There are no explanations; a prompt's log probabilities tell how likely each of its tokens "
     "was: send `echo: true`, `logprobs: 5` and `max_tokens: 0` to v1/completions"
@@ -14,12 +16,17 @@ class RequestError(Exception):
     status = 500
     reason = "Internal Server Error"
     kind = "server_error"
+    torchserve_type = "InternalServerException"
 
     def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.param = param
         self.code = code
+
+    def torchserves_words(self) -> dict[str, Any]:
+        """The error as TorchServe's own are told, for the clients that read those."""
+        return {"code": self.status, "type": self.torchserve_type, "message": self.message}
 
 
 class BadRequest(RequestError):
@@ -28,6 +35,7 @@ class BadRequest(RequestError):
     status = 400
     reason = "Bad Request"
     kind = "invalid_request_error"
+    torchserve_type = "BadRequestException"
 
 
 class NotFound(RequestError):
@@ -36,6 +44,7 @@ class NotFound(RequestError):
     status = 404
     reason = "Not Found"
     kind = "not_found_error"
+    torchserve_type = "ResourceNotFoundException"
 
 
 class QueueFull(RequestError):
@@ -44,6 +53,7 @@ class QueueFull(RequestError):
     status = 429
     reason = "Too Many Requests"
     kind = "rate_limit_error"
+    torchserve_type = "ServiceUnavailableException"
 
 
 class Unserved(RequestError):
@@ -59,6 +69,7 @@ class EngineFailure(RequestError):
 
     status = 503
     reason = "Service Unavailable"
+    torchserve_type = "ServiceUnavailableException"
 
 
 class ModelError(Exception):

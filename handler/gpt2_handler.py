@@ -13,7 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from handler import ignored, sideband
+from handler import ignored, parameters, sideband
+from handler.charsets import parse_content_type
 from handler.descriptions import Descriptions
 from handler.errors import (
     NO_EXPLANATIONS,
@@ -27,21 +28,18 @@ from handler.frames import read_ahead
 from handler.grpc_calls import (
     ASK_OVER_HTTP,
     came_by_grpc,
-    holds_object,
     let_rows_wait,
     refuse_tensors,
 )
 from handler.metrics import RequestMetrics
 from handler.prepare import MAX_LOGPROB_ENTRIES
-from handler.replies import Reply, WholeReply, error_body, to_json
+from handler.replies import LiveReply, WholeReply, error_body, to_json
 from handler.schema import parse_json
 from handler.service import Service
 
 logger = logging.getLogger(__name__)
 
-COMPLETION_ROUTES = ("", "v1/completions")
-JSON_TYPE = "application/json"
-FORMS = ("application/x-www-form-urlencoded", "multipart/")  # TorchServe takes them apart
+COMPLETIONS = "v1/completions"
 REPLICA_MARK = "--"  # the gateway registers one archive as gpt2, gpt2--2, ...: one model to clients
 
 
@@ -49,7 +47,7 @@ class GPT2Handler:
     """The entry point that TorchServe calls from one thread; the only class it accepts here."""
 
     def __init__(self) -> None:
-        self._live: dict[str, Reply] = {}
+        self._live: dict[str, LiveReply] = {}
         self._begun: set[str] = set()
         self._by_grpc: set[str] = set()
         self._descriptions = Descriptions()
@@ -78,6 +76,7 @@ class GPT2Handler:
         self._is_continuous = bool(context.model_yaml_config.get("continuousBatching"))
         self._rows_can_wait = let_rows_wait()
         read_ahead()
+        parameters.keep_all()
 
     def handle(self, data: list[dict[str, Any]], context: Any) -> list[str | None]:
         """One step: take in what is new, drop what has left, give everyone a chunk.
@@ -154,69 +153,67 @@ class GPT2Handler:
     def _begin(
         self, request_id: str, row: dict[str, Any], headers: dict[str, Any]
     ) -> WholeReply | str | None:
+        lower = parameters.text_headers(headers)
         try:
-            return self._route(request_id, row, headers)
+            return self._route(request_id, row, headers, lower)
         except RequestError as error:
-            return WholeReply(to_json(error_body(error)), error.status, error.reason)
+            fault = error
         except Exception:
             logger.exception("a request could not be begun")
             fault = RequestError("The request could not be served", code="internal_error")
-            return WholeReply(to_json(error_body(fault)), fault.status, fault.reason)
+        body = error_body(fault)
+        if sideband.HEADER not in lower:  # the gateway knows itself whose clients read what
+            body = fault.torchserves_words() | body
+        return WholeReply(to_json(body), fault.status, fault.reason)
 
     def _route(
-        self, request_id: str, row: dict[str, Any], headers: dict[str, Any]
+        self,
+        request_id: str,
+        row: dict[str, Any],
+        headers: dict[str, Any],
+        lower: dict[str, str],
     ) -> WholeReply | str | None:
-        lower = {str(name).lower(): value for name, value in headers.items()}
         if lower.get("describe") == "True" and "url_path" not in lower:
             is_asked_again = self._descriptions.is_repeated(request_id)
             waits = is_asked_again and self._rows_can_wait
             return None if waits else WholeReply(self.describe_handle())
         if lower.get("explain") == "True":
             raise Unserved(NO_EXPLANATIONS)
-        body = next((row[name] for name in ("body", "data") if name in row), None)
-        if isinstance(body, bytearray):
-            body = bytes(body)
-        content_type = str(lower.get("content-type") or "")
-        route = str(lower.get("url_path") or "").strip("/")
-        is_by_grpc = came_by_grpc(headers)
-        if not row and not is_by_grpc and not content_type.startswith(FORMS):
+        if not row and not parse_content_type(lower.get("content-type", "")).is_form:
             # TorchServe put a request that it had begun back into its queue, without the body.
             raise EngineFailure("The request was lost; please send it again", code="lost_request")
+        if came_by_grpc(headers):
+            return self._begin_call(request_id, row)
         given = lower.get(sideband.HEADER)
-        if given is not None and not sideband.is_asked_for(str(given), self._secret):
+        if given is not None and not sideband.is_asked_for(given, self._secret):
             raise BadRequest(
                 f"The header `{sideband.HEADER}` is the gateway's alone; leave it out",
                 param=sideband.HEADER,
                 code="reserved_header",
             )
-        if route not in COMPLETION_ROUTES:
-            return self._service.answer(route, b"" if body is None else body)
-        if is_by_grpc:
-            refused = refuse_tensors(body)
-            if refused is not None:
-                return refused
-            if self._is_continuous and not self._rows_can_wait:
-                raise Unserved(ASK_OVER_HTTP)
-            if body is None:
-                raise BadRequest("Send the prompt as `data` or `body`", param="data")
-            content_type = JSON_TYPE if holds_object(body) else ""
-        reply = self._complete(request_id, body, content_type, framed=given is not None)
-        if is_by_grpc:
-            self._by_grpc.add(request_id)
-        self._live[request_id] = reply
+        route, framed = lower.get("url_path", "").strip("/"), given is not None
+        body = row.get("body", row.get("data", b""))
+        if route not in ("", COMPLETIONS):
+            return self._service.answer(route, body)
+        if route == COMPLETIONS:
+            self._live[request_id] = self._service.complete(
+                request_id, parse_json(body), framed=framed
+            )
+        else:
+            question = parameters.read(row, headers)
+            self._live[request_id] = self._service.predict(request_id, question, framed=framed)
         return request_id
 
-    def _complete(self, request_id: str, body: Any, content_type: str, *, framed: bool) -> Reply:
-        if content_type.startswith(FORMS):
-            raise BadRequest(
-                "Send JSON with the header `Content-Type: application/json`, or a prompt alone "
-                "with `text/plain`",
-                code="unsupported_content_type",
-            )
-        is_text = content_type.startswith("text/") or not content_type
-        if is_text and isinstance(body, (bytes, str)):
-            return self._service.complete_text(request_id, _decode(body))
-        return self._service.complete(request_id, parse_json(body), framed=framed)
+    def _begin_call(self, request_id: str, row: dict[str, Any]) -> WholeReply | str:
+        """Begin what came over gRPC."""
+        refused = refuse_tensors(row.get("body", row.get("data")))
+        if refused is not None:
+            return refused
+        if self._is_continuous and not self._rows_can_wait:
+            raise Unserved(ASK_OVER_HTTP)
+        self._live[request_id] = self._service.predict(request_id, parameters.read_call(row))
+        self._by_grpc.add(request_id)
+        return request_id
 
     def _next_chunk(self, request_id: str) -> tuple[str | None, bool | None, str]:
         """The chunk of a live request, whether it is the last, and its content type."""
@@ -239,17 +236,6 @@ class GPT2Handler:
         del self._live[request_id]
         self._begun.discard(request_id)
         self._by_grpc.discard(request_id)
-
-
-def _decode(body: bytes | str) -> str:
-    if isinstance(body, str):
-        return body
-    try:
-        return body.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise BadRequest(
-            f"The text is not UTF-8 at byte {error.start}", param="prompt", code="invalid_text"
-        ) from None
 
 
 def _whole_number(name: str, default: int) -> int:

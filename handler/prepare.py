@@ -71,22 +71,44 @@ class Preparer:
         Raises:
             BadRequest: A prompt is too long, a token id does not exist, or it asks for too much.
         """
-        given = _prompts(request)
-        self._bound_number(request, len(given))
-        self._bound_text(given)
-        max_tokens = _or(request.max_tokens, self.defaults.max_tokens)
+        return self.prepare_all(request_id, [request])[0]
+
+    def prepare_all(self, request_id: str, requests: list[CompletionRequest]) -> list[Prepared]:
+        """Turn requests that came as one, and count as one, into sequences.
+
+        Raises:
+            BadRequest: As `prepare`.
+        """
+        prompts = [_prompts(request) for request in requests]
+        self._bound_number(requests, [len(given) for given in prompts])
+        self._bound_text([prompt for given in prompts for prompt in given])
+        prepared: list[Prepared] = []
+        for request, given in zip(requests, prompts, strict=True):
+            first = sum(len(before.sequences) for before in prepared)
+            prepared.append(self._prepare(request_id, request, given, first))
+        self._bound_logprobs(requests, prepared)
+        return prepared
+
+    def _prepare(
+        self,
+        request_id: str,
+        request: CompletionRequest,
+        given: list[str | list[int]],
+        first: int,
+    ) -> Prepared:
+        otherwise = _or(request.max_length, self.defaults.max_tokens)
+        max_tokens = _or(request.max_tokens, otherwise)
         prompts = [self._read(prompt, request, max_tokens) for prompt in given]
-        self._bound_logprobs(request, [len(prompt.tokens) for prompt in prompts], max_tokens)
         seed = secrets.randbits(63) if request.seed is None else request.seed
         deadline = time.monotonic() + self.deadline_seconds
         options = self._options(request, seed)
         sequences: list[Sequence] = []
         for prompt in prompts:
-            room = min(max_tokens, self.facts.context_length - len(prompt.tokens))
+            room = self._room(len(prompt.tokens), request, max_tokens)
             for sample_index in range(request.candidates):
                 sequence = Sequence(
                     request_id,
-                    len(sequences),
+                    first + len(sequences),
                     np.array(prompt.tokens, np.int64),
                     replace(options, max_tokens=room, sample_index=sample_index),
                     self.vocabulary,
@@ -117,6 +139,24 @@ class Preparer:
         hidden = request.skip_special_tokens is True
         echo = self.vocabulary.decode(tokens, skip_special_tokens=hidden) if request.echo else ""
         return PromptText(tokens, echo, hidden, cut, unread)
+
+    def _room(self, prompt: int, request: CompletionRequest, max_tokens: int) -> int:
+        """How many tokens may be written after a prompt of so many.
+
+        Raises:
+            BadRequest: None, as `max_length` is used up.
+        """
+        room = self.facts.context_length - prompt
+        if request.max_tokens is not None or request.max_length is None:
+            return min(max_tokens, room)
+        if request.max_length <= prompt:
+            raise BadRequest(
+                f"`max_length` is {request.max_length} and counts the prompt, which has {prompt} "
+                "tokens; send more, or `max_tokens`, which counts what is written",
+                param="max_length",
+                code="max_length",
+            )
+        return min(request.max_length - prompt, room)
 
     def _kept(self, count: int, request: CompletionRequest, max_tokens: int) -> int:
         """How many of a prompt's `count` tokens are read: the last ones.
@@ -175,9 +215,12 @@ class Preparer:
             code="unknown_token",
         )
 
-    def _bound_number(self, request: CompletionRequest, prompts: int) -> None:
+    def _bound_number(self, requests: list[CompletionRequest], prompts: list[int]) -> None:
         """Refuse more texts than the engine holds, written and waiting."""
-        texts = prompts * request.candidates
+        texts = sum(
+            count * request.candidates for request, count in zip(requests, prompts, strict=True)
+        )
+        request = requests[0]
         if texts > self.max_sequences:
             name = "best_of" if request.best_of else "n" if request.n else "prompt"
             raise BadRequest(
@@ -200,16 +243,9 @@ class Preparer:
                 code="prompts_too_long",
             )
 
-    def _bound_logprobs(
-        self, request: CompletionRequest, prompt_lengths: list[int], max_tokens: int
-    ) -> None:
-        """Refuse a longer reply than may be sent; only texts that are returned count."""
-        if request.logprobs is None:
-            return
-        context = self.facts.context_length
-        positions = sum(min(max_tokens, context - length) for length in prompt_lengths)
-        positions += sum(prompt_lengths) if request.echo else 0
-        entries = positions * (request.n or 1) * (request.logprobs + 1)
+    def _bound_logprobs(self, requests: list[CompletionRequest], prepared: list[Prepared]) -> None:
+        """Refuse a longer reply than may be sent."""
+        entries = sum(map(_logprob_entries, requests, prepared))
         if entries > self.max_logprobs:
             raise BadRequest(
                 f"`logprobs` for so many tokens and texts would be {entries} values; "
@@ -229,6 +265,7 @@ class Preparer:
             logit_bias=self._bias(request),
             stop=tuple(request.stop or ()),
             ignore_eos=bool(request.ignore_eos),
+            min_tokens=request.min_tokens or 0,
             skip_special_tokens=request.skip_special_tokens,
             logprobs=request.logprobs,
             prompt_logprobs=bool(request.echo and request.logprobs is not None),
@@ -264,6 +301,17 @@ class Preparer:
                 )
             bias[token] = bias.get(token, 0.0) + value
         return LogitBias.of(bias)
+
+
+def _logprob_entries(request: CompletionRequest, prepared: Prepared) -> int:
+    """Log probabilities that the reply may hold; only texts that are returned count."""
+    if request.logprobs is None:
+        return 0
+    positions = 0
+    for number, prompt in enumerate(prepared.prompts):
+        first = prepared.sequences[number * prepared.texts_per_prompt]
+        positions += first.options.max_tokens + (len(prompt.tokens) if request.echo else 0)
+    return positions * (request.n or 1) * (request.logprobs + 1)
 
 
 def _is_greedy(request: CompletionRequest) -> bool:

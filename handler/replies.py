@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from handler.engine.sampler import TokenLogprob
 from handler.engine.sequence import LogprobEntry, Output
@@ -115,6 +115,42 @@ class LogprobWriter:
             top.setdefault(symbol(token), logprob.logprob)  # as OpenAI: at most one more than asked
         shape["top_logprobs"].append(top)
         shape["text_offset"].append(offset)
+
+
+class LiveReply(Protocol):
+    """What the handler and the metrics know of a request on its way."""
+
+    ignored_fields: str
+    timings: Timings
+
+    @property
+    def streams(self) -> bool:
+        """Whether it is sent as it is written."""
+
+    @property
+    def content_type(self) -> str:
+        """Of what is sent."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more will come."""
+
+    @property
+    def end_reason(self) -> str:
+        """Why it ended, for its metrics."""
+
+    @property
+    def usage(self) -> Json:
+        """Token counts so far."""
+
+    def add(self, output: Output) -> None:
+        """Take in what one step gave."""
+
+    def take_chunk(self) -> str:
+        """What can be sent now; may be empty."""
+
+    def take_end(self) -> str:
+        """What closes the reply."""
 
 
 class Reply:
@@ -267,7 +303,11 @@ class JsonReply(Reply):
         """See `Reply.take_end`."""
         if self.error is not None:
             return to_json(error_body(self.error))
-        return to_json(self.head.completion(self._returned(), self.usage))
+        return to_json(self.completion())
+
+    def completion(self) -> Json:
+        """The whole of it, once it is finished."""
+        return self.head.completion(self._returned(), self.usage)
 
     def _returned(self) -> list[Json]:
         """All choices; where more were written than are returned, the likeliest of each prompt."""
@@ -302,15 +342,3 @@ class JsonReply(Reply):
         if whole["logprobs"] is not None:
             for key, values in part["logprobs"].items():
                 whole["logprobs"][key].extend(values)
-
-
-class TextReply(JsonReply):
-    """The continuation alone, as plain text."""
-
-    content_type = "text/plain; charset=utf-8"
-
-    def take_end(self) -> str:
-        """See `Reply.take_end`."""
-        if self.error is not None:
-            return self.error.message + "\n"
-        return "".join(choice["text"] for choice in self._choices if choice is not None)

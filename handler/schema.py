@@ -77,6 +77,16 @@ class CompletionRequest(_Request):
     max_tokens: Whole | None = Field(
         None, ge=0, le=1_000_000, description="Tokens to write at most; the context ends it too."
     )
+    min_tokens: Whole | None = Field(
+        None, ge=0, description="Write at least so many tokens before an end-of-text token."
+    )
+    max_length: Whole | None = Field(
+        None,
+        ge=1,
+        le=1_000_000,
+        description="Tokens of prompt and text together at most, as in transformers; "
+        "`max_tokens` counts beside it.",
+    )
     temperature: float | None = Field(None, ge=0, le=2, description="0 always takes the likeliest.")
     top_k: Whole | None = Field(
         None, ge=-1, description="Only the k likeliest tokens; 0 and -1 are off."
@@ -153,6 +163,12 @@ class CompletionRequest(_Request):
         if best_of is not None and best_of > n and self.stream:
             raise PydanticCustomError(
                 "best_of", "`best_of` above `n` can not be streamed: the best are known at the end"
+            )
+        if self.max_tokens is not None and (self.min_tokens or 0) > self.max_tokens:
+            raise PydanticCustomError(
+                "min_tokens",
+                "`min_tokens` must be at most `max_tokens`, which is {most}",
+                {"most": self.max_tokens},
             )
         options = self.stream_options
         asks_for_usage = options and (options.include_usage or options.continuous_usage_stats)

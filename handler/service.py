@@ -13,14 +13,16 @@ import numpy as np
 
 from handler import ignored
 from handler.archive_facts import ArchiveFacts, Defaults, read_json
+from handler.bodies import Question
 from handler.engine.engine import Engine
 from handler.engine.model import Model, ModelShape, load_model
 from handler.engine.settings import EngineSettings
 from handler.engine.vocabulary import Vocabulary
 from handler.errors import BadRequest, ModelError, NotFound
 from handler.fields import MAX_LOGPROBS, MAX_STOP
+from handler.prediction_reply import PredictionReply
 from handler.prepare import MAX_LOGPROB_ENTRIES, Preparer
-from handler.replies import JsonReply, Reply, ReplyHead, TextReply, WholeReply, to_json
+from handler.replies import JsonReply, LiveReply, Reply, ReplyHead, WholeReply, to_json
 from handler.schema import (
     AnyRequest,
     CompletionRequest,
@@ -157,12 +159,25 @@ class Service:
         self.engine.submit(prepared.sequences)
         return reply
 
-    def complete_text(self, request_id: str, prompt: str) -> Reply:
-        """Begin to go on with a plain text; the reply is plain text too."""
-        request = validate(CompletionRequest, {"prompt": prompt})
-        prepared = self._preparer.prepare(request_id, request)
-        reply = TextReply(self._head(), prepared, self._vocabulary)
-        self.engine.submit(prepared.sequences)
+    def predict(self, request_id: str, question: Question, *, framed: bool = False) -> LiveReply:
+        """Begin to write what a prediction asks for.
+
+        Raises:
+            RequestError: It is not allowed, or there is no room.
+        """
+        if question.streams:
+            return self.complete(request_id, question.asked[0].request, framed=framed)
+        read = [self._read_item(question, number) for number in range(len(question.asked))]
+        requests = [request for request, _ in read]
+        prepared = self._preparer.prepare_all(request_id, requests)
+        parts = [
+            JsonReply(self._head(), each, self._vocabulary, n=request.n or 1)
+            for request, each in zip(requests, prepared, strict=True)
+        ]
+        reply = PredictionReply(question, parts)
+        # Those of one list are as a rule the same.
+        reply.ignored_fields = next((unknown for _, unknown in read if unknown), "")
+        self.engine.submit([sequence for each in prepared for sequence in each.sequences])
         return reply
 
     def answer(self, route: str, body: bytes | str | Any) -> WholeReply:
@@ -214,6 +229,15 @@ class Service:
         if unknown and self._strict_fields:
             raise unknown_field(unknown[0])
         return request, ignored.header_value(unknown)
+
+    def _read_item(self, question: Question, number: int) -> tuple[CompletionRequest, str]:
+        """As `_read`, of what is asked; an error names its place in a list."""
+        try:
+            return self._read(CompletionRequest, question.asked[number].request)
+        except BadRequest as error:
+            if question.is_list:
+                error.message = f"In item {number} of the list: {error.message}"
+            raise
 
     def _head(self) -> ReplyHead:
         return ReplyHead(f"cmpl-{uuid.uuid4().hex}", int(time.time()), self.name)

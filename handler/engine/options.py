@@ -41,6 +41,7 @@ class SamplingOptions:
     logit_bias: LogitBias | None = None
     stop: tuple[str, ...] = ()
     ignore_eos: bool = False
+    min_tokens: int = 0
     # None hides what begins and ends texts, True every special token, False none.
     skip_special_tokens: bool | None = None
     logprobs: int | None = None

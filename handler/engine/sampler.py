@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,6 +78,15 @@ def penalize(logits: Row, options: SamplingOptions, history: TokenHistory | None
         logits[history.ids] = values
     if bias is not None:
         logits[bias.ids] += bias.values
+    return logits
+
+
+def forbid(logits: Row, tokens: Collection[int]) -> Row:
+    """A row in which none of `tokens` can be chosen."""
+    if not tokens:
+        return logits
+    logits = logits.copy()
+    logits[list(tokens)] = -np.inf
     return logits
 
 

@@ -15,6 +15,7 @@ from handler.engine.sampler import (
     Row,
     TokenHistory,
     TokenLogprob,
+    forbid,
     penalize,
     random_stream,
     sample,
@@ -125,6 +126,8 @@ class Sequence:
         if not np.isfinite(logits.max()):  # NaN is the maximum of whatever it is among
             raise FloatingPointError("the model's logits are not finite")
         row = penalize(logits, self.options, self._history)
+        if self.num_generated < self.options.min_tokens:
+            row = forbid(row, self.end_tokens)
         token = sample(row, self.options, self._random.random())
         entry = None
         if self.options.logprobs is not None or self.options.ranked:

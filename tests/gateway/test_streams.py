@@ -130,7 +130,7 @@ def test_the_plain_route_names_what_it_ignores(service: Service) -> None:
             {"prompt": "x", "stream": True, "stream_options": {"pace": 1}},
             "stream_options.pace",
         ),
-        ("/predictions/gpt2", {"input": "x", "inputs": "x"}, "inputs"),
+        ("/predictions/gpt2", {"input": "x", "inputz": "x"}, "inputz"),
         ("/v1/tokenize", {"text": "x", "model": "gpt2"}, "model"),
         ("/generate", {"input": "x", "max_tokens": 3}, "max_tokens"),
     ],

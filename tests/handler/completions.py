@@ -11,6 +11,8 @@ import requests
 from gateway.torchserve import TorchServe
 
 TIMEOUT = 30
+# OpenAI's route; TorchServe's own refuses an empty prompt.
+COMPLETIONS = "/1.0/v1/completions"
 
 
 def url(server: TorchServe, route: str = "") -> str:
@@ -22,7 +24,7 @@ def post(server: TorchServe, body: Any, route: str = "") -> requests.Response:
 
 
 def text(server: TorchServe, **body: Any) -> str:
-    response = post(server, body)
+    response = post(server, body, COMPLETIONS)
     assert response.status_code == 200, response.text
     return str(response.json()["choices"][0]["text"])
 

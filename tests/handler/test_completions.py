@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from gateway.torchserve import TorchServe
-from tests.handler.completions import TIMEOUT, events, post, stream, text, url
+from tests.handler.completions import COMPLETIONS, TIMEOUT, events, post, stream, text, url
 
 
 def test_a_plain_request_gets_a_completion_object(torchserve: TorchServe) -> None:
@@ -69,7 +69,8 @@ def test_text_in_gives_text_out(torchserve: TorchServe) -> None:
 def test_a_prompt_may_be_texts_or_token_ids_or_empty(
     torchserve: TorchServe, prompt: Any, texts: int
 ) -> None:
-    body = post(torchserve, {"prompt": prompt, "n": 2, "max_tokens": 3}).json()
+    asked = {"prompt": prompt, "n": 2, "max_tokens": 3}
+    body = post(torchserve, asked, COMPLETIONS).json()
     assert [choice["index"] for choice in body["choices"]] == list(range(2 * texts))
 
 

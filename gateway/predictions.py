@@ -1,0 +1,99 @@
+"""TorchServe's own route: requests as its users send them, to any model that is loaded."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from gateway import forms, inbound
+from gateway.door import Door
+from gateway.errors import BadRequest, NotFound
+from gateway.exchange import Exchange
+from gateway.inbound import COMPLETIONS, Prediction
+from gateway.language import refuse_foreign
+from gateway.management import NAME
+from gateway.manifest import VERSION
+from gateway.parts import Parts
+from handler import answers
+from handler.bodies import Question, read_body, read_form
+from handler.charsets import parse_content_type
+from handler.errors import RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+QUESTIONS = ("v1/tokenize", "v1/detokenize", "v1/models")
+
+
+class Predictions:
+    """Serves `/predictions/{model}[/{version}][/v1/...]`."""
+
+    def __init__(self, parts: Parts, door: Door) -> None:
+        self._parts = parts
+        self._settings = parts.settings
+        self._door = door
+
+    async def predict(self, exchange: Exchange) -> None:
+        """Serve one prediction, or what follows behind the model's name."""
+        name, version, path = _named(exchange.scope["path_params"])
+        body = await self._door.admit(exchange)
+        version = self._parts.replicas.resolve(name, version)
+        card = self._parts.replicas.card(name, version)
+        if path in QUESTIONS:
+            prediction = inbound.question(name, version, path, body)
+        elif path == COMPLETIONS:
+            value = inbound.read_json_object(body)
+            prediction = inbound.completion(name, version, value, body, self._settings, card or {})
+        elif card is None:  # another kind of model: its own business
+            content_type = exchange.headers.get("content-type", "")
+            prediction = Prediction(name, version, "", body, content_type)
+        else:
+            question = self._read(exchange, body)
+            requests = [asked.request for asked in question.asked]
+            prediction = inbound.prediction(name, version, requests, self._settings, card)
+            await self._answer(exchange, question, prediction)
+            return
+        refuse_foreign(exchange, prediction.text, self._settings.language_gate)
+        await self._parts.proxy.serve(exchange, prediction)
+
+    def _read(self, exchange: Exchange, body: bytes) -> Question:
+        headers: Mapping[str, str] = exchange.headers
+        content_type, accept = headers.get("content-type", ""), headers.get("accept", "")
+        kind = parse_content_type(content_type)
+        most = self._settings.max_form_fields
+        query = forms.pairs(exchange.scope["query_string"], most)
+        try:
+            if kind.is_form:
+                fields = forms.take_apart(body, kind, most)
+                return read_form(fields, query, accept, body if kind.is_urlencoded else None)
+            return read_body(body, content_type, query, accept)
+        except RequestError as error:
+            raise BadRequest(error.message, param=error.param, code=error.code) from None
+
+    async def _answer(self, exchange: Exchange, question: Question, prediction: Prediction) -> None:
+        """Answer in the form that is asked for."""
+        refuse_foreign(exchange, prediction.text, self._settings.language_gate)
+        reply = await self._parts.proxy.fetch(exchange, prediction)
+        if reply is None:
+            return
+        if reply.status == 200:
+            value = reply.json()
+            completions = value if question.is_list else [value]
+            body = answers.render(question, completions).encode()
+            reply = replace(reply, body=body, content_type=answers.content_type(question))
+        await reply.send(exchange)
+
+
+def _named(params: dict[str, str]) -> tuple[str, str | None, str]:
+    """Split `/predictions/{model}[/{version}][/v1/...]` into model, version and path."""
+    model, rest = params["model"], params.get("rest", "")
+    known = ("", COMPLETIONS, *QUESTIONS)
+    version: str | None = None
+    if rest and rest not in known:
+        version, _, rest = rest.partition("/")
+        if not VERSION.fullmatch(version):
+            raise NotFound("There is no such route")
+    ends_in_slash = params.get("rest", "x").endswith("/") or params.get("rest") == ""
+    if not NAME.fullmatch(model) or rest not in known or ends_in_slash:
+        raise NotFound("There is no such route")
+    return model, version, rest

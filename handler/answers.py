@@ -1,0 +1,67 @@
+"""Completions in the form in which a prediction asked for them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from handler.bodies import COMPLETION, PLAIN, Asked, Question
+
+JSON_TYPE = "application/json"
+TEXT_TYPE = "text/plain; charset=utf-8"
+
+
+def content_type(question: Question) -> str:
+    """The type of a whole answer: one text alone is plain, all else is JSON."""
+    return TEXT_TYPE if _is_text(question) else JSON_TYPE
+
+
+def render(question: Question, completions: Sequence[Any]) -> str:
+    """A whole answer, from one completion (as JSON) for each thing that is asked."""
+    values = list(map(_value, question.asked, completions))
+    if _is_text(question):
+        return str(values[0])
+    value = values if question.is_list else values[0]
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _is_text(question: Question) -> bool:
+    first = question.asked[0]
+    is_single = isinstance(first.request["prompt"], str) and _n(first) == 1
+    return first.form == PLAIN and is_single and not question.is_list
+
+
+def _value(asked: Asked, completion: Any) -> Any:
+    """One completion in its form: one thing a prompt, or a list of `n`; a list for a list."""
+    if asked.form == COMPLETION:
+        return completion
+    prompt, n = asked.request["prompt"], _n(asked)
+    is_list = isinstance(prompt, list) and not isinstance(prompt[0], int)
+    prompts = prompt if is_list else [prompt]
+    choices = completion["choices"]
+    values = []
+    for number, each in enumerate(prompts):
+        texts = [choice["text"] for choice in choices[number * n : number * n + n]]
+        if asked.form == PLAIN:
+            values.append(texts[0] if n == 1 else texts)
+        else:
+            before = each if asked.full_text else ""
+            values.append([{"generated_text": before + text} for text in texts])
+    return values if is_list else values[0]
+
+
+def _n(asked: Asked) -> int:
+    return int(asked.request.get("n") or 1)
+
+
+def total_usage(usages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The token counts of several completions together."""
+    total: dict[str, Any] = {}
+    for usage in usages:
+        for name, value in usage.items():
+            if isinstance(value, Mapping):
+                total[name] = total_usage([total.get(name, {}), value])
+            elif isinstance(value, (int, float)):
+                total[name] = total.get(name, 0) + value
+    return total

@@ -1,0 +1,79 @@
+"""Hugging Face's requests: what transformers' pipeline and TGI call things, in our words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from handler.errors import BadRequest
+
+OUR_NAMES = {
+    "max_new_tokens": "max_tokens",
+    "min_new_tokens": "min_tokens",
+    "num_return_sequences": "n",
+    "stop_sequences": "stop",
+    "truncate": "truncate_prompt_tokens",
+}
+# With these alone beside it, `inputs` is Hugging Face's; with options beside it, TorchServe's.
+BESIDE_INPUTS = frozenset({"inputs", "parameters", "options", "stream", "model"})
+
+
+def is_asked(value: Mapping[str, Any]) -> bool:
+    """Whether a JSON object is a request in Hugging Face's form.
+
+    Raises:
+        BadRequest: It is, and its prompts are no texts.
+    """
+    prompts = value.get("inputs")
+    if prompts is None or isinstance(prompts, dict):
+        return False
+    if value.get("parameters") is None and not BESIDE_INPUTS.issuperset(value):
+        return False
+    texts = prompts if isinstance(prompts, list) else [prompts]
+    if not all(isinstance(text, str) for text in texts):
+        raise BadRequest(
+            "`inputs` must be a text or a list of texts", param="inputs", code="prompt"
+        )
+    return True
+
+
+def translated(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options under our names, with what transformers means by them.
+
+    Raises:
+        BadRequest: One is given under two names, or means what this model can not do.
+    """
+    found: dict[str, Any] = {}
+    for name, value in options.items():
+        ours = OUR_NAMES.get(name, name)
+        if found.get(ours) is not None and value is not None:
+            other = next(known for known in options if OUR_NAMES.get(known, known) == ours)
+            raise BadRequest(f"Give either `{other}` or `{name}`, not both", param=name)
+        if found.get(ours) is None:
+            found[ours] = value
+    if found.pop("typical_p", None) not in (None, 1):
+        raise BadRequest(
+            "`typical_p` is not served; leave it out, or use `top_p`, `top_k` or `min_p`",
+            param="typical_p",
+            code="not_supported",
+        )
+    samples = switch(found, "do_sample")
+    if samples is False:
+        found["temperature"] = 0
+    elif samples and found.get("temperature") == 0:
+        raise BadRequest(
+            "`temperature` must be more than 0 with `do_sample`: true", param="temperature"
+        )
+    return found
+
+
+def switch(options: dict[str, Any], name: str) -> bool | None:
+    """Take an option out that is true, false or not given.
+
+    Raises:
+        BadRequest: It is something else.
+    """
+    value = options.pop(name, None)
+    if value is None or isinstance(value, bool):
+        return value
+    raise BadRequest(f"`{name}` must be true or false", param=name, code="bool_type")

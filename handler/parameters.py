@@ -1,0 +1,100 @@
+"""What TorchServe's front end makes of a request before a handler sees it, put together again.
+
+A form comes taken apart, a query (where it comes at all) among the same parameters, and of several
+with one name TorchServe's worker keeps the last alone: `keep_all` has it keep them all.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from handler.accept import JSON
+from handler.bodies import Field, Question, read_body, read_form
+from handler.charsets import parse_content_type
+from handler.grpc_calls import holds_object
+
+logger = logging.getLogger(__name__)
+
+SERVICE = "ts.service"
+# Read by TorchServe itself, at /invocations.
+OF_TORCHSERVE = ("model_name",)
+
+
+class Row(dict):  # type: ignore[type-arg]
+    """A request's parameters as handlers know them, and all of them in their order."""
+
+    fields: list[Field]
+
+
+def keep_all() -> None:
+    """Let this worker keep every parameter; a TorchServe that is built otherwise stays as it is."""
+    service = getattr(importlib.import_module(SERVICE), "Service", None)
+    original = getattr(service, "retrieve_data_for_inference", None)
+    if original is None:
+        logger.warning("Of several form fields with one name, this TorchServe keeps the last alone")
+        return
+
+    def retrieve(batch: Any) -> Any:
+        headers, rows, ids = original(batch)
+        return headers, list(map(_with_fields, rows, batch)), ids
+
+    service.retrieve_data_for_inference = staticmethod(retrieve)  # type: ignore[union-attr]
+
+
+def _with_fields(row: dict[str, Any], request: Mapping[str, Any]) -> dict[str, Any]:
+    parameters = request.get("parameters")
+    if not parameters:  # one that was begun before: it comes without
+        return row
+    whole = Row(row)
+    whole.fields = [Field(each["name"], each["value"], each["contentType"]) for each in parameters]
+    return whole
+
+
+def text_headers(headers: Mapping[str, Any]) -> dict[str, str]:
+    """A request's own headers, in small letters; TorchServe puts the types of fields among them."""
+    return {name.lower(): value for name, value in headers.items() if isinstance(value, str)}
+
+
+def read(row: Mapping[str, Any], headers: Mapping[str, Any]) -> Question:
+    """What a prediction over HTTP asks for.
+
+    Raises:
+        BadRequest: It can not be told.
+    """
+    fields = [field for field in _fields(row, headers) if field.name not in OF_TORCHSERVE]
+    own = text_headers(headers)
+    content_type, accept = own.get("content-type", ""), own.get("accept", "")
+    if parse_content_type(content_type).is_form:
+        return read_form(fields, accept=accept)
+    bodies = [field for field in fields if field.name == "body"]
+    if not bodies:
+        return read_body(b"", content_type, fields, accept)
+    query = [field for field in fields if field is not bodies[-1]]
+    return read_body(bodies[-1].value, content_type, query, accept)
+
+
+def read_call(row: Mapping[str, Any]) -> Question:
+    """What a prediction over gRPC asks for: fields without types, of which one may be JSON.
+
+    Raises:
+        BadRequest: It can not be told.
+    """
+    fields = _fields(row, {})
+    body = next((field for field in fields if holds_object(field.value)), None)
+    if body is None:
+        return read_body(b"", "", fields)
+    return read_body(body.value, JSON, [field for field in fields if field is not body])
+
+
+def _fields(row: Mapping[str, Any], headers: Mapping[str, Any]) -> list[Field]:
+    if isinstance(row, Row):
+        return row.fields
+    found = []
+    for name, value in row.items():
+        about = headers.get(name)
+        kind = about.get("content-type", "") if isinstance(about, Mapping) else ""
+        found.append(Field(name, value, kind))
+    return found

@@ -1,0 +1,68 @@
+"""The whole answer to a prediction: a completion for each thing that is asked, in its form."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+
+from handler import answers
+from handler.bodies import Question
+from handler.engine.sequence import Output
+from handler.errors import RequestError
+from handler.replies import Json, JsonReply, Timings, error_body, to_json
+
+
+class PredictionReply:
+    """Sums up the replies of a question's parts; see `LiveReply`."""
+
+    streams = False
+
+    def __init__(self, question: Question, parts: list[JsonReply]) -> None:
+        self.content_type = answers.content_type(question)
+        self.timings = Timings()
+        self.ignored_fields = ""
+        self._question = question
+        self._parts = parts
+        # The index of each part's first text, as the engine counts them.
+        self._firsts: list[int] = []
+        count = 0
+        for part in parts:
+            self._firsts.append(count)
+            count += len(part.finish_reasons)
+
+    @property
+    def error(self) -> RequestError | None:
+        """What ended it before its time."""
+        return next((part.error for part in self._parts if part.error is not None), None)
+
+    @property
+    def finished(self) -> bool:
+        """See `LiveReply.finished`."""
+        return self.error is not None or all(part.finished for part in self._parts)
+
+    @property
+    def end_reason(self) -> str:
+        """See `LiveReply.end_reason`: the first of these that holds for a part."""
+        reasons = {part.end_reason for part in self._parts}
+        return next(each for each in ("error", "abort", "length", "stop") if each in reasons)
+
+    @property
+    def usage(self) -> Json:
+        """See `LiveReply.usage`."""
+        return answers.total_usage([part.usage for part in self._parts])
+
+    def add(self, output: Output) -> None:
+        """See `LiveReply.add`."""
+        self.timings.note(output)
+        number = bisect_right(self._firsts, output.index) - 1
+        output.index -= self._firsts[number]
+        self._parts[number].add(output)
+
+    def take_chunk(self) -> str:
+        """See `LiveReply.take_chunk`: nothing before the end."""
+        return ""
+
+    def take_end(self) -> str:
+        """See `LiveReply.take_end`."""
+        if self.error is not None:
+            return to_json(error_body(self.error))
+        return answers.render(self._question, [part.completion() for part in self._parts])
