@@ -202,7 +202,12 @@ async def _first_tokens(ways: tuple[Way, Way], runs: int) -> dict[Way, list[floa
 
 
 def _fields(tokens: int) -> dict[str, object]:
-    return {"prompt": "Once upon a time", "max_tokens": tokens, "ignore_eos": True}
+    return {
+        "prompt": "Once upon a time",
+        "max_tokens": tokens,
+        "ignore_eos": True,
+        "stream_options": {"include_usage": True},
+    }
 
 
 def _turn(ways: tuple[Way, Way], number: int) -> tuple[Way, Way]:

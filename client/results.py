@@ -25,6 +25,7 @@ class Options(TypedDict, total=False):
     seed: int
     stop: str | list[str]
     n: int
+    best_of: int
     echo: bool
     logprobs: int
     truncate_prompt: bool

@@ -44,6 +44,13 @@ EVENT: Json = {
     "type": "object",
     "properties": {"data": {"description": "A Completion as JSON, or [DONE].", "type": "string"}},
 }
+IGNORED_FIELDS: Json = {
+    "x-ignored-fields": {
+        "description": "Fields of the request that nobody knows, percent-encoded, by commas; at "
+        "most 8 names and 256 bytes. `STRICT_FIELDS` has them refused instead.",
+        "schema": {"type": "string"},
+    }
+}
 MODEL, VERSION = in_path("model", "gpt2"), in_path("version", "1.0")
 
 
@@ -269,7 +276,7 @@ def _service(settings: Settings) -> Json:
 
 
 def _post(name: str, summary: str, takes: str, gives: str, examples: Json) -> Json:
-    done = {"200": good_reply(reference(gives))}
+    done = {"200": good_reply(reference(gives)) | {"headers": IGNORED_FIELDS}}
     return operation(name, summary, "Text", done, INFERENCE_ERRORS) | {
         "security": OPEN_OR_KEYED,
         "requestBody": {

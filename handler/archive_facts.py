@@ -42,10 +42,10 @@ class Defaults:
         if given.get("top_p") == 0:
             given |= {"top_p": 1.0, "temperature": 0.0}
         try:
-            validate(CompletionRequest, given)
+            request = validate(CompletionRequest, given)
         except BadRequest as error:
             raise ModelError(f"generation_config.json: {error.message}; correct it there") from None
-        return cls(max_tokens, **given)
+        return cls(max_tokens, **{name: getattr(request, name) for name in given})
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,43 @@ def test_a_stream_says_the_same_as_the_whole_reply(service: Service) -> None:
 
 
 @pytest.mark.parametrize(
+    ("options", "texts"),
+    [
+        ({"n": 2.0, "max_tokens": 2.0}, 2),
+        ({"n": 2, "best_of": 5.0}, 2),
+        ({"prompt": None, "model": None, "n": None, "best_of": None}, 1),
+        ({"prompt": None, "input": "A dog"}, 1),
+        ({"input": None}, 1),
+        ({"prompt": [[5.0, 6], [7]], "stream": None, "echo": None}, 2),
+        ({"prompt": [f"{number} ships" for number in range(20)], "n": 2, "max_tokens": 2}, 40),
+    ],
+    ids=str,
+)
+def test_numbers_and_nulls_are_read_as_peers_read_them(
+    service: Service, options: dict[str, object], texts: int
+) -> None:
+    reply = service.post("/v1/completions", json={"prompt": "A dog", "max_tokens": 3} | options)
+    assert reply.status_code == 200, reply.text
+    choices = reply.json()["choices"]
+    assert [choice["index"] for choice in choices] == list(range(texts))
+
+
+@pytest.mark.parametrize("options", [{"n": 97}, {"best_of": 97}, {"prompt": ["a"] * 97}])
+def test_more_texts_than_a_model_holds_are_refused_by_the_number_it_says(
+    service: Service, options: dict[str, object]
+) -> None:
+    card = service.get("/v1/models/gpt2").json()
+    most = card["limits"]["texts"]
+    reply = service.post("/v1/completions", json={"prompt": "A", "max_tokens": 1} | options)
+    error = reply.json()["error"]
+    assert reply.status_code == 400 and error["code"] == "too_many_texts"
+    assert (
+        f"asks for 97 texts at once (prompts x `n` or `best_of`); at most {most}"
+        in error["message"]
+    )
+
+
+@pytest.mark.parametrize(
     "path",
     [
         "/predictions/gpt2",

@@ -161,6 +161,8 @@ def test_nobody_but_the_gateway_may_ask_for_frames(torchserve: TorchServe, route
     [
         {"logit_bias": {"0": 100}},  # the end of the text, at once
         {"logit_bias": {"0": 4.0}, "seed": 5, "max_tokens": 60},
+        {"logit_bias": {"0": 6.0}, "seed": 5, "ignore_eos": True},
+        {"logit_bias": {"0": 6.0}, "seed": 5, "skip_special_tokens": False, "ignore_eos": True},
         {"stop": ["e"], "max_tokens": 60},
         {"stop": ["and the", "."], "max_tokens": 60},
         {"max_tokens": 7},
@@ -191,6 +193,17 @@ def test_as_many_log_probabilities_as_tokens_are_counted(
     assert offsets == sorted(offsets) and offsets[0] >= 0 and offsets[-1] <= len(whole)
     if isinstance(body["prompt"], str):
         assert whole.startswith(body["prompt"])
+
+
+@pytest.mark.parametrize(
+    ("skip", "shown"), [(None, "<|endoftext|>One"), (False, "<|endoftext|>One"), (True, "One")]
+)
+def test_special_tokens_of_a_prompt_of_ids_are_echoed(
+    torchserve: TorchServe, skip: bool | None, shown: str
+) -> None:
+    ids = post(torchserve, {"text": "One"}, "/1.0/v1/tokenize").json()["tokens"]
+    body = {"prompt": [0, *ids], "echo": True, "max_tokens": 0, "skip_special_tokens": skip}
+    assert text(torchserve, **body) == shown
 
 
 def test_a_generated_end_of_text_is_scored(torchserve: TorchServe) -> None:
