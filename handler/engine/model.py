@@ -30,6 +30,12 @@ class ModelShape:
     scale_attention: bool = True
     scale_by_layer: bool = False
     tied_head: bool = True
+    inner: int = 0  # width of the feed-forward layer; 0: four times that of the model
+
+    @property
+    def inner_width(self) -> int:
+        """Width of the feed-forward layer."""
+        return self.inner or 4 * self.width
 
     @classmethod
     def from_config(cls, config: dict[str, object]) -> ModelShape:
@@ -42,6 +48,7 @@ class ModelShape:
             return value
 
         epsilon = config.get("layer_norm_epsilon", 1e-5)
+        inner = config.get("n_inner")
         return cls(
             number("n_layer"),
             number("n_head"),
@@ -52,6 +59,7 @@ class ModelShape:
             bool(config.get("scale_attn_weights", True)),
             bool(config.get("scale_attn_by_inverse_layer_idx", False)),
             bool(config.get("tie_word_embeddings", True)),
+            inner if isinstance(inner, int) else 0,
         )
 
     def attention_scale(self, layer: int) -> float:

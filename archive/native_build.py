@@ -1,0 +1,172 @@
+"""Builds the native engine's libraries, one for each instruction set, with a compiler from PyPI.
+
+The compiler (`ziglang`, 100 MB to fetch) lives in a directory of its own while it is needed. What
+it made is kept under the hash of its sources, so that it is fetched once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from archive.errors import PackagingError
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCES = ROOT / "handler" / "engine" / "native"
+CACHE = ROOT / ".cache" / "native"
+FLAGS = (
+    *("-std=gnu11", "-O3", "-fPIC"),
+    # What an operation gives is said by the source alone: sums of integers wrap, and a product and
+    # a sum are two roundings unless the source says one.
+    *("-fwrapv", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror", "-Wno-psabi"),
+)
+LIBRARIES = ("-lpthread", "-lm")
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the compiler is told to build for."""
+
+    triple: str
+    cpu: str
+
+
+_X86 = "x86_64-linux-gnu.2.17"
+_ARM = "aarch64-linux-gnu.2.17"
+TARGETS: Mapping[str, Target] = {
+    "avx2": Target(_X86, "x86_64_v3"),
+    "avx-vnni": Target(_X86, "x86_64_v3+avxvnni"),
+    "avx512-vnni": Target(_X86, "x86_64_v4+avx512vnni"),
+    "neon-dotprod": Target(_ARM, "generic+dotprod"),
+    "neon-i8mm": Target(_ARM, "generic+dotprod+i8mm"),
+}
+
+
+def library_name(isa: str) -> str:
+    """The file of the library for an instruction set."""
+    return f"libgpt2-{isa}.so"
+
+
+def sources() -> list[Path]:
+    """The files that a library is made of, headers too."""
+    return sorted([*SOURCES.glob("*.c"), *SOURCES.glob("*.h")])
+
+
+def source_hash() -> str:
+    """A hash of everything that decides what the libraries are."""
+    digest = hashlib.sha256(repr((_compiler(), FLAGS, TARGETS)).encode())
+    for path in sources():
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def build_libraries(say: Callable[[str], None] = print, cache: Path = CACHE) -> Path:
+    """Return a directory with the library of every target, built if it is not there yet.
+
+    Raises:
+        PackagingError: The compiler cannot be had, or refuses a source.
+    """
+    ready = cache / source_hash()
+    if ready.is_dir():
+        return ready
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".building-", dir=cache) as name:
+        scratch = Path(name)
+        with compiler(scratch, say) as command:
+            say(f"Building the native engine for {', '.join(TARGETS)}")
+            made = scratch / "made"
+            made.mkdir()
+            with ThreadPoolExecutor(2) as pool:
+                list(pool.map(lambda isa: build(command, isa, made / library_name(isa)), TARGETS))
+        try:
+            made.rename(ready)
+        except OSError:  # another process was quicker, and its libraries are the same
+            if not ready.is_dir():
+                raise
+    for old in cache.iterdir():
+        if old.is_dir() and old != ready and not old.name.startswith("."):
+            shutil.rmtree(old, ignore_errors=True)
+    return ready
+
+
+def build(command: Command, isa: str, output: Path) -> None:
+    """Build one library.
+
+    Raises:
+        PackagingError: The compiler refuses a source.
+    """
+    target = TARGETS[isa]
+    command.run(
+        *(*FLAGS, "-shared", "-s", "-fvisibility=hidden"),
+        *("-target", target.triple, f"-mcpu={target.cpu}", "-o", str(output)),
+        *(path.name for path in sources() if path.suffix == ".c"),
+        *LIBRARIES,
+    )
+
+
+@dataclass(frozen=True)
+class Command:
+    """A compiler that can be run."""
+
+    environment: Mapping[str, str]
+
+    def run(self, *arguments: str) -> None:
+        """Run `cc` beside the sources, so that no path of this machine gets into what it makes.
+
+        Raises:
+            PackagingError: It refuses a source.
+        """
+        done = subprocess.run(
+            [sys.executable, "-m", "ziglang", "cc", *arguments],
+            cwd=SOURCES,
+            env=dict(self.environment),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            lines = done.stderr.strip().splitlines() or ["the compiler gave no reason"]
+            first = next((line for line in lines if "error" in line), lines[-1])
+            raise PackagingError(f"the native engine cannot be built: {first.strip()}")
+
+
+@contextmanager
+def compiler(scratch: Path, say: Callable[[str], None]) -> Iterator[Command]:
+    """Give the compiler while it is needed: installed under `scratch`, and removed with it.
+
+    Raises:
+        PackagingError: It cannot be fetched.
+    """
+    packages = scratch / "compiler"
+    say("Fetching a C compiler (100 MB, 410 MB on the disk while it works, removed afterwards)")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    done = subprocess.run(
+        [*pip, "--no-deps", "--target", str(packages), _compiler()],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        reason = done.stderr.strip().splitlines()[-1:] or ["pip gave no reason"]
+        raise PackagingError(f"the C compiler ({_compiler()}) cannot be fetched: {reason[0]}")
+    caches = {
+        name: str(scratch / "zig") for name in ("ZIG_GLOBAL_CACHE_DIR", "ZIG_LOCAL_CACHE_DIR")
+    }
+    yield Command({**os.environ, **caches, "PYTHONPATH": str(packages)})
+    shutil.rmtree(packages)
+
+
+def _compiler() -> str:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    [pin] = project["dependency-groups"]["compile"]
+    return str(pin)

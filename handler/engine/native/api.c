@@ -1,0 +1,161 @@
+#include "api.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "dot4.h"
+
+#define HUGE_PAGE ((size_t)2 << 20)
+
+EXPORT const char *gpt2_isa(void) {
+    return ISA;
+}
+
+EXPORT uint64_t gpt2_slot_bytes(const Model *model) {
+    return (uint64_t)model->layers * (uint64_t)layer_bytes(model);
+}
+
+/* Zeroed memory that begins at a vector's border, on large pages where it is large. */
+static void *allocate(size_t bytes) {
+    void *memory = NULL;
+    size_t border = bytes >= HUGE_PAGE ? HUGE_PAGE : 64;
+    bytes = (bytes + border - 1) / border * border;
+    if (posix_memalign(&memory, border, bytes) != 0) return NULL;
+    if (border == HUGE_PAGE) madvise(memory, bytes, MADV_HUGEPAGE);
+    return memset(memory, 0, bytes);
+}
+
+static bool allocate_rows(RowList *list, size_t rows) {
+    list->row = calloc(rows, sizeof *list->row);
+    list->group = calloc(rows, sizeof *list->group);
+    return list->row != NULL && list->group != NULL;
+}
+
+static bool allocate_scratch(Engine *engine) {
+    const Model *model = &engine->model;
+    size_t entries = (size_t)QUERY_TILE * (size_t)model->positions_pad;
+    engine->scratch = calloc((size_t)model->threads, sizeof *engine->scratch);
+    if (engine->scratch == NULL) return false;
+    for (int i = 0; i < model->threads; i++) {
+        AttentionScratch *scratch = engine->scratch + i;
+        scratch->scores = allocate(entries * sizeof(float));
+        scratch->high = allocate(entries);
+        scratch->low = allocate(entries);
+        if (scratch->scores == NULL || scratch->high == NULL || scratch->low == NULL) return false;
+    }
+    return true;
+}
+
+static size_t larger(size_t a, size_t b) {
+    return a > b ? a : b;
+}
+
+static bool allocate_buffers(Engine *engine) {
+    const Model *model = &engine->model;
+    size_t rows = (size_t)model->max_rows, width = (size_t)model->width_pad;
+    size_t heads = (size_t)model->heads * (size_t)model->channels_pad,
+           inner = (size_t)model->inner_pad;
+    engine->x = allocate(rows * width * sizeof(float));
+    engine->normal = allocate(rows * width * sizeof(float));
+    engine->qkv = allocate(rows * 3 * heads * sizeof(float));
+    engine->attended = allocate(rows * heads * sizeof(float));
+    engine->inner = allocate(rows * inner * sizeof(float));
+    engine->bytes = allocate(rows * larger(larger(width, heads), inner));
+    engine->scale = allocate(rows * sizeof(float));
+    engine->offset = allocate(rows * sizeof(int32_t));
+    return engine->x != NULL && engine->normal != NULL && engine->qkv != NULL &&
+           engine->attended != NULL && engine->inner != NULL && engine->bytes != NULL &&
+           engine->scale != NULL && engine->offset != NULL && allocate_rows(&engine->all, rows) &&
+           allocate_rows(&engine->wanted, rows) && allocate_scratch(engine);
+}
+
+EXPORT Engine *gpt2_create(const Model *model) {
+    Engine *engine = calloc(1, sizeof *engine);
+    if (engine == NULL) return NULL;
+    engine->model = *model;
+    if (allocate_buffers(engine)) engine->pool = pool_create(model->threads);
+    if (engine->pool == NULL) {
+        gpt2_destroy(engine);
+        return NULL;
+    }
+    return engine;
+}
+
+EXPORT void gpt2_destroy(Engine *engine) {
+    if (engine->pool != NULL) pool_destroy(engine->pool);
+    for (int i = 0; engine->scratch != NULL && i < engine->model.threads; i++) {
+        free(engine->scratch[i].scores);
+        free(engine->scratch[i].high);
+        free(engine->scratch[i].low);
+    }
+    void *owned[] = {engine->scratch,      engine->x,       engine->normal,    engine->qkv,
+                     engine->attended,     engine->inner,   engine->bytes,     engine->scale,
+                     engine->offset,       engine->all.row, engine->all.group, engine->wanted.row,
+                     engine->wanted.group, engine};
+    for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) free(owned[i]);
+}
+
+static Status check_rows(const Model *model, const Row *rows, int32_t count) {
+    if (count < 1 || count > model->max_rows) return BAD_COUNT;
+    for (int32_t i = 0; i < count; i++) {
+        if (rows[i].token < 0 || rows[i].token >= model->vocabulary) return BAD_TOKEN;
+        if (rows[i].slot < 0 || rows[i].slot >= model->slots) return BAD_SLOT;
+        if (rows[i].position < 0 || rows[i].position >= model->positions) return BAD_POSITION;
+    }
+    for (int32_t i = 0, first = 0; i < count; i++) {
+        if (i > 0 && rows[i].slot != rows[i - 1].slot) first = i;
+        if (i > first && rows[i].position != rows[i - 1].position + 1) return BAD_ORDER;
+        for (int32_t j = 0; i == first && j < first; j++)
+            if (rows[j].slot == rows[i].slot) return BAD_ORDER;
+    }
+    return OK;
+}
+
+static Status check_wanted(const int32_t *want, int32_t wanted, int32_t count) {
+    if (wanted < 0 || wanted > count) return BAD_COUNT;
+    for (int32_t i = 0; i < wanted; i++)
+        if (want[i] < 0 || want[i] >= count || (i > 0 && want[i] <= want[i - 1])) return BAD_WANT;
+    return OK;
+}
+
+/* Groups rows of consecutive positions, for attention. */
+static void group_rows(RowList *list) {
+    list->groups = 0;
+    for (int32_t i = 0; i < list->count; i++) {
+        QueryGroup *group = list->group + list->groups - 1;
+        bool follows = i > 0 && list->row[i].slot == list->row[i - 1].slot &&
+                       list->row[i].position == list->row[i - 1].position + 1;
+        if (follows && group->count < QUERY_TILE)
+            group->count++;
+        else
+            list->group[list->groups++] = (QueryGroup){i, 1};
+    }
+}
+
+EXPORT int32_t gpt2_step(Engine *engine, const Row *rows, int32_t count, const int32_t *want,
+                         int32_t wanted, float *logits, float *hidden) {
+    Status status = check_rows(&engine->model, rows, count);
+    if (status == OK) status = check_wanted(want, wanted, count);
+    if (status != OK) return status;
+    memcpy(engine->all.row, rows, (size_t)count * sizeof *rows);
+    engine->all.count = count;
+    engine->wanted.count = wanted;
+    for (int32_t i = 0; i < wanted; i++) engine->wanted.row[i] = rows[want[i]];
+    group_rows(&engine->all);
+    group_rows(&engine->wanted);
+    engine->want = want;
+    engine->logits = wanted > 0 ? logits : NULL;
+    engine->hidden = wanted > 0 ? hidden : NULL;
+    run_step(engine);
+    return OK;
+}
+
+EXPORT int32_t gpt2_copy(Engine *engine, int32_t source, int32_t target, int32_t length) {
+    const Model *model = &engine->model;
+    if (source < 0 || source >= model->slots || target < 0 || target >= model->slots)
+        return BAD_SLOT;
+    if (length < 0 || length > model->positions) return BAD_POSITION;
+    if (source != target) cache_copy(model, source, target, length);
+    return OK;
+}

@@ -1,0 +1,40 @@
+/* What is called from outside. Every function may be called from one thread at a time. */
+#ifndef GPT2_API_H
+#define GPT2_API_H
+
+#include "step.h"
+
+#define EXPORT __attribute__((visibility("default")))
+
+typedef enum {
+    OK = 0,
+    NO_MEMORY,    /* buffers or threads could not be had */
+    BAD_COUNT,    /* no rows, more than max_rows, or more wanted ones than rows */
+    BAD_TOKEN,    /* outside 0 .. V - 1 */
+    BAD_SLOT,     /* outside 0 .. slots - 1 */
+    BAD_POSITION, /* outside 0 .. T - 1 */
+    BAD_ORDER,    /* rows of one slot apart from each other, or not at consecutive positions */
+    BAD_WANT      /* not ascending, or outside the rows */
+} Status;
+
+/* The instruction set that this library was built for. */
+EXPORT const char *gpt2_isa(void);
+
+/* Bytes of one slot of the cache, for the sizes in `model`. */
+EXPORT uint64_t gpt2_slot_bytes(const Model *model);
+
+/* Makes an engine of a model, whose arrays must outlive it. NULL: no memory. */
+EXPORT Engine *gpt2_create(const Model *model);
+EXPORT void gpt2_destroy(Engine *engine);
+
+/* Computes one step: the keys and values of `count` rows, and for the rows `want` [wanted]
+ * (ascending indices) logits [wanted][V] and final hidden states [wanted][D]; either may be NULL.
+ * Positions before a slot's first row must have been computed. Nothing is computed where the status
+ * is not OK. */
+EXPORT int32_t gpt2_step(Engine *engine, const Row *rows, int32_t count, const int32_t *want,
+                         int32_t wanted, float *logits, float *hidden);
+
+/* Copies the first `length` positions of a slot to another one. */
+EXPORT int32_t gpt2_copy(Engine *engine, int32_t source, int32_t target, int32_t length);
+
+#endif

@@ -1,0 +1,264 @@
+"""Python's side of the C interface (api.h): loads a library, hands it a model, runs steps.
+
+The one place that knows `ctypes`. Every size and index is checked, here or at the border in C.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from handler.engine.model import ModelShape
+from handler.engine.native.memory import CacheMemory
+from handler.engine.native.weights import LANES, Array, padded
+from handler.errors import ModelError
+
+Ids = npt.NDArray[np.int32]
+Floats = npt.NDArray[np.float32]
+
+MAX_CHANNELS = 1024
+PRECISIONS = {"float32": 0, "int8": 1}
+STATUS = (
+    "",
+    "no memory",
+    "there must be 1 to max_rows rows, and no more wanted ones",
+    "a token id is outside the vocabulary",
+    "a slot does not exist",
+    "a position is beyond the context",
+    "rows of one slot must follow each other, at consecutive positions",
+    "wanted rows must be ascending indices of rows",
+)
+
+
+class Linear(ctypes.Structure):
+    """`Linear` of model.h."""
+
+    _fields_ = [
+        *((name, ctypes.c_void_p) for name in ("weight", "scale", "sum", "bias")),
+        *((name, ctypes.c_int32) for name in ("inputs", "outputs")),
+    ]
+
+
+class Layer(ctypes.Structure):
+    """`Layer` of model.h."""
+
+    _fields_ = [
+        *((name, ctypes.c_void_p) for name in ("gain_1", "bias_1", "gain_2", "bias_2")),
+        *((name, Linear) for name in ("qkv", "projection", "expand", "contract")),
+        ("attention_scale", ctypes.c_float),
+    ]
+
+
+class Model(ctypes.Structure):
+    """`Model` of model.h."""
+
+    _fields_ = [
+        *(
+            (name, ctypes.c_int32)
+            for name in (
+                *("layers", "heads", "width", "inner", "vocabulary", "positions"),
+                *("width_pad", "inner_pad", "channels_pad", "positions_pad"),
+                *("precision", "cache_precision", "slots", "max_rows", "threads"),
+            )
+        ),
+        ("epsilon", ctypes.c_float),
+        *(
+            (name, ctypes.c_void_p)
+            for name in ("layer", "token_embedding", "position_embedding", "gain", "bias")
+        ),
+        ("head", Linear),
+        ("cache", ctypes.c_void_p),
+    ]
+
+
+def load_library(path: Path) -> ctypes.CDLL:
+    """Load a library and declare its functions.
+
+    Raises:
+        ModelError: It is not there, or not for this machine.
+    """
+    try:
+        library = ctypes.CDLL(str(path))
+    except OSError as error:
+        raise ModelError(f"{path.name} cannot be loaded: {error}") from None
+    pointer, number = ctypes.c_void_p, ctypes.c_int32
+    library.gpt2_isa.restype = ctypes.c_char_p
+    library.gpt2_slot_bytes.restype = ctypes.c_uint64
+    library.gpt2_slot_bytes.argtypes = [pointer]
+    library.gpt2_create.restype = pointer
+    library.gpt2_create.argtypes = [pointer]
+    library.gpt2_destroy.restype = None
+    library.gpt2_destroy.argtypes = [pointer]
+    library.gpt2_step.argtypes = [pointer, pointer, number, pointer, number, pointer, pointer]
+    library.gpt2_copy.argtypes = [pointer, number, number, number]
+    return library
+
+
+class NativeStep:
+    """A model that is loaded into a library. Not thread-safe."""
+
+    def __init__(
+        self,
+        library: ctypes.CDLL,
+        arrays: Mapping[str, Array],
+        shape: ModelShape,
+        *,
+        precision: str = "int8",
+        cache: str = "int8",
+        slots: int = 32,
+        max_rows: int = 256,
+        threads: int = 1,
+    ) -> None:
+        """Hand a model over.
+
+        Args:
+            library: Of `load_library`.
+            arrays: The model's, as `weights.pack_model` names them.
+            shape: Its sizes.
+            precision: What `arrays` were packed as, "int8" or "float32".
+            cache: What keys and values are kept as, likewise.
+            slots: Sequences that the cache holds.
+            max_rows: Rows of a step at most.
+            threads: Threads that share a step.
+
+        Raises:
+            ModelError: An array is missing or has another size, or there is no memory.
+        """
+        self.shape = shape
+        self.max_rows = max_rows
+        self._library = library
+        self._arrays = arrays
+        self._engine: int | None = None
+        channels = padded(shape.width // shape.heads)
+        if channels > MAX_CHANNELS:
+            raise ModelError(f"a head may have {MAX_CHANNELS} channels, not {channels}")
+        self._layers = (Layer * shape.layers)(
+            *(self._layer(i, channels) for i in range(shape.layers))
+        )
+        self._model = Model(
+            *(shape.layers, shape.heads, shape.width, shape.inner_width, shape.vocab_size),
+            *(shape.max_length, padded(shape.width), padded(shape.inner_width), channels),
+            *(padded(shape.max_length), PRECISIONS[precision], PRECISIONS[cache]),
+            *(slots, max_rows, threads, shape.epsilon),
+            ctypes.addressof(self._layers),
+            self._address("token_embedding", shape.vocab_size * padded(shape.width)),
+            self._address("position_embedding", shape.max_length * padded(shape.width)),
+            self._address("norm.gain", padded(shape.width)),
+            self._address("norm.bias", padded(shape.width)),
+            self._linear("head", padded(shape.width), shape.vocab_size),
+        )
+        self.cache = CacheMemory(slots, library.gpt2_slot_bytes(ctypes.addressof(self._model)))
+        self._model.cache = self.cache.address
+        self._engine = library.gpt2_create(ctypes.addressof(self._model))
+        if not self._engine:
+            raise ModelError("there is no memory or no thread for the model's buffers")
+
+    def __del__(self) -> None:
+        if self._engine:
+            self._library.gpt2_destroy(self._engine)
+            self._engine = None
+
+    @property
+    def isa(self) -> str:
+        """The instruction set that computes."""
+        name: bytes = self._library.gpt2_isa()
+        return name.decode()
+
+    @property
+    def bytes_per_token(self) -> int:
+        """Bytes of one position over all layers."""
+        return self.cache.slot_bytes // padded(self.shape.max_length)
+
+    def step(
+        self,
+        rows: npt.NDArray[np.int32],
+        want: Sequence[int] | Ids,
+        logits: Floats | None = None,
+        hidden: Floats | None = None,
+    ) -> None:
+        """Compute rows, any mix of prompts and decoding.
+
+        Args:
+            rows: int32 [count, 3]: token, slot, position. Rows of one slot follow each other at
+                consecutive positions, and all earlier positions of it have been computed.
+            want: Indices of the rows that are asked for, ascending.
+            logits: float32 [len(want), vocab], filled.
+            hidden: float32 [len(want), width], filled with the normalised last hidden states.
+
+        Raises:
+            ValueError: A size or an index is wrong; nothing was computed.
+        """
+        rows = np.ascontiguousarray(rows, np.int32)
+        wanted = np.ascontiguousarray(want, np.int32)
+        if rows.ndim != 2 or rows.shape[1] != 3 or wanted.ndim != 1:
+            raise ValueError("rows must be [count, 3], and wanted ones a list")
+        self._judge(
+            self._library.gpt2_step(
+                self._engine,
+                rows.ctypes.data,
+                len(rows),
+                wanted.ctypes.data,
+                len(wanted),
+                _target(logits, (len(wanted), self.shape.vocab_size)),
+                _target(hidden, (len(wanted), self.shape.width)),
+            )
+        )
+
+    def copy(self, source: int, target: int, length: int) -> None:
+        """Copy the first `length` positions of one slot to another.
+
+        Raises:
+            ValueError: There is no such slot or position.
+        """
+        self._judge(self._library.gpt2_copy(self._engine, source, target, length))
+
+    def release(self, slot: int, length: int = 0) -> None:
+        """Give the memory of a slot back, but for its first `length` positions."""
+        layer_bytes = self.cache.slot_bytes // self.shape.layers
+        block_bytes = layer_bytes // (padded(self.shape.max_length) // LANES)
+        kept = padded(length) // LANES * block_bytes
+        for start in range(0, self.cache.slot_bytes, layer_bytes):
+            self.cache.release(slot, start + kept, start + layer_bytes)
+
+    @staticmethod
+    def _judge(status: int) -> None:
+        if status:
+            raise ValueError(STATUS[status])
+
+    def _layer(self, index: int, channels: int) -> Layer:
+        shape, prefix = self.shape, f"layer.{index}"
+        width, inner, heads = padded(shape.width), shape.inner_width, shape.heads * channels
+        norms = [f"{prefix}.norm_{n}.{part}" for n in (1, 2) for part in ("gain", "bias")]
+        return Layer(
+            *(self._address(name, width) for name in norms),
+            self._linear(f"{prefix}.qkv", width, 3 * heads),
+            self._linear(f"{prefix}.projection", heads, shape.width),
+            self._linear(f"{prefix}.expand", width, inner),
+            self._linear(f"{prefix}.contract", padded(inner), shape.width),
+            shape.attention_scale(index),
+        )
+
+    def _linear(self, name: str, inputs: int, outputs: int) -> Linear:
+        wide = padded(outputs, 2 * LANES)
+        sizes = {"weight": inputs * wide, "scale": wide, "sum": wide, "bias": wide}
+        addresses = (self._address(f"{name}.{part}", size) for part, size in sizes.items())
+        return Linear(*addresses, inputs, outputs)
+
+    def _address(self, name: str, size: int) -> int:
+        array = self._arrays.get(name)
+        if array is None or array.size != size or not array.flags.c_contiguous:
+            found = "missing" if array is None else f"{array.size} values"
+            raise ModelError(f"the model's array {name} must have {size} values; it is {found}")
+        return array.ctypes.data
+
+
+def _target(array: Floats | None, shape: tuple[int, int]) -> int | None:
+    if array is None:
+        return None
+    if array.shape != shape or array.dtype != np.float32 or not array.flags.c_contiguous:
+        raise ValueError(f"results must be float32 {list(shape)}, in one piece")
+    return array.ctypes.data

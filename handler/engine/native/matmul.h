@@ -1,0 +1,17 @@
+/* Rows of activations times a weight matrix. */
+#ifndef GPT2_MATMUL_H
+#define GPT2_MATMUL_H
+
+#include "model.h"
+
+/* What is done with a product before it is stored. */
+typedef enum { STORE, ADD_TO, APPLY_GELU } Finish;
+
+/* Computes columns panel * PANEL .. of `rows` rows into out [rows][stride]. A row's result depends
+ * on that row alone. */
+void matmul_int8(const Linear *linear, const Activations *in, int rows, float *out, size_t stride,
+                 Finish finish, int panel);
+void matmul_float(const Linear *linear, const Activations *in, int rows, float *out, size_t stride,
+                  Finish finish, int panel);
+
+#endif

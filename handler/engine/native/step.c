@@ -1,0 +1,166 @@
+#include "step.h"
+
+#include <string.h>
+
+#include "dot4.h"
+#include "matmul.h"
+#include "rows.h"
+
+static size_t heads_width(const Model *model) {
+    return (size_t)model->heads * (size_t)model->channels_pad;
+}
+
+/* x = token embedding + position embedding */
+static void embed(Engine *engine) {
+    const Model *model = &engine->model;
+    size_t width = (size_t)model->width_pad;
+    FOR_EACH_ITEM(r, engine->pool, engine->all.count) {
+        Row row = engine->all.row[r];
+        const uint16_t *token = model->token_embedding + (size_t)row.token * width;
+        const float *position = model->position_embedding + (size_t)row.position * width;
+        for (size_t k = 0; k < width; k += LANES) {
+            f16x16 half;
+            memcpy(&half, token + k, sizeof half);
+            f32x16 sum = __builtin_convertvector(half, f32x16) + load16(position + k);
+            store16(engine->x + (size_t)r * width + k, sum);
+        }
+    }
+    pool_barrier(engine->pool);
+}
+
+/* What a matmul reads: the floats as they are, or in bytes. */
+static Activations activations(Engine *engine, float *floats) {
+    return (Activations){engine->bytes, floats, engine->scale, engine->offset};
+}
+
+static void quantize(Engine *engine, const float *floats, int row, int inputs) {
+    if (engine->model.precision != PRECISION_INT8) return;
+    quantize_row(floats + (size_t)row * inputs, inputs, engine->bytes + (size_t)row * inputs,
+                 engine->scale + row, engine->offset + row);
+}
+
+/* normal = LayerNorm(x) */
+static void normalize(Engine *engine, const float *gain, const float *bias, int rows) {
+    const Model *model = &engine->model;
+    size_t width = (size_t)model->width_pad;
+    FOR_EACH_ITEM(r, engine->pool, rows) {
+        layer_norm(engine->x + (size_t)r * width, gain, bias, model->width, model->width_pad,
+                   model->epsilon, engine->normal + (size_t)r * width);
+        quantize(engine, engine->normal, r, model->width_pad);
+    }
+    pool_barrier(engine->pool);
+}
+
+static void quantize_rows(Engine *engine, const float *floats, int rows, int inputs) {
+    if (engine->model.precision != PRECISION_INT8) return;
+    FOR_EACH_ITEM(r, engine->pool, rows) quantize(engine, floats, r, inputs);
+    pool_barrier(engine->pool);
+}
+
+static void multiply(Engine *engine, const Linear *linear, float *in, int rows, float *out,
+                     size_t stride, Finish finish) {
+    Activations from = activations(engine, in);
+    int panels = (linear->outputs + PANEL - 1) / PANEL;
+    FOR_EACH_ITEM(panel, engine->pool, panels) {
+        if (engine->model.precision == PRECISION_INT8)
+            matmul_int8(linear, &from, rows, out, stride, finish, panel);
+        else
+            matmul_float(linear, &from, rows, out, stride, finish, panel);
+    }
+    pool_barrier(engine->pool);
+}
+
+static void write_cache(Engine *engine, int layer) {
+    const Model *model = &engine->model;
+    size_t all = heads_width(model);
+    FOR_EACH_ITEM(r, engine->pool, engine->all.count) {
+        Row row = engine->all.row[r];
+        for (int head = 0; head < model->heads; head++) {
+            const float *key =
+                engine->qkv + (size_t)r * 3 * all + all + (size_t)head * model->channels_pad;
+            cache_write(model, first_block(model, row.slot, layer, head), row.position, key,
+                        key + all);
+        }
+    }
+    pool_barrier(engine->pool);
+}
+
+/* attended = softmax(queries x keys) x values, head by head */
+static void attend(Engine *engine, int layer, const RowList *rows, int worker) {
+    const Model *model = &engine->model;
+    size_t all = heads_width(model);
+    float scale = model->layer[layer].attention_scale;
+    FOR_EACH_ITEM(item, engine->pool, model->heads * rows->groups) {
+        int head = item / rows->groups;
+        QueryGroup group = rows->group[item % rows->groups];
+        Row row = rows->row[group.first];
+        size_t channel = (size_t)head * model->channels_pad;
+        const float *query = engine->qkv + (size_t)group.first * 3 * all + channel;
+        float *out = engine->attended + (size_t)group.first * all + channel;
+        (model->cache_precision == PRECISION_INT8 ? attend_int8 : attend_float)(
+            model, first_block(model, row.slot, layer, head), query, 3 * all, out, all, group.count,
+            row.position + 1, scale, engine->scratch + worker);
+    }
+    pool_barrier(engine->pool);
+}
+
+/* After the last layer's keys and values are written, only wanted rows go on: moved to the front.
+ */
+static void keep_wanted(Engine *engine, int worker) {
+    size_t width = (size_t)engine->model.width_pad, all = 3 * heads_width(&engine->model);
+    for (int i = 0; worker == 0 && i < engine->wanted.count; i++) {
+        size_t from = (size_t)engine->want[i];
+        memmove(engine->x + (size_t)i * width, engine->x + from * width, width * sizeof(float));
+        memmove(engine->qkv + (size_t)i * all, engine->qkv + from * all, all * sizeof(float));
+    }
+    pool_barrier(engine->pool);
+}
+
+static void run_layer(Engine *engine, int index, int worker) {
+    const Model *model = &engine->model;
+    const Layer *layer = model->layer + index;
+    size_t width = (size_t)model->width_pad, all = heads_width(model);
+    const RowList *rows = &engine->all;
+
+    normalize(engine, layer->norm_1_gain, layer->norm_1_bias, rows->count);
+    multiply(engine, &layer->qkv, engine->normal, rows->count, engine->qkv, 3 * all, STORE);
+    write_cache(engine, index);
+    if (index == model->layers - 1) {
+        keep_wanted(engine, worker);
+        rows = &engine->wanted;
+    }
+    attend(engine, index, rows, worker);
+    quantize_rows(engine, engine->attended, rows->count, (int)all);
+    multiply(engine, &layer->projection, engine->attended, rows->count, engine->x, width, ADD_TO);
+
+    normalize(engine, layer->norm_2_gain, layer->norm_2_bias, rows->count);
+    multiply(engine, &layer->expand, engine->normal, rows->count, engine->inner,
+             (size_t)model->inner_pad, APPLY_GELU);
+    quantize_rows(engine, engine->inner, rows->count, model->inner_pad);
+    multiply(engine, &layer->contract, engine->inner, rows->count, engine->x, width, ADD_TO);
+}
+
+static void store_hidden(Engine *engine) {
+    const Model *model = &engine->model;
+    FOR_EACH_ITEM(r, engine->pool, engine->wanted.count) {
+        memcpy(engine->hidden + (size_t)r * model->width,
+               engine->normal + (size_t)r * model->width_pad, (size_t)model->width * sizeof(float));
+    }
+    pool_barrier(engine->pool);
+}
+
+static void forward(void *context, int worker) {
+    Engine *engine = context;
+    const Model *model = &engine->model;
+    embed(engine);
+    for (int layer = 0; layer < model->layers; layer++) run_layer(engine, layer, worker);
+    normalize(engine, model->norm_gain, model->norm_bias, engine->wanted.count);
+    if (engine->hidden != NULL) store_hidden(engine);
+    if (engine->logits != NULL)
+        multiply(engine, &model->head, engine->normal, engine->wanted.count, engine->logits,
+                 (size_t)model->vocabulary, STORE);
+}
+
+void run_step(Engine *engine) {
+    pool_run(engine->pool, forward, engine);
+}

@@ -1,0 +1,212 @@
+/* Runs small models of made-up weights through the step in several ways that must give the same
+ * bits, and prints a digest for each model.
+ *
+ *   driver LIBRARY THREADS
+ */
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api.h"
+
+#define TOKENS 90
+#define SLOTS 6
+#define MAX_ROWS 96
+
+static struct {
+    const char *(*isa)(void);
+    uint64_t (*slot_bytes)(const Model *);
+    Engine *(*create)(const Model *);
+    void (*destroy)(Engine *);
+    int32_t (*step)(Engine *, const Row *, int32_t, const int32_t *, int32_t, float *, float *);
+    int32_t (*copy)(Engine *, int32_t, int32_t, int32_t);
+} library;
+
+static void load(const char *path) {
+    void *handle = dlopen(path, RTLD_NOW);
+    if (handle == NULL) {
+        fprintf(stderr, "%s\n", dlerror());
+        exit(2);
+    }
+    *(void **)&library.isa = dlsym(handle, "gpt2_isa");
+    *(void **)&library.slot_bytes = dlsym(handle, "gpt2_slot_bytes");
+    *(void **)&library.create = dlsym(handle, "gpt2_create");
+    *(void **)&library.destroy = dlsym(handle, "gpt2_destroy");
+    *(void **)&library.step = dlsym(handle, "gpt2_step");
+    *(void **)&library.copy = dlsym(handle, "gpt2_copy");
+}
+
+static uint32_t state = 1;
+static uint32_t next_number(void) {
+    return state = state * 1664525u + 1013904223u;
+}
+
+static void *memory(size_t bytes) {
+    void *made = NULL;
+    if (posix_memalign(&made, 64, bytes + 64) != 0) exit(2);
+    return memset(made, 0, bytes + 64);
+}
+
+static int padded(int size, int multiple) {
+    return (size + multiple - 1) / multiple * multiple;
+}
+
+/* Numbers between -size and size, exact in a float. */
+static float *floats(size_t count, size_t room, float size, float around) {
+    float *made = memory(room * sizeof *made);
+    for (size_t i = 0; i < count; i++)
+        made[i] = around + size * ((float)(int)(next_number() >> 16) - 32768.0f) / 32768.0f;
+    return made;
+}
+
+static Linear linear(int precision, int inputs, int inputs_pad, int outputs) {
+    int wide = padded(outputs, PANEL);
+    float *scale = floats(wide, wide, 0.0f, 0.0f);
+    int32_t *sum = memory((size_t)wide * sizeof *sum);
+    for (int n = 0; n < outputs; n++) scale[n] = 0.25f / 63 / 4;
+    int8_t *bytes = memory((size_t)wide * inputs_pad);
+    float *wide_floats = memory((size_t)wide * inputs_pad * sizeof(float));
+    for (int n = 0; n < outputs; n++)
+        for (int k = 0; k < inputs; k++) {
+            int8_t value = (int8_t)((int)(next_number() >> 24) % 127 - 63);
+            size_t panel = (size_t)(n / PANEL);
+            bytes[((panel * inputs_pad + k / 4 * 4) * PANEL) + n % PANEL * 4 + k % 4] = value;
+            wide_floats[(panel * inputs_pad + k) * PANEL + n % PANEL] = (float)value * scale[n];
+            sum[n] += value;
+        }
+    void *weight = precision == PRECISION_INT8 ? (void *)bytes : (void *)wide_floats;
+    return (Linear){weight, scale, sum, floats(outputs, wide, 0.1f, 0.0f), inputs_pad, outputs};
+}
+
+static Model make(int precision, int cache, int layers, int heads, int channels, int inner,
+                  int vocabulary, int threads) {
+    int width = heads * channels, width_pad = padded(width, LANES),
+        inner_pad = padded(inner, LANES);
+    int channels_pad = padded(channels, LANES), all = heads * channels_pad, positions = 128;
+    Layer *layer = memory((size_t)layers * sizeof *layer);
+    for (int i = 0; i < layers; i++)
+        layer[i] = (Layer){
+            .norm_1_gain = floats(width, width_pad, 0.2f, 1.0f),
+            .norm_1_bias = floats(width, width_pad, 0.2f, 0.0f),
+            .norm_2_gain = floats(width, width_pad, 0.2f, 1.0f),
+            .norm_2_bias = floats(width, width_pad, 0.2f, 0.0f),
+            .qkv = linear(precision, width, width_pad, 3 * all),
+            .projection = linear(precision, all, all, width),
+            .expand = linear(precision, width, width_pad, inner),
+            .contract = linear(precision, inner, inner_pad, width),
+            .attention_scale = 0.25f,
+        };
+    uint16_t *embedding = memory((size_t)vocabulary * width_pad * sizeof *embedding);
+    for (int t = 0; t < vocabulary; t++)
+        for (int k = 0; k < width; k++) { /* halves between 0.5 and 1, either sign */
+            embedding[(size_t)t * width_pad + k] =
+                (uint16_t)(0x3800 | (next_number() >> 22) | (next_number() >> 31 << 15));
+        }
+    float *position = memory((size_t)positions * width_pad * sizeof *position);
+    for (int p = 0; p < positions; p++)
+        memcpy(position + (size_t)p * width_pad, floats(width, width_pad, 0.1f, 0.0f),
+               (size_t)width * sizeof(float));
+    Model model = {
+        .layers = layers,
+        .heads = heads,
+        .width = width,
+        .inner = inner,
+        .vocabulary = vocabulary,
+        .positions = positions,
+        .width_pad = width_pad,
+        .inner_pad = inner_pad,
+        .channels_pad = channels_pad,
+        .positions_pad = padded(positions, LANES),
+        .precision = precision,
+        .cache_precision = cache,
+        .slots = SLOTS,
+        .max_rows = MAX_ROWS,
+        .threads = threads,
+        .epsilon = 1e-5f,
+        .layer = layer,
+        .token_embedding = embedding,
+        .position_embedding = position,
+        .norm_gain = floats(width, width_pad, 0.2f, 1.0f),
+        .norm_bias = floats(width, width_pad, 0.2f, 0.0f),
+        .head = linear(precision, width, width_pad, vocabulary),
+    };
+    model.cache = memory(library.slot_bytes(&model) * SLOTS);
+    return model;
+}
+
+static int token_at(const Model *model, int position) {
+    return (position * 37 + 5) % model->vocabulary;
+}
+
+static void check(int32_t status) {
+    if (status == OK) return;
+    printf("status %d\n", status);
+    exit(1);
+}
+
+/* Computes positions start .. end of a slot, with a row of another text before and behind them. */
+static void piece(Engine *engine, const Model *model, int slot, int start, int end, int neighbours,
+                  float *logits) {
+    Row rows[MAX_ROWS];
+    int32_t count = 0, want[1];
+    if (neighbours) rows[count++] = (Row){3 % model->vocabulary, SLOTS - 2, start % 64};
+    for (int p = start; p < end; p++) rows[count++] = (Row){token_at(model, p), slot, p};
+    want[0] = count - 1;
+    if (neighbours) rows[count++] = (Row){9 % model->vocabulary, SLOTS - 1, 0};
+    check(library.step(engine, rows, count, want, 1, logits, NULL));
+}
+
+static uint64_t digest(const float *logits, int count) {
+    uint64_t hash = 14695981039346656037u;
+    for (int i = 0; i < count; i++) {
+        uint32_t bits;
+        memcpy(&bits, logits + i, sizeof bits);
+        hash = (hash ^ bits) * 1099511628211u;
+    }
+    return hash;
+}
+
+int main(int argc, char **argv) {
+    if (argc != 3) return 2;
+    load(argv[1]);
+    int threads = atoi(argv[2]);
+    struct {
+        const char *name;
+        int precision, cache, layers, heads, channels, inner, vocabulary;
+    } shapes[] = {
+        {"int8", PRECISION_INT8, PRECISION_INT8, 3, 4, 64, 1024, 1000},
+        {"float", PRECISION_FLOAT32, PRECISION_FLOAT32, 2, 4, 32, 512, 500},
+        {"mixed", PRECISION_INT8, PRECISION_FLOAT32, 2, 3, 16, 96, 77},
+        {"odd", PRECISION_INT8, PRECISION_INT8, 2, 5, 4, 37, 51},
+        {"single", PRECISION_FLOAT32, PRECISION_INT8, 1, 1, 1, 1, 2},
+    };
+    int cuts[] = {TOKENS, 33, 7, 1};
+    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
+        state = 1;
+        Model model = make(shapes[s].precision, shapes[s].cache, shapes[s].layers, shapes[s].heads,
+                           shapes[s].channels, shapes[s].inner, shapes[s].vocabulary, threads);
+        Engine *engine = library.create(&model);
+        if (engine == NULL) return 2;
+        float *logits = memory((size_t)model.vocabulary * sizeof *logits);
+        uint64_t first = 0;
+        for (int way = 0; way < 4; way++) {
+            for (int start = 0; start < TOKENS; start += cuts[way]) {
+                int end = start + cuts[way] < TOKENS ? start + cuts[way] : TOKENS;
+                piece(engine, &model, way, start, end, way % 2, logits);
+            }
+            uint64_t now = digest(logits, model.vocabulary);
+            if (way == 0) first = now;
+            if (now != first) printf("%s: pieces of %d differ\n", shapes[s].name, cuts[way]);
+        }
+        check(library.copy(engine, 0, 3,
+                           TOKENS - 20)); /* what is copied is as good as what was computed */
+        piece(engine, &model, 3, TOKENS - 20, TOKENS, 0, logits);
+        if (digest(logits, model.vocabulary) != first)
+            printf("%s: a copy differs\n", shapes[s].name);
+        printf("%s %016llx\n", shapes[s].name, (unsigned long long)first);
+        library.destroy(engine);
+    }
+    fprintf(stderr, "%s\n", library.isa());
+    return 0;
+}

@@ -1,0 +1,53 @@
+"""The promise beneath all others: the same rows give the same bits on every instruction set,
+however they are cut into steps, whatever is computed beside them, with any number of threads."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from archive.native_build import TARGETS, Command, library_name
+from tests.handler.native.conftest import HERE
+
+DRIVER = Path(__file__).with_name("driver.c")
+ARM_ROOT = Path("/usr/aarch64-linux-gnu")
+# Of the last logits of each model of driver.c. They change only if texts do, which a release says.
+DIGESTS = """\
+int8 b8dfcffdf0c36ff5
+float a9654be696088d6d
+mixed 8cf793ceeb1f8d85
+odd 8c962c4557532833
+single 36aaa7be7bcdebdd
+"""
+
+
+def emulator(isa: str) -> list[str]:
+    """What runs a program for this instruction set; skips where nothing does."""
+    if isa in HERE:
+        return []
+    if not isa.startswith("neon"):
+        pytest.skip(f"this processor has no {isa}")
+    found = shutil.which("qemu-aarch64")
+    if found is None or not ARM_ROOT.is_dir():
+        pytest.skip("qemu-user or libc6-arm64-cross is not installed")
+    return [found, "-L", str(ARM_ROOT), "-cpu", "max"]
+
+
+@pytest.mark.parametrize("architecture", ["x86_64", "aarch64"])
+def test_every_instruction_set_gives_the_same_bits(
+    architecture: str, libraries: Path, native_command: Command, tmp_path: Path
+) -> None:
+    isas = [isa for isa, target in TARGETS.items() if target.triple.startswith(architecture)]
+    runnable = [isa for isa in isas if architecture == "aarch64" or isa in HERE]
+    driver = tmp_path / "driver"
+    triple = TARGETS[isas[0]].triple
+    native_command.run("-target", triple, "-O1", "-I.", str(DRIVER), "-ldl", "-o", str(driver))
+    for isa in runnable:
+        for threads in ("1", "3"):
+            command = [*emulator(isa), driver, libraries / library_name(isa), threads]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=250, check=False)
+            assert done.stdout == DIGESTS, (isa, threads, done.stderr)
+            assert done.stderr.strip() == isa
