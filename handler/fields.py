@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
 MAX_STOP = 16
@@ -65,39 +65,44 @@ SkipSpecialTokens = Annotated[
 ]
 
 
-def _has_negative(prompt: list[Any]) -> bool:
-    return any(min(item) < 0 if isinstance(item, list) else item < 0 for item in prompt)
+def _check_prompt(prompt: Any) -> Any:
+    """Say in one sentence what a prompt may be, not once for each member of the union.
 
-
-def _check_prompt_shape(prompt: Any) -> Any:
-    """Say in one sentence what a prompt may be, not once for each member of the union."""
-    if prompt is None or isinstance(prompt, str):
+    Every item is looked at here, and by nobody again: there may be hundreds of thousands.
+    """
+    if prompt is None:
         return prompt
-    if isinstance(prompt, list):
-        kinds = {type(item) for item in prompt}
-        if not prompt:
-            raise PydanticCustomError("prompt", "must not be an empty list")
-        if kinds == {list} and not all(prompt):
+    if isinstance(prompt, str):
+        return _check_unicode(prompt)
+    kinds = set(map(type, prompt)) if isinstance(prompt, list) else {type(prompt)}
+    if prompt == []:
+        raise PydanticCustomError("prompt", "must not be an empty list")
+    if kinds == {str}:
+        return [_check_unicode(text) for text in prompt]
+    if kinds == {list}:
+        if not all(prompt):
             raise PydanticCustomError("prompt", "must not hold an empty list of token ids")
+        return [_check_ids(ids) for ids in prompt]
+    return _check_ids(prompt)
+
+
+def _check_ids(ids: Any) -> Any:
+    if isinstance(ids, list):
+        kinds = set(map(type, ids))
         if float in kinds:
-            prompt = _take_integral_items(prompt)
-            kinds = {type(item) for item in prompt}
-        elif kinds == {list}:
-            prompt = [_take_integral_items(ids) for ids in prompt]
-            kinds = {type(token) for ids in prompt for token in ids}
-        if kinds == {int} and _has_negative(prompt):
-            raise PydanticCustomError("prompt", "token ids must not be negative")
-        if kinds in ({str}, {int}):
-            return prompt
+            ids = _take_integral_items(ids)
+            kinds = set(map(type, ids))
+        if kinds == {int}:
+            if min(ids) < 0:
+                raise PydanticCustomError("prompt", "token ids must not be negative")
+            return ids
     raise PydanticCustomError(
         "prompt", "must be a text, a list of texts, a list of token ids or a list of such lists"
     )
 
 
-Prompt = Annotated[
-    Text | list[Text] | list[TokenId] | list[list[TokenId]] | None,
-    BeforeValidator(_check_prompt_shape),
-]
+_Prompt = str | list[str] | list[TokenId] | list[list[TokenId]] | None
+Prompt = Annotated[_Prompt, PlainValidator(_check_prompt, json_schema_input_type=_Prompt)]
 
 
 def _check_stop_shape(stop: Any) -> Any:

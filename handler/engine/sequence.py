@@ -9,7 +9,6 @@ from enum import Enum
 import numpy as np
 import numpy.typing as npt
 
-from handler.engine.detokenizer import StopMatcher
 from handler.engine.options import SamplingOptions
 from handler.engine.sampler import (
     Row,
@@ -21,6 +20,7 @@ from handler.engine.sampler import (
     sample,
     token_logprob,
 )
+from handler.engine.stops import StopMatcher
 from handler.engine.vocabulary import Vocabulary
 
 

@@ -69,7 +69,9 @@ class Vocabulary:
 
         What it appends (an end, a separator) is left off: a prompt is to be gone on with.
         """
-        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        # `encode` would keep Python's lock until a long text is done, and everybody's step with it.
+        [encoding] = self._tokenizer.encode_batch([text], add_special_tokens=False)
+        ids: list[int] = encoding.ids
         return [*self._opening, *ids] if add_special_tokens else ids
 
     def keep_end(self, tokens: list[int], count: int) -> list[int]:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from handler.engine.detokenizer import StopMatcher
+from handler.engine.stops import StopMatcher
 from handler.engine.vocabulary import Vocabulary
 from handler.errors import ModelError
 from tests.conftest import EMBEDDED_MODEL, EMBEDDED_VOCABULARY
