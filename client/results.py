@@ -40,6 +40,7 @@ class Usage:
     completion_tokens: int
     total_tokens: int
     cached_tokens: int = 0
+    truncated_tokens: int = 0
 
     @classmethod
     def of(cls, body: Json) -> Usage:
@@ -50,6 +51,7 @@ class Usage:
             int(body["completion_tokens"]),
             int(body["total_tokens"]),
             int(details.get("cached_tokens") or 0),
+            int(details.get("truncated_tokens") or 0),
         )
 
 

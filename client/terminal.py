@@ -62,6 +62,8 @@ def figures(usage: Usage | None, choices: list[Choice] | None, seconds: float) -
         parts.append(f"{usage.completion_tokens} tokens in {seconds:.2f} s ({rate:.1f} tokens/s)")
         if usage.cached_tokens:
             parts.append(f"{usage.cached_tokens} of {usage.prompt_tokens} prompt tokens known")
+        if usage.truncated_tokens:
+            parts.append(f"{usage.truncated_tokens} tokens cut off the prompt's beginning")
     reasons = sorted({choice.finish_reason or "?" for choice in choices or ()})
     if reasons:
         parts.append("ended by " + ", ".join(reasons))

@@ -72,7 +72,7 @@ class RequestLog:
         message = f"{exchange.method} {exchange.path[:200]} {status} {seconds * 1000:.0f} ms"
         if "completion_tokens" in facts:
             message += f", {facts['completion_tokens']} tokens"
-        for word in ("ttft_ms", "error", "aborted"):
+        for word in ("ttft_ms", "ignored_fields", "error", "aborted"):
             if word in facts:
                 message += f", {word} {facts[word]}"
         self._logger.log(level, message, extra={"fields": self._fields(exchange, status, seconds)})

@@ -61,7 +61,7 @@ class Relay:
             piece, self._rest = piece[:cut], piece[cut:]
         if self._is_framed:
             piece, frames = sideband.split(piece)
-            self.frame = frames[-1]
+            self.frame = frames[-1] if frames else self.frame
         self.has_ended = piece.endswith(DONE)
         self._write(b"%x\r\n%b\r\n" % (len(piece), piece))
         self._exchange.bytes_sent += len(piece)

@@ -10,9 +10,10 @@ A frame before an event of a choice, the texts of prompt 0 first:
     {"choice": 3, "sample": 1, "tokens": [464, 318], "finish": "length"}
 
 `tokens` are the ids written since the choice's frame before, those included whose text is still
-held back; `finish` stands where the choice ends. The first frame of a stream has `seed` besides,
-and `cut_prompts`: the ids that were kept of each prompt that was cut, by the prompt's number. The
-frame before the last event has `usage`, `finish_reasons` and `error`, a code or null.
+held back; `finish` stands where the choice ends. The first of these frames has `seed` besides, and
+`cut_prompts`: the ids that were kept of each prompt that was cut, by the prompt's number. Events of
+no choice (usage, an error, the end) have frames with `usage`, `finish_reasons` and `error`, a code
+or null.
 
 Imports nothing heavy: the gateway loads it too.
 """
