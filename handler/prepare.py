@@ -15,29 +15,13 @@ from handler.engine.sampler import GREEDY_BELOW
 from handler.engine.sequence import Sequence
 from handler.engine.vocabulary import Vocabulary
 from handler.errors import BadRequest
+from handler.prompt_reader import PromptReader, PromptText
 from handler.schema import CompletionRequest
 
-MAX_CHARS_PER_TOKEN = 64  # a longer text can not fit: so much is never tokenised in vain
-# Texts of one request that are tokenised, in bytes of UTF-8: everybody's next step waits for it.
-MAX_PROMPT_BYTES = 131_072
 # Log probabilities in one reply, at some 45 bytes each: TorchServe drops a worker, and everybody's
 # streams, for a reply beyond max_response_size, which is 6.5 MB where nobody raised it.
 MAX_LOGPROB_ENTRIES = 100_000
-# A prompt that is cut leaves at most this part of the context to what is written.
-MAX_RESERVED_SHARE = 4
-
 Number = TypeVar("Number", int, float)
-
-
-@dataclass(frozen=True, slots=True)
-class PromptText:
-    """A prompt as it is read: its ids, the text that is echoed, and how much was cut off it."""
-
-    tokens: list[int]
-    echo: str = ""
-    hides_special_tokens: bool = False
-    truncated_tokens: int = 0
-    unread_characters: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +49,11 @@ class Preparer:
     max_logprobs: int
     deadline_seconds: float
 
+    @property
+    def reader(self) -> PromptReader:
+        """Who reads the prompts."""
+        return PromptReader(self.vocabulary, self.facts)
+
     def prepare(self, request_id: str, request: CompletionRequest) -> Prepared:
         """Turn a request into sequences.
 
@@ -81,7 +70,7 @@ class Preparer:
         """
         prompts = [_prompts(request) for request in requests]
         self._bound_number(requests, [len(given) for given in prompts])
-        self._bound_text([prompt for given in prompts for prompt in given])
+        self.reader.bound_text([prompt for given in prompts for prompt in given])
         prepared: list[Prepared] = []
         for request, given in zip(requests, prompts, strict=True):
             first = sum(len(before.sequences) for before in prepared)
@@ -98,7 +87,7 @@ class Preparer:
     ) -> Prepared:
         otherwise = _or(request.max_length, self.defaults.max_tokens)
         max_tokens = _or(request.max_tokens, otherwise)
-        prompts = [self._read(prompt, request, max_tokens) for prompt in given]
+        prompts = [self.reader.read(prompt, request, max_tokens) for prompt in given]
         seed = secrets.randbits(63) if request.seed is None else request.seed
         deadline = time.monotonic() + self.deadline_seconds
         options = self._options(request, seed)
@@ -118,28 +107,6 @@ class Preparer:
                 sequences.append(sequence)
         return Prepared(sequences, prompts, seed)
 
-    def _read(
-        self, prompt: str | list[int], request: CompletionRequest, max_tokens: int
-    ) -> PromptText:
-        unread = 0
-        if isinstance(prompt, str):
-            unread = self._unread_characters(prompt, request)
-            add = request.add_special_tokens is not False
-            tokens = self.vocabulary.encode(prompt[unread:], add_special_tokens=add)
-        else:
-            tokens = prompt
-        self._check_known(tokens, is_text=isinstance(prompt, str))
-        if not tokens:
-            tokens = [self.facts.bos_token]
-        kept = self._kept(len(tokens), request, max_tokens)
-        cut = len(tokens) - kept
-        if isinstance(prompt, str) and not cut and not unread:
-            return PromptText(tokens, prompt if request.echo else "")
-        tokens = self.vocabulary.keep_end(tokens, kept)
-        hidden = request.skip_special_tokens is True
-        echo = self.vocabulary.decode(tokens, skip_special_tokens=hidden) if request.echo else ""
-        return PromptText(tokens, echo, hidden, cut, unread)
-
     def _room(self, prompt: int, request: CompletionRequest, max_tokens: int) -> int:
         """How many tokens may be written after a prompt of so many.
 
@@ -158,63 +125,6 @@ class Preparer:
             )
         return min(request.max_length - prompt, room)
 
-    def _kept(self, count: int, request: CompletionRequest, max_tokens: int) -> int:
-        """How many of a prompt's `count` tokens are read: the last ones.
-
-        Raises:
-            BadRequest: It does not fit the context, and may not be cut.
-        """
-        context = self.facts.context_length
-        # One position at least is left to write into, unless the prompt is only to be scored.
-        most = context - (1 if max_tokens else 0)
-        wanted = request.truncate_prompt_tokens
-        if wanted is not None and wanted > 0:
-            count = min(count, wanted)
-        if count <= most:
-            return count
-        if request.truncate_prompt or wanted == -1:
-            # It has to be cut: then with room to go on, but never at the cost of much of it.
-            return context - min(max_tokens, context // MAX_RESERVED_SHARE)
-        raise BadRequest(
-            f"`prompt` has {count} tokens; the model takes at most {most} of its "
-            f"{context}. Shorten it, or send `truncate_prompt`: true to keep its end",
-            param="prompt",
-            code="context_length_exceeded",
-        )
-
-    def _unread_characters(self, prompt: str, request: CompletionRequest) -> int:
-        """Characters of a text that are certain not to fit: they are not even tokenised.
-
-        Raises:
-            BadRequest: There are some, and the prompt may not be cut.
-        """
-        context = self.facts.context_length
-        unread = max(0, len(prompt) - context * MAX_CHARS_PER_TOKEN)
-        if unread and not (request.truncate_prompt or request.truncate_prompt_tokens):
-            raise BadRequest(
-                f"`prompt` has {len(prompt)} characters, far more than fit: the model's context "
-                f"has {context} tokens. Shorten it, or send `truncate_prompt`: true to keep its "
-                "end",
-                param="prompt",
-                code="context_length_exceeded",
-            )
-        return unread
-
-    def _check_known(self, tokens: list[int], *, is_text: bool) -> None:
-        """Refuse ids that the model does not have; a tokenizer may have more than it."""
-        wrong = next((t for t in tokens if t >= self.facts.vocab_size), None)
-        if wrong is None:
-            return
-        what = f"the token id {wrong}; the model's"
-        if is_text:
-            name = self.vocabulary.symbol(wrong)
-            what = f"{name!r}, a token ({wrong}) of the tokenizer that the model does not have: its"
-        raise BadRequest(
-            f"`prompt` holds {what} ids go from 0 to {self.facts.vocab_size - 1}",
-            param="prompt",
-            code="unknown_token",
-        )
-
     def _bound_number(self, requests: list[CompletionRequest], prompts: list[int]) -> None:
         """Refuse more texts than the engine holds, written and waiting."""
         texts = sum(
@@ -228,19 +138,6 @@ class Preparer:
                 f"at most {self.max_sequences} are allowed",
                 param=name,
                 code="too_many_texts",
-            )
-
-    def _bound_text(self, prompts: list[str | list[int]]) -> None:
-        """Refuse more text than may be tokenised; of a long prompt only so much is ever read."""
-        longest = self.facts.context_length * MAX_CHARS_PER_TOKEN
-        texts = [prompt for prompt in prompts if isinstance(prompt, str)]
-        size = sum(len(text[-longest:].encode("utf-8")) for text in texts)
-        if len(texts) > 1 and size > MAX_PROMPT_BYTES:
-            raise BadRequest(
-                f"`prompt` holds {size} bytes of text in all; at most {MAX_PROMPT_BYTES} are read "
-                "for one request",
-                param="prompt",
-                code="prompts_too_long",
             )
 
     def _bound_logprobs(self, requests: list[CompletionRequest], prepared: list[Prepared]) -> None:

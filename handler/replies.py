@@ -11,7 +11,8 @@ from handler.engine.sampler import TokenLogprob
 from handler.engine.sequence import LogprobEntry, Output
 from handler.engine.vocabulary import Vocabulary
 from handler.errors import EngineFailure, RequestError
-from handler.prepare import Prepared, PromptText
+from handler.prepare import Prepared
+from handler.prompt_reader import PromptText
 
 Json = dict[str, Any]
 
