@@ -38,9 +38,8 @@ def events(response: requests.Response) -> Iterator[Any]:
 
 
 def stream(server: TorchServe, **body: Any) -> list[Any]:
-    response = requests.post(
-        url(server), json={**body, "stream": True}, stream=True, timeout=TIMEOUT
-    )
+    asked = {**body, "stream": True}
+    response = requests.post(url(server, COMPLETIONS), json=asked, stream=True, timeout=TIMEOUT)
     assert response.status_code == 200
     assert response.headers["content-type"].startswith("text/event-stream")
     return list(events(response))

@@ -10,7 +10,7 @@ import requests
 
 from gateway.torchserve import TorchServe
 from handler import sideband
-from tests.handler.completions import TIMEOUT, post, stream, text, url
+from tests.handler.completions import COMPLETIONS, TIMEOUT, post, stream, text, url
 
 GREEDY = {"prompt": "The king", "max_tokens": 6, "temperature": 0}
 
@@ -183,7 +183,7 @@ def test_as_many_log_probabilities_as_tokens_are_counted(
         usage = events[-2]["usage"]
         choices = [event["choices"][0] for event in events[:-2]]
     else:
-        reply = post(torchserve, body).json()
+        reply = post(torchserve, body, COMPLETIONS).json()
         usage, choices = reply["usage"], reply["choices"]
     whole = "".join(choice["text"] for choice in choices)
     offsets = [at for choice in choices for at in choice["logprobs"]["text_offset"]]
