@@ -24,6 +24,8 @@ from gateway.static import REFERENCE, StaticFiles
 
 logger = logging.getLogger("gateway.app")
 
+# The routes of platforms' probes; some connections are kept for them.
+HEALTH = "/health"
 COMMON_HEADERS = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer")]
 
 Handler = Callable[[Exchange], Awaitable[None]]
@@ -90,6 +92,11 @@ class Gateway:
             if self._cors.apply(exchange):
                 await self._cors.preflight(exchange)
                 return
+            if exchange.connection.is_reserved:
+                self._keep_for_health(exchange)
+            if exchange.path == "*":  # OPTIONS, of the server as such
+                await exchange.reply(204, b"")
+                return
             if b"%" in scope["raw_path"]:
                 raise NotFound("There is no such route")
             await self._router(scope, exchange.receive, _no_send)
@@ -113,6 +120,14 @@ class Gateway:
     def _find_client(self, exchange: Exchange) -> None:
         address = self._parts.guard.client_address(exchange.headers, exchange.peer)
         exchange.facts["client"] = address
+
+    @staticmethod
+    def _keep_for_health(exchange: Exchange) -> None:
+        exchange.closes = True
+        if not exchange.path.startswith(HEALTH):
+            raise Unavailable(
+                "All connections are taken; try again in 1 s", code="full", retry_after=1
+            )
 
     async def _tell_draining(self, exchange: Exchange) -> None:
         if not exchange.status:

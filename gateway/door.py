@@ -29,14 +29,14 @@ class Door:
         self._refuse_if_draining(exchange)
         address = neighbourhood(exchange.facts["client"])
         await self._parts.rates.hit(f"key {key}" if guard.inference else f"address {address}")
+        if not self._parts.replicas.was_ready:
+            raise Unavailable("The model is starting", code="not_ready", retry_after=5)
         body = b""
         if exchange.method != "GET":
             body = await exchange.body(
                 settings.max_body_bytes, settings.body_seconds, self._bodies.take
             )
             self._refuse_if_draining(exchange)  # the signal may have come before the body's end
-        if not self._parts.replicas.was_ready:
-            raise Unavailable("The model is starting", code="not_ready", retry_after=5)
         return body
 
     async def admit_manager(self, exchange: Exchange) -> None:

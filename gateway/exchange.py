@@ -8,6 +8,7 @@ import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from http import HTTPStatus
 from typing import Any, Protocol
 
 from gateway.errors import BadRequest, GatewayError, RequestTimeout, TooLarge
@@ -37,6 +38,8 @@ class Connection(Protocol):
 
     transport: asyncio.Transport
     flow: Flow
+    # Whether it is one of those that are kept for the health routes.
+    is_reserved: bool
 
 
 async def wait_for_reader(connection: Connection, seconds: float) -> bool:
@@ -103,7 +106,7 @@ class Exchange:
         length = self.headers.get("content-length", "")
         if length.isdigit() and int(length) > most:
             raise TooLarge(f"The body has {int(length)} bytes; at most {most} are allowed")
-        parts: list[bytes] = []
+        body = bytearray()
         try:
             async with asyncio.timeout(seconds):
                 while True:
@@ -115,10 +118,10 @@ class Exchange:
                         raise TooLarge(f"The body is longer than {most} bytes")
                     take(len(part))
                     self.body_bytes += len(part)
-                    parts.append(part)
+                    body += part
                     if not message.get("more_body", False):
                         self._unread = False
-                        return parts[0] if len(parts) == 1 else b"".join(parts)
+                        return bytes(body)
         except TimeoutError:
             raise RequestTimeout(f"The body took longer than {seconds:g} s") from None
 
@@ -150,7 +153,8 @@ class Exchange:
     ) -> None:
         """Send a whole reply."""
         own = [(b"content-type", content_type.encode())] if body else []
-        own.append((b"content-length", str(len(body)).encode()))
+        if status != HTTPStatus.NO_CONTENT:
+            own.append((b"content-length", str(len(body)).encode()))
         await self.start(status, [*own, *headers])
         await self.end(body)
 

@@ -37,6 +37,8 @@ class Relay:
         self._wire = wire
         self._connection: Connection = connection
         self._write = connection.transport.write
+        # HTTP/1.0 has no chunks: its stream ends with the connection.
+        self._is_chunked = exchange.scope["http_version"] != "1.0"
         self._observe = observe
         self._write_seconds = write_seconds
         self._is_framed = is_framed
@@ -63,7 +65,7 @@ class Relay:
             piece, frames = sideband.split(piece)
             self.frame = frames[-1] if frames else self.frame
         self.has_ended = piece.endswith(DONE)
-        self._write(b"%x\r\n%b\r\n" % (len(piece), piece))
+        self._write(b"%x\r\n%b\r\n" % (len(piece), piece) if self._is_chunked else piece)
         self._exchange.bytes_sent += len(piece)
         if self._last:
             self._observe(now - self._last)

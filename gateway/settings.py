@@ -115,14 +115,27 @@ class Settings:
     max_form_fields: int = setting(
         100, "Fields of a form or a query on /predictions.", least=1, most=10_000
     )
-    max_header_bytes: int = setting(16384, "Longest head of a request.", least=1024)
+    max_header_bytes: int = setting(
+        16384,
+        "Longest head of a request; also its trailers, and needless bytes in its chunks.",
+        least=1024,
+    )
     header_seconds: float = setting(10, "Time for a request's head.", least=0.1)
     body_seconds: float = setting(30, "Time for a request's body.", least=0.1)
     idle_seconds: float = setting(75, "Time a connection may idle between requests.", least=1)
     write_seconds: float = setting(
         30, "Time a reader may take nothing, and has for each MiB of a whole reply.", least=0.1
     )
-    max_connections: int = setting(4096, "Open connections; more are closed.", least=8)
+    linger_bytes: int = setting(
+        32 << 20, "Of a refused request, bytes that are read on so that the reply arrives.", least=0
+    )
+    linger_seconds: float = setting(5, "Time for that.", least=0)
+    max_connections: int = setting(
+        4096, "Open connections; for more, those give way that wait longest.", least=8
+    )
+    health_connections: int = setting(
+        16, "Of these, kept for `/health...`: all else is a 503 there.", least=0
+    )
     requests_per_minute: int = setting(
         0, "Requests a minute for each key, or client address without one; 0 is off.", least=0
     )

