@@ -138,7 +138,7 @@ class Admission:
         most = capacity + self.max_waiting
         if sequences > min(most, most_at_once):
             raise BadRequest(
-                f"The request asks for {sequences} texts at once (prompts x `n` or `best_of`); "
+                "The request asks for too many texts at once (prompts x `n` or `best_of`); "
                 f"at most {min(most, most_at_once)} are allowed",
                 param="n",
                 code="too_many_texts",

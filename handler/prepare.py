@@ -134,7 +134,7 @@ class Preparer:
         if texts > self.max_sequences:
             name = "best_of" if request.best_of else "n" if request.n else "prompt"
             raise BadRequest(
-                f"The request asks for {texts} texts at once (prompts x `n` or `best_of`); "
+                "The request asks for too many texts at once (prompts x `n` or `best_of`); "
                 f"at most {self.max_sequences} are allowed",
                 param=name,
                 code="too_many_texts",

@@ -366,6 +366,8 @@ def _to_bad_request(failure: ValidationError) -> BadRequest:
     location = [part for part in fault["loc"] if isinstance(part, int) or part.isidentifier()]
     param = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in location).lstrip(".")
     param = param[:MOST_NAMED]  # a key of `logit_bias` is the client's, and as long as he likes
+    if fault["type"] == "model_type":
+        return BadRequest(f"`{param}` must be an object", param=param, code="model_type")
     message = fault["msg"].replace("Input should be", "must be").replace("Value error, ", "")
     if not param:
         about = fault["type"] if fault["type"] in CompletionRequest.model_fields else None

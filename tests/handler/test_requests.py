@@ -60,6 +60,14 @@ def test_more_texts_than_slots_are_queued(torchserve: TorchServe) -> None:
     assert [c["text"] for c in choices[38:]] == [c["text"] for c in alone]
 
 
+@pytest.mark.parametrize("options", [{"n": 97}, {"best_of": 10**4299, "prompt": ["a"] * 90}])
+def test_more_texts_than_the_engine_holds_are_refused(
+    torchserve: TorchServe, options: dict[str, Any]
+) -> None:
+    reply = post(torchserve, {"prompt": "a"} | options)
+    assert reply.status_code == 400 and "at most 96 are allowed" in reply.json()["error"]["message"]
+
+
 def test_the_best_of_several_are_the_likeliest_best_first(torchserve: TorchServe) -> None:
     options = {"prompt": ["The king", "A ship"], "seed": 3, "max_tokens": 8, "logprobs": 0}
     every = post(torchserve, {**options, "n": 6}).json()
