@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 
-from gateway import archive_file, environment, logs
+from gateway import archive_file, environment, logs, manifest
 from gateway.settings import SettingsError, load, table
 
 
@@ -29,9 +29,9 @@ def main() -> int:
     logs.configure(settings.writes_json_logs)
     fail = _log_failure if settings.writes_json_logs else _fail
     # After the settings: these take a while to import.
+    from gateway.launch import TorchServeError, find_java
     from gateway.server import listen
     from gateway.supervisor import GaveUp, Supervisor
-    from gateway.torchserve import TorchServeError, find_java
 
     try:
         find_java()
@@ -43,6 +43,7 @@ def main() -> int:
             )
         if not archive.is_dir():
             archive_file.check(archive, settings.archive_bounds)
+        archive_file.read_member(archive, manifest.MANIFEST, manifest.MOST_BYTES)
         listener = listen(settings)
     except (TorchServeError, archive_file.BadArchive) as error:
         return fail(str(error))

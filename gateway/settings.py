@@ -79,6 +79,9 @@ class Settings:
     management_port: int = setting(0, "TorchServe's port for management, likewise.", least=0)
     metrics_port: int = setting(0, "TorchServe's port for metrics, likewise.", least=0)
     start_seconds: float = setting(300, "Time TorchServe may take to be ready.", least=1)
+    start_failures: int = setting(
+        3, "So often within a minute the same failure ends a start that was never ready.", least=1
+    )
     max_restarts: int = setting(
         5, "Restarts of TorchServe within RESTART_WINDOW_SECONDS; one more ends all.", least=0
     )

@@ -15,6 +15,7 @@ from collections import deque
 
 from gateway.app import Gateway
 from gateway.health import Health
+from gateway.launch import TorchServeError, TorchServeSettings
 from gateway.limits import Admission, RateLimit
 from gateway.live import Abort
 from gateway.logs import RequestLog
@@ -22,11 +23,12 @@ from gateway.management import Management
 from gateway.metrics import Metrics
 from gateway.parts import Parts
 from gateway.proxy import Proxy
+from gateway.repeated_failure import RepeatedFailure
 from gateway.replicas import Replicas
 from gateway.security import Guard
 from gateway.server import make_server
 from gateway.settings import ROOT, Settings
-from gateway.torchserve import TorchServe, TorchServeSettings
+from gateway.torchserve import TorchServe
 from gateway.upstream import Upstream, UpstreamError
 from handler import sideband
 
@@ -44,7 +46,7 @@ STOP_SECONDS = 1.0
 
 
 class GaveUp(Exception):
-    """TorchServe could not be kept alive; one line that says how often it was tried."""
+    """TorchServe could not be kept alive; one line that says why."""
 
 
 class Supervisor:
@@ -81,6 +83,7 @@ class Supervisor:
         # Of each failure, how long had been served when it came.
         self._failures: deque[float] = deque()
         self._served_seconds = 0.0
+        self._repeated = RepeatedFailure(settings.start_failures)
         self._server = make_server(self._make_gateway(), settings)
 
     async def run(self) -> None:
@@ -159,6 +162,7 @@ class Supervisor:
             reason = await self._run_torchserve()
             self._health.is_serving = False
             self._replicas.lose_all()
+            self._judge_start(f"TorchServe does not start: {reason}")
             back_off = self._count_failure(reason)
             logger.warning("%s; starting it again in %g s", reason, back_off)
             await asyncio.sleep(back_off)
@@ -182,10 +186,27 @@ class Supervisor:
         doublings = min(failures - 1, 16)
         return float(min(FIRST_BACK_OFF_SECONDS * 2**doublings, LONGEST_BACK_OFF_SECONDS))
 
+    def _judge_start(self, reason: str) -> None:
+        """Give up on a service that has never served and fails in the same way again and again."""
+        if not self._replicas.was_ready and self._repeated.note(reason):
+            raise GaveUp(reason)
+
     async def _run_torchserve(self) -> str:
         """Start TorchServe, serve with it until it ends or is of no use, and return why."""
         torchserve = self._torchserve = TorchServe(self._torchserve_settings)
-        torchserve.start()
+        try:
+            torchserve.start()
+            return torchserve.words.explain(await self._watch(torchserve))
+        except TorchServeError as error:
+            if not self._replicas.was_ready:
+                raise
+            return str(error)
+        finally:
+            await asyncio.to_thread(torchserve.stop, STOP_SECONDS)
+            self._torchserve = None
+
+    async def _watch(self, torchserve: TorchServe) -> str:
+        """Follow TorchServe until it ends or is of no use, and return what happened."""
         process = torchserve.process
         assert process is not None
         following = asyncio.create_task(self._follow())
@@ -195,6 +216,8 @@ class Supervisor:
             while process.poll() is None:
                 await asyncio.sleep(WATCH_SECONDS)
                 _reap_orphans(process.pid)
+                for words in torchserve.words.take_failures():
+                    self._judge_start(f"the model does not start: {words}")
                 if following.done():
                     following.result()
                 if self._replicas.is_ready():
@@ -206,14 +229,13 @@ class Supervisor:
                     return f"No worker was ready in {self._settings.start_seconds:g} s"
                 if self._replicas.is_silent:
                     return "TorchServe does not answer"
+            await asyncio.to_thread(torchserve.words.wait_for_end)
             return f"TorchServe ended (status {process.returncode})"
         except UpstreamError as error:
             return f"TorchServe does not work: {error.message}"
         finally:
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)
-            await asyncio.to_thread(torchserve.stop, STOP_SECONDS)
-            self._torchserve = None
 
     async def _follow(self) -> None:
         """Take over what TorchServe has loaded, then follow its workers for ever."""
@@ -222,7 +244,9 @@ class Supervisor:
                 await self._upstream.manage("GET", f"/models/{self._settings.model_name}")
                 break
             except UpstreamError as error:
-                if error.status not in (404, 503):
+                if error.status == 404:  # it loads before it listens: the model never comes
+                    raise UpstreamError(404, "it has not loaded the model") from None
+                if error.status != 503:
                     raise
                 await asyncio.sleep(WATCH_SECONDS)
         await self._replicas.adopt()

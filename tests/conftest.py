@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from gateway.torchserve import TorchServe, TorchServeSettings
+from gateway.launch import TorchServeSettings
+from gateway.torchserve import TorchServe
 
 ROOT = Path(__file__).resolve().parent.parent
 EMBEDDED_MODEL = ROOT / "models" / "gpt2-tales"

@@ -15,7 +15,8 @@ import time
 from pathlib import Path
 
 from gateway import environment
-from gateway.torchserve import TorchServe, TorchServeSettings, find_java, find_torchserve
+from gateway.launch import TorchServeSettings, find_java, find_torchserve
+from gateway.torchserve import TorchServe
 
 
 def main() -> int:

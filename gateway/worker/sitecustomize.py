@@ -5,6 +5,9 @@ Java, from which it has its environment: so the worker begins again, which takes
 
 TorchServe's protocol imports torch, over a second and 150 MB, for one `isinstance` that text never
 reaches. Here torch is loaded when something first asks for a name in it: `engine: torch` does.
+
+What a worker dies of it logs on standard output, which no log shows: here its last line goes to
+standard error, which TorchServe's log passes on.
 """
 
 import importlib
@@ -34,8 +37,26 @@ def load_late(name: str) -> None:
         sys.modules[name].__spec__ = spec
 
 
+def tell_cause(record: Any) -> bool:
+    """Say what the first of a chain of exceptions was; the others come of looking further."""
+    error = record.exc_info[1] if record.exc_info else None
+    if error is not None:
+        while error.__cause__ or error.__context__:
+            error = error.__cause__ or error.__context__
+        print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+    return True
+
+
+def listen_to_the_end() -> None:
+    """Have `tell_cause` hear all that the worker logs."""
+    import logging
+
+    logging.getLogger().addFilter(tell_cause)
+
+
 tunables = os.environ.pop("WORKER_GLIBC_TUNABLES", "")
 if tunables and "GLIBC_TUNABLES" not in os.environ:
     os.environ["GLIBC_TUNABLES"] = tunables
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 load_late("torch")
+listen_to_the_end()

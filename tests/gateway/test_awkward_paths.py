@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,7 +16,7 @@ import pytest
 
 from gateway.escapes import java_pattern, java_property
 from gateway.folders import MARK, PREFIX, Folder, clear_dead
-from tests.gateway.conftest import ROOT, Service, StartService
+from tests.gateway.conftest import ROOT, Service, StartService, mounted
 
 # What a name may hold: on Linux everything but a slash and a NUL.
 AWKWARD = {
@@ -118,19 +117,6 @@ def taken_ports(*ports: int) -> Iterator[None]:
     finally:
         for held in sockets:
             held.close()
-
-
-@contextmanager
-def mounted(place: Path, options: str) -> Iterator[Path]:
-    """A file system of its own."""
-    place.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", place], check=False)
-    if done.returncode:
-        pytest.skip("this user may not mount file systems")
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", "--lazy", place], check=True)
 
 
 def test_a_long_folder_for_temporary_files(tmp_path: Path, start_service: StartService) -> None:

@@ -115,7 +115,7 @@ def test_it_gives_up_when_the_worker_never_comes(
     tmp_path: Path, start_service: StartService
 ) -> None:
     with zipfile.ZipFile(tmp_path / "gpt2.mar", "w") as archive:
-        archive.writestr("broken.py", "raise SystemExit('this handler can not be loaded')\n")
+        archive.writestr("broken.py", "import time\ntime.sleep(600)\n")
         archive.writestr(
             "MAR-INF/MANIFEST.json",
             '{"model": {"modelName": "gpt2", "modelVersion": "1.0", "handler": "broken.py"}}',

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.torchserve import HUGE_PAGES, WORKER_SITE
+from gateway.launch import HUGE_PAGES, WORKER_SITE
 from tests.gateway.conftest import Service
 
 PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")

@@ -13,7 +13,8 @@ import pytest
 from filelock import FileLock
 
 from bench.environments import HOME, Environment, SetUpError
-from gateway.torchserve import TorchServe, find_torchserve
+from gateway.launch import find_torchserve
+from gateway.torchserve import TorchServe
 
 CALLER = Path(__file__).with_name("grpc_calls.py")
 CLIENTS = Environment(
