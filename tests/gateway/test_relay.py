@@ -55,7 +55,7 @@ async def passed_on(pieces: list[bytes], *, is_framed: bool) -> tuple[bytes, Rel
     """What a client's socket receives of these pieces."""
     ours, theirs = socket.socketpair()
     transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=ours)
-    scope: dict[str, Any] = {"method": "POST", "path": "/", "headers": []}
+    scope: dict[str, Any] = {"method": "POST", "path": "/", "headers": [], "http_version": "1.1"}
     scope["extensions"] = {"gateway.connection": Connection(transport, FlowControl(transport))}
 
     async def nothing(*_: Any) -> Any:
