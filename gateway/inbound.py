@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from operator import mul
 from typing import Any
@@ -15,6 +15,8 @@ from typing import Any
 from gateway.errors import BadRequest
 from gateway.settings import Settings
 from handler import strict_json
+from handler.accept import TEXT
+from handler.bodies import COMPLETION, PLAIN, Question
 
 COMPLETIONS = "v1/completions"
 JSON_TYPE = "application/json"
@@ -32,6 +34,7 @@ class Prediction:
     path: str
     body: bytes
     content_type: str
+    accept: str = ""
     sequences: int = 1
     most_sequences: int = sys.maxsize
     prefix: str = ""
@@ -81,24 +84,37 @@ def completion(
     text = " ".join(p for p in prompt if isinstance(p, str)) if prompts > 1 else first
     text = text if isinstance(text, str) else ""
     prefix = text[:PREFIX_CHARS] if text else _beginning(first)
-    return Prediction(model, version, COMPLETIONS, body, JSON_TYPE, sequences, most, prefix, text)
+    return Prediction(
+        model,
+        version,
+        COMPLETIONS,
+        body,
+        JSON_TYPE,
+        sequences=sequences,
+        most_sequences=most,
+        prefix=prefix,
+        text=text,
+    )
 
 
 def prediction(
     model: str,
     version: str,
-    requests: Sequence[Mapping[str, Any]],
+    question: Question,
     settings: Settings,
     card: Mapping[str, Any],
 ) -> Prediction:
-    """Put completion requests that came as one into one; several go as a list.
+    """Write what a prediction asks for anew: as a completion, or for the handler's own reader.
 
     Raises:
-        BadRequest: They ask for more than one request may.
+        BadRequest: It asks for more than one request may.
     """
-    body = json.dumps(list(requests), ensure_ascii=False).encode()
-    if len(requests) == 1:
-        return completion(model, version, requests[0], body[1:-1], settings, card)
+    values = [asked.as_json() for asked in question.asked]
+    body = json.dumps(values if question.is_list else values[0], ensure_ascii=False).encode()
+    forms = {asked.form for asked in question.asked}
+    requests = [asked.request for asked in question.asked]
+    if forms == {COMPLETION} and not question.is_list:
+        return completion(model, version, requests[0], body, settings, card)
     each = [completion(model, version, value, b"", settings, card) for value in requests]
     tokens = [_tokens(value, settings, card) for value in requests]
     _check_size(sum(map(mul, tokens, (one.sequences for one in each))), settings)
@@ -106,6 +122,7 @@ def prediction(
         each[0],
         path="",
         body=body,
+        accept=TEXT if PLAIN in forms else "",
         sequences=sum(one.sequences for one in each),
         text=" ".join(one.text for one in each),
     )
@@ -113,7 +130,7 @@ def prediction(
 
 def question(model: str, version: str, path: str, body: bytes) -> Prediction:
     """Rebuild a request that writes no text (tokenize, models)."""
-    return Prediction(model, version, path, body, JSON_TYPE, 0, writes=False)
+    return Prediction(model, version, path, body, JSON_TYPE, sequences=0, writes=False)
 
 
 def _tokens(value: Mapping[str, Any], settings: Settings, card: Mapping[str, Any]) -> int:

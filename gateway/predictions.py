@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from gateway import forms, inbound
 from gateway.door import Door
@@ -14,13 +13,9 @@ from gateway.language import refuse_foreign
 from gateway.management import NAME
 from gateway.manifest import VERSION
 from gateway.parts import Parts
-from handler import answers
 from handler.bodies import Question, read_body, read_form
 from handler.charsets import parse_content_type
 from handler.errors import RequestError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 QUESTIONS = ("v1/tokenize", "v1/detokenize", "v1/models")
 
@@ -49,10 +44,7 @@ class Predictions:
             prediction = Prediction(name, version, "", body, content_type)
         else:
             question = self._read(exchange, body)
-            requests = [asked.request for asked in question.asked]
-            prediction = inbound.prediction(name, version, requests, self._settings, card)
-            await self._answer(exchange, question, prediction)
-            return
+            prediction = inbound.prediction(name, version, question, self._settings, card)
         refuse_foreign(exchange, prediction.text, self._settings.language_gate)
         await self._parts.proxy.serve(exchange, prediction)
 
@@ -69,19 +61,6 @@ class Predictions:
             return read_body(body, content_type, query, accept)
         except RequestError as error:
             raise BadRequest(error.message, param=error.param, code=error.code) from None
-
-    async def _answer(self, exchange: Exchange, question: Question, prediction: Prediction) -> None:
-        """Answer in the form that is asked for."""
-        refuse_foreign(exchange, prediction.text, self._settings.language_gate)
-        reply = await self._parts.proxy.fetch(exchange, prediction)
-        if reply is None:
-            return
-        if reply.status == 200:
-            value = reply.json()
-            completions = value if question.is_list else [value]
-            body = answers.render(question, completions).encode()
-            reply = replace(reply, body=body, content_type=answers.content_type(question))
-        await reply.send(exchange)
 
 
 def _named(params: dict[str, str]) -> tuple[str, str | None, str]:

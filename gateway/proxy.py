@@ -22,7 +22,7 @@ from gateway.errors import (
     error_event,
 )
 from gateway.exchange import Exchange, Header
-from gateway.inbound import Prediction
+from gateway.inbound import JSON_TYPE, Prediction
 from gateway.limits import Admission
 from gateway.live import Abort, Aborted, Live
 from gateway.metrics import Metrics
@@ -30,7 +30,7 @@ from gateway.pulse import Pulse
 from gateway.relay import Relay
 from gateway.replica import Replica
 from gateway.replicas import Replicas
-from gateway.reply import FAILED, Reply, note_completions, note_ignored_fields, note_stream_end
+from gateway.reply import FAILED, Reply, note_end, note_ignored_fields, note_usage
 from gateway.settings import Settings
 from gateway.upstream import Upstream
 from gateway.wire import Wire, WireLost
@@ -193,13 +193,22 @@ class Proxy:
 
     def _judge(self, exchange: Exchange, wire: Wire, body: bytes) -> Reply:
         """Turn TorchServe's whole reply into ours."""
-        reply = Reply(wire.status, body, wire.content_type)
+        content_type = wire.content_type
+        if content_type.endswith(sideband.SUFFIX):
+            frame, body = sideband.opened(body)
+            note_end(exchange, frame)
+            content_type = content_type.removesuffix(sideband.SUFFIX)
+            if exchange.facts.get("failed"):  # its type went out before it failed
+                content_type = JSON_TYPE
+        reply = Reply(wire.status, body, content_type)
         value = reply.json()
         if isinstance(value, dict) and isinstance(value.get("error"), dict):
             return self._judge_error(exchange, reply, value["error"])
         if reply.status >= 400:
             self._judge_torchserve_error(reply.status, value)
-        note_completions(exchange, value if isinstance(value, list) else [value])
+        if isinstance(value, dict) and isinstance(value.get("usage"), dict):
+            reasons = [choice.get("finish_reason") for choice in value.get("choices", [])]
+            note_usage(exchange, value["usage"], reasons)
         return reply
 
     def _judge_error(self, exchange: Exchange, reply: Reply, error: dict[str, Any]) -> Reply:
@@ -264,7 +273,7 @@ class Proxy:
         except asyncio.CancelledError:
             cause = live.acknowledge()
         wire.stop()
-        note_stream_end(exchange, relay.frame)
+        note_end(exchange, relay.frame)
         if relay.has_ended:
             await exchange.end()
             return None
@@ -294,6 +303,8 @@ class Proxy:
             "content-type": prediction.content_type,
             sideband.HEADER: self._secret,
         }
+        if prediction.accept:
+            headers["accept"] = prediction.accept
         if exchange.traceparent:
             headers["traceparent"] = exchange.traceparent
         return headers

@@ -16,6 +16,8 @@ from gateway.wire import Wire
 from handler import sideband
 
 DONE = b"data: [DONE]\n\n"
+# The end of a frame before a last event that is not DONE.
+ENDS = b'"ends":true}'
 
 
 class Relay:
@@ -64,7 +66,7 @@ class Relay:
         if self._is_framed:
             piece, frames = sideband.split(piece)
             self.frame = frames[-1] if frames else self.frame
-        self.has_ended = piece.endswith(DONE)
+        self.has_ended = piece.endswith(DONE) or self.frame.endswith(ENDS)
         self._write(b"%x\r\n%b\r\n" % (len(piece), piece) if self._is_chunked else piece)
         self._exchange.bytes_sent += len(piece)
         if self._last:

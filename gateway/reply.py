@@ -9,7 +9,6 @@ from typing import Any
 from gateway.exchange import Exchange, Header
 from gateway.metrics import Metrics
 from handler import ignored
-from handler.answers import total_usage
 
 # What the metrics call a text that failed in the handler.
 FAILED = "handler_error"
@@ -47,17 +46,8 @@ def note_usage(exchange: Exchange, usage: dict[str, Any], reasons: list[str | No
     facts["finish_reasons"] = [str(reason) for reason in reasons if reason]
 
 
-def note_completions(exchange: Exchange, values: list[Any]) -> None:
-    """Keep the counts of completions; another model's reply may be something else."""
-    found = [value for value in values if isinstance(value, dict) and "usage" in value]
-    if found and all(isinstance(value["usage"], dict) for value in found):
-        choices = [choice for value in found for choice in value.get("choices", [])]
-        reasons = [choice.get("finish_reason") for choice in choices]
-        note_usage(exchange, total_usage([value["usage"] for value in found]), reasons)
-
-
-def note_stream_end(exchange: Exchange, frame: bytes) -> None:
-    """Read the usage from a stream's last frame, and whether the handler gave up.
+def note_end(exchange: Exchange, frame: bytes) -> None:
+    """Read the usage from a reply's last frame, and whether the handler gave up.
 
     A stream that was cut has no such frame, one of another kind of model none at all.
     """

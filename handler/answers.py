@@ -42,13 +42,19 @@ def _value(asked: Asked, completion: Any) -> Any:
     choices = completion["choices"]
     values = []
     for number, each in enumerate(prompts):
-        texts = [choice["text"] for choice in choices[number * n : number * n + n]]
+        own = choices[number * n : number * n + n]
         if asked.form == PLAIN:
+            texts = [choice["text"] for choice in own]
             values.append(texts[0] if n == 1 else texts)
         else:
             before = each if asked.full_text else ""
-            values.append([{"generated_text": before + text} for text in texts])
+            values.append([_generated(before, choice) for choice in own])
     return values if is_list else values[0]
+
+
+def _generated(before: str, choice: Mapping[str, Any]) -> dict[str, Any]:
+    told = {"details": choice["details"]} if "details" in choice else {}
+    return {"generated_text": before + choice["text"], **told}
 
 
 def _n(asked: Asked) -> int:

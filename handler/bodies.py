@@ -48,9 +48,17 @@ class Asked:
 
     request: dict[str, Any]
     form: str = COMPLETION
-    # Of Hugging Face's form: whether the prompt is given back, and what was told of the text.
+    # Of Hugging Face's form: whether the prompt is given back, and its tokens are told.
     full_text: bool = False
     details: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        """A JSON body that asks for the same (a plain text by the header `Accept` besides)."""
+        if self.form != GENERATED:
+            return self.request
+        parameters = without(self.request, "prompt")
+        told = {"return_full_text": self.full_text, "details": self.details}
+        return {"inputs": self.request["prompt"], "parameters": {**parameters, **told}}
 
 
 @dataclass(frozen=True)
@@ -132,16 +140,14 @@ def _holds_prompt(raw: bytes) -> bool:
 
 def _parsed(body: Any, kind: ContentType) -> Any:
     """The value of a JSON body, which TorchServe may have parsed already."""
-    if isinstance(body, (bytes, bytearray)) and kind.charset.lower() not in ("", "utf-8", "utf8"):
-        body = decode(bytes(body), kind.charset)
     try:
-        # A text is JSON that nobody has parsed yet, not a JSON string that was.
-        if isinstance(body, (bytes, bytearray, str)):
-            return strict_json.load(body)
-        strict_json.check(body)
+        if not isinstance(body, (bytes, bytearray)):
+            strict_json.check(body)
+            return body
+        is_other = kind.charset.lower() not in ("", "utf-8", "utf8")
+        return strict_json.load(decode(bytes(body), kind.charset) if is_other else body)
     except strict_json.JsonError as error:
         raise BadRequest(error.message, param=error.param, code=error.code) from None
-    return body
 
 
 def _text(value: Any, charset: str) -> str:
@@ -244,7 +250,7 @@ def _asked(value: dict[str, Any], options: dict[str, Any], wanted: str, form: st
     full_text = hugging_face.switch(given, "return_full_text")
     request = {"prompt": prompt, **hugging_face.translated(given)}
     if is_hugging_face:
-        details = bool(hugging_face.switch(request, "details"))
+        details = hugging_face.take_details(request)
         return Asked(request, GENERATED, full_text=full_text is not False, details=details)
     if full_text is not None:
         request.setdefault("echo", full_text)

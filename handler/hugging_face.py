@@ -67,6 +67,26 @@ def translated(options: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def take_details(request: dict[str, Any]) -> bool:
+    """Take out whether the tokens are told, in details or one by one in a stream.
+
+    Raises:
+        BadRequest: They can not be.
+    """
+    details = bool(switch(request, "details"))
+    if details and request.get("best_of") not in (None, request.get("n") or 1):
+        raise BadRequest("`details` can not be had with `best_of`", param="details")
+    if request.get("stream") and (not isinstance(request["prompt"], str) or _several(request)):
+        raise BadRequest("One text can be streamed in this form, not several", param="stream")
+    if details or request.get("stream"):
+        request.setdefault("logprobs", 0)
+    return details
+
+
+def _several(request: Mapping[str, Any]) -> bool:
+    return any(request.get(name) not in (None, 1) for name in ("n", "best_of"))
+
+
 def switch(options: dict[str, Any], name: str) -> bool | None:
     """Take an option out that is true, false or not given.
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 
-from handler import answers
+from handler import answers, sideband
 from handler.bodies import Question
 from handler.engine.sequence import Output
 from handler.errors import RequestError
+from handler.generated import TokenShapes
 from handler.replies import Json, JsonReply, Timings, error_body, to_json
+from handler.stream import last_frame
 
 
 class PredictionReply:
@@ -16,12 +18,18 @@ class PredictionReply:
 
     streams = False
 
-    def __init__(self, question: Question, parts: list[JsonReply]) -> None:
-        self.content_type = answers.content_type(question)
+    def __init__(
+        self, question: Question, parts: list[JsonReply], shapes: TokenShapes, *, framed: bool
+    ) -> None:
+        self.content_type = answers.content_type(question) + (sideband.SUFFIX if framed else "")
         self.timings = Timings()
         self.ignored_fields = ""
         self._question = question
         self._parts = parts
+        self._shapes = shapes
+        self._framed = framed
+        # Of texts whose details are asked for: what each step added, by part and index.
+        self._outputs: dict[tuple[int, int], list[Output]] = {}
         # The index of each part's first text, as the engine counts them.
         self._firsts: list[int] = []
         count = 0
@@ -31,13 +39,18 @@ class PredictionReply:
 
     @property
     def error(self) -> RequestError | None:
-        """What ended it before its time."""
+        """See `LiveReply.error`."""
         return next((part.error for part in self._parts if part.error is not None), None)
 
     @property
     def finished(self) -> bool:
         """See `LiveReply.finished`."""
         return self.error is not None or all(part.finished for part in self._parts)
+
+    @property
+    def finish_reasons(self) -> list[str | None]:
+        """See `LiveReply.finish_reasons`."""
+        return [reason for part in self._parts for reason in part.finish_reasons]
 
     @property
     def end_reason(self) -> str:
@@ -56,6 +69,8 @@ class PredictionReply:
         number = bisect_right(self._firsts, output.index) - 1
         output.index -= self._firsts[number]
         self._parts[number].add(output)
+        if self._question.asked[number].details:
+            self._outputs.setdefault((number, output.index), []).append(output)
 
     def take_chunk(self) -> str:
         """See `LiveReply.take_chunk`: nothing before the end."""
@@ -63,6 +78,15 @@ class PredictionReply:
 
     def take_end(self) -> str:
         """See `LiveReply.take_end`."""
+        frame = last_frame(self) if self._framed else ""
         if self.error is not None:
-            return to_json(error_body(self.error))
-        return answers.render(self._question, [part.completion() for part in self._parts])
+            return frame + to_json(error_body(self.error))
+        completions = [part.completion() for part in self._parts]
+        for (number, index), outputs in self._outputs.items():
+            completions[number]["choices"][index]["details"] = self._details(number, outputs)
+        return frame + answers.render(self._question, completions)
+
+    def _details(self, number: int, outputs: list[Output]) -> Json:
+        told = self._shapes.details(outputs, self._parts[number].prepared)
+        tokens = [self._shapes.token(output) for output in outputs if output.token is not None]
+        return told | {"prefill": [], "tokens": tokens}

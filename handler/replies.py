@@ -125,6 +125,14 @@ class LiveReply(Protocol):
     timings: Timings
 
     @property
+    def error(self) -> RequestError | None:
+        """What ended it before its time."""
+
+    @property
+    def finish_reasons(self) -> list[str | None]:
+        """Why each of its texts ended, if it has."""
+
+    @property
     def streams(self) -> bool:
         """Whether it is sent as it is written."""
 
@@ -173,7 +181,7 @@ class Reply:
         self.completion_tokens = 0
         self._cached_tokens = 0
         self._seen: set[int] = set()
-        self._prepared = prepared
+        self.prepared = prepared
         self._texts_per_prompt = prepared.texts_per_prompt
         options = prepared.sequences[0].options
         self._with_logprobs = options.logprobs is not None
@@ -196,12 +204,12 @@ class Reply:
     @property
     def prompt_tokens(self) -> int:
         """Tokens of all prompts, each counted once however many texts follow it."""
-        return sum(len(prompt.tokens) for prompt in self._prepared.prompts)
+        return sum(len(prompt.tokens) for prompt in self.prepared.prompts)
 
     @property
     def usage(self) -> Json:
         """Token counts so far."""
-        prompts = self._prepared.prompts
+        prompts = self.prepared.prompts
         details = {
             "cached_tokens": self._cached_tokens,
             "truncated_tokens": sum(prompt.truncated_tokens for prompt in prompts),
@@ -250,7 +258,7 @@ class Reply:
         if self._with_logprobs:
             logprobs = writer.written(output.logprobs)
         if self._begins(output.index):
-            text = self._prepared.prompts[number].echo + text
+            text = self.prepared.prompts[number].echo + text
             if output.prompt_logprobs is not None and logprobs is not None:
                 prompt = writer.prompt(output.prompt_logprobs)
                 logprobs = {key: prompt[key] + logprobs[key] for key in prompt}

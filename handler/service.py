@@ -13,13 +13,15 @@ import numpy as np
 
 from handler import ignored
 from handler.archive_facts import ArchiveFacts, Defaults, read_json
-from handler.bodies import Question
+from handler.bodies import COMPLETION, Question
 from handler.engine.engine import Engine
 from handler.engine.model import Model, ModelShape, load_model
 from handler.engine.settings import EngineSettings
 from handler.engine.vocabulary import Vocabulary
 from handler.errors import BadRequest, ModelError, NotFound
 from handler.fields import MAX_LOGPROBS, MAX_STOP
+from handler.generated import TokenShapes
+from handler.generated_stream import GeneratedStreamReply
 from handler.prediction_reply import PredictionReply
 from handler.prepare import MAX_LOGPROB_ENTRIES, Preparer
 from handler.replies import JsonReply, LiveReply, Reply, ReplyHead, WholeReply, to_json
@@ -66,6 +68,7 @@ class Service:
         self._vocabulary = vocabulary
         self._settings = settings
         self._strict_fields = strict_fields
+        self._shapes = TokenShapes(facts.end_tokens, facts.end_tokens | facts.delimiters)
         self._preparer = Preparer(
             vocabulary,
             facts,
@@ -165,8 +168,9 @@ class Service:
         Raises:
             RequestError: It is not allowed, or there is no room.
         """
-        if question.streams:
-            return self.complete(request_id, question.asked[0].request, framed=framed)
+        first = question.asked[0]
+        if question.streams and first.form == COMPLETION:
+            return self.complete(request_id, first.request, framed=framed)
         read = [self._read_item(question, number) for number in range(len(question.asked))]
         requests = [request for request, _ in read]
         prepared = self._preparer.prepare_all(request_id, requests)
@@ -174,7 +178,13 @@ class Service:
             JsonReply(self._head(), each, self._vocabulary, n=request.n or 1)
             for request, each in zip(requests, prepared, strict=True)
         ]
-        reply = PredictionReply(question, parts)
+        reply: PredictionReply | GeneratedStreamReply
+        if question.streams:
+            reply = GeneratedStreamReply(
+                self._head(), prepared[0], self._vocabulary, first, self._shapes, framed=framed
+            )
+        else:
+            reply = PredictionReply(question, parts, self._shapes, framed=framed)
         # Those of one list are as a rule the same.
         reply.ignored_fields = next((unknown for _, unknown in read if unknown), "")
         self.engine.submit([sequence for each in prepared for sequence in each.sequences])

@@ -13,7 +13,8 @@ A frame before an event of a choice, the texts of prompt 0 first:
 held back; `finish` stands where the choice ends. The first of these frames has `seed` besides, and
 `cut_prompts`: the ids that were kept of each prompt that was cut, by the prompt's number. Events of
 no choice (usage, an error, the end) have frames with `usage`, `finish_reasons` and `error`, a code
-or null.
+or null; and `ends` where no `[DONE]` follows. A whole reply that is no completion has one such
+frame as its first line.
 
 Imports nothing heavy: the gateway loads it too.
 """
@@ -28,6 +29,8 @@ HEADER = "x-gpt2-sideband"
 SECRET_VARIABLE = "GPT2_SIDEBAND_SECRET"
 # The content type of a stream that has frames in it.
 CONTENT_TYPE = "text/event-stream; charset=utf-8; sideband=1"
+# What the content type of a whole reply ends with whose first line is a frame.
+SUFFIX = "; sideband=1"
 MARK = "\x1e"
 _MARK = MARK.encode()
 _encode = json.JSONEncoder(separators=(",", ":")).encode
@@ -53,6 +56,12 @@ def frame(fields: str) -> str:
 def fields(values: dict[str, Any]) -> str:
     """Values as the fields of a frame."""
     return _encode(values)[1:-1]
+
+
+def opened(body: bytes) -> tuple[bytes, bytes]:
+    """The frame's JSON and the body of a whole reply, which may hold any character."""
+    own, _, shown = body.partition(b"\n")
+    return own.removeprefix(_MARK), shown
 
 
 def split(piece: bytes) -> tuple[bytes, list[bytes]]:

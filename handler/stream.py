@@ -8,7 +8,7 @@ from handler import sideband
 from handler.engine.sequence import Output
 from handler.engine.vocabulary import Vocabulary
 from handler.prepare import Prepared
-from handler.replies import Json, Reply, ReplyHead, error_body, to_json
+from handler.replies import Json, LiveReply, Reply, ReplyHead, error_body, to_json
 from handler.schema import StreamOptions
 
 CONTENT_TYPE = "text/event-stream; charset=utf-8"
@@ -81,15 +81,21 @@ class StreamReply(Reply):
         start, self._start = self._start, ""
         return sideband.frame(start + fields)
 
-    def _last_event(self, data: str) -> None:
+    def _last_event(self, data: str, *, ends: bool = False) -> None:
+        """Add an event after which no text comes; `ends` where `[DONE]` does not either."""
         if self._framed:
-            end: Json = {
-                "usage": self.usage,
-                "finish_reasons": self.finish_reasons,
-                "error": self.error and self.error.code,
-            }
-            self._events.append(sideband.frame(sideband.fields(end)))
+            self._events.append(last_frame(self, ends=ends))
         self._events.append(f"data: {data}\n\n")
+
+
+def last_frame(reply: LiveReply, *, ends: bool = False) -> str:
+    """What the gateway is told at the end."""
+    end: Json = {
+        "usage": reply.usage,
+        "finish_reasons": reply.finish_reasons,
+        "error": reply.error and reply.error.code,
+    }
+    return sideband.frame(sideband.fields(end | {"ends": True} if ends else end))
 
 
 def _first_fields(prepared: Prepared) -> str:

@@ -18,12 +18,13 @@ import requests
 from huggingface_hub import InferenceClient
 
 from gateway.torchserve import TorchServe
-from tests.gateway.conftest import Service, events
+from tests.gateway.conftest import Service, events, wait_until
 
 PROMPT = "Once upon a time, the fox"
 OTHER = "The old house"
 WRITING = {"max_tokens": 6, "seed": 11, "temperature": 0.9}
 QUERY = "max_tokens=6&seed=11&temperature=0.9"
+END_OF_TEXT = 0  # of the embedded model
 JSON, TEXT, EVENTS = "application/json", "text/plain", "text/event-stream"
 
 
@@ -272,6 +273,31 @@ def test_a_list_s_options_may_stand_in_the_query(gateway: Server) -> None:
     assert pieces == expected
 
 
+def test_the_log_and_the_metrics_count_every_form(service: Service, gateway: Server) -> None:
+    """What was written is told to the gateway beside the answer, whatever its form."""
+    expected = gateway.completion()["usage"]
+    inputs = {"inputs": PROMPT, "parameters": WRITING}
+    for number, (options, times) in enumerate(
+        [
+            (fields((None, PROMPT)), 1),
+            (fields((None, PROMPT), (None, PROMPT)), 2),
+            ({"json": [{"data": PROMPT, **WRITING}] * 3}, 3),
+            ({"json": inputs}, 1),
+            ({"json": inputs | {"stream": True}}, 1),
+        ]
+    ):
+        before = service.metric("gpt2_generation_tokens_total")
+        request_id = f"counted-{number}"
+        reply = gateway.post(headers={"x-request-id": request_id}, **options)
+        assert reply.status_code == 200
+        wait_until(lambda wanted=request_id: any(wanted in line for line in service.log))
+        [line] = [each for each in service.records() if each.get("request_id") == request_id]
+        assert line["prompt_tokens"] == expected["prompt_tokens"] * times
+        assert line["completion_tokens"] == expected["completion_tokens"] * times
+        assert line["finish_reasons"] == ["length"] * times
+        assert service.metric("gpt2_generation_tokens_total") - before == 6 * times
+
+
 # The query
 
 
@@ -387,6 +413,55 @@ def test_hugging_face_s_form_means_what_the_pipeline_means(server: Server) -> No
     reply = server.post(json=options)
     assert list(reply.json()[0]) == ["generated_text"]
     assert reply.headers["x-ignored-fields"] == "options"
+
+
+def test_hugging_face_s_lengths_are_those_of_transformers(server: Server) -> None:
+    prompt_tokens = server.completion()["usage"]["prompt_tokens"]
+    # A bias that ends every text at once, unless `min_new_tokens` holds it back.
+    end = {"logit_bias": {str(END_OF_TEXT): 100}}
+    for parameters, expected in (
+        ({"max_length": prompt_tokens + 4}, server.text(max_tokens=4)),
+        ({"max_length": 3, "max_new_tokens": 5}, server.text(max_tokens=5)),
+        ({"max_new_tokens": 5, **end}, ""),
+        ({"max_new_tokens": 5, "min_new_tokens": 3, **end}, server.text(max_tokens=3)),
+    ):
+        options = {**parameters, "seed": 11, "temperature": 0.9, "return_full_text": False}
+        reply = server.post(json={"inputs": PROMPT, "parameters": options})
+        assert reply.json() == [{"generated_text": expected}], parameters
+    for parameters in ({"max_length": 3}, {"min_new_tokens": 5, "max_new_tokens": 4}):
+        refused = server.post(json={"inputs": PROMPT, "parameters": parameters})
+        assert refused.status_code == 400
+        assert next(iter(parameters)).replace("_new", "") in refused.json()["error"]["message"]
+
+
+def test_hugging_face_s_details_and_streams_tell_every_token(server: Server) -> None:
+    client = InferenceClient(model=f"{server.url}/predictions/gpt2")
+    options: dict[str, Any] = {"max_new_tokens": 6, "seed": 11, "temperature": 0.9}
+    whole = server.completion(logprobs=0)
+    [choice] = whole["choices"]
+    told = client.text_generation(PROMPT, details=True, **options)
+    assert told.generated_text == PROMPT + choice["text"]
+    assert told.details.generated_tokens == whole["usage"]["completion_tokens"]
+    assert told.details.finish_reason == "length"
+    assert told.details.seed == 11
+    assert "".join(token.text for token in told.details.tokens) == choice["text"]
+    logprobs = [token.logprob for token in told.details.tokens]
+    assert logprobs == pytest.approx(choice["logprobs"]["token_logprobs"])
+
+    events = list(client.text_generation(PROMPT, details=True, stream=True, **options))
+    assert [event.token.id for event in events] == [token.id for token in told.details.tokens]
+    assert [event.generated_text for event in events[:-1]] == [None] * 5
+    assert events[-1].generated_text == PROMPT + choice["text"]
+    assert events[-1].details.finish_reason == "length"
+    pieces = client.text_generation(PROMPT, stream=True, **options)
+    assert "".join(pieces) == choice["text"]
+    stopped = client.text_generation(PROMPT, details=True, stop=["e"], **options)
+    assert stopped.details.finish_reason == "stop_sequence"
+    body = {"inputs": PROMPT, "parameters": {"logit_bias": {str(END_OF_TEXT): 100}}}
+    ended = server.post(json=body | {"stream": True}).text
+    assert '"eos_token"' in ended and '"special":true' in ended and "[DONE]" not in ended
+    several = server.post(json={"inputs": [PROMPT, OTHER], "stream": True})
+    assert several.status_code == 400
 
 
 def test_hugging_face_s_own_client_writes(server: Server) -> None:

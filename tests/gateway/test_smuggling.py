@@ -143,7 +143,8 @@ def test_customized_never_reaches_torchserve(watched: Watched) -> None:
 
 
 JSON_TYPE = b"content-type: application/json; charset=utf-8\r\n"
-COMPLETIONS = b"/predictions/gpt2/1.0/v1/completions"
+PREDICTIONS = b"/predictions/gpt2/1.0"
+COMPLETIONS = PREDICTIONS + b"/v1/completions"
 # What a client sends (its request line, content type and body), and the path and body of it that
 # reach TorchServe.
 REBUILT = {
@@ -165,7 +166,7 @@ REBUILT = {
         b"PUT /predictions/gpt2",
         b"content-type: text/plain\r\n",
         b"A\r\n\r\n" + SMUGGLED,
-        COMPLETIONS,
+        PREDICTIONS,
         b'{"prompt": "A\\r\\n\\r\\nGET /models HTTP/1.1\\r\\nhost: localhost\\r\\n\\r\\n"}',
     ),
     "a query": (
@@ -204,6 +205,8 @@ def test_torchserve_gets_what_was_made_anew_byte_for_byte(
     assert received.count(b"HTTP/1.1 200 OK") == 1
     expected = b"POST %b HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: %d\r\n" % (path, len(body))
     expected += b"x-request-id: seen-1\r\ncontent-type: application/json\r\n"
+    # A text is answered with a text; which header the client sent does not matter.
+    expected += b"accept: text/plain\r\n" if path == PREDICTIONS else b""
     expected += b"traceparent: " + TRACE + b"\r\n\r\n" + body
     ((port, data),) = watched.reached()
     # The handler's proof that the gateway asks: new at each start.

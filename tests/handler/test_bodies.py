@@ -66,6 +66,16 @@ def test_a_text_is_the_same_prompt_whichever_way_it_comes(text: str, name: str) 
     assert {way.request["prompt"] for way in ways} == {text}
 
 
+def test_what_torchserve_has_decoded_already_is_taken_as_it_is() -> None:
+    """Its worker parses JSON and texts, unless `decode_input_request=false` says otherwise."""
+    for value in ("Once", {"data": "Once"}):
+        assert only(read_body(value, JSON)) == Asked({"prompt": "Once"})
+    assert only(read_body("Once", "text/plain")) == Asked({"prompt": "Once"}, PLAIN)
+    assert only(read_body("é", "text/plain; charset=latin-1")).request["prompt"] == "Ã©"
+    parts = [Field("data", {"prompt": "Once"}, JSON), Field("max_tokens", "5", "text/plain")]
+    assert only(read_form(parts)) == Asked({"prompt": "Once", "max_tokens": 5}, PLAIN)
+
+
 @given(st.text(st.characters(codec="latin-1"), min_size=1))
 def test_a_charset_is_heeded_in_bodies_and_in_fields(text: str) -> None:
     raw = text.encode("latin-1")
@@ -269,6 +279,26 @@ def test_accept_chooses_where_the_body_leaves_it_open(accept: str, raw: str, val
     assert form(body({"data": "x", "stream": True}, accept=accept)) == "stream"
     assert form(body({"data": "x", "stream": False}, accept=accept)) != "stream"
     assert form(only(read_body(b"x", "", query(stream="true"), accept))) == "stream"
+
+
+@pytest.mark.parametrize(
+    ("value", "accept"),
+    [
+        ({"prompt": "a", "seed": 3, "stop": ["x"], "unknown": 1}, ""),
+        ({"data": ["a", "b"], "n": 2}, "text/plain"),
+        ({"inputs": "a"}, ""),
+        ({"inputs": ["a", "b"], "parameters": {"max_length": 9, "do_sample": False}}, ""),
+        ({"inputs": "a", "parameters": {"details": True, "return_full_text": False}}, ""),
+        ({"inputs": "a", "parameters": {"seed": 1}, "stream": True, "options": {"a": 1}}, ""),
+        (["a", {"inputs": "b", "parameters": {"n": 2}}, {"data": "c", "n": 1}], ""),
+        (["a", {"data": "c", "min_new_tokens": 1}], "text/plain"),
+    ],
+)
+def test_what_the_gateway_writes_anew_asks_for_the_same(value: Any, accept: str) -> None:
+    asked = read_body(json.dumps(value).encode(), JSON, accept=accept)
+    anew = [each.as_json() for each in asked.asked]
+    body = json.dumps(anew if asked.is_list else anew[0]).encode()
+    assert read_body(body, JSON, accept=accept) == asked
 
 
 def test_the_reader_is_light() -> None:
