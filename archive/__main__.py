@@ -46,9 +46,10 @@ def parse_arguments(arguments: list[str] | None = None) -> Settings:
     )
     parser.add_argument(
         "--engine",
-        choices=["onnx", "torch"],
+        choices=["onnx", "native", "torch"],
         default="onnx",
-        help="what computes the model (default: onnx; torch packs the weights as they are)",
+        help="what computes the model (default: onnx; native, a preview, computes in C; torch "
+        "packs the weights as they are)",
     )
     parser.add_argument(
         "--precision",

@@ -11,6 +11,7 @@ from typing import Any
 
 from archive.calibration import Calibration, calibrate, candidate_plans
 from archive.checkpoint import Checkpoint, Weights
+from archive.errors import PackagingError
 from archive.files import save_graph
 from archive.graph import build_graph
 from archive.plan import Plan, uniform_plan
@@ -142,6 +143,10 @@ def choose(
     say: Callable[[str], None],
 ) -> Choice:
     """Return the form that `precision` and `cache` ask for; "auto" lets measurement decide."""
+    if precision == "int8":
+        raise PackagingError(
+            f"--precision int8 is for --engine native; onnx has {', '.join(FORMS)}"
+        )
     float_plan = uniform_plan(checkpoint.shape, Form.FP32, {})
     if precision == "fp32" and cache != "int8":
         return Choice(float_plan, checkpoint.weights, "asked for")

@@ -11,6 +11,7 @@ from archive.files import copy_weights, save_graph
 from archive.gate import choose
 from archive.graph import build_graph
 from archive.hub import find_checkpoint
+from archive.native import add_native_model
 from archive.packing import (
     add_code,
     add_settings,
@@ -60,6 +61,10 @@ def _add_model(settings: Settings, checkpoint: Checkpoint, model: Path) -> dict[
     if settings.engine == "torch":
         copy_weights(checkpoint, model)
         return {"precision": "fp32", "cache": "float32", "quality": None}
+    if settings.engine == "native":
+        return add_native_model(
+            checkpoint, settings.precision, settings.cache, settings.calibration_text, model, say
+        )
     choice = choose(checkpoint, settings.precision, settings.cache, settings.calibration_text, say)
     say(f"packing {choice.plan.precision}, {choice.plan.cache} cache: {choice.reason}")
     save_graph(build_graph(checkpoint.shape, choice.weights, choice.plan), model)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from archive.progress import told
-from archive.session import Tokens, WindowRunner
+from archive.session import Tokens
 
 # Perplexity may grow by less than this share.
 GROWTH_BOUND = 0.01
@@ -60,7 +61,15 @@ def log_probabilities(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))
 
 
-def compare(reference: WindowRunner, candidate: WindowRunner, windows: Sequence[Tokens]) -> Quality:
+class Runner(Protocol):
+    """A model that computes whole windows; see `archive.session.WindowRunner`."""
+
+    def run(self, tokens: Tokens, logit_rows: Tokens, outputs: Sequence[str]) -> list[NDArray[Any]]:
+        """Run one window [length] from its start; logits come for `logit_rows`."""
+        ...
+
+
+def compare(reference: Runner, candidate: Runner, windows: Sequence[Tokens]) -> Quality:
     """Run both over `windows` and compare what they predict."""
     loss = reference_loss = divergence = 0.0
     tokens = 0

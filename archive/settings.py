@@ -10,7 +10,7 @@ import yaml
 from archive.errors import PackagingError
 from archive.packing import ROOT, Target
 
-PRECISIONS = ("auto", "static-7bit", "rows-7bit", "rows-8bit", "fp32")
+PRECISIONS = ("auto", "static-7bit", "rows-7bit", "rows-8bit", "int8", "fp32")
 CACHES = ("auto", "int8", "float32")
 
 

@@ -36,7 +36,8 @@ def pack(
         say(f"packing {checkpoint.name} ({precision})")
         home.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "archive", "--model", str(checkpoint.path)]
-        command += ["--precision", precision, "--output", str(home)]
+        form = ["--engine", "native"] if precision == "native" else ["--precision", precision]
+        command += [*form, "--output", str(home)]
         run(command, f"packing {checkpoint.name} ({precision})")
         _unpack(home)
         model.write_text(wanted)

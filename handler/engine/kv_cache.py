@@ -8,12 +8,36 @@ from __future__ import annotations
 
 import mmap
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 Tokens = npt.NDArray[np.int64]
 NO_TOKENS: Tokens = np.empty(0, np.int64)
+
+
+class Slab(Protocol):
+    """Memory of slots, whoever lays it out. shape: (slots, heads, max_length, head_dim)."""
+
+    shape: tuple[int, int, int, int]
+
+    @property
+    def bytes_per_token(self) -> int:
+        """Bytes of one position over all layers."""
+        ...
+
+    def copy(self, source: int, target: int, length: int) -> None:
+        """Copy the first `length` positions of one slot to another."""
+        ...
+
+    def swap(self, a: int, b: int, length_a: int, length_b: int) -> None:
+        """Exchange two slots of which only the first positions matter."""
+        ...
+
+    def release(self, slot: int, length: int = 0) -> None:
+        """Give the memory of a slot back, but for its first `length` positions."""
+        ...
 
 
 class KVSlab:
@@ -111,7 +135,7 @@ class KVCache:
         ValueError: `max_tokens` positions are less than one text may need.
     """
 
-    def __init__(self, slab: KVSlab, *, max_tokens: int) -> None:
+    def __init__(self, slab: Slab, *, max_tokens: int) -> None:
         slots, _, self.max_length, _ = slab.shape
         if max_tokens < self.max_length:
             raise ValueError(f"{max_tokens} positions are less than one text of {self.max_length}")

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from handler.engine.kv_cache import KVSlab
+from handler.engine.kv_cache import KVSlab, Slab
 from handler.engine.settings import EngineSettings
 from handler.errors import ModelError
 
@@ -86,7 +86,11 @@ class Model(Protocol):
     """A GPT-2 over a slab of slots. Not thread-safe: the engine's thread alone calls it."""
 
     shape: ModelShape
-    slab: KVSlab
+
+    @property
+    def slab(self) -> Slab:
+        """Memory of the slots."""
+        ...
 
     def prefill(
         self, slot: int, tokens: npt.NDArray[np.int64], start: int, num_logits: int
@@ -127,6 +131,10 @@ def load_model(directory: Path, shape: ModelShape, settings: EngineSettings) -> 
         from handler.engine.torch_model import TorchModel  # torch costs a second: only where used
 
         return TorchModel.load(directory / "model.safetensors", shape, settings)
+    if settings.kind == "native":
+        from handler.engine.native_model import NativeModel
+
+        return NativeModel.load(directory, shape, settings)
     # ONNX Runtime reads it as it is imported; else it keeps an id of this machine and reports.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     from handler.engine.onnx_model import OnnxModel

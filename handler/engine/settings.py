@@ -14,10 +14,10 @@ from handler.errors import ModelError
 class EngineSettings:
     """How the engine runs; config/model-config.yaml has them all. Every value has a bound.
 
-    kind: "onnx" or "torch". slots: texts written at once. cache_memory_mib: keys and values, at
-    most. prefill_piece: tokens of prompts computed between two decode steps. threads: 0 takes what
-    the container or machine allows. max_waiting: texts that may wait for a slot. deadline_seconds:
-    a text ends after that time, however long it is.
+    kind: "onnx", "native" or "torch". slots: texts written at once. cache_memory_mib: keys and
+    values, at most. prefill_piece: tokens of prompts computed between two decode steps. threads: 0
+    takes what the container or machine allows. max_waiting: texts that may wait for a slot.
+    deadline_seconds: a text ends after that time, however long it is.
     """
 
     kind: str = "onnx"
@@ -40,8 +40,8 @@ class EngineSettings:
         if unknown:
             raise ModelError(f"unknown setting engine.{unknown[0]}; known: {', '.join(known)}")
         settings = cls(**mapping)
-        if settings.kind not in ("onnx", "torch"):
-            raise ModelError("engine.kind must be onnx or torch")
+        if settings.kind not in ("onnx", "native", "torch"):
+            raise ModelError("engine.kind must be onnx, native or torch")
         bounds = {
             "slots": (1, 1024),
             "cache_memory_mib": (1, 1 << 20),

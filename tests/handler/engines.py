@@ -22,6 +22,8 @@ from handler.engine.settings import EngineSettings
 from handler.engine.vocabulary import Vocabulary
 from tests.conftest import EMBEDDED_MODEL, ROOT
 
+FILES = {"torch": "model.safetensors", "native": "model.native.safetensors", "onnx": "model.onnx"}
+
 
 def packed(store: Path, name: str, *arguments: str, model: Path = EMBEDDED_MODEL) -> Path:
     """Pack a checkpoint and unpack its archive; returns the archive's root directory."""
@@ -65,7 +67,7 @@ class Rig:
     def __init__(self, directory: Path, **settings: object) -> None:
         config = read_json(directory / "model" / "config.json")
         self.shape = ModelShape.from_config(config)
-        kind = "torch" if (directory / "model" / "model.safetensors").exists() else "onnx"
+        kind = next(kind for kind, name in FILES.items() if (directory / "model" / name).exists())
         self.settings = EngineSettings.from_mapping({"kind": kind, "threads": 2, **settings})
         self.vocabulary = vocabulary(directory)
         self.facts = ArchiveFacts.read(directory / "model", config)

@@ -96,7 +96,7 @@ def test_a_broken_archive_is_told_in_one_line(archive: Path, spoil: Any) -> None
         ({"slots": 1.5}, "engine.slots must be a whole number"),
         ({"threads": -1}, "engine.threads must lie between 0 and 256"),
         ({"colour": 1}, "unknown setting engine.colour"),
-        ({"kind": "tpu"}, "engine.kind must be onnx or torch"),
+        ({"kind": "tpu"}, "engine.kind must be onnx, native or torch"),
         ({"cache_memory_mib": 1}, "one text of 512 tokens needs [0-9]+ MiB .* and there are 1"),
     ],
 )

@@ -17,7 +17,6 @@ from handler.engine.native.memory import CacheMemory
 from handler.engine.native.weights import LANES, Array, padded
 from handler.errors import ModelError
 
-Ids = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
 
 MAX_CHANNELS = 1024
@@ -38,8 +37,8 @@ class Linear(ctypes.Structure):
     """`Linear` of model.h."""
 
     _fields_ = [
-        *((name, ctypes.c_void_p) for name in ("weight", "scale", "sum", "bias")),
-        *((name, ctypes.c_int32) for name in ("inputs", "outputs")),
+        *((name, ctypes.c_void_p) for name in ("weight", "scale", "sum", "bias", "peaks")),
+        *((name, ctypes.c_int32) for name in ("inputs", "outputs", "precision")),
     ]
 
 
@@ -62,7 +61,7 @@ class Model(ctypes.Structure):
             for name in (
                 *("layers", "heads", "width", "inner", "vocabulary", "positions"),
                 *("width_pad", "inner_pad", "channels_pad", "positions_pad"),
-                *("precision", "cache_precision", "slots", "max_rows", "threads"),
+                *("cache_precision", "slots", "max_rows", "threads"),
             )
         ),
         ("epsilon", ctypes.c_float),
@@ -107,7 +106,6 @@ class NativeStep:
         arrays: Mapping[str, Array],
         shape: ModelShape,
         *,
-        precision: str = "int8",
         cache: str = "int8",
         slots: int = 32,
         max_rows: int = 256,
@@ -117,10 +115,10 @@ class NativeStep:
 
         Args:
             library: Of `load_library`.
-            arrays: The model's, as `weights.pack_model` names them.
+            arrays: The model's, as `weights.pack_model` names them. `NAME.peaks`, float32 zeros
+                [K_pad], come to hold the largest magnitudes of a matrix's inputs.
             shape: Its sizes.
-            precision: What `arrays` were packed as, "int8" or "float32".
-            cache: What keys and values are kept as, likewise.
+            cache: What keys and values are kept as, "int8" or "float32".
             slots: Sequences that the cache holds.
             max_rows: Rows of a step at most.
             threads: Threads that share a step.
@@ -142,7 +140,7 @@ class NativeStep:
         self._model = Model(
             *(shape.layers, shape.heads, shape.width, shape.inner_width, shape.vocab_size),
             *(shape.max_length, padded(shape.width), padded(shape.inner_width), channels),
-            *(padded(shape.max_length), PRECISIONS[precision], PRECISIONS[cache]),
+            *(padded(shape.max_length), PRECISIONS[cache]),
             *(slots, max_rows, threads, shape.epsilon),
             ctypes.addressof(self._layers),
             self._address("token_embedding", shape.vocab_size * padded(shape.width)),
@@ -176,7 +174,7 @@ class NativeStep:
     def step(
         self,
         rows: npt.NDArray[np.int32],
-        want: Sequence[int] | Ids,
+        want: Sequence[int] | npt.NDArray[np.signedinteger],
         logits: Floats | None = None,
         hidden: Floats | None = None,
     ) -> None:
@@ -245,8 +243,11 @@ class NativeStep:
     def _linear(self, name: str, inputs: int, outputs: int) -> Linear:
         wide = padded(outputs, 2 * LANES)
         sizes = {"weight": inputs * wide, "scale": wide, "sum": wide, "bias": wide}
-        addresses = (self._address(f"{name}.{part}", size) for part, size in sizes.items())
-        return Linear(*addresses, inputs, outputs)
+        addresses = [self._address(f"{name}.{part}", size) for part, size in sizes.items()]
+        peaks = f"{name}.peaks"
+        watched = self._address(peaks, inputs) if peaks in self._arrays else None
+        weight = self._arrays[f"{name}.weight"]
+        return Linear(*addresses, watched, inputs, outputs, PRECISIONS[weight.dtype.name])
 
     def _address(self, name: str, size: int) -> int:
         array = self._arrays.get(name)

@@ -16,12 +16,14 @@ typedef enum { PRECISION_FLOAT32 = 0, PRECISION_INT8 = 1 } Precision;
 
 /* y = x W + b for a weight matrix of K inputs and N outputs. */
 typedef struct {
-    const void *
-        weight; /* int8 [N_pad / PANEL][K_pad / 4][PANEL][4], float [N_pad / PANEL][K_pad][PANEL] */
+    /* int8 [N_pad / PANEL][K_pad / 4][PANEL][4] or float [N_pad / PANEL][K_pad][PANEL] */
+    const void *weight;
     const float *scale;      /* [N_pad], of int8: what one unit of a column's weights is worth */
     const int32_t *sum;      /* [N_pad], of int8: a column's weights added up */
     const float *bias;       /* [N_pad] */
+    float *peaks;            /* [K_pad] or NULL: largest magnitude of each input, as they come */
     int32_t inputs, outputs; /* K_pad, a multiple of LANES, and N */
+    int32_t precision;       /* Precision of the weights */
 } Linear;
 
 typedef struct {
@@ -37,7 +39,6 @@ typedef struct {
 typedef struct {
     int32_t layers, heads, width, inner, vocabulary, positions; /* L H D inner V T */
     int32_t width_pad, inner_pad, channels_pad, positions_pad;  /* multiples of LANES */
-    int32_t precision;                                          /* Precision of the weights */
     int32_t cache_precision;                                    /* Precision of keys and values */
     int32_t slots, max_rows, threads;
     float epsilon;

@@ -28,41 +28,55 @@ static void embed(Engine *engine) {
     pool_barrier(engine->pool);
 }
 
-/* What a matmul reads: the floats as they are, or in bytes. */
-static Activations activations(Engine *engine, float *floats) {
-    return (Activations){engine->bytes, floats, engine->scale, engine->offset};
+/* Makes of a row of floats what `reader` multiplies: bytes, if its weights are bytes. */
+static void quantize(Engine *engine, const Linear *reader, const float *floats, int row) {
+    if (reader->precision != PRECISION_INT8) return;
+    size_t first = (size_t)row * (size_t)reader->inputs;
+    quantize_row(floats + first, reader->inputs, engine->bytes + first, engine->scale + row,
+                 engine->offset + row);
 }
 
-static void quantize(Engine *engine, const float *floats, int row, int inputs) {
-    if (engine->model.precision != PRECISION_INT8) return;
-    quantize_row(floats + (size_t)row * inputs, inputs, engine->bytes + (size_t)row * inputs,
-                 engine->scale + row, engine->offset + row);
+static void quantize_rows(Engine *engine, const Linear *reader, const float *floats, int rows) {
+    if (reader->precision != PRECISION_INT8) return;
+    FOR_EACH_ITEM(r, engine->pool, rows) quantize(engine, reader, floats, r);
+    pool_barrier(engine->pool);
 }
 
-/* normal = LayerNorm(x) */
-static void normalize(Engine *engine, const float *gain, const float *bias, int rows) {
+/* normal = LayerNorm(x), for `reader` */
+static void normalize(Engine *engine, const float *gain, const float *bias, const Linear *reader,
+                      int rows) {
     const Model *model = &engine->model;
     size_t width = (size_t)model->width_pad;
     FOR_EACH_ITEM(r, engine->pool, rows) {
         layer_norm(engine->x + (size_t)r * width, gain, bias, model->width, model->width_pad,
                    model->epsilon, engine->normal + (size_t)r * width);
-        quantize(engine, engine->normal, r, model->width_pad);
+        quantize(engine, reader, engine->normal, r);
     }
     pool_barrier(engine->pool);
 }
 
-static void quantize_rows(Engine *engine, const float *floats, int rows, int inputs) {
-    if (engine->model.precision != PRECISION_INT8) return;
-    FOR_EACH_ITEM(r, engine->pool, rows) quantize(engine, floats, r, inputs);
+/* Notes the largest magnitude of each input, where somebody wants to know it. */
+static void watch(Engine *engine, const Linear *linear, const float *in, int rows) {
+    if (linear->peaks == NULL) return;
+    FOR_EACH_ITEM(block, engine->pool, linear->inputs / LANES) {
+        float *peaks = linear->peaks + block * LANES;
+        f32x16 most = load16(peaks);
+        for (int r = 0; r < rows; r++) {
+            f32x16 x = load16(in + (size_t)r * (size_t)linear->inputs + block * LANES);
+            most = max16(max16(x, -x), most);
+        }
+        store16(peaks, most);
+    }
     pool_barrier(engine->pool);
 }
 
 static void multiply(Engine *engine, const Linear *linear, float *in, int rows, float *out,
                      size_t stride, Finish finish) {
-    Activations from = activations(engine, in);
+    watch(engine, linear, in, rows);
+    Activations from = {engine->bytes, in, engine->scale, engine->offset};
     int panels = (linear->outputs + PANEL - 1) / PANEL;
     FOR_EACH_ITEM(panel, engine->pool, panels) {
-        if (engine->model.precision == PRECISION_INT8)
+        if (linear->precision == PRECISION_INT8)
             matmul_int8(linear, &from, rows, out, stride, finish, panel);
         else
             matmul_float(linear, &from, rows, out, stride, finish, panel);
@@ -122,7 +136,7 @@ static void run_layer(Engine *engine, int index, int worker) {
     size_t width = (size_t)model->width_pad, all = heads_width(model);
     const RowList *rows = &engine->all;
 
-    normalize(engine, layer->norm_1_gain, layer->norm_1_bias, rows->count);
+    normalize(engine, layer->norm_1_gain, layer->norm_1_bias, &layer->qkv, rows->count);
     multiply(engine, &layer->qkv, engine->normal, rows->count, engine->qkv, 3 * all, STORE);
     write_cache(engine, index);
     if (index == model->layers - 1) {
@@ -130,13 +144,13 @@ static void run_layer(Engine *engine, int index, int worker) {
         rows = &engine->wanted;
     }
     attend(engine, index, rows, worker);
-    quantize_rows(engine, engine->attended, rows->count, (int)all);
+    quantize_rows(engine, &layer->projection, engine->attended, rows->count);
     multiply(engine, &layer->projection, engine->attended, rows->count, engine->x, width, ADD_TO);
 
-    normalize(engine, layer->norm_2_gain, layer->norm_2_bias, rows->count);
+    normalize(engine, layer->norm_2_gain, layer->norm_2_bias, &layer->expand, rows->count);
     multiply(engine, &layer->expand, engine->normal, rows->count, engine->inner,
              (size_t)model->inner_pad, APPLY_GELU);
-    quantize_rows(engine, engine->inner, rows->count, model->inner_pad);
+    quantize_rows(engine, &layer->contract, engine->inner, rows->count);
     multiply(engine, &layer->contract, engine->inner, rows->count, engine->x, width, ADD_TO);
 }
 
@@ -154,11 +168,13 @@ static void forward(void *context, int worker) {
     const Model *model = &engine->model;
     embed(engine);
     for (int layer = 0; layer < model->layers; layer++) run_layer(engine, layer, worker);
-    normalize(engine, model->norm_gain, model->norm_bias, engine->wanted.count);
+    normalize(engine, model->norm_gain, model->norm_bias, &model->head, engine->wanted.count);
     if (engine->hidden != NULL) store_hidden(engine);
     if (engine->logits != NULL)
         multiply(engine, &model->head, engine->normal, engine->wanted.count, engine->logits,
                  (size_t)model->vocabulary, STORE);
+    else
+        watch(engine, &model->head, engine->normal, engine->wanted.count);
 }
 
 void run_step(Engine *engine) {

@@ -17,6 +17,8 @@ from handler.engine.model import ModelShape
 Array = npt.NDArray[np.generic]
 Floats = npt.NDArray[np.float32]
 
+# Goes up when arrays of the same name hold something else.
+LAYOUT = "1"
 LANES = 16
 PANEL = 32
 # Seven bits: AVX2 adds two products of bytes in sixteen bits, and more would not be exact there.
@@ -122,10 +124,11 @@ def split_heads(weight: Floats, heads: int) -> Floats:
 
 Packer = Callable[[Floats, Floats], LinearArrays]
 PACKERS: Mapping[str, Packer] = {"int8": pack_int8, "float32": pack_float}
+MATRICES = ("qkv", "projection", "expand", "contract", "head")
 
 
 def pack_model(
-    weights: Mapping[str, Floats], shape: ModelShape, precision: str
+    weights: Mapping[str, Floats], shape: ModelShape, precisions: Mapping[str, str]
 ) -> Iterator[tuple[str, Array]]:
     """Yield the arrays of a model by name, one after another, as a file holds them.
 
@@ -133,27 +136,27 @@ def pack_model(
         weights: float32 arrays by the names of GPT2LMHeadModel, without `transformer.`; linear
             weights are [in, out], as GPT-2's Conv1D has them.
         shape: The model's sizes.
-        precision: "int8" or "float32".
+        precisions: "int8" or "float32" for each of MATRICES.
 
     Raises:
         ValueError: A weight is not finite.
     """
-    pack = PACKERS[precision]
+    packers = {name: PACKERS[precision] for name, precision in precisions.items()}
     tokens = weights["wte.weight"]
     _check_finite(tokens, weights["wpe.weight"])
     yield "token_embedding", widened(tokens.astype(np.float16))
     yield "position_embedding", widened(weights["wpe.weight"])
     for layer in range(shape.layers):
-        yield from _pack_layer(weights, shape, pack, layer)
+        yield from _pack_layer(weights, shape, packers, layer)
     yield "norm.gain", widened(weights["ln_f.weight"])
     yield "norm.bias", widened(weights["ln_f.bias"])
     head = tokens if shape.tied_head else weights["lm_head.weight"]
     no_bias = np.zeros(shape.vocab_size, np.float32)
-    yield from pack(np.ascontiguousarray(head.T), no_bias).named("head")
+    yield from packers["head"](np.ascontiguousarray(head.T), no_bias).named("head")
 
 
 def _pack_layer(
-    weights: Mapping[str, Floats], shape: ModelShape, pack: Packer, layer: int
+    weights: Mapping[str, Floats], shape: ModelShape, packers: Mapping[str, Packer], layer: int
 ) -> Iterator[tuple[str, Array]]:
     def given(name: str) -> Floats:
         return weights[f"h.{layer}.{name}"]
@@ -170,9 +173,16 @@ def _pack_layer(
         for name in ("attn.c_attn.weight", "attn.c_attn.bias")
     ]
     projection = split_heads(np.ascontiguousarray(given("attn.c_proj.weight").T), shape.heads).T
-    yield from pack(qkv[0], qkv[1]).named(f"{prefix}.qkv")
-    yield from pack(projection, given("attn.c_proj.bias")).named(f"{prefix}.projection")
-    yield from pack(given("mlp.c_fc.weight"), given("mlp.c_fc.bias")).named(f"{prefix}.expand")
-    yield from pack(given("mlp.c_proj.weight"), given("mlp.c_proj.bias")).named(
-        f"{prefix}.contract"
-    )
+    matrices = {
+        "qkv": (qkv[0], qkv[1]),
+        "projection": (projection, given("attn.c_proj.bias")),
+        "expand": (given("mlp.c_fc.weight"), given("mlp.c_fc.bias")),
+        "contract": (given("mlp.c_proj.weight"), given("mlp.c_proj.bias")),
+    }
+    for name, (weight, bias) in matrices.items():
+        yield from packers[name](weight, bias).named(f"{prefix}.{name}")
+
+
+def uniform(precision: str) -> dict[str, str]:
+    """The same precision for every matrix."""
+    return dict.fromkeys(MATRICES, precision)

@@ -76,7 +76,8 @@ static Linear linear(int precision, int inputs, int inputs_pad, int outputs) {
             sum[n] += value;
         }
     void *weight = precision == PRECISION_INT8 ? (void *)bytes : (void *)wide_floats;
-    return (Linear){weight, scale, sum, floats(outputs, wide, 0.1f, 0.0f), inputs_pad, outputs};
+    float *bias = floats(outputs, wide, 0.1f, 0.0f);
+    return (Linear){weight, scale, sum, bias, NULL, inputs_pad, outputs, precision};
 }
 
 static Model make(int precision, int cache, int layers, int heads, int channels, int inner,
@@ -118,7 +119,6 @@ static Model make(int precision, int cache, int layers, int heads, int channels,
         .inner_pad = inner_pad,
         .channels_pad = channels_pad,
         .positions_pad = padded(positions, LANES),
-        .precision = precision,
         .cache_precision = cache,
         .slots = SLOTS,
         .max_rows = MAX_ROWS,

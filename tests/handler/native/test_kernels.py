@@ -150,7 +150,7 @@ def test_matmul(
     packed = PACKERS[precision](weight, bias)
     linear = Linear(
         *(each.ctypes.data for each in (packed.weight, packed.scale, packed.sum, packed.bias)),
-        *(padded(inputs), outputs),
+        *(None, padded(inputs), outputs, PRECISIONS[precision]),
     )
     units, scale, offset = _quantized(kernels, x)
     floats = np.ascontiguousarray(widened(x))

@@ -16,7 +16,7 @@ from transformers import GPT2LMHeadModel
 
 from handler.engine.model import ModelShape
 from handler.engine.native.library import NativeStep
-from handler.engine.native.weights import pack_model
+from handler.engine.native.weights import pack_model, uniform
 from handler.errors import ModelError
 from tests.conftest import EMBEDDED_MODEL
 
@@ -38,8 +38,8 @@ def weights() -> Weights:
 def _load(
     library: ctypes.CDLL, weights: Weights, shape: ModelShape, precision: str, **more: int
 ) -> NativeStep:
-    arrays = dict(pack_model(weights, shape, precision))
-    return NativeStep(library, arrays, shape, precision=precision, cache=precision, **more)
+    arrays = dict(pack_model(weights, shape, uniform(precision)))
+    return NativeStep(library, arrays, shape, cache=precision, **more)
 
 
 @pytest.fixture(scope="module", params=["float32", "int8"])
@@ -171,8 +171,8 @@ def test_weights_that_are_not_finite_or_missing_are_refused(
     broken = weights["h.0.mlp.c_fc.weight"].copy()
     broken[1, 1] = np.nan
     with pytest.raises(ValueError, match="not finite"):
-        dict(pack_model({**weights, "h.0.mlp.c_fc.weight": broken}, shape, "int8"))
-    arrays = dict(pack_model(weights, shape, "int8"))
+        dict(pack_model({**weights, "h.0.mlp.c_fc.weight": broken}, shape, uniform("int8")))
+    arrays = dict(pack_model(weights, shape, uniform("int8")))
     del arrays["layer.2.qkv.scale"]
     with pytest.raises(ModelError, match="layer.2.qkv.scale"):
         NativeStep(library, arrays, shape)
