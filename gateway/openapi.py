@@ -26,18 +26,18 @@ from gateway.operations import (
     reference,
 )
 from gateway.settings import Settings
-from handler import schema
+from handler import reply_schema, schema
 
 MODELS = (
     schema.CompletionRequest,
     schema.TokenizeRequest,
     schema.DetokenizeRequest,
-    schema.Completion,
-    schema.TokenizeReply,
-    schema.DetokenizeReply,
-    schema.ModelCard,
-    schema.ModelList,
-    schema.ErrorReply,
+    reply_schema.Completion,
+    reply_schema.TokenizeReply,
+    reply_schema.DetokenizeReply,
+    reply_schema.ModelCard,
+    reply_schema.ModelList,
+    reply_schema.ErrorReply,
 )
 EVENT: Json = {
     "description": "One event of a stream.",

@@ -1,4 +1,4 @@
-"""The contract: what a request may say and what a reply looks like.
+"""The contract: what a request may say (`reply_schema.py`: what a reply looks like).
 
 Input is judged here, once. Knows neither TorchServe nor the engine; imports pydantic alone, so that
 the gateway can publish the same models as OpenAPI.
@@ -7,7 +7,7 @@ the gateway can publish the same models as OpenAPI.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
@@ -194,123 +194,6 @@ class DetokenizeRequest(_Request):
 
     tokens: Annotated[TokenIds, Field(max_length=MAX_TOKENIZE_BYTES)]
     skip_special_tokens: SkipSpecialTokens = None
-
-
-class Logprobs(BaseModel):
-    """Log probabilities (natural logarithm) in the shape of OpenAI's legacy completions."""
-
-    tokens: list[str]
-    token_logprobs: list[float | None]
-    top_logprobs: list[dict[str, float] | None]
-    text_offset: list[int]
-
-
-FinishReason = Literal["stop", "length"]
-
-
-class Choice(BaseModel):
-    """One text."""
-
-    index: int
-    text: str
-    logprobs: Logprobs | None = None
-    finish_reason: FinishReason | None = None
-
-
-class PromptTokensDetails(BaseModel):
-    """What became of the prompts' tokens.
-
-    Of a text far beyond the context only the end is read: `unread_characters` are before it, and
-    `truncated_tokens` counts what was cut of the rest.
-    """
-
-    cached_tokens: int = Field(description="Those that a cache still held.")
-    truncated_tokens: int = Field(description="Those that were cut off to fit the context.")
-    unread_characters: int | None = None
-
-
-class Usage(BaseModel):
-    """Token counts of a request."""
-
-    prompt_tokens: int
-    completion_tokens: int
-    total_tokens: int
-    prompt_tokens_details: PromptTokensDetails
-
-
-class Completion(BaseModel):
-    """A reply, or one event of a streamed one."""
-
-    id: str
-    object: Literal["text_completion"] = "text_completion"
-    created: int
-    model: str
-    choices: list[Choice]
-    usage: Usage | None = None
-
-
-class TokenizeReply(BaseModel):
-    """Token ids, the text of each (bytes that are no character become U+FFFD), and their number."""
-
-    tokens: list[int]
-    texts: list[str]
-    count: int
-
-
-class DetokenizeReply(BaseModel):
-    """The text of token ids."""
-
-    text: str
-
-
-class ModelCard(BaseModel):
-    """What is loaded."""
-
-    model_config = ConfigDict(extra="allow")
-
-    id: str
-    object: Literal["model"] = "model"
-    created: int
-    owned_by: str
-    version: str
-    checkpoint: str
-    parameters: int
-    context_length: int
-    vocab_size: int
-    shape: dict[str, int]
-    engine: str
-    precision: str
-    cache: str
-    size_bytes: int
-    content_sha256: str | None
-    quality: dict[str, Any] | None
-    license: str | None
-    defaults: dict[str, float | int]
-    defaults_rule: str
-    examples: list[str]
-    limits: dict[str, int | float]
-
-
-class ModelList(BaseModel):
-    """The loaded models."""
-
-    object: Literal["list"] = "list"
-    data: list[ModelCard]
-
-
-class ErrorDetail(BaseModel):
-    """What was wrong, in words, and where."""
-
-    message: str
-    type: str
-    param: str | None = None
-    code: str | None = None
-
-
-class ErrorReply(BaseModel):
-    """Every error, in OpenAI's shape."""
-
-    error: ErrorDetail
 
 
 def parse_json(body: Any) -> Any:

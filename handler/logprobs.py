@@ -1,0 +1,55 @@
+"""Log probabilities of a text in OpenAI's legacy shape."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from handler.engine.sampler import TokenLogprob
+from handler.engine.sequence import LogprobEntry
+from handler.engine.vocabulary import Vocabulary
+from handler.prompt_reader import PromptText
+
+Json = dict[str, Any]
+
+
+class LogprobWriter:
+    """Writes those of one text, an echoed prompt's included."""
+
+    def __init__(self, vocabulary: Vocabulary, prompt: PromptText) -> None:
+        self._vocabulary = vocabulary
+        self._prompt = prompt
+        self._offset = len(prompt.echo)
+
+    def prompt(self, logprobs: list[TokenLogprob | None]) -> Json:
+        """Those of the prompt's tokens; the first has none."""
+        shape = self._empty()
+        tokens = self._prompt.tokens
+        detokenizer = self._vocabulary.detokenizer(self._prompt.hides_special_tokens)
+        lengths = [len(detokenizer.push(token)) for token in tokens]
+        # Tokens that were put in front of a text are not in what is echoed.
+        offset = self._offset - sum(lengths) - len(detokenizer.finish())
+        for token, length, logprob in zip(tokens, lengths, logprobs, strict=True):
+            self._add(shape, token, logprob, min(max(0, offset), self._offset))
+            offset += length
+        return shape
+
+    def written(self, entries: list[LogprobEntry]) -> Json:
+        """Those of tokens that were written."""
+        shape = self._empty()
+        for entry in entries:
+            self._add(shape, entry.token, entry.logprob, self._offset + entry.text_offset)
+        return shape
+
+    @staticmethod
+    def _empty() -> Json:
+        return {"tokens": [], "token_logprobs": [], "top_logprobs": [], "text_offset": []}
+
+    def _add(self, shape: Json, token: int, logprob: TokenLogprob | None, offset: int) -> None:
+        symbol = self._vocabulary.symbol
+        shape["tokens"].append(symbol(token))
+        shape["token_logprobs"].append(None if logprob is None else logprob.logprob)
+        top = None if logprob is None else {symbol(t): value for t, value in logprob.top}
+        if top and logprob is not None:
+            top.setdefault(symbol(token), logprob.logprob)  # as OpenAI: at most one more than asked
+        shape["top_logprobs"].append(top)
+        shape["text_offset"].append(offset)

@@ -1,0 +1,124 @@
+"""What replies look like: for whoever describes the interface; nothing is checked by it here."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Logprobs(BaseModel):
+    """Log probabilities (natural logarithm) in the shape of OpenAI's legacy completions."""
+
+    tokens: list[str]
+    token_logprobs: list[float | None]
+    top_logprobs: list[dict[str, float] | None]
+    text_offset: list[int]
+
+
+FinishReason = Literal["stop", "length"]
+
+
+class Choice(BaseModel):
+    """One text."""
+
+    index: int
+    text: str
+    logprobs: Logprobs | None = None
+    finish_reason: FinishReason | None = None
+
+
+class PromptTokensDetails(BaseModel):
+    """What became of the prompts' tokens.
+
+    Of a text far beyond the context only the end is read: `unread_characters` are before it, and
+    `truncated_tokens` counts what was cut of the rest.
+    """
+
+    cached_tokens: int = Field(description="Those that a cache still held.")
+    truncated_tokens: int = Field(description="Those that were cut off to fit the context.")
+    unread_characters: int | None = None
+
+
+class Usage(BaseModel):
+    """Token counts of a request."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: PromptTokensDetails
+
+
+class Completion(BaseModel):
+    """A reply, or one event of a streamed one."""
+
+    id: str
+    object: Literal["text_completion"] = "text_completion"
+    created: int
+    model: str
+    choices: list[Choice]
+    usage: Usage | None = None
+
+
+class TokenizeReply(BaseModel):
+    """Token ids, the text of each (bytes that are no character become U+FFFD), and their number."""
+
+    tokens: list[int]
+    texts: list[str]
+    count: int
+
+
+class DetokenizeReply(BaseModel):
+    """The text of token ids."""
+
+    text: str
+
+
+class ModelCard(BaseModel):
+    """What is loaded."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int
+    owned_by: str
+    version: str
+    checkpoint: str
+    parameters: int
+    context_length: int
+    vocab_size: int
+    shape: dict[str, int]
+    engine: str
+    precision: str
+    cache: str
+    size_bytes: int
+    content_sha256: str | None
+    quality: dict[str, Any] | None
+    license: str | None
+    defaults: dict[str, float | int]
+    defaults_rule: str
+    examples: list[str]
+    limits: dict[str, int | float]
+
+
+class ModelList(BaseModel):
+    """The loaded models."""
+
+    object: Literal["list"] = "list"
+    data: list[ModelCard]
+
+
+class ErrorDetail(BaseModel):
+    """What was wrong, in words, and where."""
+
+    message: str
+    type: str
+    param: str | None = None
+    code: str | None = None
+
+
+class ErrorReply(BaseModel):
+    """Every error, in OpenAI's shape."""
+
+    error: ErrorDetail
