@@ -21,9 +21,10 @@ class LogprobWriter:
         self._offset = len(prompt.echo)
 
     def prompt(self, logprobs: list[TokenLogprob | None]) -> Json:
-        """Those of the prompt's tokens; the first has none."""
+        """Those of the prompt's tokens: the first has none, nor have those that were not read."""
         shape = self._empty()
         tokens = self._prompt.tokens
+        logprobs = logprobs + [None] * (len(tokens) - len(logprobs))
         detokenizer = self._vocabulary.detokenizer(self._prompt.hides_special_tokens)
         lengths = [len(detokenizer.push(token)) for token in tokens]
         # Tokens that were put in front of a text are not in what is echoed.

@@ -141,6 +141,7 @@ class Reply:
         self._texts_per_prompt = prepared.texts_per_prompt
         options = prepared.sequences[0].options
         self._with_logprobs = options.logprobs is not None
+        self._scores_prompts = options.prompt_logprobs
         self._writers = [LogprobWriter(vocabulary, prompt) for prompt in prepared.prompts]
 
     @property
@@ -215,8 +216,8 @@ class Reply:
             logprobs = writer.written(output.logprobs)
         if self._begins(output.index):
             text = self.prepared.prompts[number].echo + text
-            if output.prompt_logprobs is not None and logprobs is not None:
-                prompt = writer.prompt(output.prompt_logprobs)
+            if self._scores_prompts and logprobs is not None:
+                prompt = writer.prompt(output.prompt_logprobs or [])
                 logprobs = {key: prompt[key] + logprobs[key] for key in prompt}
         return {
             "index": output.index,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ import requests
 
 from gateway.torchserve import TorchServe
 from handler import sideband
+from tests.conftest import running_torchserve
+from tests.gateway.conftest import change_archive
 from tests.handler.completions import COMPLETIONS, TIMEOUT, post, stream, text, url
 
 GREEDY = {"prompt": "The king", "max_tokens": 6, "temperature": 0}
@@ -220,6 +223,18 @@ def test_a_generated_end_of_text_is_scored(torchserve: TorchServe) -> None:
     assert choice["finish_reason"] == "stop" and choice["text"] == ""
     assert choice["logprobs"]["tokens"] == ["<|endoftext|>"]
     assert choice["logprobs"]["token_logprobs"][0] < 0
+
+
+def test_a_text_that_ran_out_of_time_has_as_many_too(model_store: Path, tmp_path: Path) -> None:
+    deadline = ("deadline_seconds: 120", "deadline_seconds: 0.01")
+    change_archive(model_store / "gpt2.mar", tmp_path / "gpt2.mar", "model-config.yaml", *deadline)
+    with running_torchserve(tmp_path) as server:
+        body = {"prompt": "the day " * 200, "echo": True, "logprobs": 1, "max_tokens": 90}
+        reply = post(server, body).json()
+    choice, usage = reply["choices"][0], reply["usage"]
+    assert choice["finish_reason"] == "length" and usage["completion_tokens"] < 90
+    assert len(choice["logprobs"]["tokens"]) == usage["total_tokens"]
+    assert choice["text"].startswith(body["prompt"])
 
 
 # Prompts that are cut
