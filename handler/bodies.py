@@ -249,13 +249,13 @@ def _asked(value: dict[str, Any], options: dict[str, Any], wanted: str, form: st
     prompt = take_prompt(given)
     full_text = hugging_face.switch(given, "return_full_text")
     request = {"prompt": prompt, **hugging_face.translated(given)}
+    if request.get("stream") is None and wanted == EVENTS:
+        request["stream"] = True
     if is_hugging_face:
         details = hugging_face.take_details(request)
         return Asked(request, GENERATED, full_text=full_text is not False, details=details)
     if full_text is not None:
         request.setdefault("echo", full_text)
-    if request.get("stream") is None and wanted == EVENTS:
-        request["stream"] = True
     if request.get("stream") or wanted == JSON or request.get("logprobs") is not None:
         form = COMPLETION
     return Asked(request, PLAIN if wanted == TEXT and not request.get("stream") else form)

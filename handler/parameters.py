@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from handler.accept import JSON
@@ -67,7 +68,11 @@ def read(row: Mapping[str, Any], headers: Mapping[str, Any]) -> Question:
     fields = [field for field in _fields(row, headers) if field.name not in OF_TORCHSERVE]
     own = text_headers(headers)
     content_type, accept = own.get("content-type", ""), own.get("accept", "")
-    if parse_content_type(content_type).is_form:
+    kind = parse_content_type(content_type)
+    if kind.is_urlencoded and kind.charset:
+        text = f"text/plain; charset={kind.charset}"
+        fields = [replace(field, content_type=text) for field in fields]
+    if kind.is_form:
         return read_form(fields, accept=accept)
     bodies = [field for field in fields if field.name == "body"]
     if not bodies:

@@ -279,6 +279,8 @@ def test_accept_chooses_where_the_body_leaves_it_open(accept: str, raw: str, val
     assert form(body({"data": "x", "stream": True}, accept=accept)) == "stream"
     assert form(body({"data": "x", "stream": False}, accept=accept)) != "stream"
     assert form(only(read_body(b"x", "", query(stream="true"), accept))) == "stream"
+    of_hugging_face = "stream" if value == "stream" else GENERATED
+    assert form(body({"inputs": "x"}, accept=accept)) == of_hugging_face
 
 
 @pytest.mark.parametrize(
