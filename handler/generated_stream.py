@@ -6,8 +6,9 @@ from handler.bodies import Asked
 from handler.engine.sequence import Output
 from handler.engine.vocabulary import Vocabulary
 from handler.generated import TokenShapes
+from handler.live_reply import Json
 from handler.prepare import Prepared
-from handler.replies import Json, ReplyHead, error_body, to_json
+from handler.replies import ReplyHead, error_body, to_json
 from handler.stream import StreamReply
 
 

@@ -31,9 +31,10 @@ from handler.grpc_calls import (
     let_rows_wait,
     refuse_tensors,
 )
+from handler.live_reply import LiveReply
 from handler.metrics import RequestMetrics
 from handler.prepare import MAX_LOGPROB_ENTRIES
-from handler.replies import LiveReply, WholeReply, error_body, to_json
+from handler.replies import WholeReply, error_body, to_json
 from handler.schema import parse_json
 from handler.service import Service
 

@@ -12,7 +12,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from handler.replies import Json, WholeReply, to_json
+from handler.live_reply import Json
+from handler.replies import WholeReply, to_json
 
 SERVICE = "ts.service"
 ENCODER = "create_predict_response"

@@ -9,7 +9,8 @@ from handler.bodies import Question
 from handler.engine.sequence import Output
 from handler.errors import RequestError
 from handler.generated import TokenShapes
-from handler.replies import Json, JsonReply, Timings, error_body, to_json
+from handler.live_reply import Json, Timings
+from handler.replies import JsonReply, error_body, to_json
 from handler.stream import last_frame
 
 

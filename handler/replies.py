@@ -1,46 +1,16 @@
-"""What a client gets, as outputs of the engine come in: one JSON body, a stream, or plain text."""
+"""What a client gets as outputs of the engine come in, and the one JSON body of most requests."""
 
 from __future__ import annotations
 
 import json
-import time
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass
 
 from handler.engine.sequence import Output
 from handler.engine.vocabulary import Vocabulary
 from handler.errors import EngineFailure, RequestError
+from handler.live_reply import Json, Timings
 from handler.logprobs import LogprobWriter
 from handler.prepare import Prepared
-
-Json = dict[str, Any]
-
-
-@dataclass(slots=True)
-class Timings:
-    """Seconds of one request, for its metrics."""
-
-    started: float = field(default_factory=time.monotonic)
-    queue_seconds: float = 0.0
-    first_token: float | None = None
-    last_token: float | None = None
-    # Time between tokens, summed over the request's texts, and how many such times.
-    waited_seconds: float = 0.0
-    waits: int = 0
-    _newest: dict[int, float] = field(default_factory=dict)
-
-    def note(self, output: Output) -> None:
-        """Take in one output."""
-        if output.num_tokens:
-            self.last_token = now = time.monotonic()
-            before = self._newest.get(output.index)
-            if before is not None:
-                self.waited_seconds += now - before
-                self.waits += 1
-            self._newest[output.index] = now
-            if self.first_token is None:
-                self.first_token = self.last_token
-                self.queue_seconds = output.queue_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,50 +42,6 @@ class WholeReply:
     reason: str = "OK"
     content_type: str = "application/json"
     ignored_fields: str = ""
-
-
-class LiveReply(Protocol):
-    """What the handler and the metrics know of a request on its way."""
-
-    ignored_fields: str
-    timings: Timings
-
-    @property
-    def error(self) -> RequestError | None:
-        """What ended it before its time."""
-
-    @property
-    def finish_reasons(self) -> list[str | None]:
-        """Why each of its texts ended, if it has."""
-
-    @property
-    def streams(self) -> bool:
-        """Whether it is sent as it is written."""
-
-    @property
-    def content_type(self) -> str:
-        """Of what is sent."""
-
-    @property
-    def finished(self) -> bool:
-        """Whether nothing more will come."""
-
-    @property
-    def end_reason(self) -> str:
-        """Why it ended, for its metrics."""
-
-    @property
-    def usage(self) -> Json:
-        """Token counts so far."""
-
-    def add(self, output: Output) -> None:
-        """Take in what one step gave."""
-
-    def take_chunk(self) -> str:
-        """What can be sent now; may be empty."""
-
-    def take_end(self) -> str:
-        """What closes the reply."""
 
 
 class Reply:

@@ -22,9 +22,10 @@ from handler.errors import BadRequest, ModelError, NotFound
 from handler.fields import MAX_LOGPROBS, MAX_STOP
 from handler.generated import TokenShapes
 from handler.generated_stream import GeneratedStreamReply
+from handler.live_reply import LiveReply
 from handler.prediction_reply import PredictionReply
 from handler.prepare import MAX_LOGPROB_ENTRIES, Preparer
-from handler.replies import JsonReply, LiveReply, Reply, ReplyHead, WholeReply, to_json
+from handler.replies import JsonReply, Reply, ReplyHead, WholeReply, to_json
 from handler.schema import (
     AnyRequest,
     CompletionRequest,

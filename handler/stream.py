@@ -7,8 +7,9 @@ from typing import Any
 from handler import sideband
 from handler.engine.sequence import Output
 from handler.engine.vocabulary import Vocabulary
+from handler.live_reply import Json, LiveReply
 from handler.prepare import Prepared
-from handler.replies import Json, LiveReply, Reply, ReplyHead, error_body, to_json
+from handler.replies import Reply, ReplyHead, error_body, to_json
 from handler.schema import StreamOptions
 
 CONTENT_TYPE = "text/event-stream; charset=utf-8"
