@@ -5,13 +5,12 @@ In a worker TorchServe's front end has done this already; here nothing has.
 
 from __future__ import annotations
 
-from email.message import Message
-from email.parser import HeaderParser
+from collections.abc import Mapping
 from urllib.parse import parse_qsl
 
 from gateway.errors import BadRequest
 from handler.bodies import Field
-from handler.charsets import ContentType
+from handler.charsets import ContentType, parameters
 
 MAX_BOUNDARY = 70  # RFC 2046
 MAX_PART_HEAD = 8192
@@ -80,20 +79,21 @@ def _field(part: bytes) -> Field:
             f"The headers of a part of the form are longer than {MAX_PART_HEAD} bytes",
             code="invalid_form",
         )
-    headers = HeaderParser().parsestr(head.lstrip(b"\r\n").decode("utf-8", "replace"))
-    encoding = str(headers.get("content-transfer-encoding", "")).strip().lower()
+    lines = [line.partition(":") for line in head.decode("utf-8", "replace").split("\r\n")]
+    headers = {name.strip().lower(): value.strip() for name, _, value in lines}
+    encoding = headers.get("content-transfer-encoding", "").lower()
     if encoding not in PLAIN_ENCODINGS:
         raise BadRequest(
             f"A part of the form is sent as `{encoding[:40]}`; send it as it is",
             param="content-transfer-encoding",
             code="invalid_form",
         )
-    return Field(_name(headers), value, str(headers.get("content-type", "")))
+    return Field(_name(headers), value, headers.get("content-type", ""))
 
 
-def _name(headers: Message) -> str:
-    name = headers.get_param("name", header="content-disposition")
-    if not isinstance(name, str) or not name:
+def _name(headers: Mapping[str, str]) -> str:
+    name = parameters(headers.get("content-disposition", "")).get("name")
+    if not name:
         raise BadRequest(
             "A part of the form has no name; its header must be like "
             '`Content-Disposition: form-data; name="data"`',

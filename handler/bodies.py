@@ -26,6 +26,7 @@ from handler.prompts import (
 from handler.typed import OPTIONS, typed
 
 KNOWN = OPTIONS.union(PROMPT_NAMES)
+MAX_PARTS = 1000  # items of a list, fields of a form: reading more would hold everybody up
 
 # The forms of an answer.
 COMPLETION = "completion"  # OpenAI's, as JSON or as a stream of events
@@ -113,6 +114,7 @@ def read_form(
     Raises:
         BadRequest: As `read_body`.
     """
+    _bound(len(fields), "fields")
     if raw and fields and not any(field.name in KNOWN for field in fields):
         kind = "application/json" if _holds_prompt(raw) else fields[0].content_type
         return read_body(raw, kind, query, accept)
@@ -125,6 +127,13 @@ def read_form(
             code="no_prompt",
         )
     return _question(options, {}, preferred(accept), PLAIN)
+
+
+def _bound(count: int, name: str) -> None:
+    if count > MAX_PARTS:
+        raise BadRequest(
+            f"The request holds {count} {name}; at most {MAX_PARTS} are read", code="too_many_parts"
+        )
 
 
 def _holds_prompt(raw: bytes) -> bool:
@@ -210,6 +219,7 @@ def _list(items: list[Any], options: dict[str, Any], wanted: str, form: str) -> 
     """A list: each item is answered as it would be alone."""
     if not items:
         raise BadRequest("The list of prompts is empty", param="prompt", code="no_prompt")
+    _bound(len(items), "items")
     asked = []
     for number, item in enumerate(items):
         item = {"prompt": item} if isinstance(item, str) else item

@@ -46,7 +46,7 @@ def translated(options: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in options.items():
         ours = OUR_NAMES.get(name, name)
-        if found.get(ours) is not None and value is not None:
+        if value is not None and found.get(ours) not in (None, value):
             other = next(known for known in options if OUR_NAMES.get(known, known) == ours)
             raise BadRequest(f"Give either `{other}` or `{name}`, not both", param=name)
         if found.get(ours) is None:

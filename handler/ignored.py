@@ -6,11 +6,18 @@ Imports nothing heavy: the gateway loads it too.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 HEADER = "x-ignored-fields"
 MAX_NAMES = 8
 MAX_BYTES = 256
+
+
+def together(values: Iterable[str]) -> str:
+    """The names of several such headers in one, each of them once."""
+    return header_value(
+        unquote(name) for name in dict.fromkeys(",".join(values).split(",")) if name
+    )
 
 
 def header_value(names: Iterable[str]) -> str:

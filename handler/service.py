@@ -186,8 +186,7 @@ class Service:
             )
         else:
             reply = PredictionReply(question, parts, self._shapes, framed=framed)
-        # Those of one list are as a rule the same.
-        reply.ignored_fields = next((unknown for _, unknown in read if unknown), "")
+        reply.ignored_fields = ignored.together(unknown for _, unknown in read)
         self.engine.submit([sequence for each in prepared for sequence in each.sequences])
         return reply
 

@@ -60,6 +60,33 @@ def test_whatever_is_called_a_form_is_taken_apart_or_refused(pieces: list[bytes]
             assert all(field.value in body or kind.startswith("app") for field in found)
 
 
+def test_names_are_read_as_browsers_curl_and_scripts_write_them() -> None:
+    for disposition, name in [
+        ('form-data; name="data"', "data"),
+        ("form-data; name=data", "data"),
+        ('form-data;name="data";filename="a;b.txt"', "data"),
+        ('form-data; filename="; name=x"; name="data"', "data"),
+        (r'form-data; name="a\"b"; filename="c"', 'a"b'),
+        ('FORM-DATA; NAME="data"', "data"),
+        ('form-data; name="größe"', "größe"),
+    ]:
+        part = f"--x\r\nContent-Disposition: {disposition}\r\n\r\nv\r\n--x--"
+        kind = parse_content_type('Multipart/Form-Data; Boundary="x"')
+        assert take_apart(part.encode(), kind, MOST) == [Field(name, b"v")]
+
+
+@pytest.mark.parametrize("piece", [b";", b'"', b'";', b"\\", b'=";', b'a="', b" ", b'\\";'])
+def test_hostile_headers_of_parts_cost_no_time(piece: bytes) -> None:
+    value = b'form-data; name="' + piece * (8000 // len(piece))
+    head = b"--x\r\nContent-Disposition: " + value[:8000] + b'; name="data"\r\n\r\nv\r\n'
+    kind = parse_content_type("multipart/form-data; boundary=x")
+    began = time.perf_counter()
+    with contextlib.suppress(BadRequest):
+        for field in take_apart(head * MOST + b"--x--", kind, MOST):
+            parse_content_type("text/plain; charset=" + field.name)
+    assert time.perf_counter() - began < 1
+
+
 @pytest.mark.parametrize(
     "piece", [b"\n", b"--x", b"\r\n--x", b"\r\n--", b"--x\r\n", b"a: b\r\n", b"&", b"=", b"%"]
 )

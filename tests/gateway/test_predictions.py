@@ -17,6 +17,7 @@ from urllib.parse import quote
 import pytest
 import requests
 from huggingface_hub import InferenceClient
+from huggingface_hub.errors import HfHubHTTPError
 
 from gateway.torchserve import TorchServe
 from tests.gateway.conftest import Service, events, wait_until
@@ -325,6 +326,7 @@ def test_nothing_that_is_sent_is_dropped_without_a_word(gateway: Server) -> None
         {"query": QUERY + "&customized=true&%C3%A9=1", "data": PROMPT},
         fields((None, PROMPT), customized="1", é="1"),
         {"json": {"data": PROMPT, **WRITING, "customized": True, "é": 1}},
+        {"json": [{"data": PROMPT, "customized": 1}, {"data": OTHER, "é": 1, "customized": 2}]},
     ):
         reply = gateway.post(**options)
         assert reply.status_code == 200, reply.text
@@ -477,6 +479,8 @@ def test_hugging_face_s_own_client_writes(server: Server) -> None:
     assert client.text_generation(PROMPT, **options) == PROMPT + server.text()
     alone = client.text_generation(PROMPT, **options, return_full_text=False)
     assert alone == server.text()
+    with pytest.raises(HfHubHTTPError, match="`temperature` must be"):
+        client.text_generation(PROMPT, temperature=9)
     greedy = client.text_generation(PROMPT, max_new_tokens=6, do_sample=False)
     assert greedy == PROMPT + server.text(temperature=0)
 

@@ -158,6 +158,7 @@ def test_texts_become_what_json_would_say(name: str, text: str, value: Any) -> N
         (b'{"data": 5}', JSON, "`data`"),
         (b"[5]", JSON, "Item 0"),
         (b"5", JSON, "JSON object"),
+        (json.dumps(["a"] * 1001).encode(), JSON, "1001 items"),
         (b"", JSON, "not valid JSON"),
         (b'{"data": "a", "prompt": "b"}', JSON, "`prompt` and as `data`"),
         (b'{"data": {"prompt": "a"}, "text": "b"}', JSON, "`data` and as `text`"),
