@@ -52,7 +52,7 @@ class Inference:
     def _ignore(self, exchange: Exchange, names: list[str]) -> None:
         """Name fields of the plain route that are not known, or refuse them where that is set."""
         if names and self._settings.strict_fields:
-            shown = names[0][:100].encode("utf-8", "replace").decode("utf-8")
+            shown = names[0][:100]
             raise BadRequest(f"Unknown field `{shown}`", param=shown, code="unknown_field")
         note_ignored_fields(exchange, ignored.header_value(names), self._parts.metrics)
 

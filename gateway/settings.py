@@ -147,7 +147,9 @@ class Settings:
         0, "Proxies in front whose X-Forwarded-For is believed; 1 on Cloud Run.", least=0
     )
     max_waiting: int = setting(64, "Sequences that may wait for a slot; more get a 429.", least=0)
-    max_tokens_per_request: int = setting(16384, "Bound of `max_tokens` x `n` x prompts.", least=1)
+    max_tokens_per_request: int = setting(
+        16384, "Bound of `max_tokens` x `n` (or `best_of`) x prompts.", least=1
+    )
     max_logprobs_per_request: int = setting(
         100_000, "Bound of tokens x `n` x (`logprobs` + 1), with `echo` the prompt's too.", least=1
     )

@@ -1,4 +1,4 @@
-"""Fields of a request that nobody knows: found, and named in a header that can hold any name.
+"""Names of a request's unknown fields, in a header that can hold any name.
 
 Imports nothing heavy: the gateway loads it too.
 """

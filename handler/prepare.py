@@ -9,11 +9,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from handler.archive_facts import ArchiveFacts, Defaults
+from handler.archive_facts import Defaults
 from handler.engine.options import LogitBias, SamplingOptions
 from handler.engine.sampler import GREEDY_BELOW
 from handler.engine.sequence import Sequence
-from handler.engine.vocabulary import Vocabulary
 from handler.errors import BadRequest
 from handler.prompt_reader import PromptReader, PromptText
 from handler.schema import CompletionRequest
@@ -40,19 +39,13 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Preparer:
-    """Knows the model's vocabulary, context and defaults, and how much one request may ask for."""
+    """Knows how prompts are read, the model's defaults, and how much one request may ask for."""
 
-    vocabulary: Vocabulary
-    facts: ArchiveFacts
+    reader: PromptReader
     defaults: Defaults
     max_sequences: int
     max_logprobs: int
     deadline_seconds: float
-
-    @property
-    def reader(self) -> PromptReader:
-        """Who reads the prompts."""
-        return PromptReader(self.vocabulary, self.facts)
 
     def prepare(self, request_id: str, request: CompletionRequest) -> Prepared:
         """Turn a request into sequences.
@@ -100,8 +93,8 @@ class Preparer:
                     first + len(sequences),
                     np.array(prompt.tokens, np.int64),
                     replace(options, max_tokens=room, sample_index=sample_index),
-                    self.vocabulary,
-                    end_tokens=self.facts.end_tokens,
+                    self.reader.vocabulary,
+                    end_tokens=self.reader.facts.end_tokens,
                     deadline=deadline,
                 )
                 sequences.append(sequence)
@@ -113,7 +106,7 @@ class Preparer:
         Raises:
             BadRequest: None, as `max_length` is used up.
         """
-        room = self.facts.context_length - prompt
+        room = self.reader.facts.context_length - prompt
         if request.max_tokens is not None or request.max_length is None:
             return min(max_tokens, room)
         if request.max_length <= prompt:
@@ -189,10 +182,10 @@ class Preparer:
         bias: dict[int, float] = {}
         for name, value in (request.logit_bias or {}).items():
             token = int(name)
-            if token >= self.facts.vocab_size:
+            if token >= self.reader.facts.vocab_size:
                 raise BadRequest(
                     f"`logit_bias` names the token id {token}; the model's ids go from 0 to "
-                    f"{self.facts.vocab_size - 1}",
+                    f"{self.reader.facts.vocab_size - 1}",
                     param="logit_bias",
                     code="unknown_token",
                 )

@@ -25,6 +25,7 @@ from handler.generated_stream import GeneratedStreamReply
 from handler.live_reply import LiveReply
 from handler.prediction_reply import PredictionReply
 from handler.prepare import MAX_LOGPROB_ENTRIES, Preparer
+from handler.prompt_reader import PromptReader
 from handler.replies import JsonReply, Reply, ReplyHead, WholeReply, to_json
 from handler.schema import (
     AnyRequest,
@@ -71,8 +72,7 @@ class Service:
         self._strict_fields = strict_fields
         self._shapes = TokenShapes(facts.end_tokens, facts.end_tokens | facts.delimiters)
         self._preparer = Preparer(
-            vocabulary,
-            facts,
+            PromptReader(vocabulary, facts),
             defaults,
             max_sequences=settings.slots + settings.max_waiting,
             max_logprobs=max_logprobs,
