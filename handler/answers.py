@@ -28,8 +28,8 @@ def render(question: Question, completions: Sequence[Any]) -> str:
 
 def _is_text(question: Question) -> bool:
     first = question.asked[0]
-    is_single = isinstance(first.request["prompt"], str) and _n(first) == 1
-    return first.form == PLAIN and is_single and not question.is_list
+    is_single = not question.is_list and not _holds_several(first) and _n(first) == 1
+    return first.form == PLAIN and is_single
 
 
 def _value(asked: Asked, completion: Any) -> Any:
@@ -37,7 +37,7 @@ def _value(asked: Asked, completion: Any) -> Any:
     if asked.form == COMPLETION:
         return completion
     prompt, n = asked.request["prompt"], _n(asked)
-    is_list = isinstance(prompt, list) and not isinstance(prompt[0], int)
+    is_list = _holds_several(asked)
     prompts = prompt if is_list else [prompt]
     choices = completion["choices"]
     values = []
@@ -55,6 +55,11 @@ def _value(asked: Asked, completion: Any) -> Any:
 def _generated(before: str, choice: Mapping[str, Any]) -> dict[str, Any]:
     told = {"details": choice["details"]} if "details" in choice else {}
     return {"generated_text": before + choice["text"], **told}
+
+
+def _holds_several(asked: Asked) -> bool:
+    prompt = asked.request["prompt"]
+    return isinstance(prompt, list) and not isinstance(prompt[0], int)
 
 
 def _n(asked: Asked) -> int:

@@ -210,7 +210,9 @@ def _question(value: Any, options: dict[str, Any], wanted: str, form: str) -> Qu
         )
     name = prompt_name(value)
     items = value[name] if name else None
-    if name and isinstance(items, list) and any(isinstance(item, dict) for item in items):
+    # In JSON a list of texts is one completion with as many choices, as OpenAI has it.
+    each_alone = dict if form == COMPLETION else (dict, str)
+    if name and isinstance(items, list) and any(isinstance(item, each_alone) for item in items):
         return _list(items, merged(options, without(value, name)), wanted, form)
     return Question([_asked(value, options, wanted, form)])
 

@@ -24,7 +24,7 @@ SERVICE = "ts.service"
 OF_TORCHSERVE = ("model_name",)
 
 
-class Row(dict):  # type: ignore[type-arg]
+class Row(dict[str, Any]):
     """A request's parameters as handlers know them, and all of them in their order."""
 
     fields: list[Field]

@@ -127,6 +127,8 @@ def test_several_fields_of_one_name_are_several_prompts(server: Server, story: s
         assert reply.status_code == 200, reply.text
         assert reply.json() == expected
         assert reply.headers["content-type"].startswith(JSON)
+    whole = server.post(**forms[0], headers={"accept": JSON}).json()
+    assert [each["choices"][0]["text"] for each in whole] == expected
     copies = server.post(**fields((None, PROMPT), (None, OTHER), n=2)).json()
     assert [each[0] for each in copies] == expected
     assert [len(each) for each in copies] == [2, 2]
@@ -241,6 +243,12 @@ def test_json_objects_with_any_of_the_names(server: Server) -> None:
         assert reply.status_code == 200, reply.text
         assert reply.json()["choices"] == expected, body
     assert server.post(json=PROMPT).json()["choices"][0]["text"]
+    # A list as `prompt` is OpenAI's: one completion, a choice for each.
+    choices = server.post(json={"data": [PROMPT, OTHER], **WRITING}).json()["choices"]
+    assert choices == server.completion([PROMPT, OTHER])["choices"]
+    ids = {"data": [5, 6, 7], **WRITING}
+    plain = server.post(json=ids, headers={"accept": TEXT})
+    assert plain.text == server.text([5, 6, 7])
 
 
 def test_a_list_comes_back_as_a_list_each_as_it_would_be_alone(server: Server) -> None:

@@ -221,8 +221,11 @@ def test_a_list_is_answered_as_a_list_and_shares_what_stands_beside_it() -> None
         {"prompt": "a", "max_tokens": 3},
         {"prompt": "b", "max_tokens": 3, "seed": 2},
     ]
-    several = only(read_form([Field("data", b"a"), Field("data", b"b")]))
-    assert several == Asked({"prompt": ["a", "b"]}, PLAIN)
+    several = [Field("data", b"a"), Field("data", b"b")]
+    texts = [Asked({"prompt": "a"}, PLAIN), Asked({"prompt": "b"}, PLAIN)]
+    assert read_form(several) == read_body(b"", "", several) == Question(texts, is_list=True)
+    together = only(read_form([*several, Field("stream", b"1")]))
+    assert together.request == {"prompt": ["a", "b"], "stream": True}
     streamed = only(read_body(b'["a", "b"]', JSON, query(stream="true")))
     assert streamed.request == {"prompt": ["a", "b"], "stream": True}
     with pytest.raises(BadRequest, match="streamed only if"):

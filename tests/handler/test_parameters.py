@@ -10,7 +10,7 @@ import pytest
 from ts.service import Service
 
 from handler import parameters
-from handler.bodies import PLAIN, Asked
+from handler.bodies import PLAIN, Asked, Question
 
 MULTIPART = {"Content-Type": "multipart/form-data; boundary=x"}
 
@@ -29,26 +29,25 @@ def sent(*fields: tuple[str, bytes, str]) -> dict[str, Any]:
     return {"requestId": b"1", "headers": headers, "parameters": named}
 
 
-def read(*fields: tuple[str, bytes, str]) -> Asked:
+def read(*fields: tuple[str, bytes, str]) -> Question:
     headers, rows, ids = Service.retrieve_data_for_inference([sent(*fields)])
     assert ids == {0: "1"}
-    question = parameters.read(rows[0], headers[0].get_request_properties())
-    assert len(question.asked) == 1
-    return question.asked[0]
+    return parameters.read(rows[0], headers[0].get_request_properties())
 
 
 def test_fields_of_one_name_are_all_kept_with_their_types() -> None:
     parameters.keep_all()
     asked = read(("data", b"a", ""), ("seed", b"3", ""), ("data", b"b", "text/plain"))
-    assert asked == Asked({"prompt": ["a", "b"], "seed": 3}, PLAIN)
-    assert read(("data", b'"b"', "application/json")).request == {"prompt": "b"}
+    both = [Asked({"prompt": text, "seed": 3}, PLAIN) for text in ("a", "b")]
+    assert asked == Question(both, is_list=True)
+    assert read(("data", b'"b"', "application/json")).asked[0].request == {"prompt": "b"}
 
 
 def test_a_torchserve_that_is_built_otherwise_keeps_the_last_and_says_so(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     two = ("data", b"a", ""), ("data", b'"b"', "application/json")
-    assert read(*two).request == {"prompt": "b"}
+    assert read(*two) == Question([Asked({"prompt": "b"}, PLAIN)])
     monkeypatch.setattr(parameters, "SERVICE", "ts.context")
     with caplog.at_level(logging.WARNING):
         parameters.keep_all()
