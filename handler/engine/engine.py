@@ -16,7 +16,6 @@ import numpy as np
 
 from handler.engine.kv_cache import KVCache
 from handler.engine.model import Logits, Model
-from handler.engine.sampler import token_logprob
 from handler.engine.scheduler import Scheduler
 from handler.engine.sequence import Output, Sequence, Status
 from handler.engine.settings import EngineSettings
@@ -153,7 +152,9 @@ class Engine:
             logits = self._model.decode(tokens, lengths)
             for sequence, row in zip(running, logits, strict=True):
                 self._scheduler.cache.advance(sequence.slot, sequence.length + 1)
-                outputs.append(self._guard(sequence, partial(sequence.append_from, row)))
+                outputs.append(
+                    self._guard(sequence, partial(sequence.append_from, row, self._model.sampler))
+                )
         for sequence in [s for s in reversed(list(self._scheduler)) if s.status is Status.FINISHED]:
             self._scheduler.remove(sequence)
 
@@ -197,7 +198,7 @@ class Engine:
             top = sequence.options.logprobs or 0
             following = sequence.prompt[start + 1 : end + 1]
             for row, token in zip(logits, following, strict=False):
-                sequence.prompt_logprobs.append(token_logprob(row, int(token), top))
+                sequence.prompt_logprobs.append(self._model.sampler.logprob(row, int(token), top))
         sequence.num_prefilled = end
         self._scheduler.cache.advance(sequence.slot, end, sequence.prompt[:end])
         return logits[-1:]
@@ -208,10 +209,11 @@ class Engine:
         started = [sequence, *self._scheduler.fork(sequence)]
         return [self._guard(s, partial(self._first_token, s, logits[0])) for s in started]
 
-    @staticmethod
-    def _first_token(sequence: Sequence, row: Logits) -> Output:
+    def _first_token(self, sequence: Sequence, row: Logits) -> Output:
         output = (
-            sequence.append_from(row) if sequence.options.max_tokens else sequence.end("length")
+            sequence.append_from(row, self._model.sampler)
+            if sequence.options.max_tokens
+            else sequence.end("length")
         )
         output.queue_seconds = sequence.admitted_at - sequence.submitted_at
         if sequence.options.prompt_logprobs:

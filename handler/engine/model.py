@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from handler.engine.kv_cache import KVSlab, Slab
+from handler.engine.sampler import Sampler
 from handler.engine.settings import EngineSettings
 from handler.errors import ModelError
 
@@ -86,6 +87,11 @@ class Model(Protocol):
     """A GPT-2 over a slab of slots. Not thread-safe: the engine's thread alone calls it."""
 
     shape: ModelShape
+
+    @property
+    def sampler(self) -> Sampler:
+        """Who chooses from its logits."""
+        ...
 
     @property
     def slab(self) -> Slab:

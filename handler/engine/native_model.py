@@ -15,6 +15,7 @@ from handler.engine.model import Logits, ModelShape
 from handler.engine.native import cpu
 from handler.engine.native.library import NativeStep, load_library
 from handler.engine.native.memory import Arena
+from handler.engine.native.sampling import NativeSampler
 from handler.engine.native.weights import LAYOUT, Array, pack_model, uniform
 from handler.engine.settings import EngineSettings
 from handler.errors import ModelError
@@ -61,6 +62,7 @@ class NativeModel:
 
     def __init__(self, step: NativeStep, slots: int) -> None:
         self.shape = step.shape
+        self.sampler = NativeSampler(step.library, step.shape.vocab_size)
         self.slab = NativeSlab(step, slots)
         self._step = step
         self._logits = np.empty((slots, step.shape.vocab_size), np.float32)

@@ -11,6 +11,7 @@ import onnxruntime as ort
 
 from handler.engine.kv_cache import KVSlab
 from handler.engine.model import Logits, ModelShape
+from handler.engine.sampler import NumpySampler
 from handler.engine.settings import EngineSettings
 from handler.errors import ModelError
 
@@ -91,6 +92,7 @@ class OnnxModel:
 
     def __init__(self, session: ort.InferenceSession, shape: ModelShape, slots: int) -> None:
         self.shape = shape
+        self.sampler = NumpySampler()
         self.slab = shape.slab(slots, _cache_dtype(session))
         self._session = session
         self._decodes: dict[int, _Step] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -186,6 +187,58 @@ def token_logprob(logits: Row, token: int, top: int) -> TokenLogprob:
         ids = ids[np.lexsort((ids, -logits[ids]))]
         best = tuple((int(i), float(logits[i]) - log_sum) for i in ids)
     return TokenLogprob(token, float(logits[token]) - log_sum, best)
+
+
+class Sampler(Protocol):
+    """Chooses tokens and tells their log probabilities, row by row."""
+
+    def choose(
+        self,
+        logits: Row,
+        options: SamplingOptions,
+        history: TokenHistory | None,
+        forbidden: Collection[int],
+        uniform: float,
+    ) -> int:
+        """The next token.
+
+        Args:
+            logits: float32 [vocab], as the model gave them.
+            options: What may be chosen.
+            history: Tokens of the prompt and the text, where options penalize them.
+            forbidden: Tokens that may not be chosen.
+            uniform: A number in [0, 1).
+
+        Raises:
+            FloatingPointError: The logits are no numbers.
+        """
+        ...
+
+    def logprob(self, logits: Row, token: int, top: int) -> TokenLogprob:
+        """Log probability of `token` and of the `top` likeliest ones, from raw logits [vocab]."""
+        ...
+
+
+class NumpySampler:
+    """The functions of this module."""
+
+    def choose(
+        self,
+        logits: Row,
+        options: SamplingOptions,
+        history: TokenHistory | None,
+        forbidden: Collection[int],
+        uniform: float,
+    ) -> int:
+        """See `Sampler.choose`."""
+        if not np.isfinite(logits.max()):  # NaN is the maximum of whatever it is among
+            raise FloatingPointError("the model's logits are not finite")
+        row = forbid(penalize(logits, options, history), forbidden)
+        return sample(row, options, uniform)
+
+    def logprob(self, logits: Row, token: int, top: int) -> TokenLogprob:
+        """See `Sampler.logprob`."""
+        return token_logprob(logits, token, top)
 
 
 def random_stream(seed: int, sample_index: int) -> np.random.Generator:

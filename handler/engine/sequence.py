@@ -12,13 +12,10 @@ import numpy.typing as npt
 from handler.engine.options import SamplingOptions
 from handler.engine.sampler import (
     Row,
+    Sampler,
     TokenHistory,
     TokenLogprob,
-    forbid,
-    penalize,
     random_stream,
-    sample,
-    token_logprob,
 )
 from handler.engine.stops import StopMatcher
 from handler.engine.vocabulary import Vocabulary
@@ -117,21 +114,19 @@ class Sequence:
         """Most tokens the cache will ever hold for it."""
         return len(self.prompt) + self.options.max_tokens
 
-    def append_from(self, logits: Row) -> Output:
+    def append_from(self, logits: Row, sampler: Sampler) -> Output:
         """Sample the next token from its logits, float32 [vocab], and write its text.
 
         Raises:
             FloatingPointError: the logits are no numbers.
         """
-        if not np.isfinite(logits.max()):  # NaN is the maximum of whatever it is among
-            raise FloatingPointError("the model's logits are not finite")
-        row = penalize(logits, self.options, self._history)
-        if self.num_generated < self.options.min_tokens:
-            row = forbid(row, self.end_tokens)
-        token = sample(row, self.options, self._random.random())
+        options = self.options
+        forbidden = self.end_tokens if self.num_generated < options.min_tokens else ()
+        uniform = self._random.random()
+        token = sampler.choose(logits, options, self._history, forbidden, uniform)
         entry = None
-        if self.options.logprobs is not None or self.options.ranked:
-            entry = token_logprob(logits, token, self.options.logprobs or 0)
+        if options.logprobs is not None or options.ranked:
+            entry = sampler.logprob(logits, token, options.logprobs or 0)
         return self._append(token, entry)
 
     def _append(self, token: int, logprob: TokenLogprob | None) -> Output:

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from safetensors import safe_open
 
 from handler.engine.model import Logits, ModelShape
+from handler.engine.sampler import NumpySampler
 from handler.engine.settings import EngineSettings
 from handler.errors import ModelError
 
@@ -28,6 +29,7 @@ class TorchModel:
         self, weights: dict[str, torch.Tensor], shape: ModelShape, settings: EngineSettings
     ) -> None:
         self.shape = shape
+        self.sampler = NumpySampler()
         self.slab = shape.slab(settings.slots)
         self._weights = weights
         self._head = weights["wte.weight" if shape.tied_head else "lm_head.weight"]

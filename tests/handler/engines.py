@@ -124,6 +124,7 @@ class Recorder:
         self.model = model
         self.shape = model.shape
         self.slab = model.slab
+        self.sampler = model.sampler
         self.decode_batches: list[int] = []
         self.prefill_pieces: list[tuple[int, int]] = []
         self.calls: list[str] = []  # both, in order

@@ -94,6 +94,13 @@ def load_library(path: Path) -> ctypes.CDLL:
     library.gpt2_destroy.argtypes = [pointer]
     library.gpt2_step.argtypes = [pointer, pointer, number, pointer, number, pointer, pointer]
     library.gpt2_copy.argtypes = [pointer, number, number, number]
+    library.gpt2_create_sampler.restype = pointer
+    library.gpt2_create_sampler.argtypes = [number]
+    library.gpt2_destroy_sampler.restype = None
+    library.gpt2_destroy_sampler.argtypes = [pointer]
+    library.gpt2_sample.argtypes = [pointer, pointer, pointer]
+    library.gpt2_log_probability.restype = ctypes.c_double
+    library.gpt2_log_probability.argtypes = [pointer, number, number, number, pointer, pointer]
     return library
 
 
@@ -128,7 +135,7 @@ class NativeStep:
         """
         self.shape = shape
         self.max_rows = max_rows
-        self._library = library
+        self.library = library
         self._arrays = arrays
         self._engine: int | None = None
         channels = padded(shape.width // shape.heads)
@@ -157,13 +164,13 @@ class NativeStep:
 
     def __del__(self) -> None:
         if self._engine:
-            self._library.gpt2_destroy(self._engine)
+            self.library.gpt2_destroy(self._engine)
             self._engine = None
 
     @property
     def isa(self) -> str:
         """The instruction set that computes."""
-        name: bytes = self._library.gpt2_isa()
+        name: bytes = self.library.gpt2_isa()
         return name.decode()
 
     @property
@@ -195,7 +202,7 @@ class NativeStep:
         if rows.ndim != 2 or rows.shape[1] != 3 or wanted.ndim != 1:
             raise ValueError("rows must be [count, 3], and wanted ones a list")
         self._judge(
-            self._library.gpt2_step(
+            self.library.gpt2_step(
                 self._engine,
                 rows.ctypes.data,
                 len(rows),
@@ -212,7 +219,7 @@ class NativeStep:
         Raises:
             ValueError: There is no such slot or position.
         """
-        self._judge(self._library.gpt2_copy(self._engine, source, target, length))
+        self._judge(self.library.gpt2_copy(self._engine, source, target, length))
 
     def release(self, slot: int, length: int = 0) -> None:
         """Give the memory of a slot back, but for its first `length` positions."""

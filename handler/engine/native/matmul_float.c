@@ -46,7 +46,7 @@ static void sum_rows(int rows, const float *weight, const float *in, int inputs,
         ROWS(6)
 #endif
 #if TILE_ROWS >= 12
-            ROWS(7) ROWS(8) ROWS(9) ROWS(10) ROWS(11) ROWS(12)
+        ROWS(7) ROWS(8) ROWS(9) ROWS(10) ROWS(11) ROWS(12)
 #endif
 #undef ROWS
     }

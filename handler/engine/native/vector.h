@@ -81,6 +81,11 @@ static inline i32x16 first_lanes(int count) {
     return lane < splati(count);
 }
 
+/* Whether any lane of a mask is set. */
+static inline int any16(i32x16 mask) {
+    return __builtin_reduce_or(mask) != 0;
+}
+
 /* Folds sixteen lanes into one by halves: lane i with lane i + 8, then + 4, + 2, + 1. */
 #define FOLD(vector, combine)                                                                      \
     ({                                                                                             \

@@ -1,0 +1,46 @@
+/* Logits in, token out: one row at a time, with what its own request asks for. */
+#ifndef GPT2_SAMPLE_H
+#define GPT2_SAMPLE_H
+
+#include <stdint.h>
+
+#define NOT_FINITE (-1) /* in place of a token: the logits are no numbers */
+
+/* How the next token of a text is chosen. */
+typedef struct {
+    float temperature; /* 0 takes the likeliest */
+    float top_p, min_p;
+    int32_t top_k; /* 0 is off */
+    float repetition_penalty, presence_penalty, frequency_penalty;
+    int32_t seen_count, bias_count;
+    const int32_t *seen_token; /* [seen_count]: distinct tokens of the prompt and the text */
+    const float *seen_times;   /* [seen_count]: how often the text holds each */
+    const int32_t *bias_token; /* [bias_count] */
+    const float *bias;         /* [bias_count]: added to these logits */
+    double uniform;            /* the random number, in [0, 1) */
+} Sampling;
+
+/* A token and its weight before it is normalised; the likeliest token's is 1. */
+typedef struct {
+    float weight;
+    int32_t token;
+} Candidate;
+
+/* What sampling works in; one a thread. */
+typedef struct {
+    int32_t vocabulary;
+    float *values;            /* [V, rounded up to SAMPLE_BLOCK] */
+    Candidate *list, *sorted; /* [V] */
+} Sampler;
+
+#define SAMPLE_BLOCK 256
+
+/* The next token after logits [V], or NOT_FINITE. */
+int32_t sample(Sampler *sampler, const float *logits, const Sampling *options);
+
+/* Natural log probability of `token`, and of the `top` likeliest tokens, likeliest first (of equal
+ * ones the lower id), from logits [V] as they are. */
+double log_probability(const float *logits, int32_t vocabulary, int32_t token, int32_t top,
+                       int32_t *top_token, double *top_value);
+
+#endif

@@ -1,0 +1,186 @@
+"""Sampling in C against the same choice in NumPy's doubles."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from handler.engine.native.sampling import NativeSampler
+from handler.engine.options import LogitBias, SamplingOptions
+from handler.engine.sampler import TokenHistory, forbid, penalize
+
+SIZES = (1, 2, 17, 256, 300, 5000)
+many = settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+
+
+@pytest.fixture(scope="module")
+def samplers(library: ctypes.CDLL) -> dict[int, NativeSampler]:
+    return {size: NativeSampler(library, size) for size in SIZES}
+
+
+def _logits(size: int, seed: int, spread: float) -> Any:
+    return (np.random.default_rng(seed).standard_normal(size) * spread).astype(np.float32)
+
+
+def _candidates(logits: Any, options: SamplingOptions) -> tuple[Any, Floats]:
+    """Ids and weights of what may be chosen, in the order in which they are drawn from."""
+    scaled = (logits.astype(np.float64) - logits.max()) / options.temperature
+    weights = np.exp(scaled)
+    ids = np.arange(len(logits))
+    is_restricted = options.top_p < 1 or options.min_p > 0 or 0 < options.top_k < len(logits)
+    if is_restricted:
+        ids = np.argsort(-logits, kind="stable")
+    weights = weights[ids]
+    if 0 < options.top_k < len(logits):
+        ids, weights = ids[: options.top_k], weights[: options.top_k]
+    if options.top_p < 1:
+        reached = np.flatnonzero(np.cumsum(weights) >= options.top_p * weights.sum())
+        count = reached[0] + 1 if len(reached) else len(weights)
+        ids, weights = ids[:count], weights[:count]
+    if options.min_p > 0:
+        kept = weights >= options.min_p
+        ids, weights = ids[kept], weights[kept]
+    return ids, weights
+
+
+@many
+@given(
+    size=st.sampled_from(SIZES),
+    seed=st.integers(0, 30),
+    spread=st.sampled_from([0.0, 0.01, 1.0, 5.0, 50.0]),
+    temperature=st.sampled_from([1e-4, 0.2, 0.7, 1.0, 2.0]),
+    top_k=st.sampled_from([0, 1, 3, 40, 100_000]),
+    top_p=st.sampled_from([1.0, 0.95, 0.5, 1e-6]),
+    min_p=st.sampled_from([0.0, 0.05, 1.0]),
+    uniform=st.floats(0, 1, exclude_max=True),
+)
+def test_the_chosen_token_is_the_one_at_the_random_number(
+    samplers: dict[int, NativeSampler],
+    size: int,
+    seed: int,
+    spread: float,
+    temperature: float,
+    top_k: int,
+    top_p: float,
+    min_p: float,
+    uniform: float,
+) -> None:
+    options = SamplingOptions(
+        max_tokens=1, seed=0, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p
+    )
+    logits = _logits(size, seed, spread)
+    token = samplers[size].choose(logits, options, None, (), uniform)
+    ids, weights = _candidates(logits, options)
+    ends = np.cumsum(weights) / weights.sum()
+    # Rounding may move the edges of tokens and of the nucleus a little: the number must lie within.
+    begins = ends - weights / weights.sum()
+    near = np.flatnonzero((ends >= uniform - 1e-4) & (begins <= uniform + 1e-4))
+    places = np.flatnonzero(ids == token)
+    assert len(places) and places[0] in near, (token, uniform)
+
+
+@many
+@given(
+    size=st.sampled_from([300, 5000]),
+    seed=st.integers(0, 30),
+    repetition=st.sampled_from([0.5, 1.0, 1.3]),
+    presence=st.sampled_from([-2.0, 0.0, 1.5]),
+    frequency=st.sampled_from([-1.0, 0.0, 0.7]),
+    forbids=st.booleans(),
+)
+def test_penalties_bias_and_forbidden_tokens_change_the_likeliest(
+    samplers: dict[int, NativeSampler],
+    size: int,
+    seed: int,
+    repetition: float,
+    presence: float,
+    frequency: float,
+    forbids: bool,
+) -> None:
+    logits = _logits(size, seed, 1.0)
+    likely = np.argsort(-logits)[:6].tolist()
+    history = TokenHistory(np.array(likely[:3]), 10)
+    for token in (likely[1], likely[1], likely[3]):
+        history.append(token)
+    options = SamplingOptions(
+        max_tokens=1,
+        seed=0,
+        temperature=0.0,
+        repetition_penalty=repetition,
+        presence_penalty=presence,
+        frequency_penalty=frequency,
+        logit_bias=LogitBias.of({likely[0]: -1.0, likely[4]: 0.25}),
+    )
+    forbidden = likely[:2] if forbids else []
+    expected = forbid(penalize(logits, options, history), forbidden)
+    token = samplers[size].choose(logits, options, history, forbidden, 0.5)
+    assert expected[token] >= expected.max() - 1e-5
+
+
+def test_greedy_takes_the_first_of_equal_ones(samplers: dict[int, NativeSampler]) -> None:
+    logits = np.zeros(300, np.float32)
+    logits[[7, 40, 299]] = 2.0
+    options = SamplingOptions(max_tokens=1, seed=0, temperature=0.0)
+    assert samplers[300].choose(logits, options, None, (), 0.9) == 7
+
+
+def test_of_equal_tokens_at_the_edge_the_lowest_ids_are_kept(
+    samplers: dict[int, NativeSampler],
+) -> None:
+    options = SamplingOptions(max_tokens=1, seed=0, top_k=3)
+    logits = np.zeros(300, np.float32)
+    chosen = {
+        samplers[300].choose(logits, options, None, (), uniform)
+        for uniform in np.linspace(0, 0.999, 30)
+    }
+    assert chosen == {0, 1, 2}
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_logits_that_are_not_finite_are_an_error(
+    samplers: dict[int, NativeSampler], value: float
+) -> None:
+    logits = np.zeros(300, np.float32)
+    logits[290] = value
+    for temperature in (0.0, 1.0):
+        options = SamplingOptions(max_tokens=1, seed=0, temperature=temperature)
+        with pytest.raises(FloatingPointError):
+            samplers[300].choose(logits, options, None, (), 0.5)
+
+
+@many
+@given(
+    size=st.sampled_from(SIZES),
+    seed=st.integers(0, 30),
+    spread=st.sampled_from([0.0, 1.0, 30.0]),
+    top=st.integers(0, 20),
+)
+def test_log_probabilities_are_those_of_doubles(
+    samplers: dict[int, NativeSampler], size: int, seed: int, spread: float, top: int
+) -> None:
+    logits = _logits(size, seed, spread)
+    token = seed % size
+    found = samplers[size].logprob(logits, token, top)
+    precise = logits.astype(np.float64)
+    expected = precise - precise.max() - np.log(np.exp(precise - precise.max()).sum())
+    likeliest = np.argsort(-logits, kind="stable")[:top]
+    assert found.logprob == pytest.approx(expected[token], abs=1e-5)
+    assert [t for t, _ in found.top] == likeliest.tolist()
+    assert [v for _, v in found.top] == pytest.approx(expected[likeliest].tolist(), abs=1e-5)
+
+
+def test_wrong_sizes_and_tokens_are_told(samplers: dict[int, NativeSampler]) -> None:
+    options = SamplingOptions(max_tokens=1, seed=0)
+    with pytest.raises(ValueError, match=r"float32 \[300\]"):
+        samplers[300].choose(np.zeros(299, np.float32), options, None, (), 0.5)
+    biased = SamplingOptions(max_tokens=1, seed=0, logit_bias=LogitBias.of({300: 1.0}))
+    with pytest.raises(ValueError, match="outside the vocabulary"):
+        samplers[300].choose(np.zeros(300, np.float32), biased, None, (), 0.5)
