@@ -11,7 +11,9 @@ OUR_NAMES = {
     "max_new_tokens": "max_tokens",
     "min_new_tokens": "min_tokens",
     "num_return_sequences": "n",
+    "stop_sequence": "stop",
     "stop_sequences": "stop",
+    "stop_strings": "stop",
     "truncate": "truncate_prompt_tokens",
 }
 # With these alone beside it, `inputs` is Hugging Face's; with options beside it, TorchServe's.

@@ -22,7 +22,7 @@ SWITCHES = frozenset(
 )
 OBJECTS = frozenset({"logit_bias", "stream_options", "parameters"})
 TEXTS = frozenset({"model", "user", "suffix"})
-LISTS = frozenset({"stop", "stop_sequences"})
+LISTS = frozenset({"stop", "stop_sequence", "stop_sequences", "stop_strings"})
 OPTIONS = NUMBERS | SWITCHES | OBJECTS | TEXTS | LISTS
 
 WHOLE = re.compile(r"[+-]?[0-9]{1,40}")

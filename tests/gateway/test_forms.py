@@ -80,11 +80,11 @@ def test_hostile_headers_of_parts_cost_no_time(piece: bytes) -> None:
     value = b'form-data; name="' + piece * (8000 // len(piece))
     head = b"--x\r\nContent-Disposition: " + value[:8000] + b'; name="data"\r\n\r\nv\r\n'
     kind = parse_content_type("multipart/form-data; boundary=x")
-    began = time.perf_counter()
+    began = time.process_time()
     with contextlib.suppress(BadRequest):
         for field in take_apart(head * MOST + b"--x--", kind, MOST):
             parse_content_type("text/plain; charset=" + field.name)
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_a_long_hostile_form_costs_no_time(piece: bytes) -> None:
     head = b'--x\r\nContent-Disposition: form-data; name="data"\r\n\r\n'
     body = head + piece * ((1 << 20) // len(piece)) + b"\r\n--x--\r\n"
     for kind in ("multipart/form-data; boundary=x", "application/x-www-form-urlencoded"):
-        began = time.perf_counter()
+        began = time.process_time()
         with contextlib.suppress(BadRequest):
             take_apart(body, parse_content_type(kind), MOST)
-        assert time.perf_counter() - began < 1  # some 20 ms, where nobody else has the cores
+        assert time.process_time() - began < 1

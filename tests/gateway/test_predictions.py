@@ -422,7 +422,8 @@ def test_hugging_face_s_form_means_what_the_pipeline_means(server: Server) -> No
     both = [[{"generated_text": each + server.text(each)}] for each in (PROMPT, OTHER)]
     assert ask([PROMPT, OTHER], **writing) == both
     stopped = server.text(stop=["e"])
-    assert ask(**writing, stop=["e"]) == [{"generated_text": PROMPT + stopped}]
+    for name in ("stop", "stop_strings", "stop_sequence"):
+        assert ask(**writing, **{name: ["e"]}) == [{"generated_text": PROMPT + stopped}]
     refused = server.post(json={"inputs": PROMPT, "parameters": {"typical_p": 0.9}})
     assert refused.status_code == 400
     assert "`typical_p`" in refused.json()["error"]["message"]
@@ -559,4 +560,4 @@ def test_broken_forms_are_400s_and_cost_nothing(
 ) -> None:
     reply = gateway.post(data=body, headers={"content-type": content_type})
     assert reply.status_code == 400, reply.text[:200]
-    assert reply.elapsed.total_seconds() < 1
+    assert reply.elapsed.total_seconds() < 3
