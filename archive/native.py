@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -26,7 +25,7 @@ from archive.text import Passages, read_passages
 from handler.engine.model import ModelShape
 from handler.engine.native.library import NativeStep
 from handler.engine.native.weights import LAYOUT, pack_model, padded, uniform
-from handler.engine.native_model import ARRAYS, LIBRARIES, NativeModel, choose_library
+from handler.engine.native_model import ARRAYS, NativeModel, choose_library
 from handler.engine.settings import EngineSettings
 
 Say = Callable[[str], None]
@@ -96,8 +95,7 @@ def add_native_model(
         if form.precision in PRECISIONS[precision]
         and (form.cache == cache or (cache == "auto" and form.cache in _usual_caches(form)))
     ]
-    shutil.copytree(build_libraries(say), model / LIBRARIES, dirs_exist_ok=True)
-    packer = _Packer(checkpoint, model)
+    packer = _Packer(checkpoint, model, build_libraries(say))
     if forms == [FORMS[-1]]:
         packer.write(forms[0])
         return {"precision": forms[0].name, "cache": forms[0].cache, "quality": None}
@@ -111,9 +109,10 @@ def _usual_caches(form: Form) -> tuple[str, ...]:
 class _Packer:
     """Writes one checkpoint in one form after another."""
 
-    def __init__(self, checkpoint: Checkpoint, model: Path) -> None:
+    def __init__(self, checkpoint: Checkpoint, model: Path, libraries: Path) -> None:
         self._checkpoint = checkpoint
         self._model = model
+        self._libraries = libraries
         self._shape = shape_of(checkpoint)
         self._smooth: Weights = {}
 
@@ -139,7 +138,7 @@ class _Packer:
                 self.write(form)
                 if form == FORMS[-1]:
                     break
-                with runner(self._model, self._shape, self._model) as candidate:
+                with runner(self._model, self._shape, self._libraries) as candidate:
                     quality = compare(reference, candidate, passages.evaluation)
                 tried.append((form, quality))
                 say(_line(form, quality))
@@ -164,13 +163,13 @@ class _Packer:
     def _reference(self) -> Iterator[NativeRunner]:
         with TemporaryDirectory(prefix="gpt2-gate-") as name:
             self.write(FORMS[-1], Path(name))
-            with runner(Path(name), self._shape, self._model) as reference:
+            with runner(Path(name), self._shape, self._libraries) as reference:
                 yield reference
 
     def _smoothed(self, windows: list[Tokens], say: Say) -> Weights:
         """Weights of the same function whose inputs have no outliers, as `windows` show them."""
         say(f"outliers: watching {sum(map(len, windows)):,} other tokens")
-        peaks = watch_inputs(self._checkpoint, self._shape, self._model / LIBRARIES, windows)
+        peaks = watch_inputs(self._checkpoint, self._shape, self._libraries, windows)
         shape = self._checkpoint.shape
         factors = smoothing_factors(shape, self._checkpoint.weights, peaks)
         return smooth(shape, self._checkpoint.weights, factors)
@@ -220,9 +219,9 @@ class NativeRunner:
 
 @contextmanager
 def runner(directory: Path, shape: ModelShape, libraries: Path) -> Iterator[NativeRunner]:
-    """Load the arrays in `directory` with the libraries beside `libraries`."""
+    """Load the arrays in `directory`, with one of `libraries`."""
     settings = EngineSettings(kind="native", slots=1)
-    yield NativeRunner(NativeModel.load(directory, shape, settings, libraries / LIBRARIES))
+    yield NativeRunner(NativeModel.load(directory, shape, settings, libraries))
 
 
 def shape_of(checkpoint: Checkpoint) -> ModelShape:

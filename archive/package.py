@@ -46,7 +46,7 @@ def package_model(settings: Settings) -> Path:
             **_add_model(settings, checkpoint, content / "model"),
         }
         copy_checkpoint_files(checkpoint, content / "model")
-        add_code(content)
+        add_code(content, settings.engine)
         add_settings(content, settings.engine, settings.model_config)
         facts["size_bytes"] = model_bytes(content)
         facts["content_sha256"] = content_digest(content)

@@ -23,6 +23,8 @@ from typing import Any
 import yaml
 
 from archive.errors import PackagingError
+from archive.native_build import build_libraries
+from handler.engine.native_model import LIBRARIES
 
 ROOT = Path(__file__).resolve().parent.parent
 ENTRY = "gpt2_handler.py"
@@ -93,8 +95,11 @@ def check_space(directory: Path, model_bytes: int) -> None:
         )
 
 
-def add_code(content: Path) -> None:
-    """Copy the handler's entry to the root, its package beside it, and the requirements."""
+def add_code(content: Path, engine: str) -> None:
+    """Copy the handler's entry to the root, its package beside it, and the requirements.
+
+    The native engine's libraries come with the code that calls them.
+    """
     handler = ROOT / "handler"
     shutil.copytree(
         handler,
@@ -104,6 +109,8 @@ def add_code(content: Path) -> None:
     if not (handler / ENTRY).is_file():
         raise PackagingError(f"handler/{ENTRY} is missing: the repository is not whole")
     shutil.copy(handler / ENTRY, content / ENTRY)
+    if engine == "native":
+        shutil.copytree(build_libraries(), content / LIBRARIES)
     (content / "requirements.txt").write_text("\n".join(_requirements()) + "\n")
 
 

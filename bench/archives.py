@@ -65,8 +65,9 @@ def _pack_again(home: Path) -> None:
     target = Target("gpt2", "1.0", home)
     with staging(target) as content:
         shutil.copytree(home / "gpt2" / "model", content / "model", dirs_exist_ok=True)
-        add_code(content)
-        add_settings(content, str(facts(home)["engine"]), ROOT / "config" / "model-config.yaml")
+        engine = str(facts(home)["engine"])
+        add_code(content, engine)
+        add_settings(content, engine, ROOT / "config" / "model-config.yaml")
         run_archiver(content, target)
     _unpack(home)
 

@@ -23,7 +23,8 @@ from handler.errors import ModelError
 Ids = npt.NDArray[np.int64]
 
 ARRAYS = "model.native.safetensors"
-LIBRARIES = "native"  # beside them
+# In the root of an archive: libraries belong to the code that calls them.
+LIBRARIES = Path("handler", "engine", "native", "lib")
 
 
 class NativeSlab:
@@ -77,14 +78,14 @@ class NativeModel:
     ) -> NativeModel:
         """Load the arrays in an archive's model directory, with a library for this processor.
 
-        The libraries are beside the arrays, if `libraries` names no other directory.
+        The libraries are the archive's, if `libraries` names no other directory.
 
         Raises:
             ModelError: A file is missing or broken, or the processor is too old.
         """
         arrays, form = read_arrays(directory / ARRAYS)
         step = NativeStep(
-            choose_library(libraries or directory / LIBRARIES),
+            choose_library(libraries or directory.parent / LIBRARIES),
             arrays,
             shape,
             cache=form["cache"],

@@ -82,8 +82,15 @@ def load_library(path: Path) -> ctypes.CDLL:
     """
     try:
         library = ctypes.CDLL(str(path))
+        _declare(library)
     except OSError as error:
         raise ModelError(f"{path.name} cannot be loaded: {error}") from None
+    except AttributeError as error:
+        raise ModelError(f"{path.name} is of another version: {error}") from None
+    return library
+
+
+def _declare(library: ctypes.CDLL) -> None:
     pointer, number = ctypes.c_void_p, ctypes.c_int32
     library.gpt2_isa.restype = ctypes.c_char_p
     library.gpt2_slot_bytes.restype = ctypes.c_uint64
@@ -101,7 +108,6 @@ def load_library(path: Path) -> ctypes.CDLL:
     library.gpt2_sample.argtypes = [pointer, pointer, pointer]
     library.gpt2_log_probability.restype = ctypes.c_double
     library.gpt2_log_probability.argtypes = [pointer, number, number, number, pointer, pointer]
-    return library
 
 
 class NativeStep:
