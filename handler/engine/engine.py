@@ -40,7 +40,9 @@ class Engine:
         self._settings = settings
         slab = model.slab
         max_tokens = settings.cache_tokens(slab.bytes_per_token, slab.shape[2])
-        self._scheduler = Scheduler(KVCache(slab, max_tokens=max_tokens))
+        self._grain = 1 if model.is_exact else 2  # see `OnnxModel.prefill`
+        cache = KVCache(slab, max_tokens=max_tokens, grain=self._grain)
+        self._scheduler = Scheduler(cache, keeps_decoded=model.is_exact)
         self._condition = threading.Condition()
         self._submitted: deque[Sequence] = deque()
         self._cancelled: set[str] = set()
@@ -175,7 +177,7 @@ class Engine:
             cost = 2 if sequence.options.prompt_logprobs else 1
             count = min(total - start, max(2, budget // cost))
             if count < total - start:
-                count -= count % 2  # pieces begin at even positions; see `OnnxModel.prefill`
+                count -= count % self._grain
             budget -= cost * count
             try:
                 logits = self._compute(sequence, start, count)

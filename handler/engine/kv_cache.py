@@ -111,8 +111,8 @@ class KVSlab:
 class Slot:
     """What one row of the slab holds.
 
-    tokens: those of prefilled positions. Only these may be reused: a position that was decoded is
-    not bit-equal to the same one prefilled. length: positions that hold data. touched: positions
+    tokens: those of positions that may be reused; decoded ones only of a model whose bits do not
+    depend on how a position was computed. length: positions that hold data. touched: positions
     whose memory was ever written since the last release.
     """
 
@@ -135,13 +135,21 @@ class KVCache:
         ValueError: `max_tokens` positions are less than one text may need.
     """
 
-    def __init__(self, slab: Slab, *, max_tokens: int) -> None:
+    def __init__(self, slab: Slab, *, max_tokens: int, grain: int = 2) -> None:
+        """Manage `slab`.
+
+        Args:
+            slab: The memory.
+            max_tokens: Positions that may have memory at the same time.
+            grain: What the length of a reused beginning is a multiple of.
+        """
         slots, _, self.max_length, _ = slab.shape
         if max_tokens < self.max_length:
             raise ValueError(f"{max_tokens} positions are less than one text of {self.max_length}")
         self.slab = slab
         self.slots = [Slot() for _ in range(slots)]
         self.max_tokens = max_tokens
+        self._grain = grain
         self._clock = 0
 
     @property
@@ -213,11 +221,11 @@ class KVCache:
     def _reusable(self, prompt: Tokens) -> tuple[int, int]:
         """The slot to copy the beginning of a prompt from, and its length; (-1, 0) if none.
 
-        The last position is always left to prefill, for its logits; pieces begin at even ones (see
-        `OnnxModel.prefill`).
+        The last position is always left to prefill, for its logits; pieces may have to begin at
+        even ones (see `OnnxModel.prefill`).
         """
         source, shared = self.longest_prefix(prompt)
-        shared = max(min(shared, len(prompt) - 1), 0) // 2 * 2
+        shared = max(min(shared, len(prompt) - 1), 0) // self._grain * self._grain
         return (source, shared) if shared else (-1, 0)
 
     def _target(self, free: list[int], source: int, shared: int, preferred: int) -> int:
@@ -268,10 +276,12 @@ class KVCache:
         self.slab.copy(source, target, held.length)
         self.advance(target, held.length, held.tokens)
 
-    def free(self, index: int) -> None:
-        """Let go of a slot; what was prefilled stays to be reused."""
+    def free(self, index: int, tokens: Tokens | None = None) -> None:
+        """Let go of a slot; what was prefilled stays to be reused, with `tokens` all it holds."""
         self._clock += 1
         slot = self.slots[index]
+        if tokens is not None:
+            slot.tokens = tokens[: slot.length]
         slot.reserved = 0
         slot.length = len(slot.tokens)
         slot.last_used = self._clock

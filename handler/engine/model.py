@@ -89,6 +89,14 @@ class Model(Protocol):
     shape: ModelShape
 
     @property
+    def is_exact(self) -> bool:
+        """Whether a position has the same bits however it was computed.
+
+        Then prompts may be cut anywhere, and positions that were decoded may be reused.
+        """
+        ...
+
+    @property
     def sampler(self) -> Sampler:
         """Who chooses from its logits."""
         ...

@@ -63,6 +63,7 @@ class NativeModel:
 
     def __init__(self, step: NativeStep, slots: int) -> None:
         self.shape = step.shape
+        self.is_exact = True
         self.sampler = NativeSampler(step.library, step.shape.vocab_size)
         self.slab = NativeSlab(step, slots)
         self._step = step

@@ -93,6 +93,7 @@ class OnnxModel:
     def __init__(self, session: ort.InferenceSession, shape: ModelShape, slots: int) -> None:
         self.shape = shape
         self.sampler = NumpySampler()
+        self.is_exact = False
         self.slab = shape.slab(slots, _cache_dtype(session))
         self._session = session
         self._decodes: dict[int, _Step] = {}

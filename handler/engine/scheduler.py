@@ -17,8 +17,9 @@ from handler.engine.sequence import Sequence, Status
 class Scheduler:
     """The queue and the slots."""
 
-    def __init__(self, cache: KVCache) -> None:
+    def __init__(self, cache: KVCache, *, keeps_decoded: bool = False) -> None:
         self.cache = cache
+        self._keeps_decoded = keeps_decoded
         self.waiting: deque[Sequence] = deque()
         self.prefilling: deque[Sequence] = deque()
         self.running: list[Sequence] = []
@@ -100,7 +101,8 @@ class Scheduler:
         else:
             self.waiting.remove(sequence)
         if sequence.slot >= 0:
-            self.cache.free(sequence.slot)
+            kept = sequence.tokens if self._keeps_decoded else None
+            self.cache.free(sequence.slot, kept)
             sequence.slot = -1
         sequence.status = Status.FINISHED
 

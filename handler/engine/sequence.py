@@ -91,8 +91,7 @@ class Sequence:
         self.slot = -1
         self.num_prefilled = 0
         self.num_cached = 0
-        self.num_generated = 0
-        self.last_token = -1
+        self.generated: list[int] = []
         self.prompt_logprobs: list[TokenLogprob | None] = [None]
         self._random = random_stream(options.seed, options.sample_index)
         self._history = TokenHistory(prompt, options.max_tokens) if options.penalizes else None
@@ -103,6 +102,21 @@ class Sequence:
         self._num_written = 0
         self._num_shown = 0
         self._entries: list[LogprobEntry] = []
+
+    @property
+    def num_generated(self) -> int:
+        """Tokens written so far."""
+        return len(self.generated)
+
+    @property
+    def last_token(self) -> int:
+        """The newest of them."""
+        return self.generated[-1]
+
+    @property
+    def tokens(self) -> npt.NDArray[np.int64]:
+        """The prompt and what was written after it, int64."""
+        return np.concatenate([self.prompt, np.array(self.generated, np.int64)])
 
     @property
     def length(self) -> int:
@@ -130,8 +144,7 @@ class Sequence:
         return self._append(token, entry)
 
     def _append(self, token: int, logprob: TokenLogprob | None) -> Output:
-        self.last_token = token
-        self.num_generated += 1
+        self.generated.append(token)
         if self._history is not None:
             self._history.append(token)
         output = self.output()

@@ -30,6 +30,7 @@ class TorchModel:
     ) -> None:
         self.shape = shape
         self.sampler = NumpySampler()
+        self.is_exact = False
         self.slab = shape.slab(settings.slots)
         self._weights = weights
         self._head = weights["wte.weight" if shape.tied_head else "lm_head.weight"]

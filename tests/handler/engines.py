@@ -125,6 +125,7 @@ class Recorder:
         self.shape = model.shape
         self.slab = model.slab
         self.sampler = model.sampler
+        self.is_exact = model.is_exact
         self.decode_batches: list[int] = []
         self.prefill_pieces: list[tuple[int, int]] = []
         self.calls: list[str] = []  # both, in order

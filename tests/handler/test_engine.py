@@ -277,3 +277,22 @@ def test_memory_bounds_how_many_texts_run_at_once(make_rig: MakeRig) -> None:
     texts = rig.write(*[rig.sequence(prompt, max_tokens=480) for prompt in ["A", "B", "C", "D"]])
     assert all(text.tokens == 480 or text.finish_reason == "stop" for text in texts)
     assert max(rig.model.decode_batches) == 2
+
+
+def test_going_on_with_a_written_text_reads_nothing_of_it_again(
+    make_rig: MakeRig,
+) -> None:
+    """The native step gives a position the same bits however it was computed."""
+    rig, fresh = make_rig("native"), make_rig("native")
+    prompt = list(range(5, 46))
+    first = rig.write(rig.sequence(prompt, max_tokens=30, ignore_eos=True))[0]
+    written = [output.token for output in first.outputs if output.token is not None]
+    going_on = [*prompt, *written, 17, 18]
+    options = {"temperature": 1.0, "seed": 3, "logprobs": 0, "max_tokens": 20, "ignore_eos": True}
+    again = rig.write(rig.sequence(going_on, **options))[0]
+    # The last written token was never read: nothing followed it.
+    assert again.cached_tokens == len(prompt) + len(written) - 1
+    alone = fresh.write(fresh.sequence(going_on, **options))[0]
+    assert alone.cached_tokens == 0
+    assert again.text == alone.text
+    assert again.logprobs == alone.logprobs
