@@ -72,8 +72,8 @@ def schemas() -> Json:
             "anyOf": [*asked, {"type": "array", "items": {"anyOf": asked}, "minItems": 1}]
         },
         "PredictionReply": {
-            "description": "A completion for JSON, a list for a list; Hugging Face's form for its "
-            "own; texts for a form with several prompts.",
+            "description": "A completion for JSON and for forms, a list for a list or several "
+            "prompts of a form; Hugging Face's form for its own; texts where `Accept` wants them.",
             "anyOf": [*answered, {"type": "array", "items": {"anyOf": answered}}],
         },
     }

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from handler import hugging_face, strict_json
-from handler.accept import EVENTS, JSON, TEXT, preferred
+from handler.accept import EVENTS, TEXT, preferred
 from handler.charsets import ContentType, decode, parse_content_type
 from handler.errors import BadRequest
 from handler.prompts import (
@@ -27,6 +27,10 @@ from handler.typed import OPTIONS, typed
 
 KNOWN = OPTIONS.union(PROMPT_NAMES)
 MAX_PARTS = 1000  # items of a list, fields of a form: reading more would hold everybody up
+
+# What a request came as. A text is answered with a text where it says nothing else; a form is
+# answered as JSON is, which is what TorchServe's own clients read.
+RAW, FORM, JSON_BODY = "raw", "form", "json"
 
 # The forms of an answer.
 COMPLETION = "completion"  # OpenAI's, as JSON or as a stream of events
@@ -92,12 +96,12 @@ def read_body(
     kind, options, wanted = parse_content_type(content_type), _options(query), preferred(accept)
     named = next((name for name in PROMPT_NAMES if options.get(name) is not None), None)
     if body in (b"", "") and named is not None:
-        return _question(options, {}, wanted, PLAIN)
+        return _question(options, {}, wanted, RAW)
     if kind.is_json:
-        return _question(_parsed(body, kind), options, wanted, COMPLETION)
+        return _question(_parsed(body, kind), options, wanted, JSON_BODY)
     if named is not None:
         raise two_prompts("the body", f"`{named}`")
-    return _question({"prompt": _text(body, kind.charset)}, options, wanted, PLAIN)
+    return _question({"prompt": _text(body, kind.charset)}, options, wanted, RAW)
 
 
 def read_form(
@@ -126,7 +130,7 @@ def read_form(
             param="prompt",
             code="no_prompt",
         )
-    return _question(options, {}, preferred(accept), PLAIN)
+    return _question(options, {}, preferred(accept), FORM)
 
 
 def _bound(count: int, name: str) -> None:
@@ -195,15 +199,12 @@ def _field_text(field: Field) -> str:
     return _text(field.value, parse_content_type(field.content_type).charset)
 
 
-def _question(value: Any, options: dict[str, Any], wanted: str, form: str) -> Question:
-    """What a value asks for: a text, an object, or a list of these.
-
-    `form` is the answer's where neither the value nor `Accept` (`wanted`) says another.
-    """
+def _question(value: Any, options: dict[str, Any], wanted: str, source: str) -> Question:
+    """What a value asks for: a text, an object, or a list of these; `wanted` is of `Accept`."""
     if isinstance(value, str):
         value = {"prompt": value}
     if isinstance(value, list):
-        return _list(value, options, wanted, form)
+        return _list(value, options, wanted, source)
     if not isinstance(value, dict):
         raise BadRequest(
             "The body must be a JSON object, a text, or a list of these", code="invalid_type"
@@ -211,13 +212,13 @@ def _question(value: Any, options: dict[str, Any], wanted: str, form: str) -> Qu
     name = prompt_name(value)
     items = value[name] if name else None
     # In JSON a list of texts is one completion with as many choices, as OpenAI has it.
-    each_alone = dict if form == COMPLETION else (dict, str)
+    each_alone = dict if source == JSON_BODY else (dict, str)
     if name and isinstance(items, list) and any(isinstance(item, each_alone) for item in items):
-        return _list(items, merged(options, without(value, name)), wanted, form)
-    return Question([_asked(value, options, wanted, form)])
+        return _list(items, merged(options, without(value, name)), wanted, source)
+    return Question([_asked(value, options, wanted, source)])
 
 
-def _list(items: list[Any], options: dict[str, Any], wanted: str, form: str) -> Question:
+def _list(items: list[Any], options: dict[str, Any], wanted: str, source: str) -> Question:
     """A list: each item is answered as it would be alone."""
     if not items:
         raise BadRequest("The list of prompts is empty", param="prompt", code="no_prompt")
@@ -229,7 +230,7 @@ def _list(items: list[Any], options: dict[str, Any], wanted: str, form: str) -> 
             raise BadRequest(
                 f"Item {number} of the list must be a text or an object", code="invalid_type"
             )
-        asked.append(_asked(item, options, wanted, form))
+        asked.append(_asked(item, options, wanted, source))
     if any(one.request.get("stream") for one in asked):
         return Question([_together(asked)])
     return Question(asked, is_list=True)
@@ -254,9 +255,9 @@ def _together(asked: list[Asked]) -> Asked:
     return Asked(whole)
 
 
-def _asked(value: dict[str, Any], options: dict[str, Any], wanted: str, form: str) -> Asked:
+def _asked(value: dict[str, Any], options: dict[str, Any], wanted: str, source: str) -> Asked:
     """Read one object, with the options that stand beside it."""
-    is_hugging_face = form == COMPLETION and hugging_face.is_asked(value)
+    is_hugging_face = source == JSON_BODY and hugging_face.is_asked(value)
     given = merged(options, _flat(value))
     prompt = take_prompt(given)
     full_text = hugging_face.switch(given, "return_full_text")
@@ -268,9 +269,10 @@ def _asked(value: dict[str, Any], options: dict[str, Any], wanted: str, form: st
         return Asked(request, GENERATED, full_text=full_text is not False, details=details)
     if full_text is not None:
         request.setdefault("echo", full_text)
-    if request.get("stream") or wanted == JSON or request.get("logprobs") is not None:
-        form = COMPLETION
-    return Asked(request, PLAIN if wanted == TEXT and not request.get("stream") else form)
+    is_plain = wanted == TEXT
+    if source == RAW and not wanted:
+        is_plain = request.get("logprobs") is None  # a text alone has no place for them
+    return Asked(request, PLAIN if is_plain and not request.get("stream") else COMPLETION)
 
 
 def _flat(value: dict[str, Any]) -> dict[str, Any]:

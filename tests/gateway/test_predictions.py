@@ -83,6 +83,14 @@ def story(tmp_path: Path) -> Iterator[str]:
     yield str(path)
 
 
+def text_of(reply: requests.Response) -> str:
+    """The text of a reply that is one completion."""
+    assert reply.status_code == 200, reply.text
+    assert reply.headers["content-type"].startswith(JSON)
+    [choice] = reply.json()["choices"]
+    return str(choice["text"])
+
+
 def fields(*prompts: Any, name: str = "data", **more: Any) -> dict[str, Any]:
     """Options of `requests` that send a form as `curl -F` does."""
     options = {key: (None, str(value)) for key, value in {**WRITING, **more}.items()}
@@ -93,23 +101,28 @@ def fields(*prompts: Any, name: str = "data", **more: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", ["data", "body", "prompt", "text", "input", "inputs"])
-def test_a_form_with_a_file_or_a_text_is_answered_with_the_text(server: Server, name: str) -> None:
+def test_a_form_with_a_file_or_a_text_is_answered(server: Server, name: str) -> None:
     expected = server.text()
     for prompt in (("story.txt", PROMPT), ("story.txt", PROMPT, "text/plain"), (None, PROMPT)):
-        reply = server.post(**fields(prompt, name=name))
-        assert (reply.status_code, reply.text) == (200, expected), prompt
-        assert reply.headers["content-type"] == "text/plain; charset=utf-8"
-    urlencoded = server.post("/1.0", data={name: PROMPT, **WRITING})
-    assert (urlencoded.status_code, urlencoded.text) == (200, expected)
+        assert text_of(server.post(**fields(prompt, name=name))) == expected, prompt
+        plain = server.post(**fields(prompt, name=name), headers={"accept": TEXT})
+        assert plain.text == expected
+        assert plain.headers["content-type"] == "text/plain; charset=utf-8"
+    assert text_of(server.post("/1.0", data={name: PROMPT, **WRITING})) == expected
 
 
 def test_curl_as_the_inference_page_has_it(server: Server, story: str) -> None:
     expected = server.text()
     options = [word for name, value in WRITING.items() for word in ("-F", f"{name}={value}")]
-    assert server.curl("-F", f"data=@{story}", *options) == expected
-    assert server.curl("-F", f"data=@{story}", *options, path="/1.0") == expected
-    assert server.curl("-F", f"data={PROMPT}", *options) == expected
-    assert server.curl("-d", f"data={PROMPT}&{QUERY}") == expected
+    for words in (
+        ["-F", f"data=@{story}", *options],
+        ["-F", f"data={PROMPT}", *options],
+        ["-d", f"data={PROMPT}&{QUERY}"],
+    ):
+        for path in ("", "/1.0"):
+            value = json.loads(server.curl(*words, path=path))
+            assert value["choices"][0]["text"] == expected
+            assert server.curl(*words, "-H", "Accept: text/plain", path=path) == expected
     assert server.curl("-T", story)
     assert server.curl("-X", "POST", "-T", story)
     assert server.curl("-H", f"Content-Type: {JSON}", "-d", json.dumps({"data": PROMPT}))
@@ -125,24 +138,27 @@ def test_several_fields_of_one_name_are_several_prompts(server: Server, story: s
     for form in forms:
         reply = server.post(**form)
         assert reply.status_code == 200, reply.text
-        assert reply.json() == expected
-        assert reply.headers["content-type"].startswith(JSON)
-    whole = server.post(**forms[0], headers={"accept": JSON}).json()
-    assert [each["choices"][0]["text"] for each in whole] == expected
-    copies = server.post(**fields((None, PROMPT), (None, OTHER), n=2)).json()
-    assert [each[0] for each in copies] == expected
-    assert [len(each) for each in copies] == [2, 2]
+        assert [each["choices"][0]["text"] for each in reply.json()] == expected
+        plain = server.post(**form, headers={"accept": TEXT})
+        assert plain.json() == expected
+        assert plain.headers["content-type"].startswith(JSON)
+    copies = fields((None, PROMPT), (None, OTHER), n=2)
+    assert [len(each["choices"]) for each in server.post(**copies).json()] == [2, 2]
+    texts = server.post(**copies, headers={"accept": TEXT}).json()
+    assert [each[0] for each in texts] == expected
+    assert [len(each) for each in texts] == [2, 2]
 
 
 def test_a_form_s_text_has_the_charset_that_it_names(gateway: Server, bare: Server) -> None:
     prompt = "Über den Fluss, señor"
     field = ("story.txt", prompt.encode("latin-1"), "text/plain; charset=latin-1")
-    assert gateway.post(**fields(field)).text == gateway.text(prompt)
+    assert text_of(gateway.post(**fields(field))) == gateway.text(prompt)
     kind = {"content-type": "application/x-www-form-urlencoded; charset=ISO-8859-1"}
     encoded = f"data={quote(prompt, encoding='latin-1')}&{QUERY}"
     for server in (gateway, bare):
-        assert server.post(**fields(("story.txt", prompt.encode()))).text == server.text(prompt)
-        assert server.post(data=encoded, headers=kind).text == server.text(prompt)
+        expected = server.text(prompt)
+        assert text_of(server.post(**fields(("story.txt", prompt.encode())))) == expected
+        assert text_of(server.post(data=encoded, headers=kind)) == expected
     # Its front end takes a part's charset off; nothing is written for a text that is misread.
     assert bare.post(**fields(field)).status_code in (400, 500)
 
@@ -343,7 +359,7 @@ def test_nothing_that_is_sent_is_dropped_without_a_word(gateway: Server) -> None
 
 def test_a_bare_server_reads_queries_where_its_front_end_hands_them_on(bare: Server) -> None:
     expected = bare.text()
-    for path in ("/invocations?model_name=gpt2&", "/models/gpt2/invoke?"):
+    for path in ("/invocations?model_name=gpt2&", "/models/gpt2/invoke?", "/gpt2/predict?"):
         url = f"{bare.url}{path}{QUERY}"
         assert requests.post(url, data=PROMPT.encode(), timeout=60).text == expected
         assert requests.post(f"{url}&data={PROMPT}", timeout=60).text == expected
@@ -387,7 +403,7 @@ def test_accept_chooses_where_the_body_leaves_it_open(
     headers = {"accept": accept}
     short = {"max_tokens": 2}
     assert form_of(server.post(data=b"Once", headers=headers)) == of_text
-    assert form_of(server.post(files={"data": "Once"}, headers=headers)) == of_text
+    assert form_of(server.post(files={"data": "Once"}, headers=headers)) == of_json
     assert form_of(server.post(json={"data": "Once", **short}, headers=headers)) == of_json
     said = server.post(json={"data": "Once", **short, "stream": True}, headers=headers)
     assert form_of(said) == EVENTS

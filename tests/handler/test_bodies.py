@@ -73,7 +73,7 @@ def test_what_torchserve_has_decoded_already_is_taken_as_it_is() -> None:
     assert only(read_body("Once", "text/plain")) == Asked({"prompt": "Once"}, PLAIN)
     assert only(read_body("é", "text/plain; charset=latin-1")).request["prompt"] == "Ã©"
     parts = [Field("data", {"prompt": "Once"}, JSON), Field("max_tokens", "5", "text/plain")]
-    assert only(read_form(parts)) == Asked({"prompt": "Once", "max_tokens": 5}, PLAIN)
+    assert only(read_form(parts)) == Asked({"prompt": "Once", "max_tokens": 5})
 
 
 @given(st.text(st.characters(codec="latin-1"), min_size=1))
@@ -222,8 +222,11 @@ def test_a_list_is_answered_as_a_list_and_shares_what_stands_beside_it() -> None
         {"prompt": "b", "max_tokens": 3, "seed": 2},
     ]
     several = [Field("data", b"a"), Field("data", b"b")]
+    both = [Asked({"prompt": "a"}), Asked({"prompt": "b"})]
+    assert read_form(several) == Question(both, is_list=True)
     texts = [Asked({"prompt": "a"}, PLAIN), Asked({"prompt": "b"}, PLAIN)]
-    assert read_form(several) == read_body(b"", "", several) == Question(texts, is_list=True)
+    assert read_body(b"", "", several) == Question(texts, is_list=True)
+    assert read_form(several, accept="text/plain") == Question(texts, is_list=True)
     together = only(read_form([*several, Field("stream", b"1")]))
     assert together.request == {"prompt": ["a", "b"], "stream": True}
     streamed = only(read_body(b'["a", "b"]', JSON, query(stream="true")))
@@ -280,6 +283,7 @@ def test_accept_chooses_where_the_body_leaves_it_open(accept: str, raw: str, val
 
     assert form(only(read_body(b"x", "", accept=accept))) == raw
     assert form(body({"data": "x"}, accept=accept)) == value
+    assert form(only(read_form([Field("inputs", b"x")], accept=accept))) == value
     assert form(body({"data": "x", "stream": True}, accept=accept)) == "stream"
     assert form(body({"data": "x", "stream": False}, accept=accept)) != "stream"
     assert form(only(read_body(b"x", "", query(stream="true"), accept))) == "stream"

@@ -10,7 +10,7 @@ import pytest
 from ts.service import Service
 
 from handler import parameters
-from handler.bodies import PLAIN, Asked, Question
+from handler.bodies import Asked, Question
 
 MULTIPART = {"Content-Type": "multipart/form-data; boundary=x"}
 
@@ -38,7 +38,7 @@ def read(*fields: tuple[str, bytes, str]) -> Question:
 def test_fields_of_one_name_are_all_kept_with_their_types() -> None:
     parameters.keep_all()
     asked = read(("data", b"a", ""), ("seed", b"3", ""), ("data", b"b", "text/plain"))
-    both = [Asked({"prompt": text, "seed": 3}, PLAIN) for text in ("a", "b")]
+    both = [Asked({"prompt": text, "seed": 3}) for text in ("a", "b")]
     assert asked == Question(both, is_list=True)
     assert read(("data", b'"b"', "application/json")).asked[0].request == {"prompt": "b"}
 
@@ -47,7 +47,7 @@ def test_a_torchserve_that_is_built_otherwise_keeps_the_last_and_says_so(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     two = ("data", b"a", ""), ("data", b'"b"', "application/json")
-    assert read(*two) == Question([Asked({"prompt": "b"}, PLAIN)])
+    assert read(*two) == Question([Asked({"prompt": "b"})])
     monkeypatch.setattr(parameters, "SERVICE", "ts.context")
     with caplog.at_level(logging.WARNING):
         parameters.keep_all()
