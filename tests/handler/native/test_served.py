@@ -1,0 +1,38 @@
+"""An archive that was packed for the native step, on a real TorchServe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import requests
+
+from handler.engine.native import cpu
+from handler.errors import ModelError
+from tests.conftest import running_torchserve
+from tests.handler.engines import Rig, packed
+
+
+def test_an_archive_of_the_native_engine_serves(tmp_path: Path) -> None:
+    packed(tmp_path, "gpt2", "--engine", "native", "--precision", "int8")
+    asked = {"prompt": "Once upon a time", "max_tokens": 12, "seed": 5, "logprobs": 1}
+    with running_torchserve(tmp_path) as server:
+        address = f"{server.settings.inference_url}/predictions/gpt2/1.0/v1"
+        first, second = (
+            requests.post(f"{address}/completions", json=asked, timeout=60).json() for _ in range(2)
+        )
+        [card] = requests.post(f"{address}/models", json={}, timeout=60).json()["data"]
+    assert first["usage"]["completion_tokens"] == 12
+    assert first["choices"] == second["choices"]
+    assert (card["engine"], card["precision"], card["cache"]) == ("native", "int8", "int8")
+    assert card["quality"]["perplexity_growth"] < 0.01
+
+
+def test_a_processor_that_cannot_run_it_is_told_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = packed(tmp_path, "gpt2", "--engine", "native", "--precision", "fp32")
+    (tmp_path / "cpuinfo").write_text("flags\t\t: fpu sse2\n")
+    monkeypatch.setattr(cpu, "CPUINFO", tmp_path / "cpuinfo")
+    with pytest.raises(ModelError, match="--engine torch"):
+        Rig(root)
