@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -60,6 +61,7 @@ def main() -> int:
     try:
         import uvloop
 
+        gc.freeze()  # what is loaded stays: no collection looks at it again
         uvloop.run(serve())
     except (GaveUp, TorchServeError, SettingsError) as error:
         return fail(str(error))

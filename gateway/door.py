@@ -9,6 +9,7 @@ from gateway.exchange import Exchange
 from gateway.limits import Budget
 from gateway.parts import Parts
 from gateway.security import neighbourhood
+from gateway.turns import Turns
 
 
 class Door:
@@ -17,6 +18,7 @@ class Door:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._bodies = Budget(parts.settings.max_bodies_bytes)
+        self._turns = Turns()
 
     def leave(self, exchange: Exchange) -> None:
         """Note that a request has ended: its body takes no room any more."""
@@ -37,6 +39,7 @@ class Door:
                 settings.max_body_bytes, settings.body_seconds, self._bodies.take
             )
             self._refuse_if_draining(exchange)  # the signal may have come before the body's end
+        await self._turns.wait(len(body))
         return body
 
     async def admit_manager(self, exchange: Exchange) -> None:

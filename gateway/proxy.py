@@ -198,8 +198,9 @@ class Proxy:
             frame, body = sideband.opened(body)
             note_end(exchange, frame)
             content_type = content_type.removesuffix(sideband.SUFFIX)
-            if exchange.facts.get("failed"):  # its type went out before it failed
-                content_type = JSON_TYPE
+            if not exchange.facts.get("failed"):
+                return Reply(wire.status, body, content_type)
+            content_type = JSON_TYPE  # its own went out before it failed
         reply = Reply(wire.status, body, content_type)
         value = reply.json()
         if isinstance(value, dict) and isinstance(value.get("error"), dict):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from handler.bodies import COMPLETION, PLAIN, Asked, Question
+from handler.encoding import to_json_in_pieces
 
 JSON_TYPE = "application/json"
 TEXT_TYPE = "text/plain; charset=utf-8"
@@ -23,7 +23,7 @@ def render(question: Question, completions: Sequence[Any]) -> str:
     if _is_text(question):
         return str(values[0])
     value = values if question.is_list else values[0]
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return to_json_in_pieces(value)
 
 
 def _is_text(question: Question) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from handler.bodies import Asked
+from handler.encoding import to_json
 from handler.engine.sequence import Output
 from handler.engine.vocabulary import Vocabulary
 from handler.generated import TokenShapes
 from handler.live_reply import Json
 from handler.prepare import Prepared
-from handler.replies import ReplyHead, error_body, to_json
+from handler.replies import ReplyHead, error_body
 from handler.stream import StreamReply
 
 
@@ -32,6 +33,7 @@ class GeneratedStreamReply(StreamReply):
 
     def take_end(self) -> str:
         """See `Reply.take_end`."""
+        self._take_waiting()
         if self.error is not None:
             self._last_event(to_json(error_body(self.error)), ends=True)
         else:

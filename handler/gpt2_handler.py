@@ -7,15 +7,19 @@ every call is a batch of its own, and is answered whole.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
+from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from handler import ignored, parameters, sideband
 from handler.charsets import parse_content_type
 from handler.descriptions import Descriptions
+from handler.encoding import to_json
 from handler.errors import (
     NO_EXPLANATIONS,
     BadRequest,
@@ -34,13 +38,20 @@ from handler.grpc_calls import (
 from handler.live_reply import LiveReply
 from handler.metrics import RequestMetrics
 from handler.prepare import MAX_LOGPROB_ENTRIES
-from handler.replies import WholeReply, error_body, to_json
+from handler.replies import WholeReply, error_body
 from handler.schema import parse_json
 from handler.service import Service
+from handler.workshop import Beginning, Part, Workshop
 
 logger = logging.getLogger(__name__)
 
 COMPLETIONS = "v1/completions"
+# Bodies that are begun with within one step: 8 KiB of prose take 1.6 ms.
+MOST_BYTES_AT_ONCE = 8192
+# Tokens whose log probabilities are written out within one step: 1 to 2 ms.
+MOST_TOKENS_AT_ONCE = 64
+# How long new requests may stand before the door while there is only the workshop to wait for.
+BUSY_SECONDS = 0.01
 REPLICA_MARK = "--"  # the gateway registers one archive as gpt2, gpt2--2, ...: one model to clients
 
 
@@ -49,6 +60,11 @@ class GPT2Handler:
 
     def __init__(self) -> None:
         self._live: dict[str, LiveReply] = {}
+        # What the workshop is at, by request: a beginning, or a part of a reply.
+        self._beginnings: dict[str, Beginning] = {}
+        self._parts: dict[str, Part] = {}
+        self._workshop = Workshop()
+        self._tokens = 0  # see `_is_too_long`
         self._begun: set[str] = set()
         self._by_grpc: set[str] = set()
         self._descriptions = Descriptions()
@@ -76,8 +92,11 @@ class GPT2Handler:
         self._metrics = RequestMetrics(context.metrics, context.model_name)
         self._is_continuous = bool(context.model_yaml_config.get("continuousBatching"))
         self._rows_can_wait = let_rows_wait()
+        self._has_workshop = self._is_continuous and self._rows_can_wait
         read_ahead()
         parameters.keep_all()
+        gc.collect()
+        gc.freeze()  # what is loaded stays: no collection in the midst of a step looks at it
 
     def handle(self, data: list[dict[str, Any]], context: Any) -> list[str | None]:
         """One step: take in what is new, drop what has left, give everyone a chunk.
@@ -86,33 +105,86 @@ class GPT2Handler:
         """
         replies = self.preprocess(data, context)
         self.inference(replies)
-        return self.postprocess(replies, context)
+        chunks = self.postprocess(replies, context)
+        self._workshop.step()
+        return chunks
 
     def preprocess(self, data: list[dict[str, Any]], context: Any) -> list[WholeReply | str | None]:
         """Begin new requests. Returns of each its whole reply, its id if it is live, or neither."""
         ids = [context.get_request_id(index) for index in range(len(data))]
-        gone = self._live.keys() - set(ids)
+        self._drop_all_but(set(ids))
+        replies: list[WholeReply | str | None] = []
+        room = MOST_BYTES_AT_ONCE
+        for index, (request_id, row) in enumerate(zip(ids, data, strict=True)):
+            if request_id not in self._live and request_id not in self._beginnings:
+                headers = context.get_all_request_header(index)
+                size = parameters.size_of(row)
+                begin = partial(self._begin, request_id, row, headers)
+                is_framed = sideband.HEADER in parameters.text_headers(headers)
+                if came_by_grpc(headers):
+                    self._by_grpc.add(request_id)
+                elif size > room and self._has_workshop:
+                    work = self._workshop.start(begin)
+                    self._beginnings[request_id] = Beginning(work, is_framed)
+                    replies.append(None)
+                    continue
+                room -= size
+                replies.append(self._enter(request_id, begin(), is_framed=is_framed))
+            elif request_id in self._live:
+                replies.append(request_id)
+            else:
+                replies.append(self._end_beginning(request_id))
+        return replies
+
+    def _end_beginning(self, request_id: str) -> WholeReply | str | None:
+        """Go on with what the workshop has begun, if it is done with it."""
+        if not self._beginnings[request_id].work.done():
+            return None
+        beginning = self._beginnings.pop(request_id)
+        return self._enter(request_id, beginning.work.result(), is_framed=beginning.is_framed)
+
+    def _drop_all_but(self, ids: set[str]) -> None:
+        """Forget requests whose clients have left."""
+        for request_id in self._beginnings.keys() - ids:
+            self._beginnings.pop(request_id).work.cancel()
+        gone = self._live.keys() - ids
         if gone:
             self._service.engine.cancel(gone)
             for request_id in gone:
                 self._metrics.record(self._live[request_id])
                 self._forget(request_id)
-        replies: list[WholeReply | str | None] = []
-        for index, (request_id, row) in enumerate(zip(ids, data, strict=True)):
-            if request_id in self._live:
-                replies.append(request_id)
-            else:
-                headers = context.get_all_request_header(index)
-                replies.append(self._begin(request_id, row, headers))
-        return replies
+
+    def _enter(
+        self, request_id: str, begun: WholeReply | LiveReply | None, *, is_framed: bool
+    ) -> WholeReply | str | None:
+        """Have a request that was judged written: from now on its outputs may come."""
+        if begun is None or isinstance(begun, WholeReply):
+            return begun
+        try:
+            self._service.submit(begun)
+        except RequestError as error:
+            return _refusal(error, is_framed=is_framed)
+        self._live[request_id] = begun
+        return request_id
 
     def inference(self, replies: list[WholeReply | str | None]) -> None:
         """Hand the engine's outputs to the replies they belong to; waits for a step if need be."""
-        live = [self._live[item] for item in replies if isinstance(item, str)]
+        live = [
+            self._live[item]
+            for item in replies
+            if isinstance(item, str) and item not in self._parts
+        ]
+        if all(item is None or item in self._parts for item in replies):
+            works: list[Future[Any]] = [begun.work for begun in self._beginnings.values()]
+            works += [part.text for part in self._parts.values()]
+            self._workshop.wait(works, BUSY_SECONDS)
         while not all(reply.finished for reply in live):
             for output in self._service.engine.collect():
+                part = self._parts.get(output.request_id)
                 reply = self._live.get(output.request_id)
-                if reply is not None:
+                if part is not None:
+                    part.later.append(output)
+                elif reply is not None:
                     reply.add(output)
             if self._is_continuous:
                 break
@@ -121,6 +193,7 @@ class GPT2Handler:
         """Turn replies into chunks, and say for each whether it goes on."""
         chunks: list[str | None] = []
         goes_on: dict[int, bool | None] = {}
+        self._tokens = 0
         for index, item in enumerate(replies):
             chunk: str | None
             unknown = ""
@@ -133,7 +206,9 @@ class GPT2Handler:
             else:
                 chunk, content_type = item.body, item.content_type
                 unknown = item.ignored_fields
-                is_last = True if came_by_grpc(context.get_all_request_header(index)) else None
+                request_id = context.get_request_id(index)
+                is_last = True if request_id in self._by_grpc else None
+                self._by_grpc.discard(request_id)
                 context.set_response_status(item.status, item.reason, index)
                 if item.status == 429:
                     context.set_response_header(index, "Retry-After", "1")
@@ -153,7 +228,7 @@ class GPT2Handler:
 
     def _begin(
         self, request_id: str, row: dict[str, Any], headers: dict[str, Any]
-    ) -> WholeReply | str | None:
+    ) -> WholeReply | LiveReply | None:
         lower = parameters.text_headers(headers)
         try:
             return self._route(request_id, row, headers, lower)
@@ -162,10 +237,7 @@ class GPT2Handler:
         except Exception:
             logger.exception("a request could not be begun")
             fault = RequestError("The request could not be served", code="internal_error")
-        body = error_body(fault)
-        if sideband.HEADER not in lower:  # the gateway knows itself whose clients read what
-            body = fault.torchserves_words() | body
-        return WholeReply(to_json(body), fault.status, fault.reason)
+        return _refusal(fault, is_framed=sideband.HEADER in lower)
 
     def _route(
         self,
@@ -173,7 +245,7 @@ class GPT2Handler:
         row: dict[str, Any],
         headers: dict[str, Any],
         lower: dict[str, str],
-    ) -> WholeReply | str | None:
+    ) -> WholeReply | LiveReply | None:
         if lower.get("describe") == "True" and "url_path" not in lower:
             is_asked_again = self._descriptions.is_repeated(request_id)
             waits = is_asked_again and self._rows_can_wait
@@ -197,24 +269,18 @@ class GPT2Handler:
         if route not in ("", COMPLETIONS):
             return self._service.answer(route, body)
         if route == COMPLETIONS:
-            self._live[request_id] = self._service.complete(
-                request_id, parse_json(body), framed=framed
-            )
-        else:
-            question = parameters.read(row, headers)
-            self._live[request_id] = self._service.predict(request_id, question, framed=framed)
-        return request_id
+            return self._service.complete(request_id, parse_json(body), framed=framed)
+        question = parameters.read(row, headers)
+        return self._service.predict(request_id, question, framed=framed)
 
-    def _begin_call(self, request_id: str, row: dict[str, Any]) -> WholeReply | str:
+    def _begin_call(self, request_id: str, row: dict[str, Any]) -> WholeReply | LiveReply:
         """Begin what came over gRPC."""
         refused = refuse_tensors(row.get("body", row.get("data")))
         if refused is not None:
             return refused
         if self._is_continuous and not self._rows_can_wait:
             raise Unserved(ASK_OVER_HTTP)
-        self._live[request_id] = self._service.predict(request_id, parameters.read_call(row))
-        self._by_grpc.add(request_id)
-        return request_id
+        return self._service.predict(request_id, parameters.read_call(row))
 
     def _next_chunk(self, request_id: str) -> tuple[str | None, bool | None, str]:
         """The chunk of a live request, whether it is the last, and its content type."""
@@ -223,20 +289,50 @@ class GPT2Handler:
         is_by_grpc = request_id in self._by_grpc
         if is_by_grpc and not reply.finished:
             return None, None, ""
-        # A stream whose first chunk is its last is sent without headers: its end comes alone.
-        begins_alone = reply.streams and not has_begun and not is_by_grpc
-        if not reply.finished or (begins_alone and self._is_continuous):
+        part = self._parts.get(request_id)
+        if part is None:
+            # A stream whose first chunk is its last is sent without headers: its end comes alone.
+            begins_alone = reply.streams and not has_begun and not is_by_grpc
+            is_last = reply.finished and not (begins_alone and self._is_continuous)
+            take = reply.take_end if is_last else reply.take_chunk
+            if self._is_too_long(reply, is_last=is_last):
+                self._parts[request_id] = Part(self._workshop.start(take), is_last)
+                return None, None, ""
+            chunk = take()
+        elif part.text.done():
+            chunk, is_last = self._parts.pop(request_id).text.result(), part.is_last
+            for output in part.later:
+                reply.add(output)
+        else:
+            return None, None, ""
+        if not is_last:
             self._begun.add(request_id)
-            return reply.take_chunk(), False, reply.content_type
+            return chunk, False, reply.content_type
         self._forget(request_id)
         self._service.engine.cancel([request_id])  # after an error, others of it may still run
         self._metrics.record(reply)
-        return reply.take_end(), True if has_begun or is_by_grpc else None, reply.content_type
+        return chunk, True if has_begun or is_by_grpc else None, reply.content_type
+
+    def _is_too_long(self, reply: LiveReply, *, is_last: bool) -> bool:
+        """Whether what is to be sent of a reply would hold up the step, after what was before."""
+        if not self._has_workshop or not (reply.streams or is_last):
+            return False
+        self._tokens += reply.tokens_waiting
+        return self._tokens > MOST_TOKENS_AT_ONCE and reply.tokens_waiting > 1
 
     def _forget(self, request_id: str) -> None:
         del self._live[request_id]
         self._begun.discard(request_id)
         self._by_grpc.discard(request_id)
+        self._parts.pop(request_id, None)
+
+
+def _refusal(error: RequestError, *, is_framed: bool) -> WholeReply:
+    """An error as a reply; the gateway knows itself whose clients read what."""
+    body = error_body(error)
+    if not is_framed:
+        body = error.torchserves_words() | body
+    return WholeReply(to_json(body), error.status, error.reason)
 
 
 def _whole_number(name: str, default: int) -> int:

@@ -12,8 +12,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from handler.encoding import to_json
 from handler.live_reply import Json
-from handler.replies import WholeReply, to_json
+from handler.replies import WholeReply
 
 SERVICE = "ts.service"
 ENCODER = "create_predict_response"

@@ -6,7 +6,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from handler.engine.sequence import Output
+from handler import sideband
+from handler.engine.sequence import Output, Sequence
 from handler.errors import RequestError
 
 Json = dict[str, Any]
@@ -73,6 +74,14 @@ class LiveReply(Protocol):
     def usage(self) -> Json:
         """Token counts so far."""
 
+    @property
+    def sequences(self) -> list[Sequence]:
+        """Its texts, as the engine is to write them."""
+
+    @property
+    def tokens_waiting(self) -> int:
+        """Tokens whose log probabilities are to be written out with what is sent next."""
+
     def add(self, output: Output) -> None:
         """Take in what one step gave."""
 
@@ -81,3 +90,13 @@ class LiveReply(Protocol):
 
     def take_end(self) -> str:
         """What closes the reply."""
+
+
+def last_frame(reply: LiveReply, *, ends: bool = False) -> str:
+    """What the gateway is told at the end."""
+    end: Json = {
+        "usage": reply.usage,
+        "finish_reasons": reply.finish_reasons,
+        "error": reply.error and reply.error.code,
+    }
+    return sideband.frame(sideband.fields(end | {"ends": True} if ends else end))

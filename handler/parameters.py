@@ -20,6 +20,7 @@ from handler.grpc_calls import holds_object
 logger = logging.getLogger(__name__)
 
 SERVICE = "ts.service"
+MANY = 1000  # items whose size is not worth to be looked at
 # Read by TorchServe itself, at /invocations.
 OF_TORCHSERVE = ("model_name",)
 
@@ -52,6 +53,17 @@ def _with_fields(row: dict[str, Any], request: Mapping[str, Any]) -> dict[str, A
     whole = Row(row)
     whole.fields = [Field(each["name"], each["value"], each["contentType"]) for each in parameters]
     return whole
+
+
+def size_of(value: Any) -> int:
+    """About how many bytes a request's parameters came in."""
+    if isinstance(value, (bytes, bytearray, str)):
+        return len(value)
+    if isinstance(value, Mapping):
+        return sum(map(size_of, value.values()))
+    if isinstance(value, list):
+        return 8 * len(value) + (sum(map(size_of, value)) if len(value) < MANY else 0)
+    return 8
 
 
 def text_headers(headers: Mapping[str, Any]) -> dict[str, str]:

@@ -6,12 +6,12 @@ from bisect import bisect_right
 
 from handler import answers, sideband
 from handler.bodies import Question
-from handler.engine.sequence import Output
+from handler.encoding import to_json
+from handler.engine.sequence import Output, Sequence
 from handler.errors import RequestError
 from handler.generated import TokenShapes
-from handler.live_reply import Json, Timings
-from handler.replies import JsonReply, error_body, to_json
-from handler.stream import last_frame
+from handler.live_reply import Json, Timings, last_frame
+from handler.replies import JsonReply, error_body
 
 
 class PredictionReply:
@@ -63,6 +63,16 @@ class PredictionReply:
     def usage(self) -> Json:
         """See `LiveReply.usage`."""
         return answers.total_usage([part.usage for part in self._parts])
+
+    @property
+    def sequences(self) -> list[Sequence]:
+        """See `LiveReply.sequences`."""
+        return [sequence for part in self._parts for sequence in part.sequences]
+
+    @property
+    def tokens_waiting(self) -> int:
+        """See `LiveReply.tokens_waiting`."""
+        return sum(part.tokens_waiting for part in self._parts)
 
     def add(self, output: Output) -> None:
         """See `LiveReply.add`."""

@@ -16,6 +16,7 @@ from handler.engine.sequence import Sequence
 from handler.errors import BadRequest
 from handler.prompt_reader import PromptReader, PromptText
 from handler.schema import CompletionRequest
+from handler.workshop import pace
 
 # Log probabilities in one reply, at some 45 bytes each: TorchServe drops a worker, and everybody's
 # streams, for a reply beyond max_response_size, which is 6.5 MB where nobody raised it.
@@ -66,6 +67,7 @@ class Preparer:
         self.reader.bound_text([prompt for given in prompts for prompt in given])
         prepared: list[Prepared] = []
         for request, given in zip(requests, prompts, strict=True):
+            pace()
             first = sum(len(before.sequences) for before in prepared)
             prepared.append(self._prepare(request_id, request, given, first))
         self._bound_logprobs(requests, prepared)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
-from handler.engine.sequence import Output
+from handler import sideband
+from handler.encoding import to_json, to_json_in_pieces
+from handler.engine.sequence import Output, Sequence
 from handler.engine.vocabulary import Vocabulary
 from handler.errors import EngineFailure, RequestError
-from handler.live_reply import Json, Timings
+from handler.live_reply import Json, Timings, last_frame
 from handler.logprobs import LogprobWriter
 from handler.prepare import Prepared
 
@@ -68,6 +69,8 @@ class Reply:
         options = prepared.sequences[0].options
         self._with_logprobs = options.logprobs is not None
         self._scores_prompts = options.prompt_logprobs
+        # Taken in, and not yet written out: of log probabilities there may be many.
+        self._waiting: list[Output] = []
         self._writers = [LogprobWriter(vocabulary, prompt) for prompt in prepared.prompts]
 
     @property
@@ -120,7 +123,29 @@ class Reply:
         if output.index % self._texts_per_prompt == 0 and output.index not in self._seen:
             self._cached_tokens += output.cached_tokens
         self._seen.add(output.index)
-        self._take(output)
+        is_long = self._with_logprobs and (not self.streams or output.prompt_logprobs is not None)
+        if is_long or self._waiting:
+            self._waiting.append(output)
+        else:
+            self._take(output)
+
+    @property
+    def sequences(self) -> list[Sequence]:
+        """Its texts, as the engine is to write them."""
+        return self.prepared.sequences
+
+    @property
+    def tokens_waiting(self) -> int:
+        """Tokens whose log probabilities are to be written out with what is sent next."""
+        return sum(
+            len(output.logprobs) + len(output.prompt_logprobs or ()) for output in self._waiting
+        )
+
+    def _take_waiting(self) -> None:
+        """Write out what was taken in."""
+        waiting, self._waiting = self._waiting, []
+        for output in waiting:
+            self._take(output)
 
     def take_chunk(self) -> str:
         """What can be sent now; may be empty."""
@@ -167,23 +192,23 @@ def error_body(error: RequestError) -> Json:
     return {"error": detail}
 
 
-# `json.dumps` with these settings would make a new encoder for each chunk of each stream.
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-
-
-def to_json(body: Json) -> str:
-    """Compact JSON."""
-    return _encode(body)
-
-
 class JsonReply(Reply):
     """One JSON body at the end."""
 
     def __init__(
-        self, head: ReplyHead, prepared: Prepared, vocabulary: Vocabulary, *, n: int = 1
+        self,
+        head: ReplyHead,
+        prepared: Prepared,
+        vocabulary: Vocabulary,
+        *,
+        n: int = 1,
+        framed: bool = False,
     ) -> None:
         super().__init__(head, prepared, vocabulary)
         self._n = n
+        self._framed = framed
+        if framed:
+            self.content_type += sideband.SUFFIX
         self._choices: list[Json | None] = [None] * len(prepared.sequences)
         self._logprobs: list[list[float]] = [[] for _ in prepared.sequences]
 
@@ -193,12 +218,14 @@ class JsonReply(Reply):
 
     def take_end(self) -> str:
         """See `Reply.take_end`."""
+        frame = last_frame(self) if self._framed else ""
         if self.error is not None:
-            return to_json(error_body(self.error))
-        return to_json(self.completion())
+            return frame + to_json(error_body(self.error))
+        return frame + to_json_in_pieces(self.completion())
 
     def completion(self) -> Json:
         """The whole of it, once it is finished."""
+        self._take_waiting()
         return self.head.completion(self._returned(), self.usage)
 
     def _returned(self) -> list[Json]:

@@ -30,6 +30,7 @@ from handler.fields import (
     TokenIds,
     Whole,
 )
+from handler.workshop import pace
 
 MOST_NAMED = 100  # characters of a field's name in an error
 
@@ -219,6 +220,7 @@ def validate(model: type[AnyRequest], value: Any) -> AnyRequest:
     """
     if not isinstance(value, dict):
         raise BadRequest("The body must be a JSON object", code="invalid_type")
+    pace()
     try:
         return model.model_validate(value)
     except ValidationError as failure:

@@ -14,6 +14,7 @@ import numpy as np
 from handler import ignored
 from handler.archive_facts import ArchiveFacts, Defaults, read_json
 from handler.bodies import COMPLETION, Question
+from handler.encoding import to_json
 from handler.engine.engine import Engine
 from handler.engine.model import Model, ModelShape, load_model
 from handler.engine.settings import EngineSettings
@@ -26,7 +27,7 @@ from handler.live_reply import LiveReply
 from handler.prediction_reply import PredictionReply
 from handler.prepare import MAX_LOGPROB_ENTRIES, Preparer
 from handler.prompt_reader import PromptReader
-from handler.replies import JsonReply, Reply, ReplyHead, WholeReply, to_json
+from handler.replies import JsonReply, Reply, ReplyHead, WholeReply
 from handler.schema import (
     AnyRequest,
     CompletionRequest,
@@ -146,10 +147,10 @@ class Service:
         return service
 
     def complete(self, request_id: str, body: Any, *, framed: bool = False) -> Reply:
-        """Begin to write what `body` (parsed JSON) asks for; a stream is `framed` for the gateway.
+        """Judge what `body` (parsed JSON) asks for; its reply is `framed` for the gateway.
 
         Raises:
-            RequestError: It is not allowed, or there is no room.
+            RequestError: It is not allowed.
         """
         request, unknown = self._read(CompletionRequest, body)
         prepared = self._preparer.prepare(request_id, request)
@@ -158,16 +159,16 @@ class Service:
             options = request.stream_options
             reply = StreamReply(self._head(), prepared, self._vocabulary, options, framed=framed)
         else:
-            reply = JsonReply(self._head(), prepared, self._vocabulary, n=request.n or 1)
+            n = request.n or 1
+            reply = JsonReply(self._head(), prepared, self._vocabulary, n=n, framed=framed)
         reply.ignored_fields = unknown
-        self.engine.submit(prepared.sequences)
         return reply
 
     def predict(self, request_id: str, question: Question, *, framed: bool = False) -> LiveReply:
-        """Begin to write what a prediction asks for.
+        """Judge what a prediction asks for.
 
         Raises:
-            RequestError: It is not allowed, or there is no room.
+            RequestError: It is not allowed.
         """
         first = question.asked[0]
         if question.streams and first.form == COMPLETION:
@@ -187,8 +188,15 @@ class Service:
         else:
             reply = PredictionReply(question, parts, self._shapes, framed=framed)
         reply.ignored_fields = ignored.together(unknown for _, unknown in read)
-        self.engine.submit([sequence for each in prepared for sequence in each.sequences])
         return reply
+
+    def submit(self, reply: LiveReply) -> None:
+        """Have the texts of a reply written; its outputs may come with the next step.
+
+        Raises:
+            RequestError: There is no room.
+        """
+        self.engine.submit(reply.sequences)
 
     def answer(self, route: str, body: bytes | str | Any) -> WholeReply:
         """Answer a question that needs no generation: v1/models, v1/tokenize, v1/detokenize.

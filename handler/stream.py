@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from handler import sideband
+from handler.encoding import to_json
 from handler.engine.sequence import Output
 from handler.engine.vocabulary import Vocabulary
-from handler.live_reply import Json, LiveReply
+from handler.live_reply import last_frame
 from handler.prepare import Prepared
-from handler.replies import Reply, ReplyHead, error_body, to_json
+from handler.replies import Reply, ReplyHead, error_body
 from handler.schema import StreamOptions
 
 CONTENT_TYPE = "text/event-stream; charset=utf-8"
@@ -46,11 +47,13 @@ class StreamReply(Reply):
 
     def take_chunk(self) -> str:
         """See `Reply.take_chunk`."""
+        self._take_waiting()
         events, self._events = "".join(self._events), []
         return events
 
     def take_end(self) -> str:
         """See `Reply.take_end`."""
+        self._take_waiting()
         if self.error is not None:
             self._last_event(to_json(error_body(self.error)))
         elif self._with_usage:
@@ -87,16 +90,6 @@ class StreamReply(Reply):
         if self._framed:
             self._events.append(last_frame(self, ends=ends))
         self._events.append(f"data: {data}\n\n")
-
-
-def last_frame(reply: LiveReply, *, ends: bool = False) -> str:
-    """What the gateway is told at the end."""
-    end: Json = {
-        "usage": reply.usage,
-        "finish_reasons": reply.finish_reasons,
-        "error": reply.error and reply.error.code,
-    }
-    return sideband.frame(sideband.fields(end | {"ends": True} if ends else end))
 
 
 def _first_fields(prepared: Prepared) -> str:

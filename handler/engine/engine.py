@@ -173,8 +173,10 @@ class Engine:
             sequence = self._scheduler.prefilling[0]
             self._scheduler.catch_up(sequence)
             start, total = sequence.num_prefilled, len(sequence.prompt)
-            # A position that is scored needs the head besides, which takes about as long again.
-            cost = 2 if sequence.options.prompt_logprobs else 1
+            # A position that is scored needs the head besides, which takes about as long again, and
+            # so does the search for the likeliest tokens.
+            is_scored, is_ranked = sequence.options.prompt_logprobs, sequence.options.logprobs
+            cost = (4 if is_ranked else 2) if is_scored else 1
             count = min(total - start, max(2, budget // cost))
             if count < total - start:
                 count -= count % self._grain

@@ -1,0 +1,89 @@
+"""A thread for what costs more than its share of a step: long bodies, long replies.
+
+Everybody's next tokens wait for the thread that TorchServe calls. What runs here goes on beside it,
+one thing after the other, and by one piece in each step: `pace` stands where a piece ends, since
+Python's lock is not let go within one (JSON is parsed, and a body judged, in one call each).
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
+
+# A piece waits no longer than this for its step: there may be none.
+PATIENCE_SECONDS = 0.05
+# How long others may be kept from Python's lock while something runs here.
+SWITCH_SECONDS = 0.001
+
+_here = threading.local()
+
+
+def pace() -> None:
+    """End a piece: wait for the next step. Nothing on any other thread."""
+    turn: threading.Event | None = getattr(_here, "turn", None)
+    if turn is not None:
+        turn.wait(PATIENCE_SECONDS)
+        turn.clear()
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """A request that is being judged, and whether it came from the gateway."""
+
+    work: Future[Any]
+    is_framed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a reply that is being written out, whether it is the last, and what came since."""
+
+    text: Future[str]
+    is_last: bool
+    later: list[Any] = field(default_factory=list)
+
+
+class Workshop:
+    """Runs one thing at a time, in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._turn = threading.Event()
+        self._thread = ThreadPoolExecutor(
+            1, thread_name_prefix="workshop", initializer=self._settle_in
+        )
+
+    def start(self, work: Callable[[], Result]) -> Future[Result]:
+        """Have something done."""
+        return self._thread.submit(self._run, work)
+
+    def step(self) -> None:
+        """Let one piece run: a step has ended."""
+        self._turn.set()
+
+    def wait(self, begun: Iterable[Future[Any]], seconds: float) -> None:
+        """Wait for one of what was begun; nothing else is to be done meanwhile."""
+        self.step()
+        wait_for(begun, seconds, FIRST_COMPLETED)
+
+    def close(self) -> None:
+        """Begin nothing more."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _settle_in(self) -> None:
+        _here.turn = self._turn
+
+    @staticmethod
+    def _run(work: Callable[[], Result]) -> Result:
+        usual = sys.getswitchinterval()
+        sys.setswitchinterval(SWITCH_SECONDS)
+        try:
+            return work()
+        finally:
+            sys.setswitchinterval(usual)
