@@ -7,15 +7,24 @@ import json
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import parse_qsl
 
 from starlette.exceptions import HTTPException
 from starlette.routing import Route, Router
 
 from gateway.cors import Cors
 from gateway.door import Door
-from gateway.errors import GatewayError, MethodNotAllowed, NotFound, Unavailable, draining
+from gateway.errors import (
+    Forbidden,
+    GatewayError,
+    MethodNotAllowed,
+    NotFound,
+    Unavailable,
+    draining,
+)
 from gateway.exchange import ClientGone, Exchange, Receive, Scope, Send
 from gateway.inference import Inference
+from gateway.logs import PROBE_PATHS
 from gateway.management import NAME
 from gateway.manifest import VERSION
 from gateway.parts import Parts
@@ -24,9 +33,9 @@ from gateway.static import REFERENCE, StaticFiles
 
 logger = logging.getLogger("gateway.app")
 
-# The routes of platforms' probes; some connections are kept for them.
-HEALTH = "/health"
 COMMON_HEADERS = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer")]
+
+EXPLAIN_METHODS = ("GET", "POST", "PUT")
 
 Handler = Callable[[Exchange], Awaitable[None]]
 
@@ -124,7 +133,7 @@ class Gateway:
     @staticmethod
     def _keep_for_health(exchange: Exchange) -> None:
         exchange.closes = True
-        if not exchange.path.startswith(HEALTH):
+        if not exchange.path.startswith(PROBE_PATHS):
             raise Unavailable(
                 "All connections are taken; try again in 1 s", code="full", retry_after=1
             )
@@ -147,7 +156,7 @@ class Gateway:
 
         model = "/models/{model}"
         return [
-            route("/", self._index, "GET"),
+            route("/", self._index, "GET", "OPTIONS"),
             route("/page/{name:path}", self._page, "GET"),
             route(self._settings.route_generate, self._inference.generate, "POST"),
             route("/v1/completions", self._inference.completions, "POST"),
@@ -159,13 +168,18 @@ class Gateway:
             route("/predictions/{model}/{rest:path}", self._predictions.predict, "POST", "PUT"),
             route("/models", self._manage, "GET", "POST"),
             route(model, self._manage, "GET", "PUT", "DELETE"),
+            route(model + "/", self._manage, "GET", "PUT", "DELETE"),
             route(model + "/{version}", self._manage, "GET", "PUT", "DELETE"),
             route(model + "/{version}/{verb}", self._manage, "PUT"),
+            route("/explanations/{model}", self._inference.explain, *EXPLAIN_METHODS),
+            route("/explanations/{model}/{version}", self._inference.explain, *EXPLAIN_METHODS),
+            route("/ping", self._parts.health.ping, "GET"),
             route("/health/live", self._parts.health.live, "GET"),
             route("/health/ready", self._parts.health.ready, "GET"),
             route("/health_liveness", self._parts.health.liveness, "GET"),
             route("/metrics", self._metrics, "GET"),
             route("/openapi.json", self._describe, "GET"),
+            route("/api-description", self._describe, "GET"),
             route("/docs", self._reference, "GET"),
             route("/docs/{name}", self._reference, "GET"),
         ]
@@ -173,6 +187,11 @@ class Gateway:
     # The page
 
     async def _index(self, exchange: Exchange) -> None:
+        if exchange.method == "OPTIONS":  # TorchServe's question of what there is
+            if "access-control-request-method" in exchange.headers:
+                raise Forbidden("This origin is not in CORS_ORIGINS", code="origin_not_allowed")
+            await self._describe(exchange)
+            return
         await self._files.serve(exchange, "index.html")
 
     async def _page(self, exchange: Exchange) -> None:
@@ -193,7 +212,7 @@ class Gateway:
     # The service itself
 
     async def _manage(self, exchange: Exchange) -> None:
-        await self._door.admit_manager(exchange)
+        body = await self._door.admit_manager(exchange)
         params = exchange.scope["path_params"]
         model, version = params.get("model", ""), params.get("version", "")
         verb = params.get("verb", "")
@@ -204,12 +223,14 @@ class Gateway:
             raise NotFound("There is no such route")
         if not self._parts.health.is_serving:
             raise Unavailable("The service is not ready", code="not_ready", retry_after=5)
-        await self._parts.management.serve(exchange, model, version, verb)
+        await self._parts.management.serve(exchange, model, version, verb, body)
 
     async def _metrics(self, exchange: Exchange) -> None:
         if self._settings.metrics_access == "key":
             await self._door.admit_manager(exchange)
-        text = self._parts.metrics.exposition(await self._parts.upstream.metrics())
+        query = exchange.scope["query_string"].decode("latin-1")
+        wanted = [value for name, value in parse_qsl(query) if name == "name[]"]
+        text = self._parts.metrics.exposition(await self._parts.upstream.metrics(), wanted)
         await exchange.reply(200, text, "text/plain; version=0.0.4; charset=utf-8")
 
 

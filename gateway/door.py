@@ -26,31 +26,37 @@ class Door:
 
     async def admit(self, exchange: Exchange) -> bytes:
         """Judge who asks, how often and how much; return the body."""
-        guard, settings = self._parts.guard, self._parts.settings
+        guard = self._parts.guard
         key = await self._known(exchange, lambda: guard.for_inference(exchange.headers))
         self._refuse_if_draining(exchange)
         address = neighbourhood(exchange.facts["client"])
         await self._parts.rates.hit(f"key {key}" if guard.inference else f"address {address}")
-        if not self._parts.replicas.was_ready:
+        replicas = self._parts.replicas
+        if not replicas.was_ready and not replicas.is_at_rest():
             raise Unavailable("The model is starting", code="not_ready", retry_after=5)
-        body = b""
-        if exchange.method != "GET":
-            body = await exchange.body(
-                settings.max_body_bytes, settings.body_seconds, self._bodies.take
-            )
-            self._refuse_if_draining(exchange)  # the signal may have come before the body's end
+        body = b"" if exchange.method == "GET" else await self._read_body(exchange)
         await self._turns.wait(len(body))
         return body
 
-    async def admit_manager(self, exchange: Exchange) -> None:
-        """Judge who asks how the service is set up, or for a change of that.
+    async def admit_manager(self, exchange: Exchange) -> bytes:
+        """Judge who asks how the service is set up, or for a change of that; return the body.
 
         A service that shuts down still tells, and begins no change any more.
         """
         guard = self._parts.guard
         await self._known(exchange, lambda: guard.for_management(exchange.headers, exchange.peer))
-        if exchange.method not in ("GET", "HEAD"):
-            self._refuse_if_draining(exchange)
+        if exchange.method in ("GET", "HEAD"):
+            return b""
+        self._refuse_if_draining(exchange)
+        return await self._read_body(exchange)
+
+    async def _read_body(self, exchange: Exchange) -> bytes:
+        settings = self._parts.settings
+        body = await exchange.body(
+            settings.max_body_bytes, settings.body_seconds, self._bodies.take
+        )
+        self._refuse_if_draining(exchange)  # the signal may have come before the body's end
+        return body
 
     def _refuse_if_draining(self, exchange: Exchange) -> None:
         if self._parts.health.is_draining:

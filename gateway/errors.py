@@ -14,6 +14,8 @@ class GatewayError(Exception):
     status = 500
     kind = "server_error"
     code: str | None = None
+    # What TorchServe calls it, where the status does not say that.
+    torchserve_type: str | None = None
 
     def __init__(
         self,
@@ -29,9 +31,10 @@ class GatewayError(Exception):
         self.code = code or self.code
         self.retry_after = retry_after
 
-    def body(self) -> bytes:
-        """Return the JSON every error is told in."""
-        return error_body(self.message, self.kind, self.param, self.code)
+    def body(self, path: str = "") -> bytes:
+        """Return the JSON that this is told in to who asked for `path`."""
+        detail = error_detail(self.message, self.kind, self.param, self.code)
+        return to_json(for_clients_of(path, self.status, detail, self.torchserve_type))
 
 
 class BadRequest(GatewayError):
@@ -61,6 +64,19 @@ class NotFound(GatewayError):
 
     status = 404
     kind = "not_found_error"
+
+
+class ModelNotFound(NotFound):
+    """No such model."""
+
+    code = "model_not_found"
+    torchserve_type = "ModelNotFoundException"
+
+
+class VersionNotFound(ModelNotFound):
+    """The model is there, in other versions."""
+
+    torchserve_type = "ModelVersionNotFoundException"
 
 
 class MethodNotAllowed(GatewayError):
@@ -102,6 +118,14 @@ class TooManyRequests(GatewayError):
     code = "rate_limit_exceeded"
 
 
+class Unserved(GatewayError):
+    """What this service does not do, and what it does instead."""
+
+    status = 501
+    kind = "not_implemented_error"
+    code = "not_implemented"
+
+
 class BadGateway(GatewayError):
     """TorchServe answered something that can not be passed on."""
 
@@ -126,14 +150,50 @@ KINDS = {
     "permission_error": 403,
     "not_found_error": 404,
     "rate_limit_error": 429,
+    "not_implemented_error": 501,
     "server_error": 503,
 }
 
 
+# Whose clients read TorchServe's errors, and the names of its exceptions by status.
+TORCHSERVE_PATHS = ("/models", "/predictions/", "/explanations/")
+TORCHSERVE_TYPES = {
+    400: "BadRequestException",
+    401: "InvalidKeyException",
+    403: "InvalidKeyException",
+    404: "ResourceNotFoundException",
+    405: "MethodNotAllowedException",
+    408: "RequestTimeoutException",
+    409: "ConflictStatusException",
+    413: "BadRequestException",
+    429: "ServiceUnavailableException",
+    503: "ServiceUnavailableException",
+}
+
+
+def for_clients_of(
+    path: str, status: int, detail: dict[str, Any], kind: str | None = None
+) -> dict[str, Any]:
+    """Return an error with TorchServe's words beside OpenAI's where `path` is TorchServe's."""
+    if not path.startswith(TORCHSERVE_PATHS):
+        return detail
+    kind = kind or TORCHSERVE_TYPES.get(status, "InternalServerException")
+    return {"code": status, "type": kind, "message": detail["error"].get("message"), **detail}
+
+
+def error_detail(message: str, kind: str, param: str | None, code: str | None) -> dict[str, Any]:
+    """Return an error in OpenAI's shape."""
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+
+
+def to_json(value: dict[str, Any]) -> bytes:
+    """Return JSON as it is sent."""
+    return encoded(json.dumps(value, ensure_ascii=False))
+
+
 def error_body(message: str, kind: str, param: str | None, code: str | None) -> bytes:
     """Return an error in OpenAI's shape, as JSON."""
-    detail: dict[str, Any] = {"message": message, "type": kind, "param": param, "code": code}
-    return encoded(json.dumps({"error": detail}, ensure_ascii=False))
+    return to_json(error_detail(message, kind, param, code))
 
 
 def error_event(message: str, code: str) -> bytes:

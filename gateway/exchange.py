@@ -166,7 +166,7 @@ class Exchange:
         if error.status == 401:
             own.append((b"www-authenticate", b"Bearer"))
         self.facts["error"] = error.code or error.kind
-        await self.reply(error.status, error.body(), headers=own)
+        await self.reply(error.status, error.body(self.path), headers=own)
 
     async def wait_for_reader(self, seconds: float) -> None:
         """Wait until the client has taken its reply: `seconds` for each MiB of it that waits."""

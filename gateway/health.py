@@ -51,9 +51,21 @@ class Health:
         if self.is_ready:
             await exchange.reply(200, b'{"status": "ready"}')
             return
-        status = "draining" if self.is_draining else "starting"
         headers = [(b"retry-after", b"2")]
-        await exchange.reply(503, json.dumps({"status": status}).encode(), headers=headers)
+        await exchange.reply(503, json.dumps({"status": self._state()}).encode(), headers=headers)
+
+    async def ping(self, exchange: Exchange) -> None:
+        """Answer TorchServe's `/ping`, which means ready here."""
+        if self.is_ready:
+            await exchange.reply(200, b'{"status": "Healthy"}')
+        else:
+            await exchange.reply(500, b'{"status": "Unhealthy"}')
+
+    def _state(self) -> str:
+        """Say why requests are not served."""
+        if self.is_draining:
+            return "draining"
+        return "scaled to 0 workers" if self._replicas.is_at_rest() else "starting"
 
     async def liveness(self, exchange: Exchange) -> None:
         """Answer `/health_liveness`, the old name of alive."""

@@ -7,13 +7,14 @@ from typing import Any
 
 from gateway import inbound
 from gateway.door import Door
-from gateway.errors import BadRequest, Unavailable
+from gateway.errors import BadRequest, Unavailable, Unserved
 from gateway.exchange import Exchange
 from gateway.inbound import Prediction
 from gateway.language import LANGUAGE_ERROR, note_language, refuse_foreign
 from gateway.parts import Parts
 from gateway.reply import note_ignored_fields
 from handler import ignored
+from handler.errors import NO_EXPLANATIONS
 
 API_VERSION = "v1.0.0"
 
@@ -84,6 +85,13 @@ class Inference:
             raise Unavailable("The model is starting", code="not_ready", retry_after=2)
         value = {"object": "list", "data": data} if wanted is None else data[0]
         await exchange.reply(200, json.dumps(value, ensure_ascii=False).encode())
+
+    async def explain(self, exchange: Exchange) -> None:
+        """TorchServe's explanations, which GPT-2 has none of."""
+        params = exchange.scope["path_params"]
+        await self._door.admit(exchange)
+        self._parts.replicas.resolve(params["model"], params.get("version"))
+        raise Unserved(NO_EXPLANATIONS)
 
     def _completion(self, name: Any, value: dict[str, Any], body: bytes) -> Prediction:
         replicas = self._parts.replicas

@@ -15,6 +15,7 @@ class Abort(Enum):
     STALLED = "stalled"
     WORKER_LOST = "worker_lost"
     DRAINED = "drained"
+    REMOVED = "removed"
 
 
 class Aborted(Exception):

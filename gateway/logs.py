@@ -14,6 +14,7 @@ from typing import Any, TextIO
 
 from gateway.exchange import Exchange
 
+PROBE_PATHS = ("/health", "/ping")
 SILENT_PATHS = ("/metrics", "/page/")
 SEVERITIES = {10: "DEBUG", 20: "INFO", 30: "WARNING", 40: "ERROR", 50: "CRITICAL"}
 
@@ -63,7 +64,7 @@ class RequestLog:
     def write(self, exchange: Exchange) -> None:
         """Log a request that has ended."""
         status = exchange.status or 499  # the client left before there was a reply
-        is_probe = exchange.path.startswith("/health")  # a service that is starting is no error
+        is_probe = exchange.path.startswith(PROBE_PATHS)  # a service that is starting is no error
         if is_probe or (status < 400 and exchange.path.startswith(SILENT_PATHS)):
             return
         seconds = time.perf_counter() - exchange.began

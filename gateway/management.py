@@ -9,9 +9,9 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
+from pathlib import PurePosixPath
 from typing import Any
-from urllib.parse import parse_qsl
 
 from gateway.errors import (
     BadGateway,
@@ -22,6 +22,8 @@ from gateway.errors import (
     Unavailable,
 )
 from gateway.exchange import Exchange
+from gateway.manifest import Manifest, read_manifest
+from gateway.parameters import WITHOUT_EFFECT, Parameters, read, read_query
 from gateway.replica import State
 from gateway.replicas import Replicas
 from gateway.settings import Settings
@@ -30,8 +32,15 @@ from gateway.upstream import UpstreamError
 logger = logging.getLogger("gateway.management")
 
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._]|-(?!-)){0,63}")
-MOST_PARAMETERS = 20
 ARCHIVE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}\.mar")
+LONGEST_SECONDS = 86_400
+# Seconds; an archive with a configuration file, which has defaults for both, says them itself.
+TIMEOUTS = ("response_timeout", "startup_timeout")
+REGISTER = ("url", "model_name", "handler", "initial_workers", "synchronous", *TIMEOUTS)
+SCALE = ("min_worker", "max_worker", "number_gpu", "synchronous", "timeout", "model_version")
+# Of a model, what OpenAI's clients read of it and nobody else.
+OF_OPENAI = ("id", "object", "created", "owned_by", "examples")
+Answer = tuple[int, Any]
 
 
 class Management:
@@ -42,57 +51,74 @@ class Management:
         self._replicas = replicas
         self._background: set[asyncio.Task[None]] = set()
 
-    async def serve(self, exchange: Exchange, model: str, version: str, verb: str) -> None:
+    async def serve(
+        self, exchange: Exchange, model: str, version: str, verb: str, body: bytes
+    ) -> None:
         """Answer one management request.
 
         Raises:
             GatewayError: It is not on the list, not allowed, or TorchServe refused it.
         """
-        query = _query(exchange)
-        method = "GET" if exchange.method == "HEAD" else exchange.method
-        action: Callable[[], Awaitable[tuple[int, Any]]]
-        if not model:
-            action = {"GET": lambda: self._list(query), "POST": lambda: self._register(query)}[
-                method
-            ]
-        elif verb == "set-default":
-            action = lambda: self._set_default(model, version, query)  # noqa: E731
-        else:
-            action = {
-                "GET": lambda: self._describe(model, version, query),
-                "PUT": lambda: self._scale(model, version, query),
-                "DELETE": lambda: self._unregister(model, version, query),
-            }[method]
         try:
-            status, value = await action()
+            status, value = await self._answer(exchange, model, version, verb, body)
         except UpstreamError as error:
             raise _translate(error) from None
         await exchange.reply(status, json.dumps(value, indent=2).encode())
 
-    async def _list(self, query: dict[str, str]) -> tuple[int, Any]:
-        _allow(query, "limit", "next_page_token")
-        limit = _whole(query, "limit", 100, 1, 1000)
-        start = _whole(query, "next_page_token", 0, 0, 1_000_000)
+    async def _answer(
+        self, exchange: Exchange, model: str, version: str, verb: str, body: bytes
+    ) -> Answer:
+        method = exchange.method
+        if verb == "set-default":
+            return await self._set_default(model, version, read_query(exchange))
+        if method == "POST":
+            return await self._register(*read(exchange, body))
+        if method == "PUT":
+            return await self._scale(model, version, *read(exchange, body))
+        query = read_query(exchange)
+        if method == "DELETE":
+            return await self._unregister(model, version, query)
+        return self._describe(model, version, query) if model else self._list(query)
+
+    def _list(self, query: Parameters) -> Answer:
+        query.allow("limit", "next_page_token")
+        limit = query.whole("limit", 100, 1, 1000)
+        start = query.whole("next_page_token", 0, 0, 1_000_000)
         names = self._replicas.models
         entries = [
-            {"modelName": name, "modelUrl": self._default_replica(name).archive}
+            {"modelName": name, "modelUrl": self._replicas.default(name).archive}
             for name in names[start : start + limit]
         ]
         more = {"nextPageToken": str(start + limit)} if start + limit < len(names) else {}
         return 200, {**more, "models": entries}
 
-    async def _describe(self, model: str, version: str, query: dict[str, str]) -> tuple[int, Any]:
-        _allow(query)
+    def _describe(self, model: str, version: str, query: Parameters) -> Answer:
+        query.allow("customized")
+        is_customized = query.flag("customized", False)
         if version == "all":
             self._replicas.resolve(model)
             versions = self._replicas.versions(model)
         else:
             versions = [self._replicas.resolve(model, version or None)]
-        return 200, [self._merged(model, each) for each in versions]
+        return 200, [self._merged(model, each, is_customized) for each in versions]
 
-    async def _register(self, query: dict[str, str]) -> tuple[int, Any]:
-        _allow(query, "url", "model_name", "initial_workers", "synchronous")
-        archive = query.get("url", "")
+    async def _register(self, asked: Parameters, notes: list[str]) -> Answer:
+        asked.allow(*REGISTER, *WITHOUT_EFFECT)
+        notes += asked.without_effect()
+        count = asked.whole("initial_workers", 1, 0, self._settings.max_replicas)
+        waits = asked.flag("synchronous", True)
+        name = asked.text("model_name")
+        if name is not None and not NAME.fullmatch(name):
+            raise BadRequest(
+                "`model_name` may hold letters, digits, `.`, `_` and single `-`",
+                param="model_name",
+            )
+        options = {
+            each: str(asked.whole(each, 0, 1, LONGEST_SECONDS))
+            for each in TIMEOUTS
+            if each in asked
+        }
+        archive = asked.text("url") or ""
         if not ARCHIVE.fullmatch(archive):
             raise BadRequest(
                 "`url` must be the name of an archive in the model store, like gpt2.mar",
@@ -100,59 +126,58 @@ class Management:
             )
         if not (self._settings.model_store / archive).exists():
             raise NotFound("The model store has no such archive", param="url")
-        name = query.get("model_name")
-        if name is not None and not NAME.fullmatch(name):
-            raise BadRequest(
-                "`model_name` may hold letters, digits, `.`, `_` and single `-`",
-                param="model_name",
-            )
-        workers = _whole(query, "initial_workers", 1, 1, self._settings.max_replicas)
-        model, version = await self._replicas.register(archive, name)
-        if workers > 1:
-            await self._replicas.scale(model, version, workers)
-        return 200, {
-            "status": f'Model "{model}" Version: {version} registered with {workers} workers'
-        }
+        path, bounds = self._settings.model_store / archive, self._settings.archive_bounds
+        manifest = await asyncio.to_thread(read_manifest, path, bounds)
+        _refuse_other_code(asked.text("handler"), manifest)
+        if manifest.has_config:
+            reason = "has no effect: the archive's configuration counts"
+            notes += [f"`{limit}` {reason}" for limit in options]
+        model, version = name or manifest.model, manifest.version
+        self._replicas.refuse_if_loaded(model, version)
+        loading = self._replicas.register(archive, model, version, count, options)
+        if count and not waits:
+            self._run(loading)
+            return 202, _status("Processing worker updates...", notes)
+        await loading
+        done = f'Model "{model}" Version: {version} registered with {count} initial workers'
+        if not count:
+            done += ". Use scale workers API to add workers for the model."
+        return 200, _status(done, notes)
 
-    async def _scale(self, model: str, version: str, query: dict[str, str]) -> tuple[int, Any]:
-        _allow(query, "min_worker", "max_worker", "synchronous", "timeout")
-        version = self._replicas.resolve(model, version or None)
-        most = self._settings.max_replicas
-        count = _whole(query, "min_worker", 1, 1, most)
-        _whole(query, "max_worker", count, count, 10_000)
-        word = f"{count} worker" + ("s" if count > 1 else "")
-        scaling = self._replicas.scale(model, version, count)
-        if query.get("synchronous", "false").lower() == "true":
-            await scaling
-            return 200, {"status": f"Workers scaled to {count} for model: {model}"}
+    async def _scale(self, model: str, version: str, asked: Parameters, notes: list[str]) -> Answer:
+        asked.allow(*SCALE)
+        notes += asked.without_effect()
+        version = self._replicas.resolve(model, version or asked.text("model_version"))
+        least = asked.whole("min_worker", 1, 0, self._settings.max_replicas)
+        most = asked.whole("max_worker", least, least, 10_000)
+        patience, waits = _patience(asked), asked.flag("synchronous", False)
+        scaling = self._replicas.scale(model, version, least, most, patience)
+        if waits:
+            count = await scaling
+            return 200, _status(f"Workers scaled to {count} for model: {model}", notes)
         self._run(scaling)
-        return 202, {"status": f"Processing: {model} gets {word}..."}
+        return 202, _status("Processing worker updates...", notes)
 
-    async def _set_default(
-        self, model: str, version: str, query: dict[str, str]
-    ) -> tuple[int, Any]:
-        _allow(query)
+    async def _set_default(self, model: str, version: str, query: Parameters) -> Answer:
+        query.allow()
         version = self._replicas.resolve(model, version)
         await self._replicas.set_default(model, version)
         return 200, {
             "status": f'Default version successfully updated for model "{model}" to "{version}"'
         }
 
-    async def _unregister(self, model: str, version: str, query: dict[str, str]) -> tuple[int, Any]:
-        _allow(query, "synchronous", "timeout")
+    async def _unregister(self, model: str, version: str, query: Parameters) -> Answer:
+        query.allow("synchronous", "timeout")
         version = self._replicas.resolve(model, version or None)
-        await self._replicas.unregister(model, version)
+        query.flag("synchronous", True)
+        await self._replicas.unregister(model, version, _patience(query))
         return 200, {"status": f'Model "{model}" unregistered'}
 
-    def _default_replica(self, model: str) -> Any:
-        return self._replicas.of(model, self._replicas.resolve(model))[0]
-
-    def _merged(self, model: str, version: str) -> dict[str, Any]:
+    def _merged(self, model: str, version: str, is_customized: bool) -> dict[str, Any]:
         """One model with N workers, as TorchServe would describe it."""
-        replicas = self._replicas.of(model, version)
-        merged = dict(replicas[0].description)
+        known = self._replicas.version(model, version)
         workers = []
-        for replica in replicas:
+        for replica in known.replicas:
             for worker in replica.description.get("workers", []):
                 status = worker.get("status")
                 if replica.state is not State.READY and status == "READY":
@@ -160,14 +185,19 @@ class Management:
                 workers.append(
                     {**worker, "status": status, "replica": replica.name, "live": replica.live}
                 )
-        merged.update(
-            modelName=model,
-            modelVersion=version,
-            modelUrl=replicas[0].archive,
-            minWorkers=len(replicas),
-            maxWorkers=self._settings.max_replicas,
-            workers=workers,
-        )
+        merged = known.description | {
+            "modelName": model,
+            "modelVersion": version,
+            "modelUrl": known.archive,
+            "minWorkers": len(known.replicas),
+            "maxWorkers": self._settings.max_replicas,
+            "workers": workers,
+        }
+        if is_customized:
+            card = known.card or {}
+            merged["customizedMetadata"] = {
+                name: value for name, value in card.items() if name not in OF_OPENAI
+            }
         return merged
 
     def _run(self, work: Any) -> None:
@@ -176,39 +206,32 @@ class Management:
         task.add_done_callback(self._background.discard)
 
     @staticmethod
-    async def _logged(work: Awaitable[None]) -> None:
+    async def _logged(work: Awaitable[Any]) -> None:
         try:
             await work
         except (UpstreamError, GatewayError) as error:
-            logger.error("Scaling failed: %s", error.message)
+            logger.error("A change of workers failed: %s", error.message)
 
 
-def _query(exchange: Exchange) -> dict[str, str]:
-    text = exchange.scope["query_string"].decode("latin-1")
-    try:
-        pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=MOST_PARAMETERS)
-    except ValueError:
-        raise BadRequest(f"At most {MOST_PARAMETERS} parameters may be given") from None
-    query = dict(pairs)
-    if len(query) != len(pairs):
-        raise BadRequest("Each parameter may be given once")
-    return query
+def _status(text: str, notes: list[str]) -> dict[str, str]:
+    """Return what management says of a change, and what it has to say besides."""
+    return {"status": text, "note": "; ".join(notes)} if notes else {"status": text}
 
 
-def _allow(query: dict[str, str], *names: str) -> None:
-    for name in query:
-        if name not in names:
-            allowed = ", ".join(f"`{each}`" for each in names) or "none"
-            raise BadRequest(f"Unknown parameter; allowed here: {allowed}", param=name[:64])
+def _patience(asked: Parameters) -> float | None:
+    """Return how long texts may take to end where workers are removed; None is for ever."""
+    seconds = asked.whole("timeout", -1, -1, LONGEST_SECONDS)
+    return None if seconds < 0 else float(seconds)
 
 
-def _whole(query: dict[str, str], name: str, default: int, least: int, most: int) -> int:
-    text = query.get(name)
-    if text is None:
-        return default
-    if not (text.isascii() and text.isdigit() and len(text) < 10 and least <= int(text) <= most):
-        raise BadRequest(f"`{name}` must be a whole number from {least} to {most}", param=name)
-    return int(text)
+def _refuse_other_code(handler: str | None, manifest: Manifest) -> None:
+    """Refuse a handler that is not the archive's: its own code alone is run."""
+    file, _, function = (handler or "").partition(":")
+    is_own = PurePosixPath(file).stem == PurePosixPath(manifest.handler.partition(":")[0]).stem
+    if handler is not None and not (is_own and "/" not in file and function in ("", "handle")):
+        raise BadRequest(
+            f"`handler` must be the archive's own, `{manifest.handler[:64]}`", param="handler"
+        )
 
 
 def _translate(error: UpstreamError) -> BadRequest | Conflict | Unavailable | BadGateway:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -140,12 +140,16 @@ class Metrics:
         """Count any request."""
         self._requests.labels(route, str(status)).inc()
 
-    def exposition(self, torchserve: str) -> bytes:
-        """Return our metrics and TorchServe's as one text; no family comes twice."""
+    def exposition(self, torchserve: str, wanted: Collection[str] = ()) -> bytes:
+        """Return our metrics and TorchServe's as one text; no family comes twice.
+
+        Of those that are `wanted`, if any are: families, or single series like `..._bucket`.
+        """
         own = generate_latest(self._registry).decode()
         taken = {family for family in FAMILY.findall(own)}
         others = "".join(f"{line}\n" for line in _without(taken, torchserve))
-        return (own + others).encode()
+        text = own + others
+        return (_only(wanted, text) if wanted else text).encode()
 
 
 def _without(taken: set[str], exposition: str) -> Iterator[str]:
@@ -158,6 +162,21 @@ def _without(taken: set[str], exposition: str) -> Iterator[str]:
             family = found[1]
         if line.strip() and family not in taken:
             yield line
+
+
+def _only(wanted: Collection[str], exposition: str) -> str:
+    """Return the series of an exposition that are wanted, each with the head of its family."""
+    head: list[str] = []
+    kept: list[str] = []
+    family = ""
+    for line in exposition.splitlines():
+        found = FAMILY.match(line)
+        if found:
+            head, family = [*head, line] if found[1] == family else [line], found[1]
+        elif family in wanted or re.split(r"[ {]", line, maxsplit=1)[0] in wanted:
+            kept += [*head, line]
+            head = []
+    return "".join(f"{line}\n" for line in kept)
 
 
 def _counter(registry: CollectorRegistry, name: str, about: str) -> Counter:

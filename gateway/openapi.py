@@ -7,21 +7,16 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from gateway import openapi_predictions
+from gateway import openapi_management, openapi_predictions
+from gateway.openapi_management import MODEL, VERSION, with_parameters
 from gateway.openapi_predictions import PROMPT
 from gateway.operations import (
-    DESCRIPTIONS,
     INFERENCE_ERRORS,
     KEYED,
-    MANAGEMENT_ERRORS,
-    MODEL_NAMES,
     OPEN_OR_KEYED,
     PLAIN_ERRORS,
-    STATUS,
     Json,
     good_reply,
-    in_path,
-    in_query,
     operation,
     reference,
 )
@@ -51,7 +46,6 @@ IGNORED_FIELDS: Json = {
         "schema": {"type": "string"},
     }
 }
-MODEL, VERSION = in_path("model", "gpt2"), in_path("version", "1.0")
 
 
 def describe(settings: Settings) -> Json:
@@ -68,7 +62,8 @@ def describe(settings: Settings) -> Json:
         "servers": [{"url": url} for url in ("/", settings.public_url) if url],
         "paths": {
             **_inference(settings),
-            **_management(settings),
+            **openapi_management.paths(settings),
+            **openapi_management.paths_of_inference(),
             **_service(settings),
         },
         "components": {"schemas": _schemas(), "securitySchemes": _security()},
@@ -156,7 +151,7 @@ def _inference(settings: Settings) -> Json:
         "/v1/completions": {"post": completions},
         settings.route_generate: {"post": generate},
         "/v1/models": {"get": _read("list_models", "The loaded models", "ModelList")},
-        "/v1/models/{model}": _with(
+        "/v1/models/{model}": with_parameters(
             [MODEL], {"get": _read("read_model", "One model", "ModelCard")}
         ),
         "/v1/tokenize": {"post": tokenize},
@@ -178,73 +173,8 @@ def _predictions(path: str, described: Json) -> Json:
             "post": described | {"operationId": name + suffix},
             "put": described | {"operationId": f"{name}{suffix}_by_put"},
         }
-        found[base + version + path] = _with(parameters, methods)
+        found[base + version + path] = with_parameters(parameters, methods)
     return found
-
-
-def _management(settings: Settings) -> Json:
-    count = {"type": "integer", "minimum": 1, "maximum": settings.max_replicas}
-    wait = in_query("synchronous", "Answer when it is done.", {"type": "boolean"})
-    ignored = in_query("timeout", "Taken, without effect.", {"type": "integer", "minimum": 0})
-    url = {"type": "string", "pattern": r"^[A-Za-z0-9][A-Za-z0-9._-]{0,120}\.mar$"}
-    name = {"type": "string", "pattern": r"^[A-Za-z0-9]([A-Za-z0-9._]|-(?!-)){0,63}$"}
-    listed = _managed("list", "The models", MODEL_NAMES)
-    listed["parameters"] = [
-        in_query("limit", "At most so many.", {"type": "integer", "minimum": 1, "maximum": 1000}),
-        in_query(
-            "next_page_token",
-            "`nextPageToken` of the page before.",
-            {"type": "integer", "minimum": 0, "maximum": 1_000_000},
-        ),
-    ]
-    register = _managed("register", "Load an archive of the model store", STATUS)
-    register["parameters"] = [
-        in_query("url", "Name of the archive.", url, required=True),
-        in_query("model_name", "Name of the model; the archive's own without it.", name),
-        in_query("initial_workers", "Copies.", count),
-        wait,
-    ]
-
-    def of_model(suffix: str) -> Json:
-        scale = _managed(
-            f"scale{suffix}", "Set the number of workers; what is removed is drained first", STATUS
-        )
-        scale["responses"]["202"] = good_reply(STATUS, about="Begun.")
-        most = {"type": "integer", "minimum": 1, "maximum": 10_000}
-        scale["parameters"] = [
-            in_query("min_worker", "Workers.", count),
-            in_query("max_worker", "Taken if it is not less; `min_worker` counts.", most),
-            wait,
-            ignored,
-        ]
-        remove = _managed(f"unregister{suffix}", "Drain and remove a model", STATUS)
-        remove["parameters"] = [wait, ignored]
-        return {
-            "get": _managed(f"describe{suffix}", "A model and its workers", DESCRIPTIONS),
-            "put": scale,
-            "delete": remove,
-        }
-
-    return {
-        "/models": {"get": listed, "post": register},
-        "/models/{model}": _with([MODEL], of_model("")),
-        "/models/{model}/all": _with(
-            [MODEL],
-            {"get": _managed("describe_all", "Every version of a model", DESCRIPTIONS)},
-        ),
-        "/models/{model}/{version}": _with([MODEL, VERSION], of_model("_version")),
-        "/models/{model}/{version}/set-default": _with(
-            [MODEL, VERSION], {"put": _managed("set_default", "Let this version serve", STATUS)}
-        ),
-    }
-
-
-def _with(parameters: list[Json], methods: Json) -> Json:
-    """Return the operations of one path with the parts of it that vary."""
-    return {
-        method: described | {"parameters": [*parameters, *described.get("parameters", [])]}
-        for method, described in methods.items()
-    }
 
 
 def _service(settings: Settings) -> Json:
@@ -255,7 +185,7 @@ def _service(settings: Settings) -> Json:
 
     ready = get("ready", "Whether a request would be served now", "application/json")
     ready["get"]["responses"]["503"] = good_reply(
-        {"type": "object"}, about="Not now: it is starting, or draining."
+        {"type": "object"}, about="Not now: it is starting, draining, or has 0 workers."
     )
     metrics = get("metrics", "Prometheus", "text/plain", 401, 403, 429)
     if settings.metrics_access == "key":
@@ -264,6 +194,7 @@ def _service(settings: Settings) -> Json:
     docs = get("docs", "This description, to read", "text/html")
     for files in (page, docs):
         files["get"]["responses"]["304"] = {"description": "As `If-None-Match` says."}
+    page["options"] = openapi_management.api_description_by_options()
     return {
         "/": page,
         "/docs": docs,
@@ -295,9 +226,3 @@ def _read(name: str, summary: str, gives: str) -> Json:
     done = {"200": good_reply(reference(gives))}
     described = operation(name, summary, "Text", done, INFERENCE_ERRORS)
     return described | {"security": OPEN_OR_KEYED}
-
-
-def _managed(name: str, summary: str, schema: Json) -> Json:
-    done = {"200": good_reply(schema)}
-    described = operation(f"{name}_model", summary, "Management", done, MANAGEMENT_ERRORS)
-    return described | {"security": KEYED}

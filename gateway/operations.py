@@ -18,13 +18,14 @@ ERRORS = {
     429: "Full, or over the limit; `Retry-After` says when to come back.",
     431: "The head of the request is too long.",
     500: "The gateway failed; its log says why.",
+    501: "Not served; the message says what is.",
     502: "TorchServe answered something that can not be passed on.",
     503: "Not ready, or lost on the way; `Retry-After` says when to come back.",
 }
 # What any route may answer.
 PLAIN_ERRORS = (400, 404, 405, 408, 431, 500)
 INFERENCE_ERRORS = (*PLAIN_ERRORS, 401, 413, 429, 502, 503)
-MANAGEMENT_ERRORS = (*PLAIN_ERRORS, 401, 403, 409, 429, 502, 503)
+MANAGEMENT_ERRORS = (*PLAIN_ERRORS, 401, 403, 409, 413, 429, 502, 503)
 OPEN_OR_KEYED: list[Json] = [{}, {"bearer": []}, {"key": []}]
 KEYED: list[Json] = [{"bearer": []}, {"key": []}]
 # What management answers.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.errors import NotFound
+from gateway.errors import ModelNotFound, VersionNotFound
 from gateway.replica import Replica, State
 from gateway.settings import Settings
 
@@ -13,14 +15,28 @@ DEFAULT_SLOTS = 32
 REMEMBERED_PREFIXES = 2048
 
 
+@dataclass(slots=True)
+class Version:
+    """A version of a model: its archive, how TorchServe is to load it, and its replicas."""
+
+    archive: str
+    # Parameters of its registration, beside those that every replica has.
+    options: Mapping[str, str] = field(default_factory=dict)
+    # None of them is a state that was asked for.
+    replicas: list[Replica] = field(default_factory=list)
+    # What its handler says of it; other kinds of models say nothing.
+    card: dict[str, Any] | None = None
+    # What TorchServe said of it last.
+    description: dict[str, Any] = field(default_factory=dict)
+
+
 class Pools:
     """The replicas of every model and version, and what their handlers say of themselves."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._pools: dict[tuple[str, str], list[Replica]] = {}
+        self._versions: dict[tuple[str, str], Version] = {}
         self._defaults: dict[str, str] = {}
-        self._cards: dict[tuple[str, str], dict[str, Any]] = {}
         self._prefixes: OrderedDict[tuple[str, str, str], int] = OrderedDict()
 
     @property
@@ -30,7 +46,7 @@ class Pools:
 
     def versions(self, model: str) -> list[str]:
         """Versions of a model."""
-        return sorted(version for name, version in self._pools if name == model)
+        return sorted(version for name, version in self._versions if name == model)
 
     def resolve(self, model: str, version: str | None = None) -> str:
         """Return the version that serves a model.
@@ -40,29 +56,36 @@ class Pools:
         """
         if model not in self._defaults:
             known = ", ".join(f"`{name}`" for name in self.models) or "none yet"
-            raise NotFound(
+            raise ModelNotFound(
                 f"There is no model `{model[:64]}`; loaded: {known}",
                 param="model",
-                code="model_not_found",
             )
         if version is None:
             return self._defaults[model]
-        if (model, version) not in self._pools:
-            raise NotFound(
+        if (model, version) not in self._versions:
+            raise VersionNotFound(
                 f"Model `{model}` has no version `{version[:32]}`; "
                 f"loaded: {', '.join(self.versions(model))}",
                 param="model",
-                code="model_not_found",
             )
         return version
 
     def of(self, model: str, version: str) -> list[Replica]:
         """Return the replicas of a version."""
-        return self._pools.get((model, version), [])
+        found = self._versions.get((model, version))
+        return [] if found is None else found.replicas
+
+    def version(self, model: str, version: str) -> Version:
+        """Return what is known of a version that `resolve` has found."""
+        return self._versions[model, version]
+
+    def default(self, model: str) -> Version:
+        """Return the version that serves a model which is loaded."""
+        return self._versions[model, self._defaults[model]]
 
     def all(self) -> list[Replica]:
         """Return every replica."""
-        return [replica for pool in self._pools.values() for replica in pool]
+        return [replica for version in self._versions.values() for replica in version.replicas]
 
     def is_ready(self) -> bool:
         """Tell whether the service's own model can answer."""
@@ -70,6 +93,11 @@ class Pools:
         return version is not None and any(
             replica.state is State.READY for replica in self.of(self._settings.model_name, version)
         )
+
+    def is_at_rest(self) -> bool:
+        """Tell whether the service's own model has no replica because nobody wants one."""
+        version = self._defaults.get(self._settings.model_name)
+        return version is not None and not self.of(self._settings.model_name, version)
 
     def capacity(self) -> int:
         """Return how many sequences can run at once."""
@@ -79,12 +107,13 @@ class Pools:
 
     def slots(self, replica: Replica) -> int:
         """Return how many sequences one replica runs at once."""
-        card = self._cards.get((replica.model, replica.version), {})
+        card = self.card(replica.model, replica.version) or {}
         return int(card.get("limits", {}).get("slots", DEFAULT_SLOTS))
 
     def card(self, model: str, version: str) -> dict[str, Any] | None:
         """Return what the handler says of a version, or None for other kinds of models."""
-        return self._cards.get((model, version))
+        found = self._versions.get((model, version))
+        return None if found is None else found.card
 
     def choose(self, model: str, version: str, prefix: str) -> Replica | None:
         """Return the ready replica with the fewest live sequences, or None.

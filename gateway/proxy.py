@@ -93,6 +93,7 @@ class Proxy:
         Raises:
             GatewayError: It can not be had.
         """
+        self._replicas.refuse_at_rest(prediction.model, prediction.version)
         sequences = prediction.sequences
         self._admission.enter(sequences, self._replicas.capacity(), prediction.most_sequences)
         live = Live(sequences)
@@ -329,5 +330,6 @@ MESSAGES = {
     Abort.WORKER_LOST: "The worker was lost while it was writing; please send the request again",
     Abort.STALLED: "The text stood still for too long and was ended",
     Abort.DRAINED: "The service is shutting down; please send the request again",
+    Abort.REMOVED: "The worker was removed while it was writing; please send the request again",
     Abort.CLIENT_GONE: "The client went away",
 }

@@ -28,11 +28,10 @@ class State(Enum):
 class Replica:
     """A registered copy of a model version, and the requests it serves."""
 
-    def __init__(self, model: str, version: str, number: int, archive: str) -> None:
+    def __init__(self, model: str, version: str, number: int) -> None:
         self.model = model
         self.version = version
         self.number = number
-        self.archive = archive
         self.state = State.STARTING
         self.live = 0
         self.requests: set[Live] = set()
@@ -64,8 +63,13 @@ class Replica:
         if not self.requests:
             self._idle.set()
 
-    async def wait_idle(self) -> None:
-        """Wait until nothing is served here."""
+    async def empty(self, patience: float | None) -> None:
+        """Wait until nothing is served here; after `patience` seconds what still is, is ended."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                await self._idle.wait()
+        for live in list(self.requests):
+            live.abort(Abort.REMOVED)
         await self._idle.wait()
 
     def observe(self, description: dict[str, Any], now: float, on_loss: Callable[[], None]) -> bool:

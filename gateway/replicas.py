@@ -9,15 +9,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from gateway.errors import Conflict, Unavailable
 from gateway.live import Abort
-from gateway.manifest import read_manifest
-from gateway.pools import Pools
+from gateway.pools import Pools, Version
 from gateway.replica import Replica, State
 from gateway.settings import Settings
-from gateway.upstream import Upstream, UpstreamError
+from gateway.upstream import MANAGEMENT_SECONDS, Upstream, UpstreamError
 
 logger = logging.getLogger("gateway.replicas")
 
@@ -56,7 +56,7 @@ class Replicas(Pools):
         """Return a replica, waiting for one that is coming back.
 
         Raises:
-            Unavailable: None came in time.
+            Unavailable: None came in time, or none is wanted.
         """
         try:
             async with asyncio.timeout(seconds):
@@ -64,6 +64,7 @@ class Replicas(Pools):
                     replica = self.choose(model, version, prefix)
                     if replica is not None:
                         return replica
+                    self.refuse_at_rest(model, version)
                     self._hurry.set()
                     self._changed.clear()
                     await self._changed.wait()
@@ -87,21 +88,23 @@ class Replicas(Pools):
             if model not in self._defaults:
                 for (_, version), archive in loaded.items():
                     numbers = range(1, self._settings.replicas + 1)
-                    self._pools[model, version] = [
-                        Replica(model, version, number, archive) for number in numbers
-                    ]
+                    replicas = [Replica(model, version, number) for number in numbers]
+                    self._versions[model, version] = Version(archive, replicas=replicas)
                     self._defaults.setdefault(model, version)
             for replica in self.all():
                 replica.begin(
                     is_loaded=replica.number == 1 and (replica.model, replica.version) in loaded
                 )
+            for _, version in loaded:
+                if not self.of(model, version):
+                    await self._unload_unwanted(model, version)
         self._hurry.set()
 
     async def keep(self) -> None:
         """Follow the state of every replica for ever."""
         while True:
             await self.refresh()
-            ready = all(replica.state is State.READY for replica in self.all()) and self._pools
+            ready = all(replica.state is State.READY for replica in self.all()) and self._versions
             self._hurry.clear()
             try:
                 async with asyncio.timeout(POLL_SECONDS if ready else FAST_POLL_SECONDS):
@@ -135,6 +138,7 @@ class Replicas(Pools):
         self._unanswered = 0
         if replica not in self.of(replica.model, replica.version):
             return  # removed in the meantime
+        self.version(replica.model, replica.version).description = dict(found[0])
         became_ready = replica.observe(dict(found[0]), now, self._hurry.set)
         if replica.state is State.READY:
             await self._learn(replica, now)
@@ -147,13 +151,13 @@ class Replicas(Pools):
 
         It is asked until it tells, less and less often: other kinds of models never do.
         """
-        key = (replica.model, replica.version)
-        if key in self._cards or not replica.may_be_asked(now):
+        version = self.version(replica.model, replica.version)
+        if version.card is not None or not replica.may_be_asked(now):
             return
         found = await self._upstream.ask(replica.name, replica.version, "v1/models")
         cards = found.get("data") if isinstance(found, dict) else None
-        if cards and key in self._pools:
-            self._cards[key] = {**cards[0], "id": replica.model}
+        if cards:
+            version.card = {**cards[0], "id": replica.model}
 
     async def _replace(self, replica: Replica) -> None:
         """Register anew a replica whose worker does not come back."""
@@ -163,7 +167,7 @@ class Replicas(Pools):
                 return
             logger.warning("%s: its worker does not come back; replacing it", replica.name)
             try:
-                await self._load(replica)
+                await self._load(replica, self.version(replica.model, replica.version))
             except UpstreamError as error:
                 logger.warning("%s: could not be replaced: %s", replica.name, error.message)
 
@@ -190,8 +194,22 @@ class Replicas(Pools):
 
     # Changing. What is asked for is judged inside the lock: it may have waited there for long.
 
-    async def scale(self, model: str, version: str, count: int) -> None:
-        """Bring a version to `count` replicas; what is removed is drained first.
+    async def scale(
+        self,
+        model: str,
+        version: str,
+        least: int,
+        most: int | None = None,
+        patience: float | None = None,
+    ) -> int:
+        """Bring a version to at least `least` and at most `most` replicas; return how many it has.
+
+        Args:
+            model: Its name.
+            version: Its version.
+            least: 0 is a state like any other: nothing is served, and nothing is mended.
+            most: As `least` if not given.
+            patience: Seconds that what is removed has to end what it writes; None is for ever.
 
         Raises:
             NotFound: It was removed in the meantime.
@@ -199,31 +217,57 @@ class Replicas(Pools):
         """
         async with self._changing:
             pool = self.of(model, self.resolve(model, version))
+            count = min(max(len(pool), least), least if most is None else most)
             while len(pool) < count:
                 taken = {replica.number for replica in pool}
                 number = next(n for n in range(1, count + 1) if n not in taken)
-                await self._add(Replica(model, version, number, pool[0].archive))
-            await self._drain(sorted(pool, key=lambda replica: replica.number)[count:])
+                await self._add(Replica(model, version, number), self.version(model, version))
+            surplus = sorted(pool, key=lambda replica: replica.number)[count:]
+            await self._drain(surplus, patience)
+            self._changed.set()  # whoever waits for a worker is told that none will come
+            return count
 
-    async def register(self, archive: str, model: str | None) -> tuple[str, str]:
-        """Register an archive of the model store; return the model's name and version.
+    async def register(
+        self,
+        archive: str,
+        model: str,
+        version: str,
+        count: int = 1,
+        options: Mapping[str, str] | None = None,
+    ) -> None:
+        """Register an archive of the model store, with `count` replicas.
 
         Raises:
-            GatewayError: It is no archive, or one of this name and version is loaded.
+            Conflict: One of this name and version is loaded.
             UpstreamError: TorchServe refused it.
         """
-        path, bounds = self._settings.model_store / archive, self._settings.archive_bounds
-        name, version = await asyncio.to_thread(read_manifest, path, bounds)
-        name = model or name
         async with self._changing:
-            if (name, version) in self._pools:
-                raise Conflict(f"`{name}` {version} is loaded already", code="loaded_already")
-            await self._add(Replica(name, version, 1, archive))
-            self._defaults.setdefault(name, version)
-        return name, version
+            self.refuse_if_loaded(model, version)
+            made = Version(archive, options or {})
+            try:
+                for number in range(1, count + 1):
+                    await self._add(Replica(model, version, number), made)
+            except UpstreamError:
+                await self._forget(model, version)
+                raise
+            self._versions[model, version] = made
+            self._defaults.setdefault(model, version)
 
-    async def unregister(self, model: str, version: str) -> None:
-        """Drain a version and take it out.
+    def refuse_at_rest(self, model: str, version: str) -> None:
+        """Raise Unavailable where a version was scaled to no workers."""
+        if not self.of(model, self.resolve(model, version)):
+            raise Unavailable(
+                f"`{model}` was scaled to 0 workers; PUT /models/{model}?min_worker=1 gives it one",
+                code="no_workers",
+            )
+
+    def refuse_if_loaded(self, model: str, version: str) -> None:
+        """Raise Conflict where a version is loaded."""
+        if (model, version) in self._versions:
+            raise Conflict(f"`{model}` {version} is loaded already", code="loaded_already")
+
+    async def unregister(self, model: str, version: str, patience: float | None = None) -> None:
+        """Drain a version and take it out; `patience` as in `scale`.
 
         Raises:
             GatewayError: It has to stay, or is gone already.
@@ -238,9 +282,8 @@ class Replicas(Pools):
                     f"Version {version} is the default of `{model}`; set another first",
                     code="default_version",
                 )
-            await self._drain(list(self.of(model, version)))
-            self._pools.pop((model, version), None)
-            self._cards.pop((model, version), None)
+            await self._drain(list(self.of(model, version)), patience)
+            self._versions.pop((model, version), None)
             if not self.versions(model):
                 self._defaults.pop(model, None)
 
@@ -252,19 +295,35 @@ class Replicas(Pools):
         async with self._changing:
             self._defaults[model] = self.resolve(model, version)
 
-    async def _add(self, replica: Replica) -> None:
-        await self._load(replica)
-        self._pools.setdefault((replica.model, replica.version), []).append(replica)
+    async def _add(self, replica: Replica, version: Version) -> None:
+        await self._load(replica, version)
+        version.replicas.append(replica)
+        self._versions[replica.model, replica.version] = version
         await self._look(replica)
         logger.info("%s %s: replica %d is there", replica.model, replica.version, replica.number)
 
-    async def _drain(self, replicas: list[Replica]) -> None:
+    async def _forget(self, model: str, version: str) -> None:
+        """Take out a version whose registration failed half way."""
+        made = self._versions.pop((model, version), Version(""))
+        for replica in made.replicas:
+            with contextlib.suppress(UpstreamError):
+                await self._unload(replica)
+            replica.close()
+
+    async def _unload_unwanted(self, model: str, version: str) -> None:
+        """Have a TorchServe that was started anew forget what it was started with."""
+        try:
+            await self._unload(Replica(model, version, 1), self._settings.start_seconds)
+        except UpstreamError as error:
+            logger.warning("%s %s stays in memory: %s", model, version, error.message)
+
+    async def _drain(self, replicas: list[Replica], patience: float | None) -> None:
         """Take replicas out, once what they are writing is written; what fails leaves them in."""
         for replica in replicas:
             replica.state = State.DRAINING
         try:
             for replica in reversed(replicas):
-                await replica.wait_idle()
+                await replica.empty(patience)
                 await self._unload(replica)
                 replica.close()
                 self.of(replica.model, replica.version).remove(replica)
@@ -276,14 +335,15 @@ class Replicas(Pools):
                     replica.stay(now)
             self._hurry.set()
 
-    async def _load(self, replica: Replica) -> None:
+    async def _load(self, replica: Replica, version: Version) -> None:
         """Have TorchServe register a replica, and nothing of it left if that fails."""
         await self._unload(replica)
         query = {
-            "url": replica.archive,
+            "url": version.archive,
             "model_name": replica.name,
             "initial_workers": "1",
             "synchronous": "true",
+            **version.options,
         }
         seconds = self._settings.start_seconds
         try:
@@ -293,18 +353,20 @@ class Replicas(Pools):
                 await self._unload(replica)
             raise
 
-    async def _unload(self, replica: Replica) -> None:
+    async def _unload(self, replica: Replica, seconds: float = MANAGEMENT_SECONDS) -> None:
         """Have TorchServe forget a replica, if it knows it."""
         for other in self.all():
             if other.name == replica.name and other.version != replica.version:
                 # It keeps the version that is its own default, which says nothing here.
                 await self._manage_known("PUT", other, "/set-default")
-        await self._manage_known("DELETE", replica)
+        await self._manage_known("DELETE", replica, seconds=seconds)
 
-    async def _manage_known(self, method: str, replica: Replica, verb: str = "") -> Any:
+    async def _manage_known(
+        self, method: str, replica: Replica, verb: str = "", seconds: float = MANAGEMENT_SECONDS
+    ) -> Any:
         try:
             path = f"/models/{replica.name}/{replica.version}{verb}"
-            return await self._upstream.manage(method, path)
+            return await self._upstream.manage(method, path, seconds=seconds)
         except UpstreamError as error:
             if error.status != 404:
                 raise

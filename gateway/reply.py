@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from gateway.errors import for_clients_of, to_json
 from gateway.exchange import Exchange, Header
 from gateway.metrics import Metrics
 from handler import ignored
@@ -25,7 +26,10 @@ class Reply:
 
     async def send(self, exchange: Exchange) -> None:
         """Answer with it."""
-        await exchange.reply(self.status, self.body, self.content_type, self.headers)
+        body, error = self.body, self.json() if self.status >= 400 else None
+        if isinstance(error, dict) and isinstance(error.get("error"), dict):
+            body = to_json(for_clients_of(exchange.path, self.status, error))
+        await exchange.reply(self.status, body, self.content_type, self.headers)
 
     def json(self) -> Any:
         """The body as JSON, or None."""

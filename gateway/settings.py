@@ -209,7 +209,10 @@ class Settings:
         route = self.route_generate
         if not route.startswith("/") or route == "/" or any(c in route for c in "{}?#% "):
             raise SettingsError(f"ROUTE_GENERATE must be a path like /generate, not {route!r}")
-        taken = ("/v1/", "/predictions", "/models", "/health", "/metrics", "/docs", "/page/")
+        taken = (
+            *("/v1/", "/predictions", "/models", "/health", "/metrics", "/docs", "/page/"),
+            *("/explanations/", "/ping/", "/api-description/"),
+        )
         if f"{route}/".startswith(taken) or route == "/openapi.json":
             raise SettingsError(f"ROUTE_GENERATE: {route} is taken by another route")
         if self.max_bodies_bytes < self.max_body_bytes:

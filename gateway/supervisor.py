@@ -220,7 +220,7 @@ class Supervisor:
                     self._judge_start(f"the model does not start: {words}")
                 if following.done():
                     following.result()
-                if self._replicas.is_ready():
+                if self._replicas.is_ready() or self._replicas.is_at_rest():
                     without_worker = 0.0
                     self._served_seconds += WATCH_SECONDS
                 else:

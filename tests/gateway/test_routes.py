@@ -159,7 +159,7 @@ def test_health_has_three_names(service: Service) -> None:
         ("GET", "/v1/models/other", 404, "not_found_error"),
         ("GET", "/page/../app.py", 404, "not_found_error"),
         ("GET", "/page/%2e%2e/app.py", 404, "not_found_error"),
-        ("POST", "/explanations/gpt2", 404, "not_found_error"),
+        ("POST", "/explanations/gpt2", 501, "not_implemented_error"),
     ],
 )
 def test_errors_have_openais_shape(
