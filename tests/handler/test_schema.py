@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -68,3 +69,13 @@ def test_a_refusal_says_what_is_allowed(body: dict[str, Any], words: str) -> Non
     with pytest.raises(BadRequest) as caught:
         validate(CompletionRequest, body)
     assert words in caught.value.message
+
+
+@pytest.mark.parametrize("nests", ["[]", "{}", '"\\\\",[]', '"\\"",{}'])
+def test_lists_by_the_ten_thousand_are_refused_but_brackets_in_a_text_are_letters(
+    nests: str,
+) -> None:
+    with pytest.raises(BadRequest, match="lists and objects"):
+        parse_json(f"[{nests}{f',{nests}' * 20_000}]")
+    text = nests * 20_000
+    assert parse_json(json.dumps({"prompt": text})) == {"prompt": text}

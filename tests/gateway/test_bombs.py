@@ -1,0 +1,145 @@
+"""Prompts as bombs: eight at once of each kind hardly hold up a neighbour's stream.
+
+What is measured is the longest gap between two events of a stream. Usual is what it is beside eight
+ordinary requests at once. Of some streams the best counts, since the machine's other work only adds
+to it, while the bombs fall all the time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.conftest import EMBEDDED_VOCABULARY
+from tests.gateway.conftest import Service, StartService
+
+pytestmark = pytest.mark.alone
+
+AT_ONCE = 8
+TOKENS = 300
+STREAMS = 3
+# At most so many times the usual gap.
+TIMES = 3
+IDS = [(7 * place) % 4000 + 5 for place in range(490)]
+PROSE = "The king was in his house. "
+
+COMPLETIONS: dict[str, dict[str, Any]] = {
+    "one letter": {"prompt": "a" * 900_000},
+    "one letter, truncated": {"prompt": "a" * 900_000, "truncate_prompt": True},
+    "emoji, truncated": {"prompt": "\U0001f642" * 70_000, "truncate_prompt": True},
+    "all of the vocabulary biased": {
+        "prompt": "Once",
+        "logit_bias": {str(token): 0.5 for token in range(EMBEDDED_VOCABULARY)},
+    },
+    "echo with log probabilities": {"prompt": IDS, "echo": True, "logprobs": 20},
+    "the same, streamed": {"prompt": IDS, "echo": True, "logprobs": 20, "stream": True},
+    "stop strings": {"prompt": "x", "stop": [" a" * 120 + end for end in "abcdefghijklmnop"]},
+    "penalties over a long context": {
+        "prompt": IDS,
+        "repetition_penalty": 1.2,
+        "presence_penalty": 1,
+        "frequency_penalty": 1,
+    },
+    "many prompts": {"prompt": [PROSE * 20] * 6, "max_tokens": 5},
+    "many token ids": {"prompt": [5] * 300_000, "truncate_prompt": True},
+    "lists of token ids": {"prompt": [[5]] * 200_000},
+    "an ignored field": {"prompt": "x", "ignored": ["a"] * 200_000},
+}
+ORDINARY = {"prompt": "The king"}
+BOMBS: dict[str, tuple[str, dict[str, Any]]] = {
+    **{name: ("/v1/completions", body) for name, body in COMPLETIONS.items()},
+    "tokenize": ("/v1/tokenize", {"text": "a" * 60_000}),
+    "a plain prediction": ("/predictions/gpt2", {"data": PROSE * 1000}),
+}
+
+# A process of its own that gives way, as it would on another machine.
+BOMBER = """
+import os, socket, sys, threading
+os.nice(19)
+port, at_once = int(sys.argv[1]), int(sys.argv[2])
+whole = sys.stdin.buffer.read()
+
+def send_again_and_again():
+    while True:
+        with socket.create_connection(("127.0.0.1", port), timeout=120) as made:
+            try:
+                made.sendall(whole)
+                while made.recv(1 << 20):
+                    pass
+            except OSError:
+                pass
+            answered.release()
+
+answered = threading.Semaphore(0)
+for _ in range(at_once):
+    threading.Thread(target=send_again_and_again, daemon=True).start()
+for _ in range(2):
+    answered.acquire()
+print("bombing", flush=True)
+threading.Event().wait()
+"""
+
+
+@contextlib.contextmanager
+def bombs(port: int, path: str, body: dict[str, Any]) -> Iterator[None]:
+    """Eight at once, again and again."""
+    content = json.dumps(body).encode()
+    head = f"POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n"
+    head += f"content-type: application/json\r\ncontent-length: {len(content)}\r\n\r\n"
+    command = [sys.executable, "-c", BOMBER, str(port), str(AT_ONCE)]
+    bomber = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert bomber.stdin is not None and bomber.stdout is not None
+        bomber.stdin.write(head.encode() + content)
+        bomber.stdin.close()
+        bomber.stdin = None
+        assert bomber.stdout.readline() == b"bombing\n"
+        yield
+        assert bomber.poll() is None, "it ended by itself"
+    finally:
+        bomber.kill()
+        bomber.communicate()
+
+
+def longest_gap(port: int) -> float:
+    """The longest time between two events of a stream."""
+    asked = {"prompt": "Once upon a time", "max_tokens": TOKENS, "ignore_eos": True, "seed": 1}
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+    with contextlib.closing(connection):
+        headers = {"content-type": "application/json"}
+        connection.request(
+            "POST", "/v1/completions", json.dumps({**asked, "stream": True}), headers
+        )
+        response = connection.getresponse()
+        assert response.status == 200, response.read()
+        times = [time.perf_counter() for line in response if line.startswith(b"data: {")]
+    assert len(times) > TOKENS / 2
+    return max(after - before for before, after in zip(times, times[1:], strict=False))
+
+
+@pytest.fixture(scope="module")
+def bombed(start_service: StartService) -> Service:
+    return start_service()
+
+
+def best_of_streams(port: int, path: str, body: dict[str, Any]) -> float:
+    with bombs(port, path, body):
+        return min(longest_gap(port) for _ in range(STREAMS))
+
+
+@pytest.mark.parametrize(("path", "body"), BOMBS.values(), ids=BOMBS)
+def test_a_neighbours_stream_goes_on(bombed: Service, path: str, body: dict[str, Any]) -> None:
+    before = best_of_streams(bombed.port, "/v1/completions", ORDINARY)
+    beside = best_of_streams(bombed.port, path, body)
+    usual = max(before, best_of_streams(bombed.port, "/v1/completions", ORDINARY))
+    told = f"{1000 * beside:.1f} ms, usually {1000 * usual:.1f} ms: {beside / usual:.1f} times"
+    print(told)
+    assert beside < TIMES * usual, told
