@@ -18,8 +18,9 @@ def main() -> int:
         return 0
     if sys.argv[1:]:
         return _fail("usage: python -m gateway [--settings]; settings come from the environment")
+    passed_over: list[str] = []
     try:
-        settings = load()
+        settings = load(tell=passed_over.append)
     except SettingsError as error:
         # Which shape log lines have is itself a setting: here the environment alone tells.
         if not os.environ.get("K_SERVICE") or os.environ.get("LOG_FORMAT") == "text":
@@ -29,6 +30,10 @@ def main() -> int:
         return 1
     logs.configure(settings.writes_json_logs)
     fail = _log_failure if settings.writes_json_logs else _fail
+    logger = logging.getLogger("gateway")
+    passed_over += environment.describe_left_out(os.environ, settings.pass_variables)
+    for line in passed_over:
+        logger.warning(line)
     # After the settings: these take a while to import.
     from gateway.launch import TorchServeError, find_java
     from gateway.server import listen
@@ -50,9 +55,6 @@ def main() -> int:
         return fail(str(error))
     except OSError as error:
         return fail(f"can not listen on {settings.bind}:{settings.port}: {error.strerror}")
-    logger = logging.getLogger("gateway")
-    for line in environment.describe_left_out(os.environ, settings.pass_variables):
-        logger.warning(line)
     logger.info("Starting TorchServe and the model")
 
     async def serve() -> None:

@@ -1,4 +1,4 @@
-"""The gateway's settings: one frozen object, read once from the environment and the `.env` file."""
+"""The gateway's settings: one frozen object, read once from the environment and `.env` files."""
 
 from __future__ import annotations
 
@@ -11,17 +11,15 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from gateway import archive_file, keys
+from gateway.sources import KEY_NAMES, Tell, gather
+from gateway.sources import SettingsError as SettingsError
+from gateway.values import parse
 
 Value = TypeVar("Value")
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCAL_HOST = "http://localhost:8080"
-KEY_NAMES = ("API_KEYS", "API_KEYS_FILE", "MANAGEMENT_KEY", "MANAGEMENT_KEY_FILE")
 NEVER_PASSED = (*KEY_NAMES, "REDIS_URL", "TS_CONFIG_FILE")
-
-
-class SettingsError(Exception):
-    """A setting that can not be used; one line that names it and what is allowed."""
 
 
 def setting(
@@ -230,23 +228,32 @@ class Settings:
                 "a key of API_KEYS or MANAGEMENT_KEY takes half of MAX_HEADER_BYTES"
             )
         if not _is_public_url(self.host):
-            raise SettingsError(f"HOST is the page's public URL (http://...), not {self.host!r}")
+            raise SettingsError(
+                f"HOST is the page's public URL (http://...), not {self.host!r}; "
+                "BIND is the address to listen on"
+            )
 
 
-def load(environment: Mapping[str, str] | None = None, *, env_file: Path | None = None) -> Settings:
-    """Read the settings: the environment first, then the file, then the defaults.
+def load(
+    environment: Mapping[str, str] | None = None,
+    *,
+    folder: Path = ROOT,
+    tell: Tell = lambda line: None,
+) -> Settings:
+    """Read the settings: the environment, the files of the folder, the defaults.
+
+    What is passed over on the way is told, a line each.
 
     Raises:
         SettingsError: A value is not allowed.
     """
-    given = dict(_read_env_file(ROOT / ".env" if env_file is None else env_file))
-    given.update(os.environ if environment is None else environment)
+    specs = {spec.name.upper(): spec for spec in fields(Settings)}
+    given = gather(specs, os.environ if environment is None else environment, folder, tell)
     values: dict[str, Any] = {}
-    for spec in fields(Settings):
-        name = spec.name.upper()
-        text = given.get(name, "").strip(keys.BLANKS)
+    for name, text in given.items():
+        spec, text = specs[name], text.strip(keys.BLANKS)
         if text:
-            values[spec.name] = _parse(name, text, spec.default, spec.metadata)
+            values[spec.name] = parse(name, text, spec.default, spec.metadata)
     if "route_generate" in values:
         values["route_generate"] = "/" + values["route_generate"].lstrip("/")
     # Keys that are given and come to none are a mistake: it must not open what was to be closed.
@@ -302,59 +309,8 @@ def _named_faults() -> Iterator[None]:
         raise SettingsError(str(fault)) from None
 
 
-def _read_env_file(path: Path) -> Mapping[str, str]:
-    if not path.is_file():
-        return {}
-    pairs = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
-        name, equals, value = line.strip().partition("=")
-        if equals and not name.startswith("#"):
-            pairs[name.strip()] = value.strip().strip("\"'")
-    return pairs
-
-
 def _read_secret(name: str, path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
         raise SettingsError(f"{name}: {error.strerror}") from None
-
-
-def _parse(name: str, text: str, default: object, facts: Mapping[str, Any]) -> object:
-    if isinstance(default, bool):
-        words = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
-        if text.lower() not in words:
-            raise SettingsError(f"{name} must be true or false, not {text!r}")
-        return words[text.lower()]
-    if isinstance(default, (int, float)):
-        return _parse_number(name, text, default, facts)
-    if isinstance(default, tuple):
-        parts = (part.strip(keys.BLANKS) for part in text.split(","))
-        return tuple(part for part in parts if part)
-    if isinstance(default, Path) or name.endswith("_FILE"):
-        return Path(text)
-    if facts["choices"] and text not in facts["choices"]:
-        raise SettingsError(f"{name} must be one of {', '.join(facts['choices'])}, not {text!r}")
-    return text
-
-
-def _parse_number(
-    name: str, text: str, default: int | float, facts: Mapping[str, Any]
-) -> int | float:
-    kind, word = (int, "a whole number") if isinstance(default, int) else (float, "a number")
-    least, most = facts["least"], facts["most"]
-    if isinstance(default, int) and name.endswith("_SECONDS"):
-        kind, word = float, "a number"
-    bounds = f" from {least:g}" if least is not None else ""
-    bounds += f" to {most:g}" if most is not None else ""
-    try:
-        number = kind(text)
-    except ValueError:
-        raise SettingsError(f"{name} must be {word}{bounds}, not {text!r}") from None
-    if (
-        not (float("-inf") if least is None else least)
-        <= number
-        <= (float("inf") if most is None else most)
-    ):
-        raise SettingsError(f"{name} must be {word}{bounds}, not {text!r}")
-    return number

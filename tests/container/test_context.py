@@ -23,7 +23,8 @@ def copy(tmp_path: Path) -> Path:
         shutil.copy(ROOT / path, tmp_path / path)
     shutil.copy(ROOT / ".dockerignore", tmp_path / ".gcloudignore")
     shutil.copy(ROOT / ".dockerignore", tmp_path / ".dockerignore")
-    for name in ("keys.txt", ".env", "deploy/plan.py", "handler/__pycache__/a.pyc", "docs/a.md"):
+    about = ("keys.txt", ".env", ".env.local", "deploy/plan.py", "handler/__pycache__/a.pyc")
+    for name in (*about, "docs/a.md"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("not for the image")
     return tmp_path

@@ -23,7 +23,7 @@ KNATIVE = ROOT / "deploy" / "knative" / "service.yaml"
 # hack/schemapatch-config.yaml lets through): the revision's own fields, of Kubernetes' these alone.
 # Fields behind feature flags are left out.
 KNATIVE_FIELDS = {"containerConcurrency", "timeoutSeconds"}
-POD_FIELDS = {"containers", "serviceAccountName", "volumes"}
+POD_FIELDS = {"containers", "enableServiceLinks", "serviceAccountName", "volumes"}
 CONTAINER_FIELDS = {
     *("args", "command", "env", "envFrom", "image", "imagePullPolicy", "livenessProbe", "name"),
     *("ports", "readinessProbe", "resources", "securityContext", "terminationMessagePath"),
@@ -163,6 +163,7 @@ def check_knatives_fields(service: dict[str, Any], container_fields: set[str]) -
 def test_it_has_no_field_that_knative_does_not_take(keys: tuple[str, ...]) -> None:
     ours, *cloud_runs = services(keys)
     check_knatives_fields(ours, CONTAINER_FIELDS)
+    assert ours["spec"]["template"]["spec"]["enableServiceLinks"] is False
     for service in cloud_runs:
         check_knatives_fields(service, CONTAINER_FIELDS | SINCE_1_15)
         with pytest.raises(AssertionError, match="startupProbe"):

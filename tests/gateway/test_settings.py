@@ -16,7 +16,7 @@ from gateway.settings import ROOT, Settings, SettingsError, load, table
 def test_the_environment_comes_before_the_file(tmp_path: Path) -> None:
     file = tmp_path / ".env"
     file.write_text('# a comment\nPORT=1234\nN_TOKENS=7\nHOST="http://page.example"\n')
-    settings = load({"PORT": "4321"}, env_file=file)
+    settings = load({"PORT": "4321"}, folder=tmp_path)
     assert (settings.port, settings.n_tokens) == (4321, 7)
     assert settings.host == "http://page.example"
 
@@ -38,7 +38,10 @@ def test_the_committed_file_is_valid_and_holds_no_secret() -> None:
         ("LOCAL_MANAGEMENT", "maybe", "true or false"),
         ("ROUTE_GENERATE", "/", "a path like /generate"),
         ("ROUTE_GENERATE", "/v1/completions", "is taken"),
-        ("HOST", "0.0.0.0", "public URL"),
+        ("HOST", "0.0.0.0", "public URL .* BIND is the address to listen on"),
+        ("HOST", "127.0.0.1:8080", "public URL .* BIND"),
+        ("HOST", "[::]:8080", "public URL .* BIND"),
+        ("HOST", "localhost", "public URL .* BIND"),
         ("HOST", "http://", "public URL"),
         ("HOST", "https://page.example:port", "public URL"),
         ("HOST", "https://me:secret@page.example", "public URL"),

@@ -20,11 +20,9 @@ from tests.conftest import free_ports
 ROOT = Path(__file__).resolve().parent.parent.parent
 REAL_PYTHON = os.path.realpath(sys.executable)  # under the environment: without its packages
 TOOLS = """
-basename bash cat cksum cp cut dirname env find grep mkdir sed sleep tee touch tr uname
+basename bash cat cksum cp cut dirname env find grep mkdir readlink rm sed sleep tee touch tr uname
 """
-COPIED = """
-scripts pyproject.toml requirements.lock gateway/__init__.py gateway/settings.py
-"""
+COPIED = "scripts pyproject.toml requirements.lock gateway handler/utf8.py"
 # What an archive is made of.
 SOURCES = (
     "handler/gpt2_handler.py",
@@ -71,8 +69,7 @@ class Checkout:
         for name in SOURCES:
             (self.root / name).parent.mkdir(parents=True)
             (self.root / name).touch()
-        for name in ("gateway", "model_store"):
-            (self.root / name).mkdir()
+        (self.root / "model_store").mkdir()
         for name in COPIED.split():
             copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
             copy(ROOT / name, self.root / name)
