@@ -541,10 +541,10 @@ def test_what_can_not_be_served_is_a_400_that_says_why(
     assert reply.status_code == 400, reply.text
     value = reply.json()
     assert says in value["error"]["message"]
-    if server.is_bare:  # as TorchServe's clients read it
-        assert value["code"] == 400
-        assert value["type"] == "BadRequestException"
-        assert value["message"] == value["error"]["message"]
+    # As TorchServe's clients read it.
+    assert value["code"] == 400
+    assert value["type"] == "BadRequestException"
+    assert value["message"] == value["error"]["message"]
 
 
 def test_an_empty_prompt_stays_a_new_text_for_openai_s_clients(server: Server) -> None:
