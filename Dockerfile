@@ -87,5 +87,6 @@ USER 10001:10001
 EXPOSE 8080
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 \
-    CMD ["python", "/app/healthcheck.py"]
-ENTRYPOINT ["python", "-m", "gateway"]
+    CMD ["python", "-E", "/app/healthcheck.py"]
+# -E: a PYTHONHOME or PYTHONPATH that somebody set is not for this Python; -B and -u say what the ENV does.
+ENTRYPOINT ["python", "-E", "-B", "-u", "-m", "gateway"]

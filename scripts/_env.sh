@@ -2,8 +2,19 @@
 # shellcheck shell=bash
 
 set -o pipefail # pip's failure is to be seen at the end of its pipe, whoever sources this
+unset CDPATH         # `cd` would go elsewhere, and print where it went
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 cd "$ROOT" || exit 1
+# These are for a Python of the machine's: PYTHONHOME alone would end ours before it begins.
+LEFT_OUT=""
+for name in "${!PYTHON@}"; do
+  case "$name" in
+    PYTHON311) continue ;;
+    PYTHONPATH) [ "$PYTHONPATH" = "$ROOT" ] || LEFT_OUT="$LEFT_OUT $name" ;;
+    PYTHONHOME | PYTHONPLATLIBDIR) LEFT_OUT="$LEFT_OUT $name" ;;
+  esac
+  unset "$name"
+done
 export PYTHONPATH="$ROOT"
 export PYTHONUNBUFFERED=1
 export ORT_DISABLE_TELEMETRY="${ORT_DISABLE_TELEMETRY:-1}" # ONNX Runtime tells of models it loads
@@ -123,14 +134,29 @@ sys.exit(torch.__version__.split("+")[0] != sys.argv[1])  # without +cpu
 PY
 }
 
+# Which Python $VENV has; nothing where it does not run, as after an upgrade of the machine's.
+venv_python() {
+  "$VENV/bin/python" -SEc 'import sys; print(*sys.version_info[:2])' 2>/dev/null || true
+}
+
+# make_venv PYTHON: makes $VENV, or its Python anew; packages for the same version stay.
+make_venv() {
+  local python="$1"
+  case "$python" in
+    "$VENV"/*) python="$("$python" -SEc 'import sys; print(sys._base_executable)')" ;;
+  esac
+  rm -f "$VENV"/bin/python* # dangling links are not replaced
+  "$python" -m venv "$VENV" ||
+    die "a virtual environment could not be made; is the package python3-venv installed?"
+}
+
 # In a process group of its own: see run_group.
 set_up_env() {
   local python="$1"
   shift
   trap 'exit 130' INT # not on to the next command once pip has cleaned up
   # pip asked for, too: a set-up that was ended early may have left a Python without it.
-  "$PYTHON" -m pip --version >/dev/null 2>&1 || "$python" -m venv "$VENV" ||
-    die "a virtual environment could not be made; is the package python3-venv installed?"
+  "$PYTHON" -m pip --version >/dev/null 2>&1 || make_venv "$python"
   : >"$VENV/install.log"
   {
     pip_install "$(grep '^pip==' requirements.lock)" &&
@@ -147,12 +173,12 @@ ensure_env() {
   local stamp group groups=()
   for group in "$@"; do groups+=(--group "$group"); done
   stamp="$(cat pyproject.toml requirements.lock scripts/_env.sh | cksum) $*"
-  if [ -f "$VENV/.stamp" ] && [ "$(cat "$VENV/.stamp")" = "$stamp" ]; then
+  if [ -f "$VENV/.stamp" ] && [ "$(cat "$VENV/.stamp")" = "$stamp $(venv_python)" ]; then
     return
   fi
   local python
   python="$(find_python)" || exit 1
   say "Setting up ${VENV##*/} ($*): once, one to five minutes, about 1.5 GB on the disk"
   run_group set_up_env "$python" "${groups[@]}" || exit
-  echo "$stamp" >"$VENV/.stamp"
+  echo "$stamp $(venv_python)" >"$VENV/.stamp"
 }

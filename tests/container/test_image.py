@@ -48,7 +48,7 @@ def facts(image: str) -> dict[str, object]:
 def test_it_says_what_it_is_and_how_it_is_run(facts: dict[str, object], contract: Contract) -> None:
     config = facts["Config"]
     assert isinstance(config, dict)
-    assert config["Entrypoint"] == ["python", "-m", "gateway"]
+    assert config["Entrypoint"] == ["python", "-E", "-B", "-u", "-m", "gateway"]
     assert config["User"] == "10001:10001"
     assert list(config["ExposedPorts"]) == ["8080/tcp"]
     labels = [label for label in config["Labels"] if label.startswith("org.opencontainers.image.")]

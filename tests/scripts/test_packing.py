@@ -38,7 +38,7 @@ def test_a_change_packs_again(checkout: Checkout, source: str) -> None:
 def test_compiled_python_is_no_change(checkout: Checkout) -> None:
     checkout.serve()
     compiled = checkout.root / "handler" / "__pycache__" / "gpt2_handler.cpython-311.pyc"
-    compiled.parent.mkdir()
+    compiled.parent.mkdir(exist_ok=True)
     compiled.touch()
     later = time.time() + 60
     os.utime(compiled, (later, later))
