@@ -34,7 +34,7 @@ COPY config config
 COPY models models
 COPY gateway/__init__.py gateway/archive_file.py gateway/
 COPY deploy/image/unpack.py deploy/image/
-RUN .venv/bin/python -m archive --model "${MODEL}" --output /tmp/archives \
+RUN .venv/bin/python -m archive --model "${MODEL}" --name gpt2 --output /tmp/archives \
     && PYTHONPATH=. .venv/bin/python deploy/image/unpack.py /tmp/archives/gpt2.mar model_store/gpt2 \
     && rm -rf /tmp/archives
 

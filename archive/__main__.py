@@ -8,13 +8,14 @@ import sys
 from pathlib import Path
 
 from archive.errors import PackagingError
+from archive.naming import default_name, plain_name
 from archive.packing import ROOT, Target
 from archive.settings import CACHES, PRECISIONS, Settings, packaging_defaults
 
 EXAMPLES = """\
 examples:
-  ./scripts/package_model                                   the embedded model
-  ./scripts/package_model --model gpt2                      GPT-2 small from the Hugging Face hub
+  ./scripts/package_model                                   model_store/gpt2-tales.mar, the embedded
+  ./scripts/package_model --model gpt2                      model_store/gpt2.mar, from the hub
   ./scripts/package_model --model distilgpt2 --name distil  model_store/distil.mar
   ./scripts/package_model --model ./my-checkpoint --version 2.0
   ./scripts/package_model --model gpt2 --precision fp32     no quantisation
@@ -35,7 +36,13 @@ def parse_arguments(arguments: list[str] | None = None) -> Settings:
         metavar="DIR_OR_HUB_ID",
         help="checkpoint directory, or id on the Hugging Face hub (default: the embedded model)",
     )
-    parser.add_argument("--name", default="gpt2", help="the model's name (default: gpt2)")
+    parser.add_argument("--name", help="the model's name (default: its directory's or hub id's)")
+    parser.add_argument(
+        "--replace",
+        action="store_true",
+        help="overwrite NAME.mar even if it holds another model (one of the same place is "
+        "replaced anyway)",
+    )
     parser.add_argument("--version", default="1.0", help="the model's version (default: 1.0)")
     parser.add_argument(
         "--output",
@@ -71,9 +78,11 @@ def parse_arguments(arguments: list[str] | None = None) -> Settings:
     )
     chosen = parser.parse_args(arguments)
     defaults = packaging_defaults()
+    name = default_name(chosen.model) if chosen.name is None else plain_name(chosen.name)
     return Settings(
         model=chosen.model,
-        target=Target(chosen.name, chosen.version, chosen.output),
+        target=Target(name, chosen.version, chosen.output),
+        may_replace=chosen.replace,
         engine=chosen.engine,
         precision=chosen.precision or defaults["precision"],
         cache=chosen.cache or defaults["cache"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from archive.checkpoint import Checkpoint, Weights
 from archive.errors import PackagingError
 from archive.files import save_graph
 from archive.graph import build_graph
+from archive.packing import telling_full_disk
 from archive.plan import Plan, uniform_plan
 from archive.products import Form
 from archive.quality import GROWTH_BOUND, KL_BOUND, Quality, compare
@@ -125,8 +126,11 @@ class _Gate:
     def runner(self, plan: Plan, weights: Weights) -> Iterator[WindowRunner]:
         """Load `plan`'s graph from a file: beyond 2 GB there is no other way."""
         shape = self.checkpoint.shape
-        with tempfile.TemporaryDirectory(prefix="gpt2-gate-") as directory:
-            path = save_graph(build_graph(shape, weights, plan), Path(directory))
+        with ExitStack() as stack:
+            with telling_full_disk(Path(tempfile.gettempdir())):
+                made = tempfile.TemporaryDirectory(prefix="gpt2-gate-")
+                directory = Path(stack.enter_context(made))
+                path = save_graph(build_graph(shape, weights, plan), directory)
             yield WindowRunner(str(path), shape, max(map(len, self.passages.evaluation)))
 
 

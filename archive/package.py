@@ -11,6 +11,7 @@ from archive.files import copy_weights, save_graph
 from archive.gate import choose
 from archive.graph import build_graph
 from archive.hub import find_checkpoint
+from archive.naming import check_replaceable, source_id
 from archive.native import add_native_model
 from archive.packing import (
     add_code,
@@ -30,6 +31,8 @@ def package_model(settings: Settings) -> Path:
     Raises PackagingError for whatever cannot be packed; nothing is left behind then, and an
     archive of the same name stays as it was.
     """
+    if not settings.may_replace:
+        check_replaceable(settings.target.path, source_id(settings.model))
     source = find_checkpoint(settings.model)
     say(f"checking {source.name}")
     checkpoint = load_checkpoint(source.directory, source.name)
@@ -40,6 +43,7 @@ def package_model(settings: Settings) -> Path:
         check_space(content, 4 * checkpoint.parameters)
         facts = {
             **checkpoint_facts(checkpoint),
+            "source": source_id(settings.model),
             "name": settings.target.name,
             "version": settings.target.version,
             "engine": settings.engine,

@@ -23,6 +23,7 @@ class Settings:
 
     model: str
     target: Target
+    may_replace: bool = False
     engine: str = "onnx"
     precision: str = "auto"
     cache: str = "auto"

@@ -45,7 +45,7 @@ def main() -> int:
         if not archive.exists():
             return fail(
                 f"the model store has no {settings.model_archive}; "
-                "make it with ./scripts/package_model"
+                "make it with ./scripts/package_model, or name another in MODEL_ARCHIVE"
             )
         if not archive.is_dir():
             archive_file.check(archive, settings.archive_bounds)

@@ -59,7 +59,7 @@ def describe(settings: Settings) -> Json:
             "API, so its clients work: set their base URL to this server's /v1.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "servers": [{"url": url} for url in ("/", settings.public_url) if url],
+        "servers": [{"url": url} for url in (".", settings.public_url) if url],
         "paths": {
             **_inference(settings),
             **openapi_management.paths(settings),

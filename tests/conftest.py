@@ -110,6 +110,7 @@ def model_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with FileLock(store.with_suffix(".lock")):
         if not (store / "gpt2.mar").exists():
             command = [sys.executable, "-m", "archive", "--model", str(EMBEDDED_MODEL)]
+            command += ["--name", "gpt2"]
             subprocess.run([*command, "--output", str(store)], cwd=ROOT, check=True, timeout=300)
     return store
 

@@ -3,7 +3,7 @@
 import argparse
 import errno
 import json
-import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -12,12 +12,14 @@ from safetensors import SafetensorError
 from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast, set_seed
 from transformers.utils import logging as transformers_logging
 
+from training.card import CURVE_FILE
 from training.corpus import Corpus, read_corpus
 from training.curve import draw
 from training.errors import TrainingError
 from training.figures import Figure, measure_checkpoint, references, score_held_out, table
 from training.model import load_model, new_model
 from training.options import parser
+from training.ownership import check_output, keep_changed, note_written
 from training.plan import heads, plan
 from training.progress import say
 from training.publish import Publication, curve_file, publish, save_weights
@@ -27,7 +29,8 @@ from training.trainer import check_space, phases_of
 from training.vocabulary import encode_pieces, load_tokenizer, train_tokenizer
 from training.windows import tokens_at
 
-PORTABLE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # one that package_model takes
+# What people may have changed in a finished run: a resumed one writes it again.
+PUBLISHED = ("README.md", "examples.json", "generation_config.json", "config.json", CURVE_FILE)
 AUTOMATIC = {"precision": "precision", "compile": "compiled"}  # option -> setting of the run
 TOKENIZER = "tokenizer"
 MADE_FOR = "made-for.txt"
@@ -51,9 +54,10 @@ def main(arguments: list[str] | None = None) -> int:
         say(f"error: {error}")
         return 1
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno != errno.ENOSPC and error.filename is None:
             raise
-        say(f"error: {NO_SPACE}")
+        full = error.errno == errno.ENOSPC
+        say(f"error: {NO_SPACE if full else f'{error.filename}: {error.strerror}'}")
         return 1
     except (RuntimeError, SafetensorError) as error:
         # torch's and safetensors' writers have errors of their own for a full disk.
@@ -85,6 +89,7 @@ def train_and_publish(options: argparse.Namespace) -> None:
         options.text, options.min_characters or (10_000 if options.base else 200_000)
     )
     output = options.output or Path("training-runs") / (options.name or options.text.stem)
+    check_output(output)
     prompts = _read_prompts(options.prompts)
     model, tokenizer = _model_and_tokenizer(options, corpus, output)
     start = int(model.config.bos_token_id)
@@ -105,6 +110,9 @@ def train_and_publish(options: argparse.Namespace) -> None:
     before = _before(model, tokenizer, corpus, output, run)
     log = train(model, tokenizer, corpus, stream, run, reporting)
     check_space(output, 2 * model.num_parameters() + SPACE_FOR_THE_REST)
+    kept = keep_changed(output, PUBLISHED)
+    if kept:
+        say(f"kept, since they were not as this command wrote them: {', '.join(kept)}")
     save_weights(model, tokenizer, output)
     phases = phases_of(run)
     draw(log, lambda step: tokens_at(phases, step), curve_file(output))
@@ -122,9 +130,9 @@ def train_and_publish(options: argparse.Namespace) -> None:
     figures = publish(
         output, before, corpus, _sources(options.text), run, seen, tokenizer, publication
     )
+    note_written(output, PUBLISHED)
     print(table(figures))
-    name = f" --name {output.name}" if PORTABLE_NAME.fullmatch(output.name) else ""
-    say(f"done: {output}\nnext: ./scripts/package_model --model {output}{name}")
+    say(f"done: {output}\nnext: ./scripts/package_model --model {shlex.quote(str(output))}")
 
 
 def _model_and_tokenizer(

@@ -14,6 +14,7 @@ from training.corpus import Corpus
 from training.errors import TrainingError
 from training.evaluate import score
 from training.muon import multiplies_bf16
+from training.ownership import RUN_FILE
 from training.progress import Progress, SampleOnTheWay, say
 from training.settings import Reporting, RunSettings
 from training.trainer import GPT2Trainer, last_whole_checkpoint, phases_of
@@ -21,7 +22,6 @@ from training.vocabulary import encode_pieces
 from training.windows import Tokens, tokens_at
 
 HELD_OUT_SAMPLE_TOKENS = 40_000
-RUN_FILE = "run.json"
 CHECKPOINTS = "checkpoints"
 NAMES = {"text_digest": "text"}  # of settings, where a person would call them otherwise
 # What may be changed under way.

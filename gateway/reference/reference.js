@@ -1,6 +1,6 @@
 // Draws openapi.json as a page. Knows nothing of the routes themselves.
 
-const description = await (await fetch("/openapi.json")).json();
+const description = await (await fetch(new URL("../openapi.json", import.meta.url))).json();
 
 function element(tag, className, ...children) {
   const made = document.createElement(tag);

@@ -1,4 +1,4 @@
-"""Found by Python in every worker of TorchServe (gateway/torchserve.py puts it on the path).
+"""Found by Python in every worker of TorchServe (gateway/launch.py puts it on the path).
 
 glibc reads how memory is to be had as a process begins, and what suits the worker does not suit
 Java, from which it has its environment: so the worker begins again, which takes 10 ms.

@@ -34,7 +34,7 @@ def package(
     url = endpoint.url if isinstance(endpoint, FakeHub) else endpoint
     command = [sys.executable, "-m", "archive", "--model", model, "--precision", "fp32"]
     return subprocess.run(
-        [*command, "--output", str(output)],
+        [*command, "--output", str(output), "--name", "gpt2"],
         cwd=ROOT,
         env=os.environ | {"HF_ENDPOINT": url, "HF_HOME": str(home), "NO_PROXY": "127.0.0.1"},
         capture_output=True,

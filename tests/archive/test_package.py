@@ -21,6 +21,7 @@ from tests.archive.checkpoints import EMBEDDED_MODEL, EMBEDDED_VOCABULARY, ROOT,
 
 def package(model: Path | str, output: Path, *options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "archive", "--model", str(model), "--output", str(output)]
+    command += [] if "--name" in options else ["--name", "gpt2"]
     environment = os.environ | {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(output)}
     return subprocess.run(
         [*command, *options], cwd=ROOT, env=environment, capture_output=True, text=True
@@ -223,7 +224,7 @@ def test_a_full_disk_leaves_the_old_archive_and_nothing_else(
         pytest.skip("a small disk cannot be mounted here")
     try:
         (disk / "gpt2.mar").write_bytes(b"the old one")
-        done = package(checkpoint, disk, "--precision", "fp32")
+        done = package(checkpoint, disk, "--precision", "fp32", "--replace")
         assert done.returncode == 1
         assert "no space left" in done.stderr and done.stderr.count("\n") == 1
         assert [path.name for path in disk.iterdir()] == ["gpt2.mar"]

@@ -25,7 +25,7 @@ def two_versions(
     store = tmp_path_factory.mktemp("two_versions")
     other = tmp_path_factory.mktemp("version_2")
     shutil.copy(model_store / "gpt2.mar", store / "gpt2.mar")
-    command = [sys.executable, "-m", "archive", "--model", str(EMBEDDED_MODEL)]
+    command = [sys.executable, "-m", "archive", "--model", str(EMBEDDED_MODEL), "--name", "gpt2"]
     command += ["--version", "2.0", "--output", str(other)]
     subprocess.run(command, cwd=ROOT, check=True, timeout=300)
     shutil.copy(other / "gpt2.mar", store / "gpt2-v2.mar")

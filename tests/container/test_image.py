@@ -217,7 +217,7 @@ def test_a_checkpoint_on_the_torch_engine_is_served_too(
     # What was cut out of PyTorch is not missed.
     model = ROOT / "models" / "gpt2-tales"
     command = [sys.executable, "-m", "archive", "--engine", "torch", "--model", str(model)]
-    subprocess.run([*command, "--output", str(tmp_path)], cwd=ROOT, check=True)
+    subprocess.run([*command, "--name", "gpt2", "--output", str(tmp_path)], cwd=ROOT, check=True)
     os.chmod(tmp_path, 0o755)
     container = start(
         *("--volume", f"{tmp_path}:/app/model_store:ro"),

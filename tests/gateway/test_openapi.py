@@ -62,9 +62,9 @@ def test_the_description_names_every_route(service: Service) -> None:
 
 
 def test_the_description_names_the_public_url_where_there_is_one() -> None:
-    assert describe(Settings())["servers"] == [{"url": "/"}]
+    assert describe(Settings())["servers"] == [{"url": "."}]
     named = describe(Settings(host="https://page.example/tales/"))
-    assert named["servers"] == [{"url": "/"}, {"url": "https://page.example/tales"}]
+    assert named["servers"] == [{"url": "."}, {"url": "https://page.example/tales"}]
 
 
 def test_the_reference_page_loads_nothing_from_elsewhere(service: Service) -> None:

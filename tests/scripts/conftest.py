@@ -63,7 +63,7 @@ class Checkout:
     def __init__(self, root: Path) -> None:
         self.root = root / "checkout"
         self.tools = root / "tools"
-        self.archive = self.root / "model_store" / "gpt2.mar"
+        self.archive = self.root / "model_store" / "served-gpt2-tales.mar"
         self.port = free_ports(1)[0]
         self.started: list[psutil.Process] = []
         for name in SOURCES:

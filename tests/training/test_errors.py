@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from tests.training.conftest import ROOT, TINY
 from tests.training.text import tales
 from training.__main__ import main
+from training.ownership import keep_changed, note_written
 
 EMBEDDED = ROOT / "models" / "gpt2-tales"
 
@@ -182,3 +183,29 @@ def test_an_option_out_of_range_is_named(
     with pytest.raises(SystemExit):
         main(["--text", str(text), option, value])
     assert f"argument {option}: {value} is " in capsys.readouterr().err
+
+
+def test_a_directory_of_somebody_else_is_left_alone(text: Path, tmp_path: Path, capsys) -> None:
+    for name in ("README.md", "config.json", "run.json"):
+        output = tmp_path / name.replace(".", "-")
+        output.mkdir()
+        (output / name).write_text('{"mine": true}')
+        assert main(["--text", str(text), "--output", str(output), *TINY]) == 1
+        assert "is not empty" in capsys.readouterr().err
+        assert [path.name for path in output.iterdir()] == [name]
+        assert (output / name).read_text() == '{"mine": true}'
+    file = tmp_path / "file"
+    file.touch()
+    assert main(["--text", str(text), "--output", str(file), *TINY]) == 1
+    assert "is no directory" in capsys.readouterr().err
+
+
+def test_what_was_changed_in_a_finished_run_is_moved_aside(tmp_path: Path) -> None:
+    card = tmp_path / "README.md"
+    card.write_text("ours")
+    note_written(tmp_path, ("README.md",))
+    assert not keep_changed(tmp_path, ("README.md",))
+    card.write_text("with a word of mine")
+    assert keep_changed(tmp_path, ("README.md",)) == ["README.md.kept-1"]
+    assert (tmp_path / "README.md.kept-1").read_text() == "with a word of mine"
+    assert not card.exists()

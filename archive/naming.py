@@ -1,0 +1,63 @@
+"""What an archive is called, and whether one of that name may be replaced."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import unicodedata
+import zipfile
+from pathlib import Path
+
+from archive.errors import PackagingError
+
+NOT_PLAIN = re.compile(r"[^A-Za-z0-9_.-]+")
+
+
+def plain_name(name: str) -> str:
+    """Return a name as a person gives it as an archive's: without `.mar`.
+
+    >>> plain_name("mine.mar")
+    'mine'
+    """
+    return re.sub(r"(\.mar)+$", "", name)
+
+
+def default_name(model: str) -> str:
+    """Return the name for the archive of a directory or a hub id: its own, in plain letters.
+
+    Raises:
+        PackagingError: It holds no plain letter.
+    """
+    path = Path(model).expanduser()
+    own = path.resolve().name if path.exists() else model.rpartition("/")[2]
+    letters = unicodedata.normalize("NFKD", plain_name(own)).encode("ascii", "ignore").decode()
+    name = NOT_PLAIN.sub("-", letters).strip("-_.")
+    if not name:
+        raise PackagingError(f"--name is needed: {model} holds no plain letter to make one of")
+    return name
+
+
+def source_id(model: str) -> str:
+    """Return what tells one model's place, a directory or a hub id, from all others."""
+    path = Path(model).expanduser()
+    place = os.fsencode(path.resolve()) if path.exists() else model.encode()
+    return hashlib.sha256(place).hexdigest()[:16]
+
+
+def check_replaceable(archive: Path, source: str) -> None:
+    """Raise PackagingError if a file is there that is no archive of the same model."""
+    if archive.is_dir():
+        raise PackagingError(f"{archive} is a directory; give another --name")
+    if not os.path.lexists(archive):
+        return
+    try:
+        with zipfile.ZipFile(archive) as packed:
+            facts = json.loads(packed.read("model/archive.json"))
+        if facts.get("source") == source:
+            return
+        what = f"holds another model ({facts['checkpoint']})"
+    except (OSError, KeyError, ValueError, AttributeError, TypeError, zipfile.BadZipFile):
+        what = "is there, and no archive of this command"
+    raise PackagingError(f"{archive} {what}; give another --name, or --replace to overwrite it")
