@@ -36,7 +36,7 @@ def main() -> int:
         logger.warning(line)
     # After the settings: these take a while to import.
     from gateway.launch import TorchServeError, find_java
-    from gateway.server import listen
+    from gateway.listeners import listen
     from gateway.supervisor import GaveUp, Supervisor
 
     try:
@@ -50,7 +50,7 @@ def main() -> int:
         if not archive.is_dir():
             archive_file.check(archive, settings.archive_bounds)
         archive_file.read_member(archive, manifest.MANIFEST, manifest.MOST_BYTES)
-        listener = listen(settings)
+        listeners = listen(settings)
     except (TorchServeError, archive_file.BadArchive) as error:
         return fail(str(error))
     except OSError as error:
@@ -58,7 +58,7 @@ def main() -> int:
     logger.info("Starting TorchServe and the model")
 
     async def serve() -> None:
-        await Supervisor(settings, listener).run()
+        await Supervisor(settings, listeners).run()
 
     try:
         import uvloop

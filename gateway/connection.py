@@ -20,6 +20,7 @@ from gateway.errors import error_body
 from gateway.exchange import Exchange, Message, Scope
 from gateway.framing import Framing, framing_of
 from gateway.head import END, Head, Refusal, begin_of_head, check_start, read_head
+from gateway.listeners import unmapped
 from gateway.places import Places
 from gateway.settings import Settings
 
@@ -45,6 +46,8 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection, or close it where there are too many."""
         super().connection_made(transport)
+        if self.client is not None:
+            self.client = (unmapped(self.client[0]), self.client[1])
         self._received = bytearray()
         if not self.places.enter(self):
             transport.abort()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import socket
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -94,21 +93,3 @@ def affordable_connections(wanted: int) -> int:
         allowed,
     )
     return allowed
-
-
-def listen(settings: Settings) -> socket.socket:
-    """Return the socket to listen on.
-
-    Raises:
-        OSError: The port is taken, or the address is not ours.
-    """
-    family = socket.AF_INET6 if ":" in settings.bind else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((settings.bind, settings.port))
-    except OSError:
-        listener.close()
-        raise
-    listener.set_inheritable(False)
-    return listener

@@ -46,7 +46,9 @@ class Settings:
         LOCAL_HOST, "Public URL of the page, named in `/openapi.json`; never a bind address."
     )
     port: int = setting(8080, "The one open port; 0 takes a free one.", least=0, most=65535)
-    bind: str = setting("0.0.0.0", "Address to listen on.")
+    bind: str = setting(
+        "0.0.0.0", "Address to listen on; with all of IPv4 also ::1, `::` for all of IPv6."
+    )
     route_generate: str = setting("/generate", "Path of the plain route.")
     n_tokens: int = setting(20, "Tokens written when a request has no `max_tokens`.", least=1)
     cors_origins: tuple[str, ...] = setting(

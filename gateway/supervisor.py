@@ -52,9 +52,9 @@ class GaveUp(Exception):
 class Supervisor:
     """One service: TorchServe, the gateway in front, and what keeps them."""
 
-    def __init__(self, settings: Settings, listener: socket.socket) -> None:
+    def __init__(self, settings: Settings, listeners: list[socket.socket]) -> None:
         self._settings = settings
-        self._listener = listener
+        self._listeners = listeners
         self._began = time.perf_counter()
         self._secret = secrets.token_hex(16)
         ports = _free_ports(
@@ -97,7 +97,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal)
         await self._upstream.open()
-        serving = asyncio.create_task(self._server.serve(sockets=[self._listener]))
+        serving = asyncio.create_task(self._server.serve(sockets=self._listeners))
         tasks = [
             asyncio.create_task(work)
             for work in (self._keep_torchserve(), self._watch_stalls(), self._stopping.wait())
@@ -265,7 +265,7 @@ class Supervisor:
         seconds = time.perf_counter() - self._began
         logger.info("Ready after %.1f s", seconds)
         if not self._failures and not self._settings.k_service:  # on Cloud Run nobody reads it
-            port = self._listener.getsockname()[1]
+            port = self._listeners[0].getsockname()[1]
             host = "localhost" if self._settings.bind in ("0.0.0.0", "::") else self._settings.bind
             sys.stdout.write(f"GPT-2 is ready: http://{host}:{port}\n")
             sys.stdout.flush()

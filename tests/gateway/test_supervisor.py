@@ -87,7 +87,7 @@ def test_a_bad_setting_is_one_clear_line(
 def supervisor() -> Iterator[Supervisor]:
     """One that has started nothing; nine failures in 100 s of service are too many for it."""
     with socket.socket() as listener:
-        yield Supervisor(Settings(max_restarts=8, restart_window_seconds=100), listener)
+        yield Supervisor(Settings(max_restarts=8, restart_window_seconds=100), [listener])
 
 
 def fail_after(supervisor: Supervisor, served_seconds: float) -> float:
