@@ -139,6 +139,26 @@ venv_python() {
   "$VENV/bin/python" -SEc 'import sys; print(*sys.version_info[:2])' 2>/dev/null || true
 }
 
+# cause_of WORDS OTHERWISE: what to look at after these words of Python or pip. venv keeps to itself that
+# a disk is full.
+cause_of() {
+  case "$1" in
+    *'No space left'* | *'isk quota exceeded'*)
+      echo "no space is left on the disk of $ROOT, or on that of ${TMPDIR:-/tmp}" ;;
+    *'Permission denied'* | *'Read-only file system'*)
+      echo "$ROOT can not be written: $(grep -o -m 1 -E "(Permission denied|Read-only file system).*" <<<"$1")" ;;
+    *'PATH separator'*) echo "Python makes none in a folder with a ':' in its path; move $ROOT" ;;
+    *)
+      if has_space; then echo "$2"; else echo "no space is left on the disk of $VENV"; fi ;;
+  esac
+}
+
+has_space() {
+  "$(find_python)" -SEc 'import os, sys
+at = os.statvfs(sys.argv[1] if os.path.exists(sys.argv[1]) else ".")
+sys.exit(at.f_bavail * at.f_frsize < 20e6)' "$VENV"
+}
+
 # make_venv PYTHON: makes $VENV, or its Python anew; packages for the same version stay.
 make_venv() {
   local python="$1"
@@ -146,8 +166,9 @@ make_venv() {
     "$VENV"/*) python="$("$python" -SEc 'import sys; print(sys._base_executable)')" ;;
   esac
   rm -f "$VENV"/bin/python* # dangling links are not replaced
-  "$python" -m venv "$VENV" ||
-    die "a virtual environment could not be made; is the package python3-venv installed?"
+  local said
+  said="$("$python" -m venv "$VENV" 2>&1)" ||
+    die "a virtual environment could not be made; $(cause_of "$said" "is the package python3-venv installed?")"
 }
 
 # In a process group of its own: see run_group.
@@ -162,7 +183,8 @@ set_up_env() {
     pip_install "$(grep '^pip==' requirements.lock)" &&
       { has_pinned_torch || install_torch; } &&
       pip_install -c requirements.lock "$@"
-  } || die "packages could not be installed; is there a network? (${VENV##*/}/install.log has pip's words)"
+  } || die "packages could not be installed; $(cause_of "$(grep -i error "$VENV/install.log")" \
+    "is there a network?") (${VENV##*/}/install.log has pip's words)"
 }
 
 # ensure_env VENV GROUP...: a virtual environment with these dependency groups; sets PYTHON.

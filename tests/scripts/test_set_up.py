@@ -12,7 +12,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from tests.conftest import free_ports
-from tests.scripts.conftest import Checkout
+from tests.gateway.conftest import mounted
+from tests.scripts.conftest import REAL_PYTHON, Checkout
 
 
 @pytest.fixture
@@ -55,6 +56,44 @@ def test_no_network_is_one_clear_line(checkout: Checkout, no_index: str) -> None
     assert "is there a network?" in lines[-1] and ".venv/install.log" in lines[-1]
     assert "0.0.99" in (checkout.root / ".venv" / "install.log").read_text()
     assert not (checkout.root / ".venv" / ".stamp").exists()
+
+
+def test_a_full_disk_is_not_taken_for_a_missing_package_or_network(checkout: Checkout) -> None:
+    checkout.has_python("python3.11", f'#!/usr/bin/env bash\nexec "{REAL_PYTHON}" "$@"\n')
+    with mounted(checkout.root / ".venv", "size=2m"):
+        ended = checkout.serve()
+    assert ended.returncode == 1
+    assert "no space is left on the disk" in ended.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("said", "cause"),
+    [
+        ("OSError: [Errno 28] No space left on device", "no space is left on the disk"),
+        ("OSError: [Errno 13] Permission denied: '/x'", "can not be written: Permission denied"),
+        ("OSError: [Errno 30] Read-only file system: '/x'", "can not be written: Read-only"),
+    ],
+)
+def test_what_pip_says_decides_what_to_look_at(checkout: Checkout, said: str, cause: str) -> None:
+    python = checkout.root / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(
+        "#!/usr/bin/env bash\n"
+        f'[[ "$*" == *" install "* ]] && {{ echo "ERROR: Could not install: {said}"; exit 1; }}\n'
+        f'exec "{sys.executable}" "$@"\n'
+    )
+    python.chmod(0o755)
+    ended = checkout.serve()
+    assert ended.returncode == 1
+    assert cause in ended.stderr.splitlines()[-1] and "network" not in ended.stderr
+
+
+def test_a_path_that_python_takes_none_in(checkout: Checkout) -> None:
+    checkout.has_python("python3.11", f'#!/usr/bin/env bash\nexec "{REAL_PYTHON}" "$@"\n')
+    checkout.root = checkout.root.rename(checkout.root.with_name("check:out"))
+    ended = checkout.serve()
+    assert ended.returncode == 1
+    assert "a ':' in its path" in ended.stderr.splitlines()[-1]
 
 
 def test_the_pinned_torch_stays_whatever_its_build(checkout: Checkout, cpu_index: str) -> None:
