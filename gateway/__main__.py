@@ -35,12 +35,17 @@ def main() -> int:
     for line in passed_over:
         logger.warning(line)
     # After the settings: these take a while to import.
+    from gateway.errors import GatewayError
     from gateway.launch import TorchServeError, find_java
     from gateway.listeners import listen
     from gateway.supervisor import GaveUp, Supervisor
 
     try:
         find_java()
+        if settings.model_urls:
+            from gateway.fetching import fetch_pinned
+
+            fetch_pinned(settings)
         archive = settings.model_store / settings.model_archive
         if not archive.exists():
             return fail(
@@ -51,6 +56,8 @@ def main() -> int:
             archive_file.check(archive, settings.archive_bounds)
         archive_file.read_member(archive, manifest.MANIFEST, manifest.MOST_BYTES)
         listeners = listen(settings)
+    except GatewayError as error:
+        return fail(f"MODEL_URLS: {error.message}")
     except (TorchServeError, archive_file.BadArchive) as error:
         return fail(str(error))
     except OSError as error:

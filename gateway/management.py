@@ -13,6 +13,7 @@ from collections.abc import Awaitable
 from pathlib import PurePosixPath
 from typing import Any
 
+from gateway.archive_urls import DIGEST, Source
 from gateway.errors import (
     BadGateway,
     BadRequest,
@@ -22,6 +23,7 @@ from gateway.errors import (
     Unavailable,
 )
 from gateway.exchange import Exchange
+from gateway.fetching import Fetcher
 from gateway.manifest import Manifest, read_manifest
 from gateway.parameters import WITHOUT_EFFECT, Parameters, read, read_query
 from gateway.replica import State
@@ -36,7 +38,7 @@ ARCHIVE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}\.mar")
 LONGEST_SECONDS = 86_400
 # Seconds; an archive with a configuration file, which has defaults for both, says them itself.
 TIMEOUTS = ("response_timeout", "startup_timeout")
-REGISTER = ("url", "model_name", "handler", "initial_workers", "synchronous", *TIMEOUTS)
+REGISTER = ("url", "sha256", "model_name", "handler", "initial_workers", "synchronous", *TIMEOUTS)
 SCALE = ("min_worker", "max_worker", "number_gpu", "synchronous", "timeout", "model_version")
 # Of a model, what OpenAI's clients read of it and nobody else.
 OF_OPENAI = ("id", "object", "created", "owned_by", "examples")
@@ -49,6 +51,7 @@ class Management:
     def __init__(self, settings: Settings, replicas: Replicas) -> None:
         self._settings = settings
         self._replicas = replicas
+        self._fetcher = Fetcher(settings)
         self._background: set[asyncio.Task[None]] = set()
 
     async def serve(
@@ -118,14 +121,7 @@ class Management:
             for each in TIMEOUTS
             if each in asked
         }
-        archive = asked.text("url") or ""
-        if not ARCHIVE.fullmatch(archive):
-            raise BadRequest(
-                "`url` must be the name of an archive in the model store, like gpt2.mar",
-                param="url",
-            )
-        if not (self._settings.model_store / archive).exists():
-            raise NotFound("The model store has no such archive", param="url")
+        archive = await self._have_archive(asked.text("url") or "", asked.text("sha256"), notes)
         path, bounds = self._settings.model_store / archive, self._settings.archive_bounds
         manifest = await asyncio.to_thread(read_manifest, path, bounds)
         _refuse_other_code(asked.text("handler"), manifest)
@@ -143,6 +139,25 @@ class Management:
         if not count:
             done += ". Use scale workers API to add workers for the model."
         return 200, _status(done, notes)
+
+    async def _have_archive(self, url: str, digest: str | None, notes: list[str]) -> str:
+        """Return the name of an archive in the store; one of an allowed URL is fetched."""
+        sources = self._settings.allowed_sources
+        if sources and url.startswith("https://"):
+            name = await self._fetcher.fetch(_allowed_source(url, sources), _digest(digest))
+            notes.append("this instance alone has it; MODEL_URLS loads it on every one")
+            return name
+        if not ARCHIVE.fullmatch(url):
+            fetched = ", or an https URL of ALLOWED_MODEL_URLS" if sources else ""
+            raise BadRequest(
+                f"`url` must be the name of an archive in the model store, like gpt2.mar{fetched}",
+                param="url",
+            )
+        if digest is not None:
+            raise BadRequest("`sha256` belongs to a URL that is fetched", param="sha256")
+        if not (self._settings.model_store / url).exists():
+            raise NotFound("The model store has no such archive", param="url")
+        return url
 
     async def _scale(self, model: str, version: str, asked: Parameters, notes: list[str]) -> Answer:
         asked.allow(*SCALE)
@@ -211,6 +226,28 @@ class Management:
             await work
         except (UpstreamError, GatewayError) as error:
             logger.error("A change of workers failed: %s", error.message)
+
+
+def _allowed_source(url: str, allowed: tuple[Source, ...]) -> Source:
+    """Return where to fetch from, if that is allowed."""
+    try:
+        source = Source.parse(url)
+    except ValueError as fault:
+        raise BadRequest(f"`url`: {fault}", param="url") from None
+    if not any(source.is_under(each) for each in allowed):
+        raise BadRequest("`url` is not in ALLOWED_MODEL_URLS", param="url")
+    if not ARCHIVE.fullmatch(source.file_name):
+        raise BadRequest("`url` must end in the name of an archive, like gpt2.mar", param="url")
+    return source
+
+
+def _digest(text: str | None) -> str:
+    """Return the digest that an archive must have: it is code."""
+    if text is None or not DIGEST.fullmatch(text):
+        raise BadRequest(
+            "`sha256` must be the archive's digest, 64 digits from 0 to f", param="sha256"
+        )
+    return text
 
 
 def _status(text: str, notes: list[str]) -> dict[str, str]:

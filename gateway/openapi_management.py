@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gateway.archive_urls import DIGEST
 from gateway.management import ARCHIVE, LONGEST_SECONDS, NAME
 from gateway.operations import (
     DESCRIPTIONS,
@@ -108,6 +109,10 @@ def _register(settings: Settings) -> Json:
     seconds = _whole(1, LONGEST_SECONDS)
     known = {
         "url": ("Name of the archive.", {"type": "string", "pattern": f"^{ARCHIVE.pattern}$"}),
+        "sha256": (
+            "Digest of an archive whose `url` is one of ALLOWED_MODEL_URLS.",
+            {"type": "string", "pattern": f"^{DIGEST.pattern}$"},
+        ),
         "model_name": (
             "Name of the model; the archive's own without it.",
             {"type": "string", "pattern": f"^{NAME.pattern}$"},

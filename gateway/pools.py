@@ -75,6 +75,9 @@ class Pools:
         found = self._versions.get((model, version))
         return [] if found is None else found.replicas
 
+    def __contains__(self, known: tuple[str, str]) -> bool:
+        return known in self._versions
+
     def version(self, model: str, version: str) -> Version:
         """Return what is known of a version that `resolve` has found."""
         return self._versions[model, version]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from gateway import archive_file, keys
+from gateway.archive_urls import Source, parse_pinned
 from gateway.sources import KEY_NAMES, Tell, gather
 from gateway.sources import SettingsError as SettingsError
 from gateway.values import parse
@@ -95,6 +96,17 @@ class Settings:
     pass_variables: tuple[str, ...] = setting(
         (), "Variables that TorchServe and its workers get besides the few they need, by commas."
     )
+
+    # Archives from elsewhere
+    allowed_model_urls: tuple[str, ...] = setting(
+        (),
+        "https URLs that `register` may fetch, by commas; one that ends in `/` with all below.",
+    )
+    model_urls: tuple[str, ...] = setting(
+        (), "Archives to fetch and load at the start, `URL#sha256=DIGEST` by commas."
+    )
+    max_model_bytes: int = setting(4 << 30, "Longest archive that is fetched.", least=1)
+    model_fetch_seconds: float = setting(600, "Time an archive may take to come.", least=1)
 
     # Keys
     api_keys: tuple[str, ...] = setting(
@@ -183,6 +195,16 @@ class Settings:
         )
 
     @property
+    def allowed_sources(self) -> tuple[Source, ...]:
+        """ALLOWED_MODEL_URLS, taken apart."""
+        return tuple(map(Source.parse, self.allowed_model_urls))
+
+    @property
+    def pinned_sources(self) -> tuple[tuple[Source, str], ...]:
+        """MODEL_URLS, taken apart: from where, and the digest."""
+        return tuple(map(parse_pinned, self.model_urls))
+
+    @property
     def writes_json_logs(self) -> bool:
         """Whether log lines are JSON."""
         return self.log_format == "json" or (self.log_format == "auto" and bool(self.k_service))
@@ -219,6 +241,7 @@ class Settings:
             raise SettingsError(
                 f"MAX_BODIES_BYTES must be at least MAX_BODY_BYTES ({self.max_body_bytes})"
             )
+        self._judge_sources()
         for name in self.pass_variables:
             if name in NEVER_PASSED:
                 raise SettingsError(f"PASS_VARIABLES must not name {name}: it would open a door")
@@ -234,6 +257,18 @@ class Settings:
                 f"HOST is the page's public URL (http://...), not {self.host!r}; "
                 "BIND is the address to listen on"
             )
+
+    def _judge_sources(self) -> None:
+        judged: tuple[tuple[str, Callable[[str], object], tuple[str, ...]], ...] = (
+            ("ALLOWED_MODEL_URLS", Source.parse, self.allowed_model_urls),
+            ("MODEL_URLS", parse_pinned, self.model_urls),
+        )
+        for name, take_apart, values in judged:
+            for value in values:
+                try:
+                    take_apart(value)
+                except ValueError as fault:
+                    raise SettingsError(f"{name}: {fault}, not {value!r}") from None
 
 
 def load(

@@ -14,12 +14,14 @@ import time
 from collections import deque
 
 from gateway.app import Gateway
+from gateway.errors import GatewayError
 from gateway.health import Health
 from gateway.launch import TorchServeError, TorchServeSettings
 from gateway.limits import Admission, RateLimit
 from gateway.live import Abort
 from gateway.logs import RequestLog
 from gateway.management import Management
+from gateway.manifest import read_manifest
 from gateway.metrics import Metrics
 from gateway.parts import Parts
 from gateway.proxy import Proxy
@@ -256,9 +258,24 @@ class Supervisor:
             while not self._health.is_ready:
                 await asyncio.sleep(WATCH_SECONDS / 2)
             self._announce()
+            await self._load_fetched()
             await keeping
         finally:
             keeping.cancel()
+
+    async def _load_fetched(self) -> None:
+        """Register what MODEL_URLS names beside the service's own archive, once."""
+        settings = self._settings
+        for source, _ in settings.pinned_sources:
+            path = settings.model_store / source.file_name
+            if source.file_name == settings.model_archive:
+                continue
+            try:
+                found = await asyncio.to_thread(read_manifest, path, settings.archive_bounds)
+                if (found.model, found.version) not in self._replicas:
+                    await self._replicas.register(path.name, found.model, found.version)
+            except (GatewayError, UpstreamError) as error:
+                logger.error("%s of MODEL_URLS is not served: %s", path.name, error.message)
 
     def _announce(self) -> None:
         """Say once where the service is, on standard output."""
