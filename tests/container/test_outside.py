@@ -47,6 +47,33 @@ def test_no_port_of_torchserve_is_reachable(container: Container, contract: Cont
     assert reached == {container.port}
 
 
+def test_variables_for_other_programs_change_nothing(
+    start: StartContainer, contract: Contract, tmp_path: Path
+) -> None:
+    stranger = tmp_path / "config.properties"
+    stranger.write_text("inference_address=http://0.0.0.0:8085\n")
+    for path in (tmp_path, stranger):
+        os.chmod(path, 0o755)
+    variables = {
+        "TS_CONFIG_FILE": "/strange/config.properties",  # KServe
+        "METRICS_PORT": "tcp://10.96.0.5:9090",  # Kubernetes
+        "JAVA_TOOL_OPTIONS": "-XX:+UseG1GC",
+        "PYTHONHOME": "/nowhere",
+    }
+    quoted = {"N_TOKENS": '"7"'}  # as --env-file hands it on
+    container = start("--volume", f"{tmp_path}:/strange:ro", **variables, **quoted)
+    container.wait_ready()
+    address = container.network.address
+    reached = {port for port in listening_ports(container) if is_open(address, port)}
+    told = [name for name in variables if any(name in line for line in container.log)]
+    contract.point(
+        "variables for other programs change nothing and are told",
+        f"{len(told)} of {len(variables)}",
+    )
+    assert reached == {container.port}
+    assert told == list(variables)
+
+
 def test_keys_come_from_mounted_files(
     start: StartContainer, contract: Contract, tmp_path: Path
 ) -> None:

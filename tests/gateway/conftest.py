@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ class Service:
         *,
         root: Path = ROOT,
         python: Path = Path(sys.executable),
+        options: Sequence[str] = (),
         **settings: str,
     ) -> None:
         environment = {
@@ -49,7 +50,7 @@ class Service:
             "PYTHONUNBUFFERED": "1",
         }
         self.process = subprocess.Popen(
-            [python, "-m", "gateway"],
+            [python, *options, "-m", "gateway"],
             cwd=root,
             env=environment | settings,
             stdout=subprocess.PIPE,
@@ -159,7 +160,7 @@ def start_service(model_store: Path) -> Iterator[StartService]:
     """Starts services with settings of their own; ends them after the module."""
     started: list[Service] = []
 
-    def start(*, ready: bool = True, store: Path = model_store, **settings: str) -> Service:
+    def start(*, ready: bool = True, store: Path = model_store, **settings: Any) -> Service:
         service = Service(store, **settings)
         started.append(service)
         return service.wait_ready() if ready else service

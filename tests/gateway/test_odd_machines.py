@@ -29,7 +29,13 @@ MACHINES = {
     },
     "Java's launcher options": {"JDK_JAVA_OPTIONS": "-XX:+UseParallelGC -Xmx1m"},
     "Java's last options": {"_JAVA_OPTIONS": "-XX:+UseZGC"},
-    "Python": {"PYTHONWARNINGS": "ignore", "PYTHONOPTIMIZE": "2", "PYTHONPATH": "{hostile}"},
+    "Python": {
+        "PYTHONHOME": "/nowhere",
+        "PYTHONPATH": "{hostile}",
+        "PYTHONHASHSEED": "none",
+        "PYTHONOPTIMIZE": "2",
+        "PYTHONSAFEPATH": "1",
+    },
     "conda": {"HOST": "x86_64-conda-linux-gnu"},
     "Kubernetes": {
         "METRICS_PORT": "tcp://10.96.0.5:9090",
@@ -44,6 +50,7 @@ MACHINES = {
         "MALLOC_PERTURB_": "7",
     },
 }
+OPTIONS = ("-E", "-B", "-u")  # as the image starts it
 # What is set on many machines and says nothing that is worth a line.
 QUIET = {"LC_ALL": "C", "CLASSPATH": "/nowhere.jar", "http_proxy": "http://127.0.0.1:9"}
 
@@ -65,7 +72,9 @@ def machines(start_service: StartService, tmp_path_factory: pytest.TempPathFacto
     services = {}
     for machine, variables in MACHINES.items():
         given = {name: value.format_map(places) for name, value in variables.items()}
-        services[machine] = start_service(ready=False, MANAGEMENT_KEY="", **QUIET, **given)
+        services[machine] = start_service(
+            ready=False, options=OPTIONS, MANAGEMENT_KEY="", **QUIET, **given
+        )
     with ThreadPoolExecutor(len(services)) as pool:
         list(pool.map(Service.wait_ready, services.values()))
     return services
