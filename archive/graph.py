@@ -13,9 +13,12 @@ import onnx
 from archive.attention import Attention
 from archive.builder import MICROSOFT, GraphBuilder
 from archive.checkpoint import ModelShape, Weights
+from archive.errors import CheckpointError
 from archive.plan import HEAD, Plan, product_names
 from archive.products import Form, add_float_product, add_quantised_product
 from archive.smoothing import head_weight
+
+HEAD_SIZE_STEP = 8  # of GroupQueryAttention on a CPU
 
 
 def build_graph(shape: ModelShape, weights: Weights, plan: Plan) -> onnx.ModelProto:
@@ -168,6 +171,16 @@ class _Assembly:
         largest = self.graph.node("ReduceMax", [size], f"{name}.largest", axes=[1], keepdims=0)
         self.graph.node("ReduceMean", [largest], f"{name}.typical", axes=[0], keepdims=0)
         self.graph.output(f"{name}.typical", "float32", [])
+
+
+def check_head_size(shape: ModelShape) -> None:
+    """Raise CheckpointError for heads that ONNX Runtime's attention cannot compute."""
+    if shape.head_dim % HEAD_SIZE_STEP:
+        raise CheckpointError(
+            f"config.json: the head size, n_embd {shape.n_embd} / n_head {shape.n_head} = "
+            f"{shape.head_dim}, is not a multiple of {HEAD_SIZE_STEP}, which ONNX Runtime needs; "
+            "pack it with --engine torch"
+        )
 
 
 def _facts(shape: ModelShape, precision: str) -> dict[str, str]:

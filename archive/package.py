@@ -9,7 +9,7 @@ from archive.checkpoint import Checkpoint, load_checkpoint
 from archive.facts import checkpoint_facts, copy_checkpoint_files, write_facts
 from archive.files import copy_weights, save_graph
 from archive.gate import choose
-from archive.graph import build_graph
+from archive.graph import build_graph, check_head_size
 from archive.hub import find_checkpoint
 from archive.naming import check_replaceable, source_id
 from archive.native import add_native_model
@@ -23,6 +23,7 @@ from archive.packing import (
     staging,
 )
 from archive.settings import Settings
+from archive.trial import try_out
 
 
 def package_model(settings: Settings) -> Path:
@@ -36,6 +37,8 @@ def package_model(settings: Settings) -> Path:
     source = find_checkpoint(settings.model)
     say(f"checking {source.name}")
     checkpoint = load_checkpoint(source.directory, source.name)
+    if settings.engine == "onnx":
+        check_head_size(checkpoint.shape)
     say(f"{checkpoint.parameters / 1e6:,.1f} million parameters, {checkpoint.shape.n_layer} layers")
     for remark in checkpoint.tokens.remarks:
         say(f"note: {remark}")
@@ -55,6 +58,8 @@ def package_model(settings: Settings) -> Path:
         facts["size_bytes"] = model_bytes(content)
         facts["content_sha256"] = content_digest(content)
         write_facts(content / "model", facts)
+        say("loading it and writing from it, as a worker does")
+        try_out(content)
         path = pack(content, settings.target)
     say(f"{path} is ready: {facts['precision']}, {path.stat().st_size / 1e6:,.1f} MB")
     return path

@@ -56,7 +56,10 @@ def find_text_tokens(
         )
     end = tuple(token for token in eos if 0 <= token < vocab_size)
     if not end:
-        remarks.append(f"{source.name} names no token that ends a text: only lengths will")
+        remarks.append(
+            f"{source.name} names no eos_token_id that can come, and no other file is asked beside "
+            "it: only lengths and stop strings end a text"
+        )
     before, after = surroundings(tokenizer.tokenizer)
     begins = [*before, *bos, tokenizer.bos_token, tokenizer.eos_token, *end, vocab_size - 1]
     added = tokenizer.tokenizer.get_added_tokens_decoder()

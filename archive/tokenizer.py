@@ -57,18 +57,29 @@ def load_tokenizer(directory: Path, vocab_size: int) -> CheckpointTokenizer:
     Raises CheckpointError if there is none, if it is broken, if `tokenizers` cannot run it alone,
     or if its words do not fit `vocab_size`.
     """
-    if not any(any(directory.glob(pattern)) for pattern in TOKENIZER_FILES):
-        raise CheckpointError(
-            "no tokenizer in the checkpoint: tokenizer.json, or vocab.json and merges.txt, is "
-            "needed; copy them from the model that it was trained from"
-        )
+    _check_files(directory)
     plain = read_plain(directory)
     if plain is not None:
         found = CheckpointTokenizer(*plain)
     else:
         found = _ask_transformers(directory, vocab_size)
+    found.tokenizer.no_truncation()
+    found.tokenizer.no_padding()
     _check_size(found.tokenizer, vocab_size)
     return found
+
+
+def _check_files(directory: Path) -> None:
+    found = {pattern for pattern in TOKENIZER_FILES if any(directory.glob(pattern))}
+    if not found:
+        raise CheckpointError(
+            "no tokenizer in the checkpoint: tokenizer.json, or vocab.json and merges.txt, is "
+            "needed; copy them from the model that it was trained from"
+        )
+    if found == {"vocab.json"} and not (directory / "merges.txt").is_file():
+        raise CheckpointError(
+            "no merges.txt in the checkpoint, which vocab.json needs; copy it from where that is"
+        )
 
 
 def _check_size(tokenizer: Tokenizer, vocab_size: int) -> None:
@@ -100,7 +111,9 @@ def _ask_transformers(directory: Path, vocab_size: int) -> CheckpointTokenizer:
         judge.eos_token_id,
         bool(judge.split_special_tokens),
     )
-    _compare(found.vocabulary(vocab_size), judge)
+    found.tokenizer.no_truncation()
+    found.tokenizer.no_padding()
+    _compare(found, vocab_size, judge)
     return found
 
 
@@ -113,10 +126,10 @@ def _auto_tokenizer(directory: Path) -> Any:
                 directory, trust_remote_code=False, local_files_only=True
             )
         except Exception as error:  # each kind of tokenizer raises its own
-            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            reason = " ".join(str(error).replace(f"{directory}/", "").split())[:200]
             raise CheckpointError(
-                f"the tokenizer's files are broken, or need what is not installed ({reason}); "
-                f"where it loads, {WAY_OUT}"
+                "the tokenizer's files are broken, or need what is not installed "
+                f"({reason or type(error).__name__}); where it loads, {WAY_OUT}"
             ) from None
 
 
@@ -135,10 +148,11 @@ def _silence() -> Iterator[None]:
         logger.disabled = disabled
 
 
-def _compare(served: Vocabulary, judge: Any) -> None:
+def _compare(found: CheckpointTokenizer, vocab_size: int, judge: Any) -> None:
     """Refuse a tokenizer that is not the same once it is served."""
+    served = found.vocabulary(vocab_size)
+    _, closing = surroundings(found.tokenizer)
     tokens = [f"a{token} {token}b" for token in judge.get_added_vocab()]
-    _, closing = surroundings(judge.backend_tokenizer)
     for text in [*PROBE.read_text(encoding="utf-8").split("\n"), *tokens]:
         whole = judge(text)["input_ids"]
         if served.encode(text) + closing != whole:
@@ -154,5 +168,6 @@ def _compare_text(served: Vocabulary, judge: Any, tokens: list[int]) -> None:
         whole = judge.decode(tokens, skip_special_tokens=skip, clean_up_tokenization_spaces=False)
         if served.decode(tokens, skip_special_tokens=skip) != whole:
             raise CheckpointError(
-                "the tokenizer's text cannot be streamed: pieces joined differ from the whole"
+                "the tokenizer's text cannot be streamed: its decoder changes what stands before; "
+                "a tokenizer with another one is needed"
             )

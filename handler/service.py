@@ -298,6 +298,8 @@ class Service:
 
 def warm_up(model: Model, token: int) -> None:
     """Compute a prompt and a token, so that the first request finds everything touched."""
-    tokens = np.full(2, token, np.int64)
+    count = min(2, model.shape.max_length)
+    tokens = np.full(count, token, np.int64)
     model.prefill(0, tokens, 0, 1)
-    model.decode(tokens[:1], np.array([2], np.int64))
+    if count < model.shape.max_length:
+        model.decode(tokens[:1], np.array([count], np.int64))

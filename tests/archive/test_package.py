@@ -149,6 +149,13 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
         "GPT2ForSequenceClassification",
     ),
     "another activation": (change_config(activation_function="relu"), "'relu' is not supported"),
+    "a default that no request may have": (
+        lambda directory: (directory / "generation_config.json").write_text(
+            json.dumps({"do_sample": True, "temperature": 9})
+        ),
+        "the archive cannot be served: generation_config.json: `temperature`",
+    ),
+    "an odd head size": (change_config(n_head=32), "pack it with --engine torch"),
     "odd numbers": (change_config(n_head=7), "not a multiple of n_head"),
     "no tokenizer": (remove("tokenizer.json"), "no tokenizer"),
     "another tokenizer": (
@@ -182,6 +189,14 @@ def test_a_bad_checkpoint_is_refused_in_one_clear_line(
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
     assert words in done.stderr
     assert not list(tmp_path.glob("store/*"))
+
+
+def test_zeros_among_the_defaults_mean_greedy_or_off(checkpoint: Path, tmp_path: Path) -> None:
+    zeros = {"do_sample": True, "temperature": 0, "top_p": 0, "top_k": 0}
+    (checkpoint / "generation_config.json").write_text(json.dumps(zeros))
+    done = package(checkpoint, tmp_path / "store", "--precision", "fp32")
+    assert done.returncode == 0, done.stderr
+    assert "is ready" in done.stdout
 
 
 def test_a_hub_out_of_reach_is_said(tmp_path: Path) -> None:

@@ -1,0 +1,67 @@
+"""Tries a staged archive before it is called ready: loads it as a worker does, and writes from it.
+
+In a process of its own: what it takes is given back, and a crash is told like any other failure.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import yaml
+
+from archive.errors import PackagingError
+from archive.packing import ROOT
+from handler.errors import ModelError, RequestError
+from handler.service import Service
+
+PROMPTS = ["", "Once upon a time"]
+TOKENS = 8
+SECONDS = 600  # for texts that a slow machine writes in a few, of the largest model too
+FAILED = "error: "
+
+
+def try_out(content: Path) -> None:
+    """Raise PackagingError, with the worker's own words, if the staged files cannot be served."""
+    command = [sys.executable, "-m", "archive.trial", str(content)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        lines = done.stderr.strip().splitlines()
+        told = [line.removeprefix(FAILED) for line in lines if line.startswith(FAILED)]
+        reason = (told or lines or [f"it ended with status {done.returncode}"])[-1]
+        raise PackagingError(f"the archive cannot be served: {reason}")
+
+
+def write_from(directory: Path) -> None:
+    """Load an archive and go on with some prompts, with every default that it brings.
+
+    Raises:
+        ModelError: It cannot be loaded, or does not write.
+    """
+    config = yaml.safe_load((directory / "model-config.yaml").read_text(encoding="utf-8"))
+    service = Service.load(directory, name="trial", version="1.0", config=config, max_tokens=TOKENS)
+    try:
+        body = {"prompt": PROMPTS, "seed": 0, "truncate_prompt": True}
+        reply = service.complete("trial", body)
+        service.submit(reply)
+        deadline = time.monotonic() + SECONDS
+        while not reply.finished:
+            if time.monotonic() > deadline:
+                raise ModelError(f"{len(PROMPTS)} texts were not written in {SECONDS} seconds")
+            for output in service.engine.collect():
+                reply.add(output)
+    except RequestError as error:
+        raise ModelError(error.message) from None
+    finally:
+        service.engine.stop()
+    if reply.error is not None:
+        raise ModelError(reply.error.message)
+
+
+if __name__ == "__main__":
+    try:
+        write_from(Path(sys.argv[1]))
+    except ModelError as failure:
+        sys.exit(f"{FAILED}{failure}")
