@@ -17,8 +17,9 @@ def parse(name: str, text: str, default: object, facts: Mapping[str, Any]) -> ob
     Raises:
         SettingsError: The text is none of what is allowed.
     """
-    if not name.endswith("_FILE") and not facts["secret"]:
-        # Docker's --env-file hands the comment behind a value on.
+    names_file = isinstance(default, Path) or name.endswith(("_FILE", "_ARCHIVE"))
+    if not names_file and not facts["secret"]:
+        # Docker's --env-file hands the comment behind a value on; a file may be called `a #b`.
         text = re.sub(r"\s+#.*", "", text)
     if isinstance(default, bool):
         words = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
