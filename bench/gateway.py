@@ -206,7 +206,6 @@ def _fields(tokens: int) -> dict[str, object]:
         "prompt": "Once upon a time",
         "max_tokens": tokens,
         "ignore_eos": True,
-        "stream_options": {"include_usage": True},
     }
 
 

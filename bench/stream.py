@@ -58,7 +58,8 @@ class Connection(asyncio.Protocol):
             raise RuntimeError("the connection was closed")
         self._moments, self._tail = [], b""
         self._ended = asyncio.get_running_loop().create_future()
-        self._transport.write(self._request({**fields, "stream": True}))
+        streamed = {"stream": True, "stream_options": {"include_usage": True}}
+        self._transport.write(self._request({**fields, **streamed}))
         await self._ended
         wanted = f'"completion_tokens":{fields["max_tokens"]},'.encode()
         if wanted not in self._tail.replace(b" ", b""):

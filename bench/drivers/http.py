@@ -49,7 +49,6 @@ class HTTPDriver:
             "max_tokens": count,
             "temperature": 0,
             "ignore_eos": True,
-            "stream_options": {"include_usage": True},
         }
         connection = self._idle.pop() if self._idle else await Connection.open(self._way)
         times = [moment - timeline.began for moment in await connection.complete(fields)]
