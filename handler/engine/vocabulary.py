@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,6 +30,8 @@ class Vocabulary:
         *,
         splits_special_tokens: bool = False,
     ) -> None:
+        # Threads are for batches of several texts (see `encode`): a thread a core, for nothing.
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         tokenizer.no_truncation()
         tokenizer.no_padding()
         tokenizer.encode_special_tokens = splits_special_tokens
