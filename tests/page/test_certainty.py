@@ -62,9 +62,12 @@ def test_a_runner_up_takes_the_place_of_a_word_and_the_text_goes_on_from_there(
 def test_typed_words_have_no_shade(page: Page) -> None:
     ghost = _look(page)
     act(page, "certainty")
+    expect(page.locator("#reading")).to_be_hidden()
     page.locator("#text").focus()
+    expect(page.locator("#text")).to_be_focused()
     page.keyboard.press("Control+End")
     page.keyboard.insert_text(" And so on.")
+    expect(page.locator("#text")).to_have_value(START + ghost + " And so on.")
     act(page, "certainty")
     expect(page.locator("#reading [data-text]")).to_have_text(START + ghost + " And so on.")
     assert "so on" not in "".join(page.locator("#reading .token").all_text_contents())
