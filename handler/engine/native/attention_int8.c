@@ -31,19 +31,13 @@ static void store_digits(i32x16 value, uint8_t *high, uint8_t *low) {
 }
 
 static void quantize_query(const float *in, int channels, Query *query) {
-    f32x16 most = splat(0.0f), not_finite = splat(0.0f);
+    Rounding rounding = rounding_of(in, channels, QUERY_LIMIT);
     for (int c = 0; c < channels; c += LANES) {
-        f32x16 x = load16(in + c);
-        most = max16(max16(x, -x), most);
-        not_finite = fma16(x, splat(0.0f), not_finite);
-    }
-    float step = max_lanes(most) / (float)QUERY_LIMIT;
-    float units = units_of(step);
-    for (int c = 0; c < channels; c += LANES) {
-        i32x16 value = clamp16i(round16(load16(in + c) * units), -QUERY_LIMIT, QUERY_LIMIT);
+        i32x16 value =
+            clamp16i(round16(load16(in + c) * rounding.units), -QUERY_LIMIT, QUERY_LIMIT);
         store_digits(value + QUERY_OFFSET, query->high + c, query->low + c);
     }
-    query->step = step + sum_lanes(not_finite);
+    query->step = rounding.step;
 }
 
 /* Scores of `count` queries at the 16 positions of each of `blocks` blocks, the first of them at

@@ -5,20 +5,13 @@
 /* Floats to bytes between -127 and 127; returns what one unit is worth, NaN if a value is not
  * finite. */
 static float quantize_head(const float *in, int length, int8_t *out) {
-    f32x16 most = splat(0.0f), not_finite = splat(0.0f);
+    Rounding rounding = rounding_of(in, length, BYTE_LIMIT);
     for (int c = 0; c < length; c += LANES) {
-        f32x16 x = load16(in + c);
-        most = max16(max16(x, -x), most);
-        not_finite = fma16(x, splat(0.0f), not_finite);
-    }
-    float step = max_lanes(most) / (float)BYTE_LIMIT;
-    float units = units_of(step);
-    for (int c = 0; c < length; c += LANES) {
-        i32x16 value = clamp16i(round16(load16(in + c) * units), -BYTE_LIMIT, BYTE_LIMIT);
+        i32x16 value = clamp16i(round16(load16(in + c) * rounding.units), -BYTE_LIMIT, BYTE_LIMIT);
         i8x16 bytes = __builtin_convertvector(value, i8x16);
         memcpy(out + c, &bytes, sizeof bytes);
     }
-    return step + sum_lanes(not_finite);
+    return rounding.step;
 }
 
 static void write_bytes(ByteBlock block, int place, int channels, const float *key,

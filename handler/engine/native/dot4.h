@@ -95,4 +95,15 @@ static inline u8x64 splat4(const uint8_t *from) {
     return (u8x64)splati(four);
 }
 
+/* CASE(rows) for each height that a tile may have: kernels are compiled for each. */
+#if TILE_ROWS == 12
+#define TILE_HEIGHTS(CASE) \
+    CASE(1)                \
+    CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12)
+#elif TILE_ROWS == 6
+#define TILE_HEIGHTS(CASE) CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
+#else
+#define TILE_HEIGHTS(CASE) CASE(1) CASE(2) CASE(3) CASE(4)
+#endif
+
 #endif

@@ -41,17 +41,7 @@ static void sum_rows(int rows, const int8_t *weight, const uint8_t *in, int inpu
     case n:                                    \
         sum_tile(n, weight, in, inputs, sums); \
         break;
-        ROWS(1)
-        ROWS(2)
-        ROWS(3)
-        ROWS(4)
-#if TILE_ROWS >= 6
-        ROWS(5)
-        ROWS(6)
-#endif
-#if TILE_ROWS >= 12
-        ROWS(7) ROWS(8) ROWS(9) ROWS(10) ROWS(11) ROWS(12)
-#endif
+        TILE_HEIGHTS(ROWS)
 #undef ROWS
     }
 }

@@ -145,4 +145,21 @@ static inline float units_of(float step) {
     return step > 1e-30f ? 1.0f / step : 0.0f;
 }
 
+/* Rounding to integers between -limit and limit: units make 1, and one unit is worth `step`, which
+ * is NaN if a value is not finite. */
+typedef struct {
+    float units, step;
+} Rounding;
+
+static inline Rounding rounding_of(const float *in, int length, int limit) {
+    f32x16 most = splat(0.0f), not_finite = splat(0.0f);
+    for (int k = 0; k < length; k += LANES) {
+        f32x16 x = load16(in + k);
+        most = max16(max16(x, -x), most);
+        not_finite = fma16(x, splat(0.0f), not_finite);
+    }
+    float step = max_lanes(most) / (float)limit;
+    return (Rounding){units_of(step), step + sum_lanes(not_finite)};
+}
+
 #endif
