@@ -89,9 +89,11 @@ def test_plain_text_is_counted_and_logged_as_any_other(service: Service) -> None
 def test_the_first_piece_of_a_stream_is_no_gap_between_two(service: Service) -> None:
     name = "gpt2_inter_token_latency_seconds_count"
     before = service.metric(name)
-    with service.complete("A dog", max_tokens=5, stream=True, ignore_eos=True) as reply:
+    with service.complete("A dog", max_tokens=100, stream=True, ignore_eos=True) as reply:
         data = events(reply)
-    assert 0 < service.metric(name) - before < len(data) - 1
+    # Pieces that come together are passed on as one: on a busy machine there are fewer gaps.
+    wait_until(lambda: service.metric(name) > before)
+    assert service.metric(name) - before < len(data) - 1
 
 
 def test_a_streams_first_token_is_timed_once_and_a_whole_replys_never(service: Service) -> None:
