@@ -1,37 +1,39 @@
-"""Reads a GPT-2 checkpoint from a directory and refuses what could not be served.
+"""A GPT-2 checkpoint, checked: what it is, its weights one at a time, its tokenizer.
 
-Knows the layout of Hugging Face's GPT2LMHeadModel; knows nothing of graphs or archives.
+Knows the layout of Hugging Face's GPT2LMHeadModel; knows nothing of files, graphs or archives.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
-import ml_dtypes  # noqa: F401 - without it numpy knows no bfloat16
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 from tokenizers import Tokenizer
 
 from archive.errors import CheckpointError
+from archive.formats.config import needs_head, normal_config
+from archive.formats.layout import HEAD, gpt2_layout
+from archive.formats.names import plain_name
+from archive.formats.open import open_stored
+from archive.formats.tensors import StoredModel, StoredTensor
 from archive.reading import read_json
 from archive.text_tokens import TextTokens, find_text_tokens
 from archive.tokenizer import load_tokenizer
 
-Weights = dict[str, NDArray[np.float32]]
+Weights = Mapping[str, NDArray[np.float32]]
 
-ARCHITECTURE = "GPT2LMHeadModel"
-ACTIVATION = "gelu_new"
-# Causal masks that old checkpoints carry along; they are not weights.
-IGNORED_SUFFIXES = (".attn.bias", ".attn.masked_bias")
+# What the engines compute (archive/formats/config.py has the names that people give them).
+ACTIVATIONS_SERVED = frozenset({"gelu_new"})
 
 
 @dataclass(frozen=True)
 class ModelShape:
-    """The numbers of config.json that the graph is built from."""
+    """The numbers of a config that the model is built from."""
 
     n_layer: int
     n_head: int
@@ -43,6 +45,7 @@ class ModelShape:
     tied_head: bool
     scale_attn_weights: bool
     scale_attn_by_inverse_layer_idx: bool
+    activation: str = "gelu_new"
 
     @property
     def head_dim(self) -> int:
@@ -55,9 +58,40 @@ class ModelShape:
         return scale / (layer + 1) if self.scale_attn_by_inverse_layer_idx else scale
 
 
+class LazyWeights(Mapping[str, NDArray[np.float32]]):
+    """Weights that are read from their file each time one is asked for, and checked then."""
+
+    def __init__(self, tensors: Mapping[str, StoredTensor]) -> None:
+        self._tensors = tensors
+
+    def __getitem__(self, name: str) -> NDArray[np.float32]:
+        weight = self._tensors[name].read()
+        if not np.isfinite(weight).all():
+            raise CheckpointError(f"{name} holds values that are not finite")
+        return weight
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checked GPT-2: float32 weights by their names without `transformer.`."""
+    """A checked GPT-2: float32 weights by their names without `transformer.`.
+
+    Attributes:
+        name: What messages call it.
+        directory: Where generation_config.json and model card may lie.
+        shape: Its sizes; `tied_head` says what the weights say.
+        weights: In memory (`load_checkpoint`), or read one at a time (`open_checkpoint`).
+        tokenizer: As it is served.
+        tokens: Which tokens begin and end texts.
+        config: The archive's config.json: every number of `shape` under GPT2Config's name.
+        format: What people call the form that the weights were in.
+        remarks: What is odd, for the person who packs.
+    """
 
     name: str
     directory: Path
@@ -65,74 +99,95 @@ class Checkpoint:
     weights: Weights
     tokenizer: Tokenizer
     tokens: TextTokens
+    config: dict[str, Any]
+    format: str = "safetensors"
+    remarks: tuple[str, ...] = ()
 
     @property
     def parameters(self) -> int:
         """Number of trained parameters; a tied head counts once."""
-        return sum(weight.size for weight in self.weights.values())
+        return sum(map(prod, weight_shapes(self.shape).values()))
 
 
-def load_checkpoint(directory: Path, name: str) -> Checkpoint:
-    """Load and check the checkpoint in `directory`; `name` is what error messages call it.
+def load_checkpoint(path: Path, name: str) -> Checkpoint:
+    """Load and check a checkpoint with all its weights; see `open_checkpoint`.
 
-    Raises CheckpointError for anything but a finite GPT2LMHeadModel in safetensors with a tokenizer
-    that can be served.
+    All weights are in memory, 4 bytes each. What works layer by layer opens it instead.
     """
-    shape = read_shape(directory)
-    tokenizer = load_tokenizer(directory, shape.vocab_size)
-    tokens = find_text_tokens(directory, shape.vocab_size, tokenizer)
-    weights = _read_weights(directory, shape)
-    return Checkpoint(name, directory, shape, weights, tokenizer.tokenizer, tokens)
+    checkpoint = open_checkpoint(path, name)
+    return replace(checkpoint, weights=dict(checkpoint.weights.items()))
+
+
+def open_checkpoint(path: Path, name: str) -> Checkpoint:
+    """Open and check a checkpoint, but for its weights' values; read those one at a time.
+
+    `checkpoint.weights` is a mapping from which each `weights[name]` is read from the file, as
+    float32, checked to be finite, and not kept: to work layer by layer, ask for the names of one
+    layer (`layer_shapes`), use them, and let them go. Nothing is cached, so ask once for each.
+
+    Args:
+        path: A directory, or a file of a format that has all in one.
+        name: What error messages call it.
+
+    Raises:
+        CheckpointError: It is no GPT-2 language model with a tokenizer that can be served; while
+            reading, a weight is cut short or not finite.
+    """
+    stored = open_stored(path)
+    config = normal_config(stored.config, ACTIVATIONS_SERVED)
+    if needs_head(stored.config) and not _has_head(stored):
+        raise CheckpointError(
+            f"config.json names {stored.config['architectures'][0]}, and the weights have no "
+            "lm_head: there is no language model in it"
+        )
+    shape = shape_from(config)
+    layout = gpt2_layout(
+        stored.tensors, weight_shapes(replace(shape, tied_head=True)), shape.tied_head
+    )
+    shape = replace(shape, tied_head=layout.is_tied)
+    tokenizer = load_tokenizer(stored.directory, shape.vocab_size)
+    return Checkpoint(
+        name=name,
+        directory=stored.directory,
+        shape=shape,
+        weights=LazyWeights(layout.tensors),
+        tokenizer=tokenizer.tokenizer,
+        tokens=find_text_tokens(stored.directory, shape.vocab_size, tokenizer),
+        config=config | {"tie_word_embeddings": layout.is_tied},
+        format=stored.format,
+        remarks=(*stored.remarks, *layout.remarks),
+    )
+
+
+def _has_head(stored: StoredModel) -> bool:
+    return any(plain_name(name) == HEAD for name in stored.tensors)
 
 
 def read_shape(directory: Path) -> ModelShape:
-    """Read config.json and check that it describes a GPT-2 that the graph can express."""
-    config = read_json(directory / "config.json")
-    kinds = config.get("architectures") or [ARCHITECTURE]
-    if config.get("model_type") != "gpt2" or ARCHITECTURE not in kinds:
-        found = ", ".join(map(str, kinds)) if config.get("architectures") else "unknown"
-        raise CheckpointError(
-            f"not a GPT-2 language model: config.json says model_type "
-            f"{config.get('model_type')!r}, architecture {found}; {ARCHITECTURE} is needed"
-        )
-    activation = config.get("activation_function", ACTIVATION)
-    if activation != ACTIVATION:
-        raise CheckpointError(
-            f"activation_function {activation!r} is not supported; {ACTIVATION!r} is needed"
-        )
-    if config.get("add_cross_attention"):
-        raise CheckpointError("add_cross_attention is not supported")
-    return _shape_from(config)
+    """Read config.json and check that it describes a GPT-2 that the engine can compute."""
+    return shape_from(normal_config(read_json(directory / "config.json"), ACTIVATIONS_SERVED))
 
 
-def _shape_from(config: dict[str, Any]) -> ModelShape:
-    def whole(key: str, default: int, minimum: int = 1) -> int:
-        value = config.get(key)
-        value = default if value is None else value
-        if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
-            raise CheckpointError(f"config.json: {key} is {value!r}, a number >= {minimum} needed")
-        return value
-
-    n_embd, n_head = whole("n_embd", 768), whole("n_head", 12)
-    if n_embd % n_head:
-        raise CheckpointError(f"config.json: n_embd {n_embd} is not a multiple of n_head {n_head}")
+def shape_from(config: Mapping[str, Any]) -> ModelShape:
+    """Return the sizes that a config of `normal_config` names."""
     return ModelShape(
-        n_layer=whole("n_layer", 12),
-        n_head=n_head,
-        n_embd=n_embd,
-        n_inner=whole("n_inner", 4 * n_embd),
-        n_positions=whole("n_positions", 1024),
-        vocab_size=whole("vocab_size", 50257),
-        layer_norm_epsilon=float(config.get("layer_norm_epsilon", 1e-5)),
-        tied_head=bool(config.get("tie_word_embeddings", True)),
-        scale_attn_weights=bool(config.get("scale_attn_weights", True)),
-        scale_attn_by_inverse_layer_idx=bool(config.get("scale_attn_by_inverse_layer_idx", False)),
+        n_layer=config["n_layer"],
+        n_head=config["n_head"],
+        n_embd=config["n_embd"],
+        n_inner=config["n_inner"],
+        n_positions=config["n_positions"],
+        vocab_size=config["vocab_size"],
+        layer_norm_epsilon=config["layer_norm_epsilon"],
+        tied_head=config["tie_word_embeddings"],
+        scale_attn_weights=config["scale_attn_weights"],
+        scale_attn_by_inverse_layer_idx=config["scale_attn_by_inverse_layer_idx"],
+        activation=config["activation_function"],
     )
 
 
 def weight_shapes(shape: ModelShape) -> dict[str, tuple[int, ...]]:
     """Return every weight that a checkpoint of this shape must have."""
-    width, inner = shape.n_embd, shape.n_inner
+    width = shape.n_embd
     expected: dict[str, tuple[int, ...]] = {
         "wte.weight": (shape.vocab_size, width),
         "wpe.weight": (shape.n_positions, width),
@@ -140,75 +195,25 @@ def weight_shapes(shape: ModelShape) -> dict[str, tuple[int, ...]]:
         "ln_f.bias": (width,),
     }
     for layer in range(shape.n_layer):
-        for norm in ("ln_1", "ln_2"):
-            expected[f"h.{layer}.{norm}.weight"] = (width,)
-            expected[f"h.{layer}.{norm}.bias"] = (width,)
-        for product, rows, columns in (
-            ("attn.c_attn", width, 3 * width),
-            ("attn.c_proj", width, width),
-            ("mlp.c_fc", width, inner),
-            ("mlp.c_proj", inner, width),
-        ):
-            expected[f"h.{layer}.{product}.weight"] = (rows, columns)
-            expected[f"h.{layer}.{product}.bias"] = (columns,)
+        expected |= layer_shapes(shape, layer)
     if not shape.tied_head:
         expected["lm_head.weight"] = (shape.vocab_size, width)
     return expected
 
 
-def weight_files(directory: Path) -> list[Path]:
-    """Return the checkpoint's safetensors files: one, or the shards that its index names."""
-    single = directory / "model.safetensors"
-    if single.is_file():
-        return [single]
-    index = directory / "model.safetensors.index.json"
-    if index.is_file():
-        weight_map = read_json(index).get("weight_map")
-        if not isinstance(weight_map, dict):
-            raise CheckpointError(f"{index.name} is broken: it has no weight_map")
-        shards = [directory / Path(str(shard)).name for shard in sorted(set(weight_map.values()))]
-        for shard in shards:
-            if not shard.is_file():
-                raise CheckpointError(f"{shard.name} is missing, {index.name} asks for it")
-        return shards
-    if list(directory.glob("*.bin")) or list(directory.glob("*.pt")):
-        raise CheckpointError(
-            "the weights are pickle files, which are never loaded: "
-            "save them with save_pretrained(..., safe_serialization=True)"
-        )
-    raise CheckpointError("no model.safetensors in the checkpoint")
-
-
-def _tensors(path: Path) -> Iterator[tuple[str, NDArray[Any]]]:
-    """Yield the tensors of one file under the names without `transformer.`."""
-    try:
-        with safe_open(path, framework="numpy") as file:
-            for key in file.keys():  # noqa: SIM118 - not a dict
-                name = key.removeprefix("transformer.")
-                if not name.endswith(IGNORED_SUFFIXES):
-                    yield name, file.get_tensor(key)
-    except (SafetensorError, OSError, ValueError, TypeError) as error:
-        raise CheckpointError(f"{path.name} is broken or cut short ({error})") from None
-
-
-def _read_weights(directory: Path, shape: ModelShape) -> Weights:
-    expected = weight_shapes(shape)
-    weights: Weights = {}
-    for path in weight_files(directory):
-        for name, tensor in _tensors(path):
-            if name not in expected:
-                continue
-            if tensor.shape != expected[name]:
-                raise CheckpointError(
-                    f"{name} has shape {list(tensor.shape)}, config.json asks for "
-                    f"{list(expected[name])}"
-                )
-            weight = np.ascontiguousarray(tensor, dtype=np.float32)
-            if not np.isfinite(weight).all():
-                raise CheckpointError(f"{name} holds values that are not finite")
-            weights[name] = weight
-    missing = [name for name in expected if name not in weights]
-    if missing:
-        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise CheckpointError(f"the checkpoint lacks {missing[0]}{more}")
-    return weights
+def layer_shapes(shape: ModelShape, layer: int) -> dict[str, tuple[int, ...]]:
+    """Return the weights of one layer."""
+    width, inner = shape.n_embd, shape.n_inner
+    expected: dict[str, tuple[int, ...]] = {}
+    for norm in ("ln_1", "ln_2"):
+        expected[f"h.{layer}.{norm}.weight"] = (width,)
+        expected[f"h.{layer}.{norm}.bias"] = (width,)
+    for product, rows, columns in (
+        ("attn.c_attn", width, 3 * width),
+        ("attn.c_proj", width, width),
+        ("mlp.c_fc", width, inner),
+        ("mlp.c_proj", inner, width),
+    ):
+        expected[f"h.{layer}.{product}.weight"] = (rows, columns)
+        expected[f"h.{layer}.{product}.bias"] = (columns,)
+    return expected

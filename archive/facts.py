@@ -12,7 +12,6 @@ import yaml
 
 from archive.checkpoint import Checkpoint
 from archive.errors import CheckpointError
-from archive.reading import read_json
 
 KEPT_FILES = ("tokenizer_config.json", "generation_config.json")
 FRONT_MATTER = re.compile(r"\A---\n(.*?)\n---\n", re.DOTALL)
@@ -27,11 +26,7 @@ NEUTRAL_EXAMPLES = (
 
 def copy_checkpoint_files(checkpoint: Checkpoint, model: Path) -> None:
     """Copy configuration and tokenizer into `model`; tokenizer.json says all of the tokenizer."""
-    config = read_json(checkpoint.directory / "config.json")
-    # What the checkpoint leaves to GPT-2's defaults is written out: the engine knows none.
-    for name in ("n_layer", "n_head", "n_embd", "n_positions", "vocab_size"):
-        config[name] = getattr(checkpoint.shape, name)
-    text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(checkpoint.config, indent=2, ensure_ascii=False) + "\n"
     (model / "config.json").write_text(text, encoding="utf-8")
     for name in KEPT_FILES:
         source = checkpoint.directory / name

@@ -18,7 +18,6 @@ from archive.errors import PackagingError
 from archive.native_build import build_libraries
 from archive.progress import told
 from archive.quality import Quality, compare
-from archive.reading import read_json
 from archive.session import Tokens
 from archive.smoothing import smooth, smoothing_factors
 from archive.text import Passages, read_passages
@@ -226,11 +225,9 @@ def runner(directory: Path, shape: ModelShape, libraries: Path) -> Iterator[Nati
 
 def shape_of(checkpoint: Checkpoint) -> ModelShape:
     """The engine's view of a checkpoint's sizes."""
-    config = read_json(checkpoint.directory / "config.json")
-    for name in ("n_layer", "n_head", "n_embd", "n_positions", "vocab_size"):
-        config[name] = getattr(checkpoint.shape, name)
-    config["tie_word_embeddings"] = checkpoint.shape.tied_head
-    return ModelShape.from_config(config)
+    return ModelShape.from_config(
+        {**checkpoint.config, "tie_word_embeddings": checkpoint.shape.tied_head}
+    )
 
 
 def _line(form: Form, quality: Quality) -> str:

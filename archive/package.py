@@ -40,7 +40,7 @@ def package_model(settings: Settings) -> Path:
     if settings.engine == "onnx":
         check_head_size(checkpoint.shape)
     say(f"{checkpoint.parameters / 1e6:,.1f} million parameters, {checkpoint.shape.n_layer} layers")
-    for remark in checkpoint.tokens.remarks:
+    for remark in (*checkpoint.remarks, *checkpoint.tokens.remarks):
         say(f"note: {remark}")
     with staging(settings.target) as content:
         check_space(content, 4 * checkpoint.parameters)

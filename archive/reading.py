@@ -1,4 +1,4 @@
-"""Reads the JSON files of a checkpoint."""
+"""Reads the JSON files of a checkpoint, and knows a file that is none yet."""
 
 from __future__ import annotations
 
@@ -8,15 +8,29 @@ from typing import Any
 
 from archive.errors import CheckpointError
 
+# The first line of what git leaves where Git LFS has not brought the file.
+POINTER = b"version https://git-lfs.github.com/spec/"
+
 
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object; CheckpointError names the file if it is none."""
     try:
+        refuse_pointer(path)
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CheckpointError(f"no {path.name} in the checkpoint") from None
-    except (UnicodeDecodeError, json.JSONDecodeError):
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
         raise CheckpointError(f"{path.name} is broken: it is not JSON") from None
     if not isinstance(value, dict):
         raise CheckpointError(f"{path.name} is broken: it is not a JSON object")
     return value
+
+
+def refuse_pointer(path: Path) -> None:
+    """Raise CheckpointError for a file that Git LFS has yet to bring."""
+    with path.open("rb") as file:
+        if file.read(len(POINTER)) == POINTER:
+            raise CheckpointError(
+                f'{path.name} is not here yet, only its Git LFS pointer: run "git lfs pull" in '
+                "the checkpoint's directory"
+            )

@@ -1,0 +1,122 @@
+"""Reads what a config says of a GPT-2, by whatever names, as GPT2Config reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from archive.errors import CheckpointError
+
+ARCHITECTURE = "GPT2LMHeadModel"
+# GPT-2 with a head for something else: it has a language model in it only if lm_head is there.
+OTHER_HEADS = (
+    "GPT2ForSequenceClassification",
+    "GPT2ForTokenClassification",
+    "GPT2ForQuestionAnswering",
+)
+ARCHITECTURES = (
+    ARCHITECTURE,
+    "GPT2Model",
+    "GPT2DoubleHeadsModel",
+    *OTHER_HEADS,
+    "AutoModelForCausalLMWithValueHead",
+    "GPT2HeadWithValueModel",
+    "TFGPT2LMHeadModel",
+    "TFGPT2Model",
+    "FlaxGPT2LMHeadModel",
+    "FlaxGPT2Model",
+)
+# Names of other models' configs, which GPT2Config takes too.
+SYNONYMS = {
+    "hidden_size": "n_embd",
+    "num_hidden_layers": "n_layer",
+    "num_attention_heads": "n_head",
+    "max_position_embeddings": "n_positions",
+}
+DEFAULTS = {"n_layer": 12, "n_head": 12, "n_embd": 768, "n_positions": 1024, "vocab_size": 50257}
+# Each name that transformers has for a function, and the one that the engine knows it by.
+ACTIVATIONS = {
+    **dict.fromkeys(("gelu_new", "gelu_pytorch_tanh", "gelu_fast", "gelu_accurate"), "gelu_new"),
+    **dict.fromkeys(("gelu", "gelu_python"), "gelu"),
+    "relu": "relu",
+    **dict.fromkeys(("silu", "swish"), "silu"),
+}
+
+
+def is_gpt2(config: Mapping[str, Any]) -> bool:
+    """Whether a config is a GPT-2's; those of 2019 name no model_type."""
+    kinds = config.get("architectures") or [ARCHITECTURE]
+    named = config.get("model_type", "gpt2" if config.get("n_embd") else None)
+    return named == "gpt2" and any(kind in ARCHITECTURES for kind in kinds)
+
+
+def check_kind(config: Mapping[str, Any]) -> None:
+    """Raise CheckpointError if a config is not that of a GPT-2 language model."""
+    if not is_gpt2(config):
+        found = ", ".join(map(str, config.get("architectures") or ["unknown"]))
+        raise CheckpointError(
+            f"not a GPT-2 language model: config.json says model_type "
+            f"{config.get('model_type')!r}, architecture {found}; {ARCHITECTURE} is needed"
+        )
+    if config.get("add_cross_attention"):
+        raise CheckpointError("add_cross_attention is not supported")
+
+
+def needs_head(config: Mapping[str, Any]) -> bool:
+    """Whether it is a classifier, whose lm_head must lie there to make it a language model."""
+    kinds = config.get("architectures") or []
+    return bool(kinds) and all(kind in OTHER_HEADS for kind in kinds)
+
+
+def normal_config(config: Mapping[str, Any], served: frozenset[str]) -> dict[str, Any]:
+    """Return a config with every number that a GPT-2 needs written out under GPT2Config's names.
+
+    Args:
+        config: As its file has it.
+        served: Activation functions that the engine computes.
+
+    Raises:
+        CheckpointError: It is not a GPT-2's, a number is none, or the activation is not served.
+    """
+    check_kind(config)
+    normal = {**config, "model_type": "gpt2", "architectures": [ARCHITECTURE]}
+    for synonym, name in SYNONYMS.items():
+        if synonym in normal:
+            value = normal.pop(synonym)
+            normal.setdefault(name, value)
+    for name, default in DEFAULTS.items():
+        normal[name] = _whole(normal, name, default)
+    width, heads = normal["n_embd"], normal["n_head"]
+    normal["n_inner"] = _whole(normal, "n_inner", 4 * width)
+    if width % heads:
+        raise CheckpointError(f"config.json: n_embd {width} is not a multiple of n_head {heads}")
+    normal["layer_norm_epsilon"] = _positive(normal, "layer_norm_epsilon", 1e-5)
+    flags = {"tie_word_embeddings": True, "scale_attn_weights": True}
+    for name, flag in {**flags, "scale_attn_by_inverse_layer_idx": False}.items():
+        normal[name] = bool(normal.get(name, flag))
+    normal["activation_function"] = _activation(normal.get("activation_function"), served)
+    return normal
+
+
+def _whole(config: Mapping[str, Any], key: str, default: int) -> int:
+    value = config.get(key)
+    value = default if value is None else value
+    if type(value) is not int or value < 1:
+        raise CheckpointError(f"config.json: {key} is {value!r}, a number >= 1 needed")
+    return value
+
+
+def _positive(config: Mapping[str, Any], key: str, default: float) -> float:
+    value = config.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1:
+        raise CheckpointError(f"config.json: {key} is {value!r}, a number between 0 and 1 needed")
+    return float(value)
+
+
+def _activation(name: Any, served: frozenset[str]) -> str:
+    name = "gelu_new" if name is None else name
+    function = ACTIVATIONS.get(name) if isinstance(name, str) else None
+    if function not in served:
+        known = ", ".join(key for key, value in ACTIVATIONS.items() if value in served)
+        raise CheckpointError(f"activation_function {name!r} is not supported; one of {known} is")
+    return str(function)
