@@ -25,9 +25,9 @@ def smoke_test(settings: Settings, url: str, token: str) -> None:
         DeployError: It does not write, or does not take the management key.
     """
     _wait_open(url, token)
-    command = [sys.executable, "-m", "client", "--url", url, "--timeout", "60", *WORDS]
+    command = [sys.executable, "-m", "gpt2_client", "--url", url, "--timeout", "60", *WORDS]
     done = subprocess.run(
-        command, cwd=ROOT, env=os.environ | {"GPT2_API_KEY": _key(settings, token)}
+        command, cwd=ROOT / "client", env=os.environ | {"GPT2_API_KEY": _key(settings, token)}
     )
     if done.returncode:
         raise DeployError("the service is deployed, but did not write; see its log")

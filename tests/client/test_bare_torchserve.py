@@ -11,8 +11,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from client import BadRequest, Client, FinishEvent, NotFound, ScaleRefused, TextEvent, UsageEvent
 from gateway.torchserve import TorchServe
+from gpt2_client import (
+    BadRequest,
+    Client,
+    FinishEvent,
+    NotFound,
+    ScaleRefused,
+    TextEvent,
+    UsageEvent,
+)
 from tests.conftest import ROOT
 
 
@@ -126,9 +134,14 @@ def test_the_command_line_writes_and_reports(torchserve: TorchServe) -> None:
     }
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "client", *arguments]
+        command = [sys.executable, "-m", "gpt2_client", *arguments]
         return subprocess.run(
-            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60
+            command,
+            cwd=ROOT / "client",
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
         )
 
     written = run("generate", "Once upon a time", "--max-tokens", "5", "--temperature", "0")

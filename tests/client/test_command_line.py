@@ -6,27 +6,14 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
-from pathlib import Path
 
 import pytest
 
+from tests.client.command import ENVIRONMENT, GPT2, run
 from tests.client.scripted_server import COMPLETION, END, USAGE, Answer, chunk, scripted
 
-ROOT = Path(__file__).parents[2]
 STREAM = Answer(pieces=[chunk(" once"), chunk(" more", finish="length"), USAGE, END])
-
-
-def run(url: str, *arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "client", "--url", url, *arguments],
-        cwd=ROOT,
-        input=text,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
 
 
 def test_a_text_is_shown_and_its_figures_stay_out_of_the_pipe() -> None:
@@ -95,8 +82,8 @@ def test_ctrl_c_ends_a_text_without_a_trace() -> None:
     first = threading.Event()
     with scripted(Answer(pieces=[chunk(" once")], hold=first)) as server:
         process = subprocess.Popen(
-            [sys.executable, "-m", "client", "--url", server.url, "generate", "Hello"],
-            cwd=ROOT,
+            [*GPT2, "--url", server.url, "generate", "Hello"],
+            env=ENVIRONMENT,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             # Where the tests run in the background, Ctrl-C is ignored, and children inherit that.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from client import APIError, BadRequest, Client, NotFound, TextEvent, Unauthorized
+from gpt2_client import APIError, BadRequest, Client, NotFound, TextEvent, Unauthorized
 from tests.gateway.conftest import MANAGEMENT_KEY, Service, change_archive
 
 API_KEY = "writer-secret"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from client import Client, ScaleRefused
+from gpt2_client import Client, ScaleRefused
 from tests.client.scripted_server import COMPLETION, Answer, scripted
 
 DONE = Answer(200, {"status": "done"})

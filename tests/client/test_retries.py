@@ -6,12 +6,11 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
+from email.utils import formatdate
 
 import pytest
 
-from client import (
+from gpt2_client import (
     BadReply,
     BadRequest,
     Client,
@@ -24,7 +23,7 @@ from client import (
     Unavailable,
     Unreachable,
 )
-from client.retry import seconds_of
+from gpt2_client.retry import seconds_of
 from tests.client.scripted_server import COMPLETION, Answer, scripted
 
 
@@ -57,8 +56,7 @@ def test_a_busy_server_is_asked_again_until_it_answers(status: int) -> None:
 
 @pytest.mark.parametrize("as_date", [False, True], ids=["seconds", "date"])
 def test_retry_after_is_honoured(as_date: bool) -> None:
-    moment = datetime.now(UTC) + timedelta(seconds=7)
-    value = format_datetime(moment, usegmt=True) if as_date else "6"
+    value = formatdate(time.time() + 7, usegmt=True) if as_date else "6"
     waits = Waits()
     with (
         scripted(Answer(429, error(), {"Retry-After": value}), Answer(200, COMPLETION)) as server,
@@ -182,7 +180,7 @@ def test_what_asking_again_cannot_mend_is_raised_at_once(
         client.generate("Hello", max_tokens=-1)
     assert len(server.asked) == 1
     raised = caught.value
-    assert isinstance(raised, BadRequest | Unauthorized | ServerError)
+    assert isinstance(raised, kind)
     assert (raised.status, raised.param, raised.code) == (status, "max_tokens", "out_of_range")
 
 

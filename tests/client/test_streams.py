@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from client import (
+from gpt2_client import (
     Client,
     FinishEvent,
     Retry,

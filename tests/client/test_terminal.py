@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import io
 
-from client.terminal import Terminal
+from gpt2_client.cli.terminal import Terminal
 
 
 class Screen(io.StringIO):

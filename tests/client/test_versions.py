@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from client import Client, ClientError, NotFound
 from gateway.torchserve import TorchServe
+from gpt2_client import Client, ClientError, NotFound
 from tests.conftest import EMBEDDED_MODEL, ROOT, running_torchserve
 
 

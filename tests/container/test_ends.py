@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from client import Client
+from gpt2_client import Client
 from tests.container.conftest import Contract, StartContainer
 from tests.container.container import Clients, Container, Posts, podman
 

@@ -16,8 +16,8 @@ import psutil
 import pytest
 import requests
 
-from client import Client, FinishEvent
-from client.errors import APIError, ClientError
+from gpt2_client import Client, FinishEvent
+from gpt2_client.errors import APIError, ClientError
 from tests.conftest import free_ports
 from tests.container.conftest import Contract
 from tests.container.container import Container

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 import requests
 
-from client import Client, Unauthorized
+from gpt2_client import Client, Unauthorized
 from gateway.settings import SettingsError, load
 from tests.gateway.conftest import Service, StartService, wait_until
 

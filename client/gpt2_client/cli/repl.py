@@ -6,10 +6,10 @@ import contextlib
 import time
 from collections.abc import Callable
 
-from client.client import Client
-from client.errors import APIError
-from client.results import Options, TextEvent, UsageEvent
-from client.terminal import Terminal, figures
+from gpt2_client.cli.terminal import Terminal, figures
+from gpt2_client.client import Client
+from gpt2_client.errors import APIError
+from gpt2_client.results import Options, TextEvent, UsageEvent
 
 HELP = "An empty line lets it go on; /new starts afresh; /quit or Ctrl-D leaves."
 

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
-from client import sse
-from client.errors import APIError, BadReply, ScaleRefused, StreamBroken, TimedOut, Unreachable
-from client.results import Completion, Event, Health, ModelInfo, ModelStatus, Options, Prompt
-from client.retry import Retry
-from client.transport import Timeout, Transport
+from gpt2_client import sse
+from gpt2_client.errors import APIError, BadReply, ScaleRefused, StreamBroken, TimedOut, Unreachable
+from gpt2_client.results import (
+    DEFAULT_MODEL,
+    Completion,
+    Event,
+    Health,
+    ModelInfo,
+    ModelStatus,
+    Options,
+    Prompt,
+)
+from gpt2_client.retry import Retry, Timeout
+from gpt2_client.transport import Json, Transport
 
-DEFAULT_MODEL = "gpt2"
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 _Result = TypeVar("_Result")
 
 
@@ -262,7 +273,7 @@ def _worker_states(status: ModelStatus) -> str:
     return f"workers: {states}" if states else "no worker"
 
 
-def _object(reply: dict[str, Any] | list[Any]) -> dict[str, Any]:
+def _object(reply: Json) -> dict[str, Any]:
     if not isinstance(reply, dict):
         raise BadReply("the server sent a list where an object was expected")
     return reply

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 
-from client.client import DEFAULT_MODEL
+from gpt2_client.results import DEFAULT_MODEL
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 

@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Union
 from urllib.parse import urlsplit
 
 import requests
 from urllib3.exceptions import NewConnectionError, ProtocolError
 
-from client.errors import APIError, BadReply, TimedOut, Unreachable, api_error
-from client.retry import RETRIED_IF_HARMLESS, RETRIED_STATUSES, Retry, seconds_of
+from gpt2_client.errors import APIError, BadReply, TimedOut, Unreachable, api_error
+from gpt2_client.retry import RETRIED_IF_HARMLESS, RETRIED_STATUSES, Retry, Timeout, seconds_of
 
-
-@dataclass(frozen=True)
-class Timeout:
-    """Seconds to connect, and the longest silence while a reply comes (streams too)."""
-
-    connect: float = 5.0
-    read: float = 120.0
-
-    def __post_init__(self) -> None:
-        if self.connect <= 0 or self.read <= 0:
-            raise ValueError("time-outs must be above 0 seconds")
+Json = Union[dict[str, Any], list[Any]]
 
 
 class _Bearer(requests.auth.AuthBase):
@@ -62,13 +51,13 @@ class Transport:
         """Give the connections back."""
         self._session.close()
 
-    def json(self, method: str, path: str, **kwargs: Any) -> dict[str, Any] | list[Any]:
+    def json(self, method: str, path: str, **kwargs: Any) -> Json:
         """Send, and return the reply's JSON. An error inside a 200 is raised like any other."""
         with self.open(method, path, **kwargs) as response:
             body = self._body(response)
         if isinstance(body, dict) and "error" in body:
             raise api_error(body)
-        if not isinstance(body, dict | list):
+        if not isinstance(body, (dict, list)):
             raise BadReply(f"{self.base_url}{path} did not answer with a JSON object")
         return body
 

@@ -7,7 +7,7 @@ import json
 import sys
 from typing import TextIO
 
-from client.results import Choice, ModelStatus, Usage
+from gpt2_client.results import Choice, ModelStatus, Usage
 
 _CONTROLS = {code: None for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
 
@@ -49,7 +49,7 @@ def plain(value: object) -> object:
         return {name: plain(item) for name, item in pairs if name != "raw"}
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     return value
 

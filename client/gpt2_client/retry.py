@@ -1,4 +1,4 @@
-"""When to ask again, and after how long. Knows no HTTP library."""
+"""How long to wait for an answer, when to ask again, and after how long. Knows no HTTP library."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 
 # The server has not begun.
@@ -14,6 +14,18 @@ RETRIED_STATUSES = frozenset({429, 503})
 # A proxy's word that the server was lost: nobody knows how far it had come. Where a request changes
 # nothing, that does not matter.
 RETRIED_IF_HARMLESS = RETRIED_STATUSES | {502}
+
+
+@dataclass(frozen=True)
+class Timeout:
+    """Seconds to connect, and the longest silence while a reply comes (streams too)."""
+
+    connect: float = 5.0
+    read: float = 120.0
+
+    def __post_init__(self) -> None:
+        if self.connect <= 0 or self.read <= 0:
+            raise ValueError("time-outs must be above 0 seconds")
 
 
 @dataclass(frozen=True)
@@ -54,8 +66,8 @@ def seconds_of(retry_after: str | None, now: datetime | None = None) -> float | 
         return float(text)
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+    except (TypeError, ValueError):  # the former before Python 3.10
         return None
     if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - (now or datetime.now(UTC))).total_seconds())
+        moment = moment.replace(tzinfo=timezone.utc)
+    return max(0.0, (moment - (now or datetime.now(timezone.utc))).total_seconds())

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypedDict
+from typing import Any, TypedDict, Union
+
+DEFAULT_MODEL = "gpt2"
 
 Json = Mapping[str, Any]
-Prompt = str | Sequence[str] | Sequence[int] | Sequence[Sequence[int]]
+Prompt = Union[str, Sequence[str], Sequence[int], Sequence[Sequence[int]]]
 
 
 class Options(TypedDict, total=False):
@@ -148,7 +150,7 @@ class UsageEvent:
     usage: Usage
 
 
-Event = TextEvent | FinishEvent | UsageEvent
+Event = Union[TextEvent, FinishEvent, UsageEvent]
 
 
 @dataclass(frozen=True)

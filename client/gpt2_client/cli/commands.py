@@ -1,4 +1,4 @@
-"""The command line: runs one command, says what went wrong, and ends with a telling code."""
+"""Runs one command, says what went wrong, and ends with a telling code."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import time
 from collections.abc import Mapping
 from typing import cast
 
-from client.arguments import parser
-from client.client import Client
-from client.errors import (
+from gpt2_client.cli.repl import repl
+from gpt2_client.cli.terminal import Terminal, figures, status_lines
+from gpt2_client.client import Client
+from gpt2_client.errors import (
     APIError,
     ClientError,
     StreamBroken,
@@ -19,19 +20,15 @@ from client.errors import (
     Unauthorized,
     Unreachable,
 )
-from client.repl import repl
-from client.results import Choice, FinishEvent, Options, TextEvent, UsageEvent
-from client.terminal import Terminal, figures, status_lines
+from gpt2_client.results import Choice, FinishEvent, Options, TextEvent, UsageEvent
 
 DONE, FAILED, USAGE, NO_ANSWER, INTERRUPTED = 0, 1, 2, 3, 130
 
 _OPTIONS = tuple(Options.__annotations__)
 
 
-def main(arguments: list[str] | None = None, environment: Mapping[str, str] | None = None) -> int:
-    """Run one command and return the exit code."""
-    environment = os.environ if environment is None else environment
-    args = parser(environment).parse_args(arguments)
+def run(args: argparse.Namespace, environment: Mapping[str, str]) -> int:
+    """Run the command that was parsed and return the exit code."""
     terminal = Terminal(args.json)
     try:
         with Client(
@@ -169,4 +166,4 @@ def _explain(error: ClientError, terminal: Terminal) -> int:
         terminal.note(f"gpt2: {error.message}{place}{hint}")
         return FAILED
     terminal.note(f"gpt2: {error}")
-    return NO_ANSWER if isinstance(error, Unreachable | TimedOut | StreamBroken) else FAILED
+    return NO_ANSWER if isinstance(error, (Unreachable, TimedOut, StreamBroken)) else FAILED

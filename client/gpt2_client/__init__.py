@@ -1,7 +1,10 @@
 """Python client of the service, for scripts and people. Knows the HTTP interface only."""
 
-from client.client import Client, Stream
-from client.errors import (
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gpt2_client.errors import (
     APIError,
     BadReply,
     BadRequest,
@@ -16,7 +19,7 @@ from client.errors import (
     Unavailable,
     Unreachable,
 )
-from client.results import (
+from gpt2_client.results import (
     Choice,
     Completion,
     Event,
@@ -30,8 +33,12 @@ from client.results import (
     UsageEvent,
     Worker,
 )
-from client.retry import Retry
-from client.transport import Timeout
+from gpt2_client.retry import Retry, Timeout
+
+if TYPE_CHECKING:
+    from gpt2_client.client import Client, Stream
+
+__version__ = "0.1.0"
 
 __all__ = [
     "APIError",
@@ -64,3 +71,12 @@ __all__ = [
     "UsageEvent",
     "Worker",
 ]
+
+
+def __getattr__(name: str) -> object:
+    # `requests` takes longer to load than all the rest, and `gpt2 --help` does without it.
+    if name in ("Client", "Stream"):
+        from gpt2_client import client
+
+        return getattr(client, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

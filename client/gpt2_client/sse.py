@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from client.errors import BadReply, StreamBroken, api_error
-from client.results import Event, FinishEvent, Logprobs, TextEvent, Usage, UsageEvent
+from gpt2_client.errors import BadReply, StreamBroken, api_error
+from gpt2_client.results import Event, FinishEvent, Logprobs, TextEvent, Usage, UsageEvent
 
 
 def lines(chunks: Iterable[bytes]) -> Iterator[str]:
