@@ -17,13 +17,14 @@ from gateway.netty_library import free_worker_ports, keep_library, may_hold_prog
 from gateway.run_folder import RunFolder
 
 ROOT = Path(__file__).resolve().parent.parent
-WORKER_SITE = Path(__file__).resolve().parent / "worker"
+# The program that TorchServe starts as a worker.
+WORKER = Path(__file__).resolve().parent / "worker" / "model_service_worker.py"
 # Names of archives that TorchServe takes at its start, in a list with commas.
 ARCHIVE = re.compile(r"(?!.*\.\.)[A-Za-z0-9_][A-Za-z0-9._-]*")
 # Asks glibc (2.35 and later; others pass it over) to have the weights on pages of 2 MB, where the
 # kernel gives these: each step reads all weights. Blocks below 4 MB share memory, so that they fill
 # such pages; larger ones go back to the system when freed. 32 MB may stay free above the rest. For
-# workers alone (worker/sitecustomize.py): Java would take 28 MB more and be no faster.
+# workers alone (worker/model_service_worker.py): Java would take 28 MB more and be no faster.
 HUGE_PAGES = (
     "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=4194304"
     ":glibc.malloc.top_pad=16777216:glibc.malloc.trim_threshold=33554432"
@@ -99,7 +100,7 @@ class Launch:
         log_config = folder.link("log4j2.xml", settings.log_config)
         command = [
             str(self._java),
-            f"-Dmodel_server_home={self._package.parent}",
+            f"-Dmodel_server_home={self._home()}",
             f"-Dlog4j.configurationFile=file://{log_config}",
             f"-Djava.io.tmpdir={folder.temporary}",
             *native,
@@ -125,6 +126,17 @@ class Launch:
             "-m",
         ]
         return command + [f"{name}={archive}" for name, archive in archives.items()]
+
+    def _home(self) -> Path:
+        """Return TorchServe's home: what Java reads there, and our program in place of its worker.
+
+        Python finds the package `ts` past it, since a directory without `__init__.py` gives way.
+        """
+        home = self._folder.path / "home"
+        (home / "ts").mkdir(parents=True)
+        (home / "ts" / WORKER.name).symlink_to(WORKER)
+        (home / "ts" / "version.txt").symlink_to(self._package / "version.txt")
+        return home
 
     def _write_properties(self, store: Path, *, has_sockets: bool) -> Path:
         """Write TorchServe's configuration: the project's, and what depends on this machine."""
@@ -173,7 +185,6 @@ class Launch:
             "PATH": f"{java.parent}{os.pathsep}{os.environ.get('PATH', '')}",
             "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONFAULTHANDLER": "1",  # a worker that crashes says so
-            "PYTHONPATH": str(folder.link("site", WORKER_SITE)),
             "TEMP": str(folder.temporary),
             "TMPDIR": str(folder.temporary),
             "LOG_LOCATION": str(folder.path),
