@@ -32,7 +32,8 @@ COPY archive archive
 COPY handler handler
 COPY config config
 COPY models models
-COPY gateway/__init__.py gateway/archive_file.py gateway/
+COPY gateway/__init__.py gateway/
+COPY gateway/archives/__init__.py gateway/archives/archive_file.py gateway/archives/
 COPY deploy/image/unpack.py deploy/image/
 RUN .venv/bin/python -m archive --model "${MODEL}" --name gpt2 --output /tmp/archives \
     && PYTHONPATH=. .venv/bin/python deploy/image/unpack.py /tmp/archives/gpt2.mar model_store/gpt2 \

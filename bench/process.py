@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from bench.checkpoints import CACHE, ROOT
-from gateway.launch import HUGE_PAGES
+from gateway.launch.launch import HUGE_PAGES
 
 
 class DriverError(RuntimeError):

@@ -18,8 +18,8 @@ from bench.checkpoints import CACHE, ROOT, Checkpoint
 from bench.environments import TRANSFORMERS, SetUpError, run
 from bench.process import descendants, resident_mb
 from bench.systems import Say
-from gateway.launch import TorchServeSettings
-from gateway.torchserve import TorchServe
+from gateway.launch.launch import TorchServeSettings
+from gateway.torchserve.process import TorchServe
 
 READY_SECONDS = 180.0
 

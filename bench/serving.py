@@ -13,7 +13,7 @@ from bench.process import DriverProcess
 from bench.rows import Prompts, Row
 from bench.speed import Speed
 from bench.systems import OURS, OURS_ROWS, TUTORIAL, Bench
-from gateway.launch import TorchServeError
+from gateway.launch.launch import TorchServeError
 
 CLIENTS = "bench.drivers.http"
 

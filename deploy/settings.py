@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway import keys
+from gateway.settings import keys
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = re.compile(r"[a-z][a-z0-9-]{4,28}[a-z0-9]")

@@ -7,8 +7,10 @@ import logging
 import os
 import sys
 
-from gateway import archive_file, environment, logs, manifest
+from gateway.archives import archive_file, manifest
+from gateway.launch import environment
 from gateway.settings import SettingsError, load, table
+from gateway.web import logs
 
 
 def main() -> int:
@@ -36,14 +38,14 @@ def main() -> int:
         logger.warning(line)
     # After the settings: these take a while to import.
     from gateway.errors import GatewayError
-    from gateway.launch import TorchServeError, find_java
-    from gateway.listeners import listen
+    from gateway.http.listeners import listen
+    from gateway.launch.launch import TorchServeError, find_java
     from gateway.supervisor import GaveUp, Supervisor
 
     try:
         find_java()
         if settings.model_urls:
-            from gateway.fetching import fetch_pinned
+            from gateway.archives.fetching import fetch_pinned
 
             fetch_pinned(settings)
         archive = settings.model_store / settings.model_archive

@@ -12,8 +12,7 @@ from urllib.parse import parse_qsl
 from starlette.exceptions import HTTPException
 from starlette.routing import Route, Router
 
-from gateway.cors import Cors
-from gateway.door import Door
+from gateway.archives.manifest import VERSION
 from gateway.errors import (
     Forbidden,
     GatewayError,
@@ -22,14 +21,15 @@ from gateway.errors import (
     Unavailable,
     draining,
 )
-from gateway.exchange import ClientGone, Exchange, Receive, Scope, Send
-from gateway.inference import Inference
-from gateway.logs import PROBE_PATHS
-from gateway.management import NAME
-from gateway.manifest import VERSION
 from gateway.parts import Parts
-from gateway.predictions import Predictions
-from gateway.static import REFERENCE, StaticFiles
+from gateway.routes.admission import Door
+from gateway.routes.inference import Inference
+from gateway.routes.management import NAME
+from gateway.routes.predictions import Predictions
+from gateway.web.cors import Cors
+from gateway.web.exchange import ClientGone, Exchange, Receive, Scope, Send
+from gateway.web.logs import PROBE_PATHS
+from gateway.web.static import REFERENCE, StaticFiles
 
 logger = logging.getLogger("gateway.app")
 
@@ -204,7 +204,7 @@ class Gateway:
     async def _describe(self, exchange: Exchange) -> None:
         if not self._description:
             # pydantic is loaded by this alone, so an idle service does without it.
-            from gateway.openapi import describe
+            from gateway.openapi.document import describe
 
             self._description = json.dumps(describe(self._settings), indent=1).encode()
         await exchange.reply(200, self._description)

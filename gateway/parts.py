@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gateway.health import Health
-from gateway.limits import RateLimit
-from gateway.logs import RequestLog
-from gateway.management import Management
-from gateway.metrics import Metrics
-from gateway.proxy import Proxy
-from gateway.replicas import Replicas
-from gateway.security import Guard
+from gateway.proxy.proxy import Proxy
+from gateway.replicas.replicas import Replicas
+from gateway.routes.health import Health
+from gateway.routes.management import Management
 from gateway.settings import Settings
-from gateway.upstream import Upstream
+from gateway.torchserve.client import Upstream
+from gateway.web.auth import Guard
+from gateway.web.limits import RateLimit
+from gateway.web.logs import RequestLog
+from gateway.web.metrics import Metrics
 
 
 @dataclass(frozen=True, slots=True)

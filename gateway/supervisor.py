@@ -14,24 +14,24 @@ import time
 from collections import deque
 
 from gateway.app import Gateway
+from gateway.archives.manifest import read_manifest
 from gateway.errors import GatewayError
-from gateway.health import Health
-from gateway.launch import TorchServeError, TorchServeSettings
-from gateway.limits import Admission, RateLimit
-from gateway.live import Abort
-from gateway.logs import RequestLog
-from gateway.management import Management
-from gateway.manifest import read_manifest
-from gateway.metrics import Metrics
+from gateway.http.server import make_server
+from gateway.launch.launch import TorchServeError, TorchServeSettings
 from gateway.parts import Parts
-from gateway.proxy import Proxy
-from gateway.repeated_failure import RepeatedFailure
-from gateway.replicas import Replicas
-from gateway.security import Guard
-from gateway.server import make_server
+from gateway.proxy.proxy import Proxy
+from gateway.replicas.in_flight import Abort
+from gateway.replicas.replicas import Replicas
+from gateway.routes.health import Health
+from gateway.routes.management import Management
 from gateway.settings import ROOT, Settings
-from gateway.torchserve import TorchServe
-from gateway.upstream import Upstream, UpstreamError
+from gateway.torchserve.client import Upstream, UpstreamError
+from gateway.torchserve.process import TorchServe
+from gateway.torchserve.repeated_failure import RepeatedFailure
+from gateway.web.auth import Guard
+from gateway.web.limits import Admission, RateLimit
+from gateway.web.logs import RequestLog
+from gateway.web.metrics import Metrics
 from handler import sideband
 
 logger = logging.getLogger("gateway.supervisor")

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from gateway.launch import TorchServeSettings
-from gateway.torchserve import TorchServe
+from gateway.launch.launch import TorchServeSettings
+from gateway.torchserve.process import TorchServe
 
 ROOT = Path(__file__).resolve().parent.parent
 EMBEDDED_MODEL = ROOT / "models" / "gpt2-tales"
@@ -30,9 +30,9 @@ SLOWEST = [
     "training/test_run.py",
     "archive/test_gate.py",
     "handler/test_invariance.py",
-    "gateway/test_replicas.py",
+    "gateway/replicas/test_replicas.py",
     "page/test_screens.py",
-    "gateway/test_openapi.py",
+    "gateway/openapi/test_openapi.py",
     "page/test_writing.py",
     "training/test_finetune.py",
     "container/test_deploy.py",

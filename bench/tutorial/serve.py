@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from gateway.launch import find_java, find_torchserve
+from gateway.launch.launch import find_java, find_torchserve
 
 
 def main(store: Path) -> int:

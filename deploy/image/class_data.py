@@ -14,9 +14,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from gateway import environment
-from gateway.launch import TorchServeSettings, find_java, find_torchserve
-from gateway.torchserve import TorchServe
+from gateway.launch import environment
+from gateway.launch.launch import TorchServeSettings, find_java, find_torchserve
+from gateway.torchserve.process import TorchServe
 
 
 def main() -> int:

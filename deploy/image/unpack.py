@@ -15,7 +15,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-from gateway import archive_file
+from gateway.archives import archive_file
 
 # Written after the digest was taken, or by the archiver.
 NOT_HASHED = ("model/archive.json", "MAR-INF/MANIFEST.json")

@@ -12,7 +12,7 @@ import pytest
 from bench.drivers.loop import Timeline
 from bench.interleave import interleaved
 from bench.process import DriverError, DriverProcess
-from gateway.torchserve import TorchServe
+from gateway.torchserve.process import TorchServe
 from tests.conftest import EMBEDDED_MODEL
 
 ENGINE = "bench.drivers.engine"

@@ -16,7 +16,7 @@ from bench.plan import QUICK
 from bench.rows import Row
 from bench.stream import Connection, Way
 from bench.targets import gateway_ratios
-from gateway.torchserve import TorchServe
+from gateway.torchserve.process import TorchServe
 
 MACHINE = limits.Limits("a CPU", "avx2", 2, 16.0, 30.0, 40.0, 1000.0, 100.0)
 FIGURES = GatewayFigures(

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from gateway.torchserve import TorchServe
+from gateway.torchserve.process import TorchServe
 from gpt2_client import (
     BadRequest,
     Client,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.torchserve import TorchServe
+from gateway.torchserve.process import TorchServe
 from gpt2_client import Client, ClientError, NotFound
 from tests.conftest import EMBEDDED_MODEL, ROOT, running_torchserve
 

@@ -240,7 +240,7 @@ def test_what_is_left_after_the_drain_is_told_and_nothing_stays_behind(
 
 
 ORPHAN = """
-from gateway.torchserve import _prepare_child
+from gateway.torchserve.process import _prepare_child
 _prepare_child(parent=0)
 print("it lives on")
 """

@@ -8,7 +8,7 @@ from typing import Any
 
 import requests
 
-from gateway.torchserve import TorchServe
+from gateway.torchserve.process import TorchServe
 
 TIMEOUT = 30
 # OpenAI's route; TorchServe's own refuses an empty prompt.

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import requests
 
-from gateway.launch import find_java
+from gateway.launch.launch import find_java
 from tests.conftest import free_ports
 from tests.gateway.conftest import change_archive
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import requests
 
-from gateway.torchserve import TorchServe
+from gateway.torchserve.process import TorchServe
 from tests.conftest import EMBEDDED_VOCABULARY
 from tests.handler.completions import TIMEOUT, post, stream, url
 

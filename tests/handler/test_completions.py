@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import requests
 
-from gateway.torchserve import TorchServe
+from gateway.torchserve.process import TorchServe
 from tests.handler.completions import COMPLETIONS, TIMEOUT, events, post, stream, text, url
 
 

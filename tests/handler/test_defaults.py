@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import requests
 
-from gateway.torchserve import TorchServe
+from gateway.torchserve.process import TorchServe
 from tests.handler.completions import TIMEOUT, post, text, url
 
 PROMPT = {"prompt": "The king and the king and the", "max_tokens": 60, "ignore_eos": True}

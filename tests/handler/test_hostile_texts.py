@@ -7,7 +7,7 @@ import requests
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.torchserve import TorchServe
+from gateway.torchserve.process import TorchServe
 from tests.handler.completions import TIMEOUT, text
 from tests.hostile_texts import (
     ANY_TEXT,

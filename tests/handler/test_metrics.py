@@ -7,7 +7,7 @@ from contextlib import closing
 
 import requests
 
-from gateway.torchserve import TorchServe
+from gateway.torchserve.process import TorchServe
 from tests.handler.completions import TIMEOUT, events, text, url
 
 

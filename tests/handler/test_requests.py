@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import requests
 
-from gateway.torchserve import TorchServe
+from gateway.torchserve.process import TorchServe
 from handler import sideband
 from tests.conftest import running_torchserve
 from tests.gateway.conftest import change_archive

@@ -12,7 +12,7 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.torchserve import TorchServe
+from gateway.torchserve.process import TorchServe
 from handler import sideband
 from handler.replies import to_json
 from tests.conftest import torchserve_settings

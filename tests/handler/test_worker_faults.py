@@ -16,7 +16,7 @@ import psutil
 import pytest
 import requests
 
-from gateway.torchserve import TorchServe
+from gateway.torchserve.process import TorchServe
 from tests.conftest import running_torchserve
 from tests.handler.completions import TIMEOUT, events, text, url
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gateway.torchserve import TorchServe
+from gateway.torchserve.process import TorchServe
 from handler.encoding import to_json, to_json_in_pieces
 from tests.handler.completions import post, stream
 

@@ -13,8 +13,8 @@ import pytest
 from filelock import FileLock
 
 from bench.environments import HOME, Environment, SetUpError
-from gateway.launch import find_torchserve
-from gateway.torchserve import TorchServe
+from gateway.launch.launch import find_torchserve
+from gateway.torchserve.process import TorchServe
 
 CALLER = Path(__file__).with_name("grpc_calls.py")
 CLIENTS = Environment(

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import requests
 
-from gateway.torchserve import TorchServe
+from gateway.torchserve.process import TorchServe
 from tests.conftest import torchserve_settings
 from tests.torchserve_clients.conftest import Ask
 

@@ -1,0 +1,1 @@
+"""Archives of the model store: judged before anybody unpacks them, read, fetched."""

@@ -1,0 +1,65 @@
+"""What an archive of the model store calls itself, in the words of its own manifest."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.archives import archive_file
+from gateway.errors import BadRequest
+from handler import strict_json
+
+MANIFEST = "MAR-INF/MANIFEST.json"
+MOST_BYTES = 1 << 20
+VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.]{0,31}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What an archive calls itself, and the code that serves it."""
+
+    model: str
+    version: str
+    handler: str
+    has_config: bool
+
+
+def read_manifest(archive: Path, bounds: archive_file.Bounds) -> Manifest:
+    """Return what an archive says of itself; a directory is an unpacked one.
+
+    Raises:
+        BadRequest: It is no archive that TorchServe could load, or one that it must not.
+    """
+    try:
+        if not archive.is_dir():
+            archive_file.check(archive, bounds)
+        text = archive_file.read_member(archive, MANIFEST, MOST_BYTES)
+    except archive_file.BadArchive as fault:
+        raise BadRequest(str(fault), param="url", code="bad_archive") from None
+    try:
+        model = strict_json.load(text)["model"]
+        made = Manifest(
+            str(model["modelName"]),
+            str(model.get("modelVersion", "1.0")),
+            str(model.get("handler", "")),
+            bool(model.get("configFile")),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise BadRequest(
+            f"`{archive.name}` is no archive of a model", param="url", code="bad_archive"
+        ) from None
+    name = made.model
+    if not NAME.fullmatch(name) or "--" in name:  # that is how replicas are called
+        raise BadRequest(
+            f"`{archive.name}` names its model `{name[:64]}`; give it another with `model_name`",
+            param="model_name",
+        )
+    if not VERSION.fullmatch(made.version):
+        raise BadRequest(
+            f"`{archive.name}` has a version that is none: letters, digits and dots, at most 32",
+            param="url",
+            code="bad_archive",
+        )
+    return made

@@ -1,0 +1,1 @@
+"""The HTTP server: connections, heads and bodies, all of them bounded. Knows no routes."""

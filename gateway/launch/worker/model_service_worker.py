@@ -1,0 +1,99 @@
+"""The program that TorchServe starts as a worker: what it needs first, then TorchServe's own.
+
+Java starts `ts/model_service_worker.py` of its home directory, and gateway/launch/launch.py gives
+it a home in which this file has that name. It imports nothing of this project.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import runpy
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+PROTOCOL = "ts.protocol.otf_message_handler"
+
+
+class NoTensor:
+    """No value is an instance of it."""
+
+
+class TorchOnceLoaded(types.ModuleType):
+    """What TorchServe's protocol gets for its `import torch`.
+
+    The protocol asks torch whether a reply is a tensor. As long as nothing has loaded torch, no
+    value can be one; once a handler has (`engine: torch`), torch itself answers.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        torch = sys.modules.get("torch", self)
+        if torch is not self:
+            return getattr(torch, name)
+        if name == "Tensor":
+            return NoTensor
+        raise AttributeError(f"torch is not loaded, so it has no {name}")
+
+
+def begin_again_with_tunables() -> None:
+    """Restart this process with glibc's tunables for workers (10 ms).
+
+    glibc reads them as a process begins, and a worker has its environment from Java, which they
+    do not suit.
+    """
+    tunables = os.environ.pop("WORKER_GLIBC_TUNABLES", "")
+    if tunables and "GLIBC_TUNABLES" not in os.environ:
+        os.environ["GLIBC_TUNABLES"] = tunables
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def set_path() -> None:
+    """Have Python import from the model's directory, and not from this file's.
+
+    A worker is started in its model's directory. Java puts that on the path too, but cannot spell
+    every name a directory may have.
+    """
+    here = str(Path(__file__).resolve().parent)
+    sys.path[:] = [*(path for path in sys.path if path != here), os.getcwd()]
+
+
+def import_protocol_without_torch() -> None:
+    """Import the protocol, with `TorchOnceLoaded` as its torch and as nobody else's.
+
+    torch costs a second of every start and 200 MB of memory, and need not be installed.
+    """
+    sys.modules["torch"] = TorchOnceLoaded("torch")
+    try:
+        importlib.import_module(PROTOCOL)
+    finally:
+        del sys.modules["torch"]
+
+
+def report_cause(record: logging.LogRecord) -> bool:
+    """Print the first of a chain of exceptions on standard error, which TorchServe's log passes on.
+
+    A worker logs what it dies of on standard output, which no log shows. The exceptions behind the
+    first come from looking further.
+    """
+    error = record.exc_info[1] if record.exc_info else None
+    if error is not None:
+        while (earlier := error.__cause__ or error.__context__) is not None:
+            error = earlier
+        print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+    return True
+
+
+def main() -> None:
+    """Prepare this process, then be TorchServe's worker until it ends."""
+    begin_again_with_tunables()
+    set_path()
+    import_protocol_without_torch()
+    logging.getLogger().addFilter(report_cause)
+    runpy.run_module("ts.model_service_worker", run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,228 @@
+"""The description of the HTTP interface (OpenAPI 3.1), from the models the handler checks with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from gateway.openapi import management, predictions
+from gateway.openapi.management import MODEL, VERSION, with_parameters
+from gateway.openapi.parts import (
+    INFERENCE_ERRORS,
+    KEYED,
+    OPEN_OR_KEYED,
+    PLAIN_ERRORS,
+    Json,
+    good_reply,
+    operation,
+    reference,
+)
+from gateway.openapi.predictions import PROMPT
+from gateway.settings import Settings
+from handler import reply_schema, schema
+
+MODELS = (
+    schema.CompletionRequest,
+    schema.TokenizeRequest,
+    schema.DetokenizeRequest,
+    reply_schema.Completion,
+    reply_schema.TokenizeReply,
+    reply_schema.DetokenizeReply,
+    reply_schema.ModelCard,
+    reply_schema.ModelList,
+    reply_schema.ErrorReply,
+)
+EVENT: Json = {
+    "description": "One event of a stream.",
+    "type": "object",
+    "properties": {"data": {"description": "A Completion as JSON, or [DONE].", "type": "string"}},
+}
+IGNORED_FIELDS: Json = {
+    "x-ignored-fields": {
+        "description": "Fields of the request that nobody knows, percent-encoded, by commas; at "
+        "most 8 names and 256 bytes. `STRICT_FIELDS` has them refused instead.",
+        "schema": {"type": "string"},
+    }
+}
+
+
+def describe(settings: Settings) -> Json:
+    """Return the whole description."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "GPT-2 on TorchServe",
+            "version": "1.0.0",
+            "description": "Go on with a text. The /v1 routes are those of OpenAI's completions "
+            "API, so its clients work: set their base URL to this server's /v1.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": url} for url in (".", settings.public_url) if url],
+        "paths": {
+            **_inference(settings),
+            **management.paths(settings),
+            **management.paths_of_inference(),
+            **_service(settings),
+        },
+        "components": {"schemas": _schemas(), "securitySchemes": _security()},
+    }
+
+
+def _schemas() -> Json:
+    template = "#/components/schemas/{model}"
+    requests = [model for model in MODELS if model.__name__.endswith("Request")]
+    replies = [model for model in MODELS if model not in requests]
+    modes: list[tuple[type[BaseModel], Any]] = [(model, "validation") for model in requests]
+    modes += [(model, "serialization") for model in replies]
+    _, definitions = models_json_schema(modes, ref_template=template)
+    found: Json = definitions["$defs"]
+    found.update(predictions.schemas())
+    found["GenerateRequest"] = {
+        "type": "object",
+        "required": ["input"],
+        "properties": {"input": {"type": "string", "examples": [PROMPT]}},
+    }
+    text = {"type": "string"}
+    found["GenerateReply"] = {
+        "type": "object",
+        "required": ["version", "body"],
+        "properties": {
+            "version": {"const": "v1.0.0"},
+            "body": {
+                "type": "object",
+                "required": ["query", "generated", "result"],
+                "properties": {"query": text, "generated": text, "result": text},
+            },
+        },
+    }
+    return found
+
+
+def _security() -> Json:
+    return {
+        "bearer": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "`Authorization: Bearer KEY`",
+        },
+        "key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+    }
+
+
+def _inference(settings: Settings) -> Json:
+    completions = _post(
+        "completions",
+        "Go on with a prompt",
+        "CompletionRequest",
+        "Completion",
+        {
+            "whole": {"prompt": PROMPT, "max_tokens": 20, "temperature": 0.8},
+            "stream": {"prompt": PROMPT, "stream": True, "stream_options": {"include_usage": True}},
+            "several": {"prompt": PROMPT, "n": 3, "seed": 42, "stop": ["."]},
+            "scores": {"prompt": PROMPT, "max_tokens": 0, "echo": True, "logprobs": 2},
+        },
+    )
+    completions["responses"]["200"]["content"]["text/event-stream"] = {"schema": EVENT}
+    generate = _post(
+        "generate",
+        f"Go on with a text, {settings.n_tokens} tokens",
+        "GenerateRequest",
+        "GenerateReply",
+        {"text": {"input": PROMPT}},
+    )
+    tokenize = _post(
+        "tokenize",
+        "Text to token ids",
+        "TokenizeRequest",
+        "TokenizeReply",
+        {"text": {"text": PROMPT}},
+    )
+    detokenize = _post(
+        "detokenize",
+        "Token ids to text",
+        "DetokenizeRequest",
+        "DetokenizeReply",
+        {"tokens": {"tokens": [40, 41, 42]}},
+    )
+    predict = predictions.predict(EVENT)
+    return {
+        "/v1/completions": {"post": completions},
+        settings.route_generate: {"post": generate},
+        "/v1/models": {"get": _read("list_models", "The loaded models", "ModelList")},
+        "/v1/models/{model}": with_parameters(
+            [MODEL], {"get": _read("read_model", "One model", "ModelCard")}
+        ),
+        "/v1/tokenize": {"post": tokenize},
+        "/v1/detokenize": {"post": detokenize},
+        **_predictions("", predict),
+        **_predictions("/v1/completions", completions),
+        **_predictions("/v1/tokenize", tokenize),
+        **_predictions("/v1/detokenize", detokenize),
+    }
+
+
+def _predictions(path: str, described: Json) -> Json:
+    """Return TorchServe's paths to an operation: with and without the version, POST and PUT."""
+    base, name = "/predictions/{model}", f"predict{path}".replace("/", "_")
+    found: Json = {}
+    for version, parameters in (("", [MODEL]), ("/{version}", [MODEL, VERSION])):
+        suffix = "_of_version" if version else ""
+        methods = {
+            "post": described | {"operationId": name + suffix},
+            "put": described | {"operationId": f"{name}{suffix}_by_put"},
+        }
+        found[base + version + path] = with_parameters(parameters, methods)
+    return found
+
+
+def _service(settings: Settings) -> Json:
+    def get(name: str, summary: str, media: str, *errors: int) -> Json:
+        schema = {"type": "object" if "json" in media else "string"}
+        done = {"200": good_reply(schema, media, "Yes.")}
+        return {"get": operation(name, summary, "Service", done, (*PLAIN_ERRORS, *errors))}
+
+    ready = get("ready", "Whether a request would be served now", "application/json")
+    ready["get"]["responses"]["503"] = good_reply(
+        {"type": "object"}, about="Not now: it is starting, draining, or has 0 workers."
+    )
+    metrics = get("metrics", "Prometheus", "text/plain", 401, 403, 429)
+    if settings.metrics_access == "key":
+        metrics["get"]["security"] = KEYED
+    page = get("page", "The page where one writes", "text/html")
+    docs = get("docs", "This description, to read", "text/html")
+    for files in (page, docs):
+        files["get"]["responses"]["304"] = {"description": "As `If-None-Match` says."}
+    page["options"] = management.api_description_by_options()
+    return {
+        "/": page,
+        "/docs": docs,
+        "/openapi.json": get("openapi", "This description", "application/json"),
+        "/health/live": get("live", "Whether the process works", "application/json"),
+        "/health/ready": ready,
+        "/health_liveness": get("liveness", "The old name of alive", "application/json"),
+        "/metrics": metrics,
+    }
+
+
+def _post(name: str, summary: str, takes: str, gives: str, examples: Json) -> Json:
+    done = {"200": good_reply(reference(gives)) | {"headers": IGNORED_FIELDS}}
+    return operation(name, summary, "Text", done, INFERENCE_ERRORS) | {
+        "security": OPEN_OR_KEYED,
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": reference(takes),
+                    "examples": {key: {"value": value} for key, value in examples.items()},
+                }
+            },
+        },
+    }
+
+
+def _read(name: str, summary: str, gives: str) -> Json:
+    done = {"200": good_reply(reference(gives))}
+    described = operation(name, summary, "Text", done, INFERENCE_ERRORS)
+    return described | {"security": OPEN_OR_KEYED}

@@ -1,0 +1,1 @@
+"""From a prediction to TorchServe, and its reply back, streamed or whole."""

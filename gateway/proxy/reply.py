@@ -1,0 +1,71 @@
+"""What came back: a whole reply, and what log and metrics keep of it or of a stream's end."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway.errors import for_clients_of, to_json
+from gateway.web.exchange import Exchange, Header
+from gateway.web.metrics import Metrics
+from handler import ignored
+
+# What the metrics call a text that failed in the handler.
+FAILED = "handler_error"
+
+
+@dataclass(slots=True)
+class Reply:
+    """A whole reply, ready to be sent."""
+
+    status: int
+    body: bytes
+    content_type: str
+    headers: list[Header] = field(default_factory=list)
+
+    async def send(self, exchange: Exchange) -> None:
+        """Answer with it."""
+        body, error = self.body, self.json() if self.status >= 400 else None
+        if isinstance(error, dict) and isinstance(error.get("error"), dict):
+            body = to_json(for_clients_of(exchange.path, self.status, error))
+        await exchange.reply(self.status, body, self.content_type, self.headers)
+
+    def json(self) -> Any:
+        """The body as JSON, or None."""
+        if not self.content_type.startswith("application/json"):
+            return None
+        try:
+            return json.loads(self.body)
+        except ValueError:
+            return None
+
+
+def note_usage(exchange: Exchange, usage: dict[str, Any], reasons: list[str | None]) -> None:
+    """Keep the counts of a finished request for its log line and the metrics."""
+    facts = exchange.facts
+    facts["prompt_tokens"] = int(usage.get("prompt_tokens", 0))
+    facts["completion_tokens"] = int(usage.get("completion_tokens", 0))
+    facts["cached_tokens"] = int((usage.get("prompt_tokens_details") or {}).get("cached_tokens", 0))
+    facts["finish_reasons"] = [str(reason) for reason in reasons if reason]
+
+
+def note_end(exchange: Exchange, frame: bytes) -> None:
+    """Read the usage from a reply's last frame, and whether the handler gave up.
+
+    A stream that was cut has no such frame, one of another kind of model none at all.
+    """
+    last = json.loads(frame) if frame else {}
+    if "usage" in last:
+        note_usage(exchange, last["usage"], last["finish_reasons"])
+        if last["error"] is not None:
+            exchange.facts["failed"] = FAILED
+            exchange.facts["error"] = last["error"]
+
+
+def note_ignored_fields(exchange: Exchange, names: str, metrics: Metrics) -> None:
+    """Tell which fields of a request were ignored: in a header, in the log, and as a count."""
+    if names:
+        exchange.facts["ignored_fields"] = names
+        exchange.reply_headers.append((ignored.HEADER.encode(), names.encode()))
+        metrics.fields_ignored()

@@ -1,0 +1,1 @@
+"""Which replicas of which models are loaded, whether they live, and who is served by them."""

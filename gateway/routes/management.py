@@ -1,0 +1,283 @@
+"""TorchServe's management API as far as it is let through: each request is rebuilt, none passed on.
+
+Replicas are one model with N workers to the outside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+from collections.abc import Awaitable
+from pathlib import PurePosixPath
+from typing import Any
+
+from gateway.archives.archive_urls import DIGEST, Source
+from gateway.archives.fetching import Fetcher
+from gateway.archives.manifest import Manifest, read_manifest
+from gateway.errors import (
+    BadGateway,
+    BadRequest,
+    Conflict,
+    GatewayError,
+    NotFound,
+    Unavailable,
+)
+from gateway.replicas.replica import State
+from gateway.replicas.replicas import Replicas
+from gateway.routes.parameters import WITHOUT_EFFECT, Parameters, read, read_query
+from gateway.settings import Settings
+from gateway.torchserve.client import UpstreamError
+from gateway.web.exchange import Exchange
+
+logger = logging.getLogger("gateway.management")
+
+NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._]|-(?!-)){0,63}")
+ARCHIVE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}\.mar")
+LONGEST_SECONDS = 86_400
+# Seconds; an archive with a configuration file, which has defaults for both, says them itself.
+TIMEOUTS = ("response_timeout", "startup_timeout")
+REGISTER = ("url", "sha256", "model_name", "handler", "initial_workers", "synchronous", *TIMEOUTS)
+SCALE = ("min_worker", "max_worker", "number_gpu", "synchronous", "timeout", "model_version")
+# Of a model, what OpenAI's clients read of it and nobody else.
+OF_OPENAI = ("id", "object", "created", "owned_by", "examples")
+Answer = tuple[int, Any]
+
+
+class Management:
+    """List, describe, register, scale, set default, unregister."""
+
+    def __init__(self, settings: Settings, replicas: Replicas) -> None:
+        self._settings = settings
+        self._replicas = replicas
+        self._fetcher = Fetcher(settings)
+        self._background: set[asyncio.Task[None]] = set()
+
+    async def serve(
+        self, exchange: Exchange, model: str, version: str, verb: str, body: bytes
+    ) -> None:
+        """Answer one management request.
+
+        Raises:
+            GatewayError: It is not on the list, not allowed, or TorchServe refused it.
+        """
+        try:
+            status, value = await self._answer(exchange, model, version, verb, body)
+        except UpstreamError as error:
+            raise _translate(error) from None
+        await exchange.reply(status, json.dumps(value, indent=2).encode())
+
+    async def _answer(
+        self, exchange: Exchange, model: str, version: str, verb: str, body: bytes
+    ) -> Answer:
+        method = exchange.method
+        if verb == "set-default":
+            return await self._set_default(model, version, read_query(exchange))
+        if method == "POST":
+            return await self._register(*read(exchange, body))
+        if method == "PUT":
+            return await self._scale(model, version, *read(exchange, body))
+        query = read_query(exchange)
+        if method == "DELETE":
+            return await self._unregister(model, version, query)
+        return self._describe(model, version, query) if model else self._list(query)
+
+    def _list(self, query: Parameters) -> Answer:
+        query.allow("limit", "next_page_token")
+        limit = query.whole("limit", 100, 1, 1000)
+        start = query.whole("next_page_token", 0, 0, 1_000_000)
+        names = self._replicas.models
+        entries = [
+            {"modelName": name, "modelUrl": self._replicas.default(name).archive}
+            for name in names[start : start + limit]
+        ]
+        more = {"nextPageToken": str(start + limit)} if start + limit < len(names) else {}
+        return 200, {**more, "models": entries}
+
+    def _describe(self, model: str, version: str, query: Parameters) -> Answer:
+        query.allow("customized")
+        is_customized = query.flag("customized", False)
+        if version == "all":
+            self._replicas.resolve(model)
+            versions = self._replicas.versions(model)
+        else:
+            versions = [self._replicas.resolve(model, version or None)]
+        return 200, [self._merged(model, each, is_customized) for each in versions]
+
+    async def _register(self, asked: Parameters, notes: list[str]) -> Answer:
+        asked.allow(*REGISTER, *WITHOUT_EFFECT)
+        notes += asked.without_effect()
+        count = asked.whole("initial_workers", 1, 0, self._settings.max_replicas)
+        waits = asked.flag("synchronous", True)
+        name = asked.text("model_name")
+        if name is not None and not NAME.fullmatch(name):
+            raise BadRequest(
+                "`model_name` may hold letters, digits, `.`, `_` and single `-`",
+                param="model_name",
+            )
+        options = {
+            each: str(asked.whole(each, 0, 1, LONGEST_SECONDS))
+            for each in TIMEOUTS
+            if each in asked
+        }
+        archive = await self._have_archive(asked.text("url") or "", asked.text("sha256"), notes)
+        path, bounds = self._settings.model_store / archive, self._settings.archive_bounds
+        manifest = await asyncio.to_thread(read_manifest, path, bounds)
+        _refuse_other_code(asked.text("handler"), manifest)
+        if manifest.has_config:
+            reason = "has no effect: the archive's configuration counts"
+            notes += [f"`{limit}` {reason}" for limit in options]
+        model, version = name or manifest.model, manifest.version
+        self._replicas.refuse_if_loaded(model, version)
+        loading = self._replicas.register(archive, model, version, count, options)
+        if count and not waits:
+            self._run(loading)
+            return 202, _status("Processing worker updates...", notes)
+        await loading
+        done = f'Model "{model}" Version: {version} registered with {count} initial workers'
+        if not count:
+            done += ". Use scale workers API to add workers for the model."
+        return 200, _status(done, notes)
+
+    async def _have_archive(self, url: str, digest: str | None, notes: list[str]) -> str:
+        """Return the name of an archive in the store; one of an allowed URL is fetched."""
+        sources = self._settings.allowed_sources
+        if sources and url.startswith("https://"):
+            name = await self._fetcher.fetch(_allowed_source(url, sources), _digest(digest))
+            notes.append("this instance alone has it; MODEL_URLS loads it on every one")
+            return name
+        if not ARCHIVE.fullmatch(url):
+            fetched = ", or an https URL of ALLOWED_MODEL_URLS" if sources else ""
+            raise BadRequest(
+                f"`url` must be the name of an archive in the model store, like gpt2.mar{fetched}",
+                param="url",
+            )
+        if digest is not None:
+            raise BadRequest("`sha256` belongs to a URL that is fetched", param="sha256")
+        if not (self._settings.model_store / url).exists():
+            raise NotFound("The model store has no such archive", param="url")
+        return url
+
+    async def _scale(self, model: str, version: str, asked: Parameters, notes: list[str]) -> Answer:
+        asked.allow(*SCALE)
+        notes += asked.without_effect()
+        version = self._replicas.resolve(model, version or asked.text("model_version"))
+        least = asked.whole("min_worker", 1, 0, self._settings.max_replicas)
+        most = asked.whole("max_worker", least, least, 10_000)
+        patience, waits = _patience(asked), asked.flag("synchronous", False)
+        scaling = self._replicas.scale(model, version, least, most, patience)
+        if waits:
+            count = await scaling
+            return 200, _status(f"Workers scaled to {count} for model: {model}", notes)
+        self._run(scaling)
+        return 202, _status("Processing worker updates...", notes)
+
+    async def _set_default(self, model: str, version: str, query: Parameters) -> Answer:
+        query.allow()
+        version = self._replicas.resolve(model, version)
+        await self._replicas.set_default(model, version)
+        return 200, {
+            "status": f'Default version successfully updated for model "{model}" to "{version}"'
+        }
+
+    async def _unregister(self, model: str, version: str, query: Parameters) -> Answer:
+        query.allow("synchronous", "timeout")
+        version = self._replicas.resolve(model, version or None)
+        query.flag("synchronous", True)
+        await self._replicas.unregister(model, version, _patience(query))
+        return 200, {"status": f'Model "{model}" unregistered'}
+
+    def _merged(self, model: str, version: str, is_customized: bool) -> dict[str, Any]:
+        """One model with N workers, as TorchServe would describe it."""
+        known = self._replicas.version(model, version)
+        workers = []
+        for replica in known.replicas:
+            for worker in replica.description.get("workers", []):
+                status = worker.get("status")
+                if replica.state is not State.READY and status == "READY":
+                    status = replica.state.value
+                workers.append(
+                    {**worker, "status": status, "replica": replica.name, "live": replica.live}
+                )
+        merged = known.description | {
+            "modelName": model,
+            "modelVersion": version,
+            "modelUrl": known.archive,
+            "minWorkers": len(known.replicas),
+            "maxWorkers": self._settings.max_replicas,
+            "workers": workers,
+        }
+        if is_customized:
+            card = known.card or {}
+            merged["customizedMetadata"] = {
+                name: value for name, value in card.items() if name not in OF_OPENAI
+            }
+        return merged
+
+    def _run(self, work: Any) -> None:
+        task = asyncio.create_task(self._logged(work))
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    @staticmethod
+    async def _logged(work: Awaitable[Any]) -> None:
+        try:
+            await work
+        except (UpstreamError, GatewayError) as error:
+            logger.error("A change of workers failed: %s", error.message)
+
+
+def _allowed_source(url: str, allowed: tuple[Source, ...]) -> Source:
+    """Return where to fetch from, if that is allowed."""
+    try:
+        source = Source.parse(url)
+    except ValueError as fault:
+        raise BadRequest(f"`url`: {fault}", param="url") from None
+    if not any(source.is_under(each) for each in allowed):
+        raise BadRequest("`url` is not in ALLOWED_MODEL_URLS", param="url")
+    if not ARCHIVE.fullmatch(source.file_name):
+        raise BadRequest("`url` must end in the name of an archive, like gpt2.mar", param="url")
+    return source
+
+
+def _digest(text: str | None) -> str:
+    """Return the digest that an archive must have: it is code."""
+    if text is None or not DIGEST.fullmatch(text):
+        raise BadRequest(
+            "`sha256` must be the archive's digest, 64 digits from 0 to f", param="sha256"
+        )
+    return text
+
+
+def _status(text: str, notes: list[str]) -> dict[str, str]:
+    """Return what management says of a change, and what it has to say besides."""
+    return {"status": text, "note": "; ".join(notes)} if notes else {"status": text}
+
+
+def _patience(asked: Parameters) -> float | None:
+    """Return how long texts may take to end where workers are removed; None is for ever."""
+    seconds = asked.whole("timeout", -1, -1, LONGEST_SECONDS)
+    return None if seconds < 0 else float(seconds)
+
+
+def _refuse_other_code(handler: str | None, manifest: Manifest) -> None:
+    """Refuse a handler that is not the archive's: its own code alone is run."""
+    file, _, function = (handler or "").partition(":")
+    is_own = PurePosixPath(file).stem == PurePosixPath(manifest.handler.partition(":")[0]).stem
+    if handler is not None and not (is_own and "/" not in file and function in ("", "handle")):
+        raise BadRequest(
+            f"`handler` must be the archive's own, `{manifest.handler[:64]}`", param="handler"
+        )
+
+
+def _translate(error: UpstreamError) -> BadRequest | Conflict | Unavailable | BadGateway:
+    """TorchServe's refusal in our words: its own may hold paths."""
+    logger.warning("TorchServe refused: %s", error.message)
+    if error.status == 409:
+        return Conflict("A model of this name and version is loaded already")
+    if error.status in (400, 403, 404, 507):
+        return BadRequest("TorchServe refused this; its log says why", code="refused")
+    if error.status == 503:
+        return Unavailable("TorchServe does not answer; try again soon", retry_after=5)
+    return BadGateway("TorchServe could not do this; its log says why", code="torchserve_failed")

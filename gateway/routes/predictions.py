@@ -1,0 +1,85 @@
+"""TorchServe's own route: requests as its users send them, to any model that is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gateway.archives.manifest import VERSION
+from gateway.errors import BadRequest, NotFound
+from gateway.parts import Parts
+from gateway.proxy.prediction import (
+    COMPLETIONS,
+    Prediction,
+    read_completion,
+    read_json_object,
+    read_prediction,
+    read_question,
+)
+from gateway.routes import forms
+from gateway.routes.admission import Door
+from gateway.routes.language import refuse_foreign
+from gateway.routes.management import NAME
+from gateway.web.exchange import Exchange
+from handler.bodies import Question, read_body, read_form
+from handler.charsets import parse_content_type
+from handler.errors import RequestError
+
+QUESTIONS = ("v1/tokenize", "v1/detokenize", "v1/models")
+
+
+class Predictions:
+    """Serves `/predictions/{model}[/{version}][/v1/...]`."""
+
+    def __init__(self, parts: Parts, door: Door) -> None:
+        self._parts = parts
+        self._settings = parts.settings
+        self._door = door
+
+    async def predict(self, exchange: Exchange) -> None:
+        """Serve one prediction, or what follows behind the model's name."""
+        name, version, path = _named(exchange.scope["path_params"])
+        body = await self._door.admit(exchange)
+        version = self._parts.replicas.resolve(name, version)
+        card = self._parts.replicas.card(name, version)
+        if path in QUESTIONS:
+            prediction = read_question(name, version, path, body)
+        elif path == COMPLETIONS:
+            value = read_json_object(body)
+            prediction = read_completion(name, version, value, body, self._settings, card or {})
+        elif card is None:  # another kind of model: its own business
+            content_type = exchange.headers.get("content-type", "")
+            prediction = Prediction(name, version, "", body, content_type)
+        else:
+            question = self._read(exchange, body)
+            prediction = read_prediction(name, version, question, self._settings, card)
+        refuse_foreign(exchange, prediction.text, self._settings.language_gate)
+        await self._parts.proxy.serve(exchange, prediction)
+
+    def _read(self, exchange: Exchange, body: bytes) -> Question:
+        headers: Mapping[str, str] = exchange.headers
+        content_type, accept = headers.get("content-type", ""), headers.get("accept", "")
+        kind = parse_content_type(content_type)
+        most = self._settings.max_form_fields
+        query = forms.pairs(exchange.scope["query_string"], most)
+        try:
+            if kind.is_form:
+                fields = forms.take_apart(body, kind, most)
+                return read_form(fields, query, accept, body if kind.is_urlencoded else None)
+            return read_body(body, content_type, query, accept)
+        except RequestError as error:
+            raise BadRequest(error.message, param=error.param, code=error.code) from None
+
+
+def _named(params: dict[str, str]) -> tuple[str, str | None, str]:
+    """Split `/predictions/{model}[/{version}][/v1/...]` into model, version and path."""
+    model, rest = params["model"], params.get("rest", "")
+    known = ("", COMPLETIONS, *QUESTIONS)
+    version: str | None = None
+    if rest and rest not in known:
+        version, _, rest = rest.partition("/")
+        if not VERSION.fullmatch(version):
+            raise NotFound("There is no such route")
+    ends_in_slash = params.get("rest", "x").endswith("/") or params.get("rest") == ""
+    if not NAME.fullmatch(model) or rest not in known or ends_in_slash:
+        raise NotFound("There is no such route")
+    return model, version, rest

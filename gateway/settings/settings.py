@@ -1,0 +1,353 @@
+"""The gateway's settings: one frozen object, read once from the environment and `.env` files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from gateway.archives import archive_file
+from gateway.archives.archive_urls import Source, parse_pinned
+from gateway.paths import ROOT
+from gateway.settings import keys
+from gateway.settings.sources import KEY_NAMES, SettingsError, Tell, gather
+from gateway.settings.values import parse
+
+Value = TypeVar("Value")
+
+LOCAL_HOST = "http://localhost:8080"
+NEVER_PASSED = (*KEY_NAMES, "REDIS_URL", "TS_CONFIG_FILE")
+
+
+def setting(
+    default: Value,
+    about: str,
+    *,
+    least: float | None = None,
+    most: float | None = None,
+    choices: tuple[str, ...] = (),
+    secret: bool = False,
+) -> Value:
+    """Declare one setting: its default, what it is for and what it may be."""
+    facts = {"about": about, "least": least, "most": most, "choices": choices, "secret": secret}
+    made: Value = field(default=default, metadata=facts)
+    return made
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Every setting; the name in the environment is the field's name in capitals."""
+
+    # What the outside sees
+    host: str = setting(
+        LOCAL_HOST, "Public URL of the page, named in `/openapi.json`; never a bind address."
+    )
+    port: int = setting(8080, "The one open port; 0 takes a free one.", least=0, most=65535)
+    bind: str = setting(
+        "0.0.0.0", "Address to listen on; with all of IPv4 also ::1, `::` for all of IPv6."
+    )
+    route_generate: str = setting("/generate", "Path of the plain route.")
+    n_tokens: int = setting(20, "Tokens written when a request has no `max_tokens`.", least=1)
+    cors_origins: tuple[str, ...] = setting(
+        (), "Origins that may call from a browser beside HOST's, by commas; `*` for all."
+    )
+
+    # The model and TorchServe
+    model_name: str = setting("gpt2", "Name of the model.")
+    model_store: Path = setting(ROOT / "model_store", "Directory of the archives.")
+    model_archive: str = setting("gpt2.mar", "Archive that is loaded at the start.")
+    max_archive_bytes: int = setting(
+        archive_file.MOST_BYTES, "Bytes that an archive may have when unpacked.", least=1 << 20
+    )
+    max_archive_files: int = setting(
+        archive_file.MOST_FILES, "Files that an archive may have.", least=1
+    )
+    max_archive_ratio: int = setting(
+        archive_file.MOST_RATIO,
+        "Times that an archive beyond 64 MiB may be as long when unpacked.",
+        least=1,
+    )
+    class_data_file: Path | None = setting(
+        None, "File of Java's shared class data, for a quicker start; the container has one."
+    )
+    inference_port: int = setting(
+        0, "TorchServe's port for predictions, on 127.0.0.1; 0 takes a free one.", least=0
+    )
+    management_port: int = setting(0, "TorchServe's port for management, likewise.", least=0)
+    metrics_port: int = setting(0, "TorchServe's port for metrics, likewise.", least=0)
+    start_seconds: float = setting(300, "Time TorchServe may take to be ready.", least=1)
+    start_failures: int = setting(
+        3, "So often within a minute the same failure ends a start that was never ready.", least=1
+    )
+    max_restarts: int = setting(
+        5, "Restarts of TorchServe within RESTART_WINDOW_SECONDS; one more ends all.", least=0
+    )
+    restart_window_seconds: float = setting(300, "See MAX_RESTARTS.", least=1)
+    drain_seconds: float = setting(8, "Time live requests get after SIGTERM.", least=0)
+    replicas: int = setting(1, "Copies of the model at the start.", least=1)
+    max_replicas: int = setting(4, "Most copies of the model (each is one worker).", least=1)
+    threads_per_replica: int = setting(
+        0, "Threads of each copy's decode; 0 leaves it to the archive.", least=0
+    )
+    pass_variables: tuple[str, ...] = setting(
+        (), "Variables that TorchServe and its workers get besides the few they need, by commas."
+    )
+
+    # Archives from elsewhere
+    allowed_model_urls: tuple[str, ...] = setting(
+        (),
+        "https URLs that `register` may fetch, by commas; one that ends in `/` with all below.",
+    )
+    model_urls: tuple[str, ...] = setting(
+        (), "Archives to fetch and load at the start, `URL#sha256=DIGEST` by commas."
+    )
+    max_model_bytes: int = setting(4 << 30, "Longest archive that is fetched.", least=1)
+    model_fetch_seconds: float = setting(600, "Time an archive may take to come.", least=1)
+
+    # Keys
+    api_keys: tuple[str, ...] = setting(
+        (), "Keys for inference, `name:key` by commas; not set, it is open.", secret=True
+    )
+    api_keys_file: Path | None = setting(None, "File with such keys, one a line.")
+    management_key: str = setting("", "Key for management; none closes it.", secret=True)
+    management_key_file: Path | None = setting(None, "File with that key.")
+    local_management: bool = setting(
+        False, "Without a key, let this machine manage; `./scripts/serve` turns it on."
+    )
+    metrics_access: str = setting(
+        "open", "Who reads /metrics: anyone, or the management key.", choices=("open", "key")
+    )
+
+    # Limits
+    max_body_bytes: int = setting(1 << 20, "Longest request body.", least=1024, most=6_000_000)
+    max_bodies_bytes: int = setting(
+        64 << 20, "All request bodies that are held at once, together.", least=1024
+    )
+    max_form_fields: int = setting(
+        100, "Fields of a form or a query on /predictions.", least=1, most=10_000
+    )
+    max_header_bytes: int = setting(
+        16384,
+        "Longest head of a request; also its trailers, and needless bytes in its chunks.",
+        least=1024,
+    )
+    header_seconds: float = setting(10, "Time for a request's head.", least=0.1)
+    body_seconds: float = setting(30, "Time for a request's body.", least=0.1)
+    idle_seconds: float = setting(75, "Time a connection may idle between requests.", least=1)
+    write_seconds: float = setting(
+        30, "Time a reader may take nothing, and has for each MiB of a whole reply.", least=0.1
+    )
+    linger_bytes: int = setting(
+        32 << 20, "Of a refused request, bytes that are read on so that the reply arrives.", least=0
+    )
+    linger_seconds: float = setting(5, "Time for that.", least=0)
+    max_connections: int = setting(
+        4096, "Open connections; for more, those give way that wait longest.", least=8
+    )
+    health_connections: int = setting(
+        16, "Of these, kept for `/health...`: all else is a 503 there.", least=0
+    )
+    requests_per_minute: int = setting(
+        0, "Requests a minute for each key, or client address without one; 0 is off.", least=0
+    )
+    redis_url: str = setting("", "Redis that counts them for several instances.", secret=True)
+    trusted_proxy_hops: int = setting(
+        0, "Proxies in front whose X-Forwarded-For is believed; 1 on Cloud Run.", least=0
+    )
+    max_waiting: int = setting(64, "Sequences that may wait for a slot; more get a 429.", least=0)
+    max_tokens_per_request: int = setting(
+        16384, "Bound of `max_tokens` x `n` (or `best_of`) x prompts.", least=1
+    )
+    max_logprobs_per_request: int = setting(
+        100_000, "Bound of tokens x `n` x (`logprobs` + 1), with `echo` the prompt's too.", least=1
+    )
+    strict_fields: bool = setting(
+        False, "Refuse fields of a request that are not known, instead of ignoring them."
+    )
+    stall_seconds: float = setting(60, "Time a reply may stand still before it is ended.", least=1)
+    retry_seconds: float = setting(
+        15, "Time a request may wait for a worker that is coming back.", least=0
+    )
+
+    # Language
+    language_gate: str = setting(
+        "warn",
+        "Text that is not English: pass it, pass it with a header, or refuse it.",
+        choices=("off", "warn", "refuse"),
+    )
+
+    # Logs
+    log_format: str = setting(
+        "auto", "JSON lines or text; auto is JSON on Cloud Run.", choices=("auto", "json", "text")
+    )
+    k_service: str = setting("", "Set by Cloud Run.")
+    google_cloud_project: str = setting("", "Project that traces in the log belong to.")
+
+    @property
+    def archive_bounds(self) -> archive_file.Bounds:
+        """How much an archive may become."""
+        return archive_file.Bounds(
+            self.max_archive_files, self.max_archive_bytes, self.max_archive_ratio
+        )
+
+    @property
+    def allowed_sources(self) -> tuple[Source, ...]:
+        """ALLOWED_MODEL_URLS, taken apart."""
+        return tuple(map(Source.parse, self.allowed_model_urls))
+
+    @property
+    def pinned_sources(self) -> tuple[tuple[Source, str], ...]:
+        """MODEL_URLS, taken apart: from where, and the digest."""
+        return tuple(map(parse_pinned, self.model_urls))
+
+    @property
+    def writes_json_logs(self) -> bool:
+        """Whether log lines are JSON."""
+        return self.log_format == "json" or (self.log_format == "auto" and bool(self.k_service))
+
+    @property
+    def public_url(self) -> str | None:
+        """HOST without a slash at its end; None where it is the default.
+
+        The default says nothing of where the service is: PORT alone may have been changed.
+        """
+        url = self.host.rstrip("/")
+        return None if url == LOCAL_HOST else url
+
+    @property
+    def public_origin(self) -> str | None:
+        """Scheme, name and port of HOST as a browser writes them, or None as `public_url` is."""
+        if self.public_url is None:
+            return None
+        parts = urlsplit(self.public_url)
+        usual_port = {"http": ":80", "https": ":443"}[parts.scheme]
+        return f"{parts.scheme}://{parts.netloc.lower().removesuffix(usual_port)}"
+
+    def __post_init__(self) -> None:
+        route = self.route_generate
+        if not route.startswith("/") or route == "/" or any(c in route for c in "{}?#% "):
+            raise SettingsError(f"ROUTE_GENERATE must be a path like /generate, not {route!r}")
+        taken = (
+            *("/v1/", "/predictions", "/models", "/health", "/metrics", "/docs", "/page/"),
+            *("/explanations/", "/ping/", "/api-description/"),
+        )
+        if f"{route}/".startswith(taken) or route == "/openapi.json":
+            raise SettingsError(f"ROUTE_GENERATE: {route} is taken by another route")
+        if self.max_bodies_bytes < self.max_body_bytes:
+            raise SettingsError(
+                f"MAX_BODIES_BYTES must be at least MAX_BODY_BYTES ({self.max_body_bytes})"
+            )
+        self._judge_sources()
+        for name in self.pass_variables:
+            if name in NEVER_PASSED:
+                raise SettingsError(f"PASS_VARIABLES must not name {name}: it would open a door")
+        with _named_faults():
+            keys.judge(self.management_key, "MANAGEMENT_KEY")
+            longest = max(map(len, keys.named_keys(self.api_keys).values()), default=0)
+        if max(longest, len(self.management_key)) > self.max_header_bytes // 2:
+            raise SettingsError(
+                "a key of API_KEYS or MANAGEMENT_KEY takes half of MAX_HEADER_BYTES"
+            )
+        if not _is_public_url(self.host):
+            raise SettingsError(
+                f"HOST is the page's public URL (http://...), not {self.host!r}; "
+                "BIND is the address to listen on"
+            )
+
+    def _judge_sources(self) -> None:
+        judged: tuple[tuple[str, Callable[[str], object], tuple[str, ...]], ...] = (
+            ("ALLOWED_MODEL_URLS", Source.parse, self.allowed_model_urls),
+            ("MODEL_URLS", parse_pinned, self.model_urls),
+        )
+        for name, take_apart, values in judged:
+            for value in values:
+                try:
+                    take_apart(value)
+                except ValueError as fault:
+                    raise SettingsError(f"{name}: {fault}, not {value!r}") from None
+
+
+def load(
+    environment: Mapping[str, str] | None = None,
+    *,
+    folder: Path = ROOT,
+    tell: Tell = lambda line: None,
+) -> Settings:
+    """Read the settings: the environment, the files of the folder, the defaults.
+
+    What is passed over on the way is told, a line each.
+
+    Raises:
+        SettingsError: A value is not allowed.
+    """
+    specs = {spec.name.upper(): spec for spec in fields(Settings)}
+    given = gather(specs, os.environ if environment is None else environment, folder, tell)
+    values: dict[str, Any] = {}
+    for name, text in given.items():
+        spec, text = specs[name], text.strip(keys.BLANKS)
+        if text:
+            values[spec.name] = parse(name, text, spec.default, spec.metadata)
+    if "route_generate" in values:
+        values["route_generate"] = "/" + values["route_generate"].lstrip("/")
+    # Keys that are given and come to none are a mistake: it must not open what was to be closed.
+    if values.get("api_keys") == ():
+        raise SettingsError("API_KEYS must be `name:key` by commas; it holds no key")
+    if values.get("api_keys_file"):
+        content = _read_secret("API_KEYS_FILE", values["api_keys_file"])
+        with _named_faults():
+            found = tuple(keys.lines_of("API_KEYS_FILE", content))
+        if not found:
+            raise SettingsError("API_KEYS_FILE must hold `name:key`, one a line; it holds no key")
+        values["api_keys"] = values.get("api_keys", ()) + found
+    if values.get("management_key_file"):
+        content = _read_secret("MANAGEMENT_KEY_FILE", values["management_key_file"])
+        with _named_faults():
+            secret = keys.text_of("MANAGEMENT_KEY_FILE", content).strip(keys.BLANKS)
+        if not secret:
+            raise SettingsError("MANAGEMENT_KEY_FILE: the file is empty")
+        values["management_key"] = secret
+    return Settings(**values)
+
+
+def table() -> str:
+    """Return all settings as a Markdown table, for the documentation."""
+    rows = ["| setting | default | what it is |", "|---|---|---|"]
+    for spec in fields(Settings):
+        assert spec.default is not MISSING
+        default, facts = spec.default, spec.metadata
+        if isinstance(default, Path):
+            default = default.relative_to(ROOT)
+        shown = "" if default in ("", (), None) else f"`{default}`"
+        about = facts["about"]
+        if facts["choices"]:
+            about += " One of " + ", ".join(f"`{choice}`" for choice in facts["choices"]) + "."
+        rows.append(f"| `{spec.name.upper()}` | {shown} | {about} |")
+    return "\n".join(rows)
+
+
+def _is_public_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        is_web = parts.scheme in ("http", "https") and parts.port != 0
+        return is_web and bool(parts.hostname) and parts.username is None
+    except ValueError:  # a port or an address that is none
+        return False
+
+
+@contextmanager
+def _named_faults() -> Iterator[None]:
+    try:
+        yield
+    except keys.KeyFault as fault:
+        raise SettingsError(str(fault)) from None
+
+
+def _read_secret(name: str, path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise SettingsError(f"{name}: {error.strerror}") from None
