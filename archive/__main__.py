@@ -33,8 +33,19 @@ def parse_arguments(arguments: list[str] | None = None) -> Settings:
     parser.add_argument(
         "--model",
         default=str(ROOT / "models" / "gpt2-tales"),
-        metavar="DIR_OR_HUB_ID",
-        help="checkpoint directory, or id on the Hugging Face hub (default: the embedded model)",
+        metavar="DIR_FILE_OR_HUB_ID",
+        help="checkpoint: a directory, a file (ckpt.pt, model.gguf ...), or ID or ID@REVISION on "
+        "the Hugging Face hub (default: the embedded model)",
+    )
+    parser.add_argument(
+        "--tokenizer",
+        metavar="gpt2|DIR|HUB_ID",
+        help="another tokenizer than the checkpoint's; gpt2 is GPT-2's own, which needs no hub",
+    )
+    parser.add_argument(
+        "--base",
+        metavar="DIR_FILE_OR_HUB_ID",
+        help="the model that a LoRA adapter was trained on (default: the one that it names)",
     )
     parser.add_argument("--name", help="the model's name (default: its directory's or hub id's)")
     parser.add_argument(
@@ -87,6 +98,8 @@ def parse_arguments(arguments: list[str] | None = None) -> Settings:
         precision=chosen.precision or defaults["precision"],
         cache=chosen.cache or defaults["cache"],
         calibration_text=chosen.calibration_text,
+        tokenizer=chosen.tokenizer,
+        base=chosen.base,
     )
 
 

@@ -21,9 +21,16 @@ from archive.formats.layout import HEAD, gpt2_layout
 from archive.formats.names import plain_name
 from archive.formats.open import open_stored
 from archive.formats.tensors import StoredModel, StoredTensor
+from archive.gpt2_own import OWN_TOKENIZER
 from archive.reading import read_json
 from archive.text_tokens import TextTokens, find_text_tokens
-from archive.tokenizer import load_tokenizer
+from archive.tokenizer import (
+    CheckpointTokenizer,
+    given_tokenizer,
+    has_tokenizer,
+    load_tokenizer,
+    own_tokenizer,
+)
 
 Weights = Mapping[str, NDArray[np.float32]]
 
@@ -109,16 +116,20 @@ class Checkpoint:
         return sum(map(prod, weight_shapes(self.shape).values()))
 
 
-def load_checkpoint(path: Path, name: str) -> Checkpoint:
+def load_checkpoint(
+    path: Path, name: str, tokenizer: Path | None = None, base: Path | None = None
+) -> Checkpoint:
     """Load and check a checkpoint with all its weights; see `open_checkpoint`.
 
     All weights are in memory, 4 bytes each. What works layer by layer opens it instead.
     """
-    checkpoint = open_checkpoint(path, name)
+    checkpoint = open_checkpoint(path, name, tokenizer, base)
     return replace(checkpoint, weights=dict(checkpoint.weights.items()))
 
 
-def open_checkpoint(path: Path, name: str) -> Checkpoint:
+def open_checkpoint(
+    path: Path, name: str, tokenizer: Path | None = None, base: Path | None = None
+) -> Checkpoint:
     """Open and check a checkpoint, but for its weights' values; read those one at a time.
 
     `checkpoint.weights` is a mapping from which each `weights[name]` is read from the file, as
@@ -128,12 +139,15 @@ def open_checkpoint(path: Path, name: str) -> Checkpoint:
     Args:
         path: A directory, or a file of a format that has all in one.
         name: What error messages call it.
+        tokenizer: The directory of another tokenizer than the checkpoint's; OWN_TOKENIZER is
+            GPT-2's own.
+        base: Where the model lies that an adapter changes, if `path` is an adapter.
 
     Raises:
         CheckpointError: It is no GPT-2 language model with a tokenizer that can be served; while
             reading, a weight is cut short or not finite.
     """
-    stored = open_stored(path)
+    stored = open_stored(path, base)
     config = normal_config(stored.config, ACTIVATIONS_SERVED)
     if needs_head(stored.config) and not _has_head(stored):
         raise CheckpointError(
@@ -145,18 +159,35 @@ def open_checkpoint(path: Path, name: str) -> Checkpoint:
         stored.tensors, weight_shapes(replace(shape, tied_head=True)), shape.tied_head
     )
     shape = replace(shape, tied_head=layout.is_tied)
-    tokenizer = load_tokenizer(stored.directory, shape.vocab_size)
+    found = _tokenizer(stored, config, tokenizer)
     return Checkpoint(
         name=name,
         directory=stored.directory,
         shape=shape,
         weights=LazyWeights(layout.tensors),
-        tokenizer=tokenizer.tokenizer,
-        tokens=find_text_tokens(stored.directory, shape.vocab_size, tokenizer),
+        tokenizer=found.tokenizer,
+        tokens=find_text_tokens(stored.directory, config, shape.vocab_size, found),
         config=config | {"tie_word_embeddings": layout.is_tied},
         format=stored.format,
         remarks=(*stored.remarks, *layout.remarks),
     )
+
+
+def _tokenizer(
+    stored: StoredModel, config: Mapping[str, Any], given: Path | None
+) -> CheckpointTokenizer:
+    """The tokenizer that was asked for, that lies there, or that the format has."""
+    vocab_size = config["vocab_size"]
+    if given == OWN_TOKENIZER:
+        return own_tokenizer(vocab_size)
+    if given is not None:
+        return load_tokenizer(given, vocab_size)
+    directory = stored.tokenizer_directory or stored.directory
+    if stored.tokenizer is None or has_tokenizer(directory):
+        return load_tokenizer(directory, vocab_size)
+    ends = [config.get(name) for name in ("bos_token_id", "eos_token_id")]
+    bos, eos = (token if isinstance(token, int) else None for token in ends)
+    return given_tokenizer(stored.tokenizer, bos, eos, vocab_size)
 
 
 def _has_head(stored: StoredModel) -> bool:

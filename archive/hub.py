@@ -1,4 +1,4 @@
-"""Finds the checkpoint that a person named: a local directory, or an id on the Hugging Face hub."""
+"""Finds the checkpoint that a person named: a directory, a file, or an id on the hub."""
 
 from __future__ import annotations
 
@@ -7,61 +7,107 @@ import re
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 
 from archive.errors import CheckpointError, PackagingError
+from archive.gpt2_own import OWN_TOKENIZER
 from archive.packing import telling_full_disk
+from archive.reading import read_json
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
-# What packaging reads; pickles and other frameworks' weights are not even downloaded.
-WANTED = [
-    "config.json",
-    "generation_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "vocab.txt",
-    "*.model",
-    "examples.json",
-    "README.md",
-    "model.safetensors",
-    "model-*.safetensors",
-    "model.safetensors.index.json",
-]
+REVISION = re.compile(r"[\w./-]+")
+TOKENIZER = (
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+    *("vocab.json", "merges.txt", "vocab.txt", "vocab.bpe", "encoder.json", "*.model"),
+)
+# What packaging reads beside the weights.
+WANTED = (
+    *("config.json", "generation_config.json", "adapter_config.json", "hparams.json"),
+    *("examples.json", "README.md"),
+    *TOKENIZER,
+)
+# Weights in several forms are downloaded in the first of these that is there.
+WEIGHTS = (
+    ("adapter_model.safetensors",),
+    ("adapter_model.bin",),
+    ("model.safetensors", "model.safetensors.index.json", "model-*.safetensors"),
+    ("pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-*.bin"),
+    ("tf_model.h5",),
+    ("flax_model.msgpack",),
+    ("*.safetensors",),
+    ("*.gguf",),
+    ("*.pt", "*.pth", "*.ckpt", "*.bin"),
+    ("*.ckpt*", "checkpoint"),
+)
 TIMEOUT_SECONDS = 15
-PICKLES = (".bin", ".pt", ".pth", ".ckpt")
+ARCHIVE = ".mar"
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a checkpoint lies and what people call it."""
+    """Where a checkpoint lies and what people call it.
 
-    directory: Path
-    name: str
-
-
-def find_checkpoint(model: str) -> Source:
-    """Return the directory of `model`, downloading it if it is a hub id.
-
-    Raises PackagingError if there is no such directory, if the hub has none, refuses it or is out
-    of reach, or if the download breaks off or finds no room.
+    `path` is a directory or a file; `tokenizer` is given where another one was asked for (see
+    `archive.checkpoint.open_checkpoint`), `base` where `path` is an adapter.
     """
-    directory = Path(model).expanduser()
-    if directory.is_dir():
-        return Source(directory, directory.resolve().name)
-    if directory.exists():
-        raise CheckpointError(f"--model {model} is a file; a checkpoint is a directory")
-    if not HUB_ID.fullmatch(model):
-        raise CheckpointError(f"--model {model}: no such directory")
-    return Source(_download(model), model)
+
+    path: Path
+    name: str
+    tokenizer: Path | None = None
+    base: Path | None = None
 
 
-def _download(hub_id: str) -> Path:
+def find_checkpoint(model: str, tokenizer: str | None = None, base: str | None = None) -> Source:
+    """Return where `model` lies, downloading what is a hub's.
+
+    Args:
+        model: A directory, a file, or `ID` or `ID@revision` of the hub.
+        tokenizer: "gpt2" for GPT-2's own, a directory, or a hub id; None for the model's.
+        base: The model that an adapter changes; None for the one that it names itself.
+
+    Raises:
+        PackagingError: There is no such place, the hub has no such model, refuses it or is out of
+            reach, or the download breaks off or finds no room.
+    """
+    path, name = _find(model, "--model", WEIGHTS)
+    return Source(path, name, _find_tokenizer(tokenizer), _find_base(path, base))
+
+
+def _find(model: str, option: str, weights: tuple[tuple[str, ...], ...] = ()) -> tuple[Path, str]:
+    path = Path(model).expanduser()
+    if path.suffix == ARCHIVE and path.is_file():
+        raise CheckpointError(f"{option} {model} is an archive already: ./scripts/serve takes it")
+    if path.exists():
+        own = path.resolve()
+        return path, own.name if path.is_dir() else f"{own.parent.name}/{own.name}"
+    hub_id, _, revision = model.partition("@")
+    if not HUB_ID.fullmatch(hub_id) or (revision and not REVISION.fullmatch(revision)):
+        raise CheckpointError(f"{option} {model}: no such directory")
+    return _download(hub_id, revision or None, weights), model
+
+
+def _find_tokenizer(tokenizer: str | None) -> Path | None:
+    if tokenizer is None or tokenizer == OWN_TOKENIZER.name:
+        return None if tokenizer is None else OWN_TOKENIZER
+    path, _ = _find(tokenizer, "--tokenizer")
+    return path if path.is_dir() else path.parent
+
+
+def _find_base(path: Path, base: str | None) -> Path | None:
+    config = path / "adapter_config.json"
+    if base is None and config.is_file():
+        named = read_json(config).get("base_model_name_or_path")
+        if not isinstance(named, str) or not named:
+            raise CheckpointError(f"{config.name} names no base model: give it with --base")
+        beside = path / named
+        base = str(beside) if beside.is_dir() else named
+    return None if base is None else _find(base, "--base", WEIGHTS)[0]
+
+
+def _download(hub_id: str, revision: str | None, weights: tuple[tuple[str, ...], ...]) -> Path:
     """Return a copy of the model, the one downloaded before where the hub is out of reach."""
     # Imported late: a local checkpoint needs none of it.
     from huggingface_hub import snapshot_download
@@ -74,23 +120,40 @@ def _download(hub_id: str) -> Path:
     if not sys.stderr.isatty():
         disable_progress_bars()
     print(f"looking for {hub_id} on the Hugging Face hub", flush=True)
-    with _telling_failures(hub_id), telling_full_disk(Path(HF_HUB_CACHE)):
-        names = _names_on_hub(hub_id)
-        if names is not None:
-            _check_weights(hub_id, names)
-        directory = snapshot_download(hub_id, allow_patterns=WANTED, local_files_only=names is None)
-    if names is None:
-        print("the hub is out of reach: taking the copy downloaded before", flush=True)
-    return Path(directory)
+    with _telling_failures(hub_id, revision), telling_full_disk(Path(HF_HUB_CACHE)):
+        names = _names_on_hub(hub_id, revision)
+        if names is None:
+            return _kept_copy(hub_id, revision, weights)
+        wanted = [*WANTED, *_wanted_weights(hub_id, names, weights)]
+        return Path(snapshot_download(hub_id, revision=revision, allow_patterns=wanted))
 
 
-def _names_on_hub(hub_id: str) -> list[str] | None:
+def _kept_copy(hub_id: str, revision: str | None, weights: tuple[tuple[str, ...], ...]) -> Path:
+    """Return the copy downloaded before, in the first form of weights that is whole."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    for patterns in weights or ((),):
+        with suppress(LocalEntryNotFoundError):
+            found = snapshot_download(
+                hub_id,
+                revision=revision,
+                allow_patterns=[*WANTED, *patterns],
+                local_files_only=True,
+            )
+            if not weights or any(any(Path(found).glob(pattern)) for pattern in patterns):
+                print("the hub is out of reach: taking the copy downloaded before", flush=True)
+                return Path(found)
+    raise LocalEntryNotFoundError(hub_id)
+
+
+def _names_on_hub(hub_id: str, revision: str | None) -> list[str] | None:
     """Return the names of the model's files, or None where the hub does not answer."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
-        files = HfApi().model_info(hub_id, timeout=TIMEOUT_SECONDS).siblings or []
+        found = HfApi().model_info(hub_id, revision=revision, timeout=TIMEOUT_SECONDS)
     except HfHubHTTPError as error:
         if error.response.status_code < 500:
             raise
@@ -99,17 +162,23 @@ def _names_on_hub(hub_id: str) -> list[str] | None:
         raise  # of HF_HOME, where the client looks for a token
     except Exception:  # each version of the hub's client raises its transport's own errors
         return None
-    return [file.rfilename for file in files]
+    return [file.rfilename for file in found.siblings or []]
 
 
-def _check_weights(hub_id: str, names: list[str]) -> None:
-    if not any(name.endswith(".safetensors") for name in names):
-        kind = "only as pickle files, which are never loaded" if _pickles(names) else "nowhere"
-        raise CheckpointError(f"{hub_id} on the hub has its weights {kind}; safetensors is needed")
+def _wanted_weights(
+    hub_id: str, names: list[str] | None, weights: tuple[tuple[str, ...], ...]
+) -> tuple[str, ...]:
+    """The patterns of the first form of weights that the model has; none where none is wanted."""
+    if names is None or not weights:
+        return ()
+    for patterns in weights:
+        if any(fnmatch(name, pattern) for name in names for pattern in patterns):
+            return patterns
+    raise CheckpointError(f"{hub_id} on the hub has no weights in a form that is read here")
 
 
 @contextmanager
-def _telling_failures(hub_id: str) -> Iterator[None]:
+def _telling_failures(hub_id: str, revision: str | None) -> Iterator[None]:
     """Turn whatever the hub's client raises into one line for the person who asked."""
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -117,6 +186,7 @@ def _telling_failures(hub_id: str) -> Iterator[None]:
         HFValidationError,
         LocalEntryNotFoundError,
         RepositoryNotFoundError,
+        RevisionNotFoundError,
     )
 
     try:
@@ -127,6 +197,8 @@ def _telling_failures(hub_id: str) -> Iterator[None]:
         raise CheckpointError(
             f"{hub_id} on the hub is gated: ask for access there and set HF_TOKEN"
         ) from None
+    except RevisionNotFoundError:
+        raise CheckpointError(f"{hub_id} on the hub has no revision {revision}") from None
     except (RepositoryNotFoundError, HFValidationError):
         raise CheckpointError(
             f"no directory and no model on the hub is called {hub_id} "
@@ -143,10 +215,6 @@ def _telling_failures(hub_id: str) -> Iterator[None]:
         raise CheckpointError(
             f"the download of {hub_id} broke off: {_first_line(error)}; please try again"
         ) from None
-
-
-def _pickles(names: list[str]) -> bool:
-    return any(name.endswith(PICKLES) for name in names)
 
 
 def _first_line(error: Exception) -> str:

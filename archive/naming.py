@@ -32,6 +32,7 @@ def default_name(model: str) -> str:
     """
     path = Path(model).expanduser()
     own = path.resolve().name if path.exists() else model.rpartition("/")[2]
+    own = Path(own).stem if path.is_file() else own
     letters = unicodedata.normalize("NFKD", plain_name(own)).encode("ascii", "ignore").decode()
     name = NOT_PLAIN.sub("-", letters).strip("-_.")
     if not name:

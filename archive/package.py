@@ -34,9 +34,9 @@ def package_model(settings: Settings) -> Path:
     """
     if not settings.may_replace:
         check_replaceable(settings.target.path, source_id(settings.model))
-    source = find_checkpoint(settings.model)
+    source = find_checkpoint(settings.model, settings.tokenizer, settings.base)
     say(f"checking {source.name}")
-    checkpoint = load_checkpoint(source.directory, source.name)
+    checkpoint = load_checkpoint(source.path, source.name, source.tokenizer, source.base)
     if settings.engine == "onnx":
         check_head_size(checkpoint.shape)
     say(f"{checkpoint.parameters / 1e6:,.1f} million parameters, {checkpoint.shape.n_layer} layers")

@@ -109,7 +109,7 @@ def _names(directory: Path) -> dict[str, str | None] | None:
         for name in ("tokenizer_config.json", "special_tokens_map.json")
     ]
     kind = files[0].get("tokenizer_class")
-    if kind is None:
+    if kind is None and (directory / "config.json").is_file():
         kind = read_json(directory / "config.json").get("tokenizer_class")
     if kind not in CLASSES:
         return None

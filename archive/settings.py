@@ -29,6 +29,8 @@ class Settings:
     cache: str = "auto"
     calibration_text: Path | None = None
     model_config: Path = MODEL_CONFIG
+    tokenizer: str | None = None
+    base: str | None = None
 
 
 def packaging_defaults(path: Path = MODEL_CONFIG) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,28 +37,31 @@ class TextTokens:
 
 
 def find_text_tokens(
-    directory: Path, vocab_size: int, tokenizer: CheckpointTokenizer
+    directory: Path,
+    config: Mapping[str, Any],
+    vocab_size: int,
+    tokenizer: CheckpointTokenizer,
 ) -> TextTokens:
-    """Read them from generation_config.json, or where there is none from config.json.
+    """Read them from generation_config.json, or where there is none from the config.
 
     Raises CheckpointError if a token id is none.
     """
-    generation, config = directory / "generation_config.json", directory / "config.json"
-    source = generation if generation.is_file() else config
-    data = read_json(source)
-    bos = _ids(data, "bos_token_id", source.name)
-    eos = _ids(data, "eos_token_id", source.name)
+    generation = directory / "generation_config.json"
+    source = generation.name if generation.is_file() else "config.json"
+    data = read_json(generation) if generation.is_file() else config
+    bos = _ids(data, "bos_token_id", source)
+    eos = _ids(data, "eos_token_id", source)
     beyond = [token for token in [*bos, *eos] if token >= vocab_size]
     remarks = []
     if beyond:
         remarks.append(
-            f"{source.name} names the token {beyond[0]}, which is beyond the vocabulary of "
+            f"{source} names the token {beyond[0]}, which is beyond the vocabulary of "
             f"{vocab_size} and never comes"
         )
     end = tuple(token for token in eos if 0 <= token < vocab_size)
     if not end:
         remarks.append(
-            f"{source.name} names no eos_token_id that can come, and no other file is asked beside "
+            f"{source} names no eos_token_id that can come, and no other file is asked beside "
             "it: only lengths and stop strings end a text"
         )
     before, after = surroundings(tokenizer.tokenizer)
@@ -73,7 +77,7 @@ def find_text_tokens(
     )
 
 
-def _ids(data: dict[str, Any], key: str, file: str) -> list[int]:
+def _ids(data: Mapping[str, Any], key: str, file: str) -> list[int]:
     """The ids under `key`: a number, a list of numbers, or null for none."""
     value = data.get(key)
     tokens = value if isinstance(value, list) else [] if value is None else [value]

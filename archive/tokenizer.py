@@ -13,6 +13,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from archive.errors import CheckpointError
+from archive.gpt2_own import END_ID, gpt2_tokenizer
 from archive.plain_tokenizer import read_plain
 from handler.engine.vocabulary import Vocabulary, surroundings
 from handler.errors import ModelError
@@ -69,12 +70,30 @@ def load_tokenizer(directory: Path, vocab_size: int) -> CheckpointTokenizer:
     return found
 
 
+def own_tokenizer(vocab_size: int) -> CheckpointTokenizer:
+    """GPT-2's own tokenizer; CheckpointError if the model has fewer tokens."""
+    return given_tokenizer(gpt2_tokenizer(), END_ID, END_ID, vocab_size)
+
+
+def given_tokenizer(
+    tokenizer: Tokenizer, bos_token: int | None, eos_token: int | None, vocab_size: int
+) -> CheckpointTokenizer:
+    """A tokenizer that lay in a file of weights; CheckpointError if it does not fit the model."""
+    _check_size(tokenizer, vocab_size)
+    return CheckpointTokenizer(tokenizer, bos_token, eos_token)
+
+
+def has_tokenizer(directory: Path) -> bool:
+    """Whether files of a tokenizer lie in a directory."""
+    return any(any(directory.glob(pattern)) for pattern in TOKENIZER_FILES)
+
+
 def _check_files(directory: Path) -> None:
     found = {pattern for pattern in TOKENIZER_FILES if any(directory.glob(pattern))}
     if not found:
         raise CheckpointError(
             "no tokenizer in the checkpoint: tokenizer.json, or vocab.json and merges.txt, is "
-            "needed; copy them from the model that it was trained from"
+            "needed; give the one that it was trained with: --tokenizer gpt2, DIR or HUB_ID"
         )
     if found == {"vocab.json"} and not (directory / "merges.txt").is_file():
         raise CheckpointError(

@@ -40,7 +40,7 @@ def gpt2_layout(tensors: Mapping[str, StoredTensor], expected: Shapes, says_tied
     """
     found = plain_names(tensors)
     remarks = _left_out(found)
-    found, is_tied, remark = _settle_head(found, says_tied)
+    found, is_tied, remark = settle_head(found, says_tied)
     remarks += remark
     wanted = dict(expected) if is_tied else {**expected, HEAD: expected[WORDS]}
     found = _as_conv1d(found, wanted)
@@ -57,9 +57,10 @@ def _left_out(found: Mapping[str, StoredTensor]) -> tuple[str, ...]:
     return (f"left out, since a language model has no place for it: {others[0]}{more}",)
 
 
-def _settle_head(
+def settle_head(
     found: dict[str, StoredTensor], says_tied: bool
 ) -> tuple[dict[str, StoredTensor], bool, tuple[str, ...]]:
+    """Decide whether the head is the embedding, and leave it out then; return what is odd, too."""
     head, words = found.get(HEAD), found.get(WORDS)
     rest = {name: tensor for name, tensor in found.items() if name != HEAD}
     if head is None:

@@ -2,33 +2,136 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from archive.errors import CheckpointError
-from archive.formats.safetensors_file import read_safetensors, read_shards
+from archive.formats.lora import find_adapter, merge_adapter
+from archive.formats.nanogpt import mingpt_config, training_config, usual_tokenizer
+from archive.formats.safetensors_file import read_safetensors, read_shards, shards_of
 from archive.formats.tensors import StoredModel, StoredTensor
+from archive.formats.torch_file import read_torch
 from archive.reading import read_json
 
+Reader = Callable[[Path], StoredModel]
 
-def open_stored(path: Path) -> StoredModel:
+
+def open_stored(path: Path, base: Path | None = None) -> StoredModel:
     """Return the checkpoint in a directory, or in one file, as it lies there.
+
+    `base` is where the model lies that an adapter changes.
 
     Raises CheckpointError, which names the file and what to do, if none is there that can be read.
     """
-    tensors, kind = _weights(path)
-    return StoredModel(kind, read_json(path / "config.json"), tensors, path)
+    adapter = find_adapter(path)
+    if adapter is not None:
+        if base is None:
+            raise CheckpointError(f"{adapter.name} is an adapter: give its model with --base")
+        return merge_adapter(adapter, open_stored(base), _adapter_tensors(adapter))
+    file = path if path.is_file() else find_weights(path)
+    for pattern, reader in READERS:
+        if file.match(pattern):
+            return reader(file)
+    raise CheckpointError(
+        f"{file.name} has a name that no format has; known are "
+        f"{', '.join(pattern for pattern, _ in READERS)}"
+    )
 
 
-def _weights(directory: Path) -> tuple[dict[str, StoredTensor], str]:
-    single = directory / "model.safetensors"
-    if single.is_file():
-        return read_safetensors(single), "safetensors"
-    index = directory / "model.safetensors.index.json"
-    if index.is_file():
-        return read_shards(index), "safetensors in shards"
-    if list(directory.glob("*.bin")) or list(directory.glob("*.pt")):
+def find_weights(directory: Path) -> Path:
+    """Return the file of weights in a directory; of several formats, transformers' choice.
+
+    Raises CheckpointError if there is none, or if it is open which is meant.
+    """
+    for name in CERTAIN:
+        if (directory / name).is_file():
+            return directory / name
+    found = sorted(
+        path
+        for path in directory.iterdir()
+        if path.is_file() and any(path.match(pattern) for pattern in UNCERTAIN)
+    )
+    found = [path for path in found if path.name not in OTHERS]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = ", ".join(path.name for path in found[:4])
+        raise CheckpointError(f"several weights are there ({names}): name the file with --model")
+    runs = sorted(path.name for path in directory.glob("checkpoint-*") if path.is_dir())
+    if runs:
         raise CheckpointError(
-            "the weights are pickle files, which are never loaded: "
-            "save them with save_pretrained(..., safe_serialization=True)"
+            f"no weights in the directory itself: name one of its checkpoints with --model, such "
+            f"as {directory.name}/{runs[-1]}"
         )
-    raise CheckpointError("no model.safetensors in the checkpoint")
+    raise CheckpointError("no model.safetensors in the checkpoint, nor weights of another form")
+
+
+def _open_safetensors(path: Path) -> StoredModel:
+    return StoredModel("safetensors", _config(path.parent), read_safetensors(path), path.parent)
+
+
+def _open_shards(index: Path) -> StoredModel:
+    directory = index.parent
+    return StoredModel("safetensors in shards", _config(directory), read_shards(index), directory)
+
+
+def _open_torch(path: Path) -> StoredModel:
+    return _from_torch(path, [path])
+
+
+def _open_torch_shards(index: Path) -> StoredModel:
+    return _from_torch(index, shards_of(index))
+
+
+def _from_torch(path: Path, files: list[Path]) -> StoredModel:
+    content = read_torch(files)
+    config, kind = training_config(content.configs), "nanoGPT"
+    if config is not None:
+        kind = kind if "model_args" in content.configs else "build-nanogpt"
+    else:
+        config = mingpt_config(_config(path.parent), content.tensors)
+        kind = "minGPT"
+    if config is None:
+        config = _config(path.parent)
+        return StoredModel(f"{path.name} of PyTorch", config, content.tensors, path.parent)
+    return StoredModel(
+        f"{path.name} of {kind}",
+        config,
+        content.tensors,
+        path.parent,
+        tokenizer=usual_tokenizer(config),
+    )
+
+
+def _adapter_tensors(file: Path) -> dict[str, StoredTensor]:
+    return read_torch([file]).tensors if file.suffix == ".bin" else read_safetensors(file)
+
+
+def _config(directory: Path) -> dict[str, Any]:
+    return read_json(directory / "config.json")
+
+
+# By the pattern of a file's name; the first that fits.
+READERS: tuple[tuple[str, Reader], ...] = (
+    ("*.safetensors.index.json", _open_shards),
+    ("*.safetensors", _open_safetensors),
+    ("*.bin.index.json", _open_torch_shards),
+    ("*.bin", _open_torch),
+    ("*.pt", _open_torch),
+    ("*.pth", _open_torch),
+    ("*.ckpt", _open_torch),
+)
+# In a directory, the names that leave no doubt, in transformers' order.
+CERTAIN = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+UNCERTAIN = ("*.safetensors", "*.pt", "*.pth", "*.ckpt", "*.bin")
+# Of a trainer, beside the weights.
+OTHERS = (
+    *("optimizer.pt", "scheduler.pt", "scaler.pt", "training_args.bin", "optimizer.bin"),
+    *("scheduler.bin", "rng_state.pth", "optimizer.pth"),
+)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tokenizers import Tokenizer
 
 from archive.errors import CheckpointError
 
@@ -50,7 +51,9 @@ class StoredModel:
         tensors: By the names that the file has.
         directory: Where tokenizer, generation_config.json and model card may lie.
         remarks: What is odd, for the person who packs.
-        tokenizer: A tokenizer.json's text where the weights' file holds a tokenizer itself.
+        tokenizer: Where no tokenizer lies in `directory`: the one in the file, or GPT-2's own
+            where a format is always trained with that.
+        tokenizer_directory: Where the tokenizer lies, if not in `directory`.
     """
 
     format: str
@@ -58,7 +61,8 @@ class StoredModel:
     tensors: dict[str, StoredTensor]
     directory: Path
     remarks: tuple[str, ...] = ()
-    tokenizer: str | None = field(default=None, repr=False)
+    tokenizer: Tokenizer | None = field(default=None, repr=False)
+    tokenizer_directory: Path | None = None
 
 
 def to_float32(values: NDArray[Any], kind: str) -> Floats:

@@ -96,13 +96,13 @@ def test_a_gated_model_is_said(small: dict[str, bytes], tmp_path: Path) -> None:
     assert "is gated: ask for access" in refusal(done, tmp_path / "store")
 
 
-def test_pickles_are_refused_before_they_are_downloaded(
+def test_weights_in_no_form_that_is_read_are_refused_before_they_are_downloaded(
     small: dict[str, bytes], tmp_path: Path
 ) -> None:
-    small["pytorch_model.bin"] = small.pop("model.safetensors")
+    small["model.onnx"] = small.pop("model.safetensors")
     with hub(MODEL, small) as server:
         done = package(server, tmp_path / "home", tmp_path / "store")
-    assert "pickle files, which are never loaded" in refusal(done, tmp_path / "store")
+    assert "no weights in a form that is read here" in refusal(done, tmp_path / "store")
     assert not server.downloaded
 
 

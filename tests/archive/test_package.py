@@ -123,7 +123,7 @@ def remove(name: str) -> Callable[[Path], None]:
     return lambda directory: (directory / name).unlink()
 
 
-def pickles_only(directory: Path) -> None:
+def renamed(directory: Path) -> None:
     (directory / "model.safetensors").rename(directory / "pytorch_model.bin")
 
 
@@ -171,7 +171,7 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
         lambda directory: (directory / "config.json").write_text("{"),
         "config.json is broken",
     ),
-    "pickles only": (pickles_only, "pickle files, which are never loaded"),
+    "not what its name says": (renamed, "pytorch_model.bin cannot be read"),
     "no weights": (remove("model.safetensors"), "no model.safetensors"),
     "cut short": (cut_short, "model.safetensors is broken or cut short"),
     "not finite": (change_weight("h.1.mlp.c_fc.weight", spoil), "h.1.mlp.c_fc.weight holds values"),

@@ -11,6 +11,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer
 
 from archive.errors import CheckpointError
+from archive.reading import read_json
 from archive.text_tokens import find_text_tokens
 from archive.tokenizer import load_tokenizer
 from handler.engine.vocabulary import Vocabulary
@@ -39,7 +40,8 @@ def write(directory: Path, layout: Write) -> None:
 
 def served(directory: Path) -> Vocabulary:
     tokenizer = load_tokenizer(directory, MODEL_SIZE)
-    tokens = find_text_tokens(directory, MODEL_SIZE, tokenizer)
+    config = read_json(directory / "config.json")
+    tokens = find_text_tokens(directory, config, MODEL_SIZE, tokenizer)
     return tokenizer.vocabulary(MODEL_SIZE, frozenset(tokens.delimiters))
 
 

@@ -1,0 +1,149 @@
+"""LoRA adapters of PEFT, merged into the model that they change, as `merge_and_unload` does.
+
+W + scale * (B A) for a linear layer, where GPT-2's Conv1D keeps W [in, out]; W + scale * (B A)^T
+for an embedding. https://huggingface.co/docs/peft
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from archive.errors import CheckpointError
+from archive.formats.layout import MATRIX, settle_head
+from archive.formats.names import plain_name, plain_names
+from archive.formats.tensors import Floats, StoredModel, StoredTensor
+from archive.reading import read_json
+from archive.tokenizer import has_tokenizer
+
+FILES = ("adapter_model.safetensors", "adapter_model.bin")
+FACTOR = re.compile(r"(?P<module>.+)\.lora_(?:embedding_)?(?P<side>[AB])(?:\.weight)?$")
+# A saved adapter says no name for itself; one in a training checkpoint may.
+ADAPTER_NAME = re.compile(
+    r"(\.lora_(?:embedding_)?[AB])\.default\b|\.modules_to_save(?:\.default)?"
+)
+# What changes a layer otherwise than by a product of two factors.
+UNKNOWN = re.compile(r"lora_(magnitude|variant|ga)|hada_|lokr_|ia3_|oft_|vera_|prompt_")
+WAY_OUT = "merge it with PEFT: model.merge_and_unload().save_pretrained(DIR)"
+
+
+def find_adapter(path: Path) -> Path | None:
+    """Return the file of an adapter, if `path` is one or the directory of one."""
+    if path.is_file():
+        return path if path.name in FILES else None
+    if not (path / "adapter_config.json").is_file():
+        return None
+    return next((path / name for name in FILES if (path / name).is_file()), None)
+
+
+def merge_adapter(
+    file: Path, base: StoredModel, tensors: Mapping[str, StoredTensor]
+) -> StoredModel:
+    """Return `base` with an adapter merged into it, a tensor at a time when it is read.
+
+    Args:
+        file: The adapter's weights; adapter_config.json lies beside them.
+        base: The model that the adapter was trained on.
+        tensors: The adapter's.
+
+    Raises:
+        CheckpointError: It is no LoRA adapter, or does not fit the base.
+    """
+    config = read_json(file.parent / "adapter_config.json")
+    if config.get("peft_type", "LORA") != "LORA":
+        raise CheckpointError(f"the adapter is {config['peft_type']}, not LORA; {WAY_OUT}")
+    factors, whole = _sorted_out(tensors)
+    tied = bool(base.config.get("tie_word_embeddings", True))
+    merged, _, _ = settle_head(plain_names(base.tensors), tied)
+    turned = _turned(merged)
+    for module, pair in factors.items():
+        name = f"{module}.weight"
+        if name not in merged or set(pair) != {"A", "B"}:
+            raise CheckpointError(f"{file.name}: the base has no {name} for {module}.lora_A and _B")
+        scale = _scale(config, module, pair)
+        merged[name] = _merged(merged[name], pair["A"], pair["B"], scale, name in turned)
+    merged |= whole
+    place = file.parent if has_tokenizer(file.parent) else base.tokenizer_directory
+    return replace(
+        base,
+        format=f"LoRA adapter on {base.format}",
+        config=_config(base.config, merged),
+        tensors=merged,
+        tokenizer_directory=place,
+    )
+
+
+def _sorted_out(
+    tensors: Mapping[str, StoredTensor],
+) -> tuple[dict[str, dict[str, StoredTensor]], dict[str, StoredTensor]]:
+    """The two factors of each module, and tensors that take the place of the base's."""
+    factors: dict[str, dict[str, StoredTensor]] = {}
+    whole: dict[str, StoredTensor] = {}
+    for given, tensor in tensors.items():
+        if UNKNOWN.search(given):
+            raise CheckpointError(f"the adapter has {given}, which is no plain LoRA; {WAY_OUT}")
+        name = ADAPTER_NAME.sub(r"\1", given)
+        match = FACTOR.fullmatch(name)
+        if match is None:
+            whole[plain_name(name)] = tensor
+        else:
+            module = plain_name(f"{match['module']}.weight").removesuffix(".weight")
+            factors.setdefault(module, {})[match["side"]] = tensor
+    return factors, whole
+
+
+def _scale(config: Mapping[str, Any], module: str, pair: Mapping[str, StoredTensor]) -> float:
+    """What the product of a module's factors is multiplied by."""
+    rank = min(pair["A"].shape)
+    alpha = _of_module(config.get("alpha_pattern"), module, config.get("lora_alpha"))
+    if isinstance(alpha, bool) or not isinstance(alpha, (int, float)):
+        raise CheckpointError(f"adapter_config.json: lora_alpha is {alpha!r}, a number needed")
+    rank = _of_module(config.get("rank_pattern"), module, config.get("r", rank))
+    return float(alpha) / (math.sqrt(rank) if config.get("use_rslora") else rank)
+
+
+def _of_module(patterns: Any, module: str, default: Any) -> Any:
+    """The value of the first pattern that fits a module's name or ends it, as PEFT looks it up."""
+    for pattern, value in (patterns or {}).items():
+        if re.fullmatch(rf"(?:.*\.)?(?:{pattern})", module):
+            return value
+    return default
+
+
+def _turned(weights: Mapping[str, StoredTensor]) -> set[str]:
+    """The names of weights that are kept [in, out]: embeddings, and Conv1D if the base has it."""
+    first = weights.get("h.0.attn.c_attn.weight")
+    has_conv1d = first is not None and len(first.shape) == 2 and first.shape[0] < first.shape[1]
+    matrices = {name for name in weights if MATRIX.fullmatch(name)} if has_conv1d else set()
+    return {"wte.weight", "wpe.weight"} | matrices
+
+
+def _merged(
+    weight: StoredTensor, a: StoredTensor, b: StoredTensor, scale: float, is_turned: bool
+) -> StoredTensor:
+    """`weight`, the product of its factors A [rank, in] and B [out, rank] added when it is read."""
+    fits = len(a.shape) == len(b.shape) == 2 and a.shape[0] == b.shape[1]
+    product = (b.shape[0], a.shape[-1]) if fits else ()
+    if weight.shape != (product[::-1] if is_turned else product):
+        raise CheckpointError(
+            f"the adapter does not fit the base: {list(b.shape)} x {list(a.shape)} onto "
+            f"{list(weight.shape)}; is it the model that it was trained on?"
+        )
+
+    def add(values: Floats) -> Floats:
+        delta = (b.read() @ a.read()) * np.float32(scale)
+        return values + (delta.T if is_turned else delta)
+
+    return weight.mapped(add, weight.shape)
+
+
+def _config(config: dict[str, Any], merged: Mapping[str, StoredTensor]) -> dict[str, Any]:
+    """The base's config; an adapter may bring more words."""
+    words = merged.get("wte.weight")
+    return config | {"vocab_size": words.shape[0]} if words is not None else config
