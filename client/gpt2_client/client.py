@@ -138,11 +138,15 @@ class Client:
         reply = self._inference.json("POST", path, body={"tokens": list(tokens)}, harmless=True)
         return str(_object(reply)["text"])
 
-    def models(self, *, model: str = DEFAULT_MODEL, version: str | None = None) -> list[ModelInfo]:
-        """Say what is loaded. Bare TorchServe answers for `model` only."""
-        path = self._generation_path("v1/models", model, version)
-        reply = _object(self._inference.json("GET", path))
-        return [_read(ModelInfo.of, item) for item in reply.get("data", ())]
+    def models(self, *, model: str | None = None, version: str | None = None) -> list[ModelInfo]:
+        """Say what is loaded: `model`, or all. Bare TorchServe knows no more than one at a time."""
+        if self.bare or version is not None:
+            path = self._generation_path("v1/models", model or DEFAULT_MODEL, version)
+            reply = _object(self._inference.json("POST", path, body={}, harmless=True))
+        else:
+            path = "/v1/models" if model is None else f"/v1/models/{quote(model, safe='')}"
+            reply = _object(self._inference.json("GET", path))
+        return [_read(ModelInfo.of, item) for item in reply.get("data", [reply])]
 
     # Management
 
@@ -250,7 +254,8 @@ class Client:
     def _generation_path(self, route: str, model: str, version: str | None) -> str:
         if not self.bare and version is None and model == DEFAULT_MODEL:
             return f"/{route}"
-        if version is None:
+        if version is None and self.bare:
+            # What follows the name is the version to TorchServe, and a route only behind that.
             version = self.describe(model)[0].version
         return "/predictions" + _model_path(model, version).removeprefix("/models") + f"/{route}"
 

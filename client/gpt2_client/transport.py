@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 from typing import Any, Union
-from urllib.parse import urlsplit
 
 import requests
 from urllib3.exceptions import NewConnectionError, ProtocolError
 
+from gpt2_client import address
 from gpt2_client.errors import APIError, BadReply, TimedOut, Unreachable, api_error
 from gpt2_client.retry import RETRIED_IF_HARMLESS, RETRIED_STATUSES, Retry, Timeout, seconds_of
 
@@ -37,13 +37,10 @@ class Transport:
     """One server address with its key. Not shared between threads."""
 
     def __init__(self, base_url: str, key: str | None, timeout: Timeout, retry: Retry) -> None:
-        parts = urlsplit(base_url)
-        if parts.scheme not in ("http", "https") or not parts.netloc:
-            raise ValueError(f"not an http:// or https:// address: {base_url!r}")
-        self.base_url = base_url.rstrip("/")
+        self.base_url = address.base_url(base_url)
         self._timeout = (timeout.connect, timeout.read)
         self._retry = retry
-        self._session = requests.Session()
+        self._session = address.Session()
         self._session.auth = _Bearer(key)
         self._session.headers["Accept"] = "application/json, text/event-stream"
 
@@ -122,7 +119,11 @@ class Transport:
             target = response.headers.get("Location", "elsewhere")
             return BadReply(f"{self.base_url} sends the request on to {target}; use that address")
         wait = seconds_of(response.headers.get("Retry-After"))
-        return api_error(self._body(response), response.status_code, wait)
+        body = self._body(response)
+        proxy = None if isinstance(body, dict) else address.proxy_of(self.base_url)
+        if proxy:
+            body = {"message": f"{response.status_code}, from the proxy {proxy} or behind it"}
+        return api_error(body, response.status_code, wait)
 
 
 def _retry_after(failure: Exception) -> float | None:
@@ -144,6 +145,10 @@ class _NotAnswered(Unreachable):
 
 
 def _translated(error: requests.RequestException, url: str) -> Exception:
+    if isinstance(error, requests.exceptions.ProxyError):
+        return _NotSent(f"the proxy {address.proxy_of(url)} on the way to {url} does not work")
+    if isinstance(error, (requests.exceptions.InvalidProxyURL, requests.exceptions.InvalidSchema)):
+        return Unreachable(f"the proxy {address.proxy_of(url)} on the way to {url} is not usable")
     if isinstance(error, requests.ConnectTimeout):
         return _NotSent(f"no connection to {url} within the time-out")
     if isinstance(error, requests.Timeout) or "Read timed out" in str(error):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -62,7 +63,8 @@ def test_a_service_that_is_away_ends_with_a_code_of_its_own() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["scale", "-1"], ["scale"], ["nonsense"], ["--timeout", "0", "status"]]
+    "arguments",
+    [["scale", "-1"], ["scale"], ["nonsense"], ["--timeout", "0", "status"], ["set-default"]],
 )
 def test_wrong_usage_is_told_before_anything_is_sent(arguments: list[str]) -> None:
     with scripted() as server:
@@ -110,3 +112,71 @@ def test_help_shows_examples() -> None:
     done = run("http://127.0.0.1:9", "--help")
     assert done.returncode == 0
     assert 'gpt2 generate "Once upon a time"' in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["scale", "two"], "'two' is not a whole number; is 2 meant?"),
+        (["scale", "my-model"], "`my-model 2`"),
+        (["generate", "Hello", "--retries", "many"], "'many' is not a whole number"),
+    ],
+)
+def test_a_wrong_word_is_answered_with_what_was_meant(arguments: list[str], meant: str) -> None:
+    done = run("http://127.0.0.1:9", *arguments)
+    assert (done.returncode, meant in done.stderr) == (2, True)
+
+
+LOADED = Answer(200, {"data": [{"id": "my-model"}, {"id": "gpt2"}]})
+UNKNOWN = Answer(404, {"error": {"message": "no such model"}})
+DONE = Answer(200, {"status": "done"})
+VERSIONS = [{"modelName": "gpt2", "modelVersion": version} for version in ("1.0", "2.0")]
+
+
+@pytest.mark.parametrize(
+    ("words", "answers", "request_line"),
+    [
+        ("scale my-model 2", [DONE], "PUT /models/my-model?"),
+        ("scale 2", [DONE], "PUT /models/gpt2?"),
+        ("scale --model my-model 2", [DONE], "PUT /models/my-model?"),
+        ("scale someone/My_Model.mar 2", [UNKNOWN, LOADED, DONE], "PUT /models/my-model?"),
+        ("unregister", [DONE], "DELETE /models/gpt2"),
+        ("unregister my-model", [DONE], "DELETE /models/my-model"),
+        ("unregister my-model 2.0", [DONE], "DELETE /models/my-model/2.0"),
+        ("unregister 2.0", [LOADED, DONE], "DELETE /models/gpt2/2.0"),
+        ("set-default 2.0", [DONE], "PUT /models/gpt2/2.0/set-default"),
+        ("set-default my-model 2.0", [DONE], "PUT /models/my-model/2.0/set-default"),
+    ],
+)
+def test_a_model_is_taken_by_the_name_that_people_type(
+    words: str, answers: list[Answer], request_line: str
+) -> None:
+    with scripted(*answers) as server:
+        done = run(server.url, *words.split())
+    assert (done.returncode, done.stdout) == (0, "done\n")
+    asked = server.asked[-1]
+    assert f"{asked.method} {asked.path}".startswith(request_line)
+
+
+@pytest.mark.parametrize(
+    ("words", "answers", "said"),
+    [
+        ("unregister my-modle", [UNKNOWN, LOADED], "is my-model meant?"),
+        ("status other", [DONE, DONE, LOADED], "loaded: my-model, gpt2"),
+        ("unregister gpt2 3.0", [UNKNOWN, Answer(200, VERSIONS)], "loaded: 1.0, 2.0"),
+    ],
+)
+def test_a_name_that_is_not_there_is_told_with_those_that_are(
+    words: str, answers: list[Answer], said: str
+) -> None:
+    with scripted(*answers) as server:
+        done = run(server.url, *words.split())
+    assert (done.returncode, said in done.stderr) == (2, True)
+    assert server.answers == []
+
+
+def test_options_may_stand_behind_the_command() -> None:
+    with scripted(DONE) as server:
+        done = run("http://127.0.0.1:9", "scale", "1", "--url", server.url, "--retries", "0")
+    assert done.returncode == 0
+    assert re.fullmatch(r"gpt2 \d+\.\d+\.\d+\n", run(server.url, "--version").stdout)

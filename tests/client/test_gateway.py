@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from gpt2_client import APIError, BadRequest, Client, NotFound, TextEvent, Unauthorized
+from tests.client.command import run
 from tests.gateway.conftest import MANAGEMENT_KEY, Service, change_archive
 
 API_KEY = "writer-secret"
@@ -94,6 +95,21 @@ def test_a_version_is_registered_made_the_default_and_taken_away(
     with pytest.raises(NotFound):
         client.generate("Hello", max_tokens=1, version="2.0")
     assert client.generate("Hello", max_tokens=1).choices
+
+
+def test_every_model_that_serves_is_told_of(client: Client, gateway: Service) -> None:
+    client.register("gpt2.mar", model="second")
+    assert [model.id for model in client.models(model="second")] == ["second"]
+    assert [model.id for model in client.models(model="second", version="1.0")] == ["second"]
+    assert sorted(model.id for model in client.models()) == ["gpt2", "second"]
+    assert client.detokenize(client.tokenize("The sea", model="second"), model="second")
+    keys = {"GPT2_API_KEY": API_KEY, "GPT2_MANAGEMENT_KEY": MANAGEMENT_KEY}
+    for words in (["status", "--model", "second"], ["status", "Second.mar"]):
+        done = run(gateway.url, *words, **keys)
+        assert done.returncode == 0
+        assert "model second 1.0: " in done.stdout and "second 1.0: ready" in done.stdout
+    assert run(gateway.url, "unregister", "second", **keys).returncode == 0
+    assert [model.id for model in client.models()] == ["gpt2"]
 
 
 def test_two_workers_serve_a_running_text_and_new_ones(client: Client, gateway: Service) -> None:

@@ -58,6 +58,7 @@ def test_it_works_installed_with_requests_alone(python: str, tmp_path: Path) -> 
     assert needed == ["requests"]
     assert (place / "gpt2_client" / "py.typed").exists()
     assert (place / "bin" / "gpt2").exists()
+    assert (place / "share" / "man" / "man1" / "gpt2.1").exists()
 
     environment = {
         "PATH": os.environ["PATH"],

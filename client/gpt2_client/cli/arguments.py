@@ -1,14 +1,16 @@
-"""The command line's grammar and its help. Knows no server."""
+"""The command line's grammar and its help, of which the manual and the completions are made too."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
 
+from gpt2_client import __version__
+from gpt2_client.cli.numbers import count, seconds, workers
+from gpt2_client.cli.settings import gather
 from gpt2_client.results import DEFAULT_MODEL
 
-DEFAULT_URL = "http://127.0.0.1:8080"
-
+DESCRIPTION = "Write text with GPT-2, and look after the service that does it."
 EXAMPLES = """\
 examples:
   gpt2 generate "Once upon a time" --max-tokens 60
@@ -17,66 +19,101 @@ examples:
   gpt2 status
   GPT2_MANAGEMENT_KEY=... gpt2 scale 2
   gpt2 --url http://127.0.0.1:7080 --management-url http://127.0.0.1:7081 register gpt2.mar
-
-environment:
-  GPT2_URL              where the service is (default http://127.0.0.1:8080)
-  GPT2_MANAGEMENT_URL   management address of a bare TorchServe
-  GPT2_API_KEY          key for generation, where the service asks for one
-  GPT2_MANAGEMENT_KEY   key for status, scale, register and the like
-
-exit codes:
-  0 done   1 the server refused or failed   2 wrong usage
-  3 no answer: unreachable, timed out, or cut off   130 Ctrl-C
 """
+ENVIRONMENT = {
+    "GPT2_URL": "where the service is (default http://127.0.0.1:8080, or the PORT in a checkout's "
+    ".env where ./scripts/gpt2 is run); ending in /v1 or not",
+    "GPT2_MANAGEMENT_URL": "management address of a bare TorchServe",
+    "GPT2_API_KEY": "key for generation, where the service asks for one",
+    "GPT2_MANAGEMENT_KEY": "key for status, scale, register and the like",
+    "NO_COLOR": "no colours, also on a terminal",
+    "COLUMNS": "width of what is drawn",
+    "http_proxy, https_proxy, no_proxy": "the way out; loopback is always asked directly",
+}
+EXIT_CODES = {
+    "0": "done",
+    "1": "the server refused or failed, or output could not be written",
+    "2": "wrong usage or input",
+    "3": "no answer: unreachable, timed out, or cut off",
+    "130": "Ctrl-C",
+    "141": "the reader of the output has left",
+}
+SHELLS = ("bash", "zsh", "fish")
+
+Commands = argparse._SubParsersAction  # what add_subparsers returns has no public name
 
 
 def parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     """Build the parser; addresses left out come from `environment`."""
+    settings = gather(environment)
     top = argparse.ArgumentParser(
         prog="gpt2",
-        description="Write text with GPT-2, and look after the service that does it.",
-        epilog=EXAMPLES,
+        description=DESCRIPTION,
+        epilog="\n".join(
+            (EXAMPLES, _listed("environment", ENVIRONMENT), _listed("exit codes", EXIT_CODES))
+        ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    top.add_argument("--url", default=environment.get("GPT2_URL", DEFAULT_URL))
-    top.add_argument("--management-url", default=environment.get("GPT2_MANAGEMENT_URL"))
-    top.add_argument("--timeout", type=_seconds, help="longest silence in seconds (default 120)")
-    top.add_argument(
-        "--retries", type=_count, help="more tries when the server is busy (default 3)"
-    )
-    common = argparse.ArgumentParser(add_help=False)
+    top.add_argument("--version", action="version", version=f"gpt2 {__version__}")
+    connection = _add_connection(top, settings["GPT2_URL"], settings.get("GPT2_MANAGEMENT_URL"))
+    common = argparse.ArgumentParser(add_help=False, parents=[connection])
     common.add_argument("--json", action="store_true", help="JSON, one object a line")
     common.add_argument("--model", default=DEFAULT_MODEL, help="default: %(default)s")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_generation(commands, common)
     _add_management(commands, common)
+    _add_shell(commands)
     return top
 
 
+def _add_connection(
+    top: argparse.ArgumentParser, url: str, management_url: str | None
+) -> argparse.ArgumentParser:
+    """Add what may stand before a command's name; return a parent with the same for behind it."""
+    behind = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    # Behind the name nothing has a default: it would take the place of what stood before.
+    top.set_defaults(url=url, management_url=management_url)
+    for place in (top, behind):
+        default = argparse.SUPPRESS
+        place.add_argument("--url", default=default, help="where the service is (GPT2_URL)")
+        place.add_argument(
+            "--management-url", default=default, metavar="URL", help="that of a bare TorchServe"
+        )
+        place.add_argument(
+            "--timeout", type=seconds, metavar="SECONDS", help="longest silence (default 120)"
+        )
+        place.add_argument(
+            "--retries", type=count, metavar="N", help="more tries when it is busy (default 3)"
+        )
+    return behind
+
+
 def _add_generation(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser], common: argparse.ArgumentParser
+    commands: Commands[argparse.ArgumentParser], common: argparse.ArgumentParser
 ) -> None:
     sampling = argparse.ArgumentParser(add_help=False)
     sampling.add_argument("--version", help="a version of the model; default: the server's")
-    sampling.add_argument("--max-tokens", type=int)
-    sampling.add_argument("--temperature", type=float, help="0 takes the likeliest token")
-    sampling.add_argument("--top-p", type=float)
-    sampling.add_argument("--top-k", type=int)
-    sampling.add_argument("--min-p", type=float)
-    sampling.add_argument("--repetition-penalty", type=float)
-    sampling.add_argument("--presence-penalty", type=float)
-    sampling.add_argument("--frequency-penalty", type=float)
-    sampling.add_argument("--seed", type=int, help="same seed, same text")
+    sampling.add_argument("--max-tokens", type=int, metavar="N")
+    sampling.add_argument("--temperature", type=float, metavar="X", help="0: the likeliest token")
+    sampling.add_argument("--top-p", type=float, metavar="X")
+    sampling.add_argument("--top-k", type=int, metavar="N")
+    sampling.add_argument("--min-p", type=float, metavar="X")
+    sampling.add_argument("--repetition-penalty", type=float, metavar="X")
+    sampling.add_argument("--presence-penalty", type=float, metavar="X")
+    sampling.add_argument("--frequency-penalty", type=float, metavar="X")
+    sampling.add_argument("--seed", type=int, metavar="N", help="same seed, same text")
     sampling.add_argument("--stop", action="append", metavar="TEXT", help="may be given 16 times")
-    sampling.add_argument("--truncate-prompt", action="store_true", default=None)
+    sampling.add_argument(
+        "--truncate-prompt", action="store_true", default=None, help="cut what does not fit"
+    )
     generate = commands.add_parser(
         "generate",
         parents=[common, sampling],
         help="write a text and show it while it is written",
         epilog='example: gpt2 generate "Once upon a time" --max-tokens 60 --seed 1',
     )
-    generate.add_argument("prompt", help="the beginning; - reads it from standard input")
-    generate.add_argument("--n", type=int, help="so many texts")
+    generate.add_argument("prompt", help="the beginning; - reads it from standard input (UTF-8)")
+    generate.add_argument("--n", type=int, metavar="N", help="so many texts")
     generate.add_argument("--no-stream", action="store_true", help="show it when it is whole")
     commands.add_parser(
         "repl",
@@ -87,19 +124,21 @@ def _add_generation(
 
 
 def _add_management(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser], common: argparse.ArgumentParser
+    commands: Commands[argparse.ArgumentParser], common: argparse.ArgumentParser
 ) -> None:
-    commands.add_parser(
-        "status", parents=[common], help="is it up, what is loaded, which workers run"
+    status = commands.add_parser(
+        "status",
+        parents=[common],
+        help="is it up, what is loaded, which workers run",
+        epilog="example: gpt2 status my-model",
     )
     scale = commands.add_parser(
         "scale",
         parents=[common],
         help="serve the model by so many workers",
         description="Bare TorchServe takes 0 or 1: more would freeze each other's streams.",
-        epilog="example: gpt2 scale 2",
+        epilog="example: gpt2 scale 2, or gpt2 scale my-model 2",
     )
-    scale.add_argument("workers", type=_count)
     register = commands.add_parser(
         "register",
         parents=[common],
@@ -107,25 +146,41 @@ def _add_management(
         epilog="example: gpt2 register gpt2-v2.mar",
     )
     register.add_argument("archive", help="its file name in the model store")
-    register.add_argument("--workers", type=_count, default=1)
-    register.add_argument("--as", dest="name", help="register under this name")
-    unregister = commands.add_parser("unregister", parents=[common], help="unload a version")
-    unregister.add_argument("version", nargs="?", help="default: the default version")
-    default = commands.add_parser(
-        "set-default", parents=[common], help="choose the version that plain requests get"
+    register.add_argument("--workers", type=workers, default=1, metavar="N")
+    register.add_argument("--as", dest="registered_as", metavar="NAME", help="its name from now on")
+    unregister = commands.add_parser(
+        "unregister",
+        parents=[common],
+        help="unload a version of a model",
+        epilog="example: gpt2 unregister my-model, gpt2 unregister my-model 2.0, or "
+        "gpt2 unregister 2.0",
     )
-    default.add_argument("version")
+    default = commands.add_parser(
+        "set-default",
+        parents=[common],
+        help="choose the version that plain requests get",
+        epilog="example: gpt2 set-default 2.0, or gpt2 set-default my-model 2.0",
+    )
+    for command in (status, scale, unregister, default):
+        command.add_argument("name", nargs="?", metavar="MODEL", help="as --model")
+    scale.add_argument("workers", type=workers, metavar="WORKERS")
+    unregister.add_argument("of_model", nargs="?", metavar="VERSION", help="default: the default")
+    default.add_argument("of_model", metavar="VERSION")
 
 
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError("must be above 0 seconds")
-    return value
+def _add_shell(commands: Commands[argparse.ArgumentParser]) -> None:
+    completion = commands.add_parser(
+        "completion",
+        help="print what lets a shell complete gpt2's words",
+        epilog='bash: eval "$(gpt2 completion bash)" in ~/.bashrc; zsh: the same in ~/.zshrc; '
+        "fish: gpt2 completion fish > ~/.config/fish/completions/gpt2.fish",
+    )
+    completion.add_argument("shell", choices=SHELLS)
+    commands.add_parser(
+        "manual", help="print the manual page", epilog="example: gpt2 manual | man -l -"
+    )
 
 
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError("must be 0 or more")
-    return value
+def _listed(title: str, words: Mapping[str, str]) -> str:
+    lines = (f"  {name:<21} {text}\n" for name, text in words.items())
+    return f"{title}:\n{''.join(lines)}"

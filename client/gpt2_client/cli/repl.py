@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
+import sys
 import time
-from collections.abc import Callable
 
-from gpt2_client.cli.terminal import Terminal, figures
+from gpt2_client.cli import standard
+from gpt2_client.cli.generate import options_of
+from gpt2_client.cli.main import DONE
+from gpt2_client.cli.terminal import DIM, RED, Terminal, figures
 from gpt2_client.client import Client
 from gpt2_client.errors import APIError
 from gpt2_client.results import Options, TextEvent, UsageEvent
@@ -14,27 +18,22 @@ from gpt2_client.results import Options, TextEvent, UsageEvent
 HELP = "An empty line lets it go on; /new starts afresh; /quit or Ctrl-D leaves."
 
 
-def repl(
-    client: Client,
-    model: str,
-    version: str | None,
-    options: Options,
-    terminal: Terminal,
-    read: Callable[[str], str] = input,
-) -> int:
+def run(client: Client, args: argparse.Namespace, terminal: Terminal) -> int:
     """Run until the person leaves. Ctrl-C ends the text being written, not the session."""
     with contextlib.suppress(ImportError):
         import readline  # noqa: F401  (arrow keys and history while typing)
     terminal.note(HELP)
-    text = ""
+    options = options_of(args)
+    text, number = "", 0
     while True:
+        number += 1
         try:
-            line = read("" if terminal.as_json else "> ")
+            line = _read(number, terminal)
         except EOFError:
             terminal.note("")
-            return 0
+            return DONE
         if line.strip() == "/quit":
-            return 0
+            return DONE
         if line.strip() == "/new":
             text = ""
             continue
@@ -43,9 +42,16 @@ def repl(
             continue
         text = f"{text} {line}" if text and line else text + line
         try:
-            text = _go_on(client, model, version, options, text, terminal)
+            text = _go_on(client, args.model, args.version, options, text, terminal)
         except APIError as error:
-            terminal.note(f"gpt2: {error.message}")
+            terminal.note(f"gpt2: {error.message}", RED)
+
+
+def _read(number: int, terminal: Terminal) -> str:
+    """Read what a person types, or a line of what is piped in."""
+    if sys.stdin is None or not sys.stdin.isatty():
+        return standard.read_line(number)
+    return standard.argument(input("" if terminal.as_json else "> "), f"line {number}")
 
 
 def _go_on(
@@ -75,5 +81,5 @@ def _go_on(
         terminal.json({"text": whole[len(text) :], "usage": usage})
     else:
         terminal.line()
-        terminal.note(figures(usage, None, time.monotonic() - began))
+        terminal.note(figures(usage, None, time.monotonic() - began), DIM)
     return whole

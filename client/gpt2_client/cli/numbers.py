@@ -1,0 +1,45 @@
+"""Numbers as they are typed; a wrong one is answered with what was probably meant."""
+
+from __future__ import annotations
+
+import argparse
+
+WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+
+
+def seconds(text: str) -> float:
+    """Read a time above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds") from None
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError("must be above 0 seconds")
+    return value
+
+
+def count(text: str) -> int:
+    """Read a whole number of at least 0."""
+    try:
+        value = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number{_meant(text)}") from None
+    if value < 0:
+        raise argparse.ArgumentTypeError("must be 0 or more")
+    return value
+
+
+def workers(text: str) -> int:
+    """Read a number of workers; a model's name in its place is told."""
+    try:
+        return count(text)
+    except argparse.ArgumentTypeError as error:
+        is_name = text.lower() not in WORDS and any(letter.isalpha() for letter in text)
+        hint = f"; a number of workers comes last, as in `{text} 2`" if is_name else ""
+        raise argparse.ArgumentTypeError(f"{error}{hint}") from None
+
+
+def _meant(text: str) -> str:
+    if text.lower() in WORDS:
+        return f"; is {WORDS.index(text.lower())} meant?"
+    return ""
