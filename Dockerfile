@@ -19,8 +19,6 @@ WORKDIR /app
 COPY pyproject.toml requirements.lock ./
 COPY scripts/_env.sh scripts/
 RUN bash -c '. scripts/_env.sh && ensure_env .venv serve'
-# ONNX Runtime would tell Microsoft of every model it loads.
-ENV ORT_DISABLE_TELEMETRY=1
 
 # ---- 2. model: the archive, made as everywhere else, then unpacked and checked by its hash
 FROM packages AS model
@@ -80,7 +78,6 @@ ENV PATH=/app/.venv/bin:$PATH \
     HOME=/tmp \
     TMPDIR=/tmp \
     MALLOC_ARENA_MAX=2 \
-    ORT_DISABLE_TELEMETRY=1 \
     DRAIN_SECONDS=7 \
     MODEL_ARCHIVE=gpt2 \
     CLASS_DATA_FILE=/app/class-data/torchserve.jsa

@@ -1,1 +1,1 @@
-"""Builds the `.mar` from a checkpoint: checks, ONNX graph, quantisation, quality gate, packing."""
+"""Builds the `.mar` from a checkpoint: checks, quantisation, quality gate, packing."""

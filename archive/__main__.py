@@ -10,7 +10,7 @@ from pathlib import Path
 from archive.errors import PackagingError
 from archive.naming import default_name, plain_name
 from archive.packing import ROOT, Target
-from archive.settings import CACHES, PRECISIONS, Settings, packaging_defaults
+from archive.settings import CACHES, ENGINES, PRECISIONS, Settings, packaging_defaults
 
 EXAMPLES = """\
 examples:
@@ -64,10 +64,10 @@ def parse_arguments(arguments: list[str] | None = None) -> Settings:
     )
     parser.add_argument(
         "--engine",
-        choices=["onnx", "native", "torch"],
-        default="onnx",
-        help="what computes the model (default: onnx; native, a preview, computes in C; torch "
-        "packs the weights as they are)",
+        choices=ENGINES,
+        default="native",
+        help="what computes the model (default: native, in C on any processor with AVX2 or ARM's "
+        "dot products; torch packs the weights as they are)",
     )
     parser.add_argument(
         "--precision",
@@ -79,7 +79,7 @@ def parse_arguments(arguments: list[str] | None = None) -> Settings:
         "--cache",
         choices=CACHES,
         help="of keys and values (default: as in config/model-config.yaml, auto there: int8 where "
-        "its measured quality is good, or beside an integer --precision asked for by name)",
+        "its measured quality is good; float32 beside --precision fp32)",
     )
     parser.add_argument(
         "--calibration-text",

@@ -1,6 +1,6 @@
 """A GPT-2 checkpoint, checked: what it is, its weights one at a time, its tokenizer.
 
-Knows the layout of Hugging Face's GPT2LMHeadModel; knows nothing of files, graphs or archives.
+Knows the layout of Hugging Face's GPT2LMHeadModel; knows nothing of files, engines or archives.
 """
 
 from __future__ import annotations

@@ -14,13 +14,11 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from archive.checkpoint import Checkpoint, Weights
-from archive.errors import PackagingError
 from archive.native_build import build_libraries
 from archive.progress import told
 from archive.quality import Quality, compare
-from archive.session import Tokens
 from archive.smoothing import smooth, smoothing_factors
-from archive.text import Passages, read_passages
+from archive.text import Passages, Tokens, read_passages
 from handler.engine.model import ModelShape
 from handler.engine.native.library import NativeStep
 from handler.engine.native.weights import LAYOUT, pack_model, padded, uniform
@@ -83,11 +81,8 @@ def add_native_model(
         say: Reports progress.
 
     Raises:
-        PackagingError: The engine has no such precision, or the compiler cannot be had.
+        PackagingError: The compiler cannot be had.
     """
-    if precision not in PRECISIONS:
-        known = ", ".join(PRECISIONS)
-        raise PackagingError(f"--precision {precision} is not for --engine native: {known}")
     forms = [
         form
         for form in FORMS

@@ -7,9 +7,7 @@ from typing import Any
 
 from archive.checkpoint import Checkpoint, load_checkpoint
 from archive.facts import checkpoint_facts, copy_checkpoint_files, write_facts
-from archive.files import copy_weights, save_graph
-from archive.gate import choose
-from archive.graph import build_graph, check_head_size
+from archive.files import copy_weights
 from archive.hub import find_checkpoint
 from archive.naming import check_replaceable, source_id
 from archive.native import add_native_model
@@ -37,8 +35,6 @@ def package_model(settings: Settings) -> Path:
     source = find_checkpoint(settings.model, settings.tokenizer, settings.base)
     say(f"checking {source.name}")
     checkpoint = load_checkpoint(source.path, source.name, source.tokenizer, source.base)
-    if settings.engine == "onnx":
-        check_head_size(checkpoint.shape)
     say(f"{checkpoint.parameters / 1e6:,.1f} million parameters, {checkpoint.shape.n_layer} layers")
     for remark in (*checkpoint.remarks, *checkpoint.tokens.remarks):
         say(f"note: {remark}")
@@ -70,18 +66,9 @@ def _add_model(settings: Settings, checkpoint: Checkpoint, model: Path) -> dict[
     if settings.engine == "torch":
         copy_weights(checkpoint, model)
         return {"precision": "fp32", "cache": "float32", "quality": None}
-    if settings.engine == "native":
-        return add_native_model(
-            checkpoint, settings.precision, settings.cache, settings.calibration_text, model, say
-        )
-    choice = choose(checkpoint, settings.precision, settings.cache, settings.calibration_text, say)
-    say(f"packing {choice.plan.precision}, {choice.plan.cache} cache: {choice.reason}")
-    save_graph(build_graph(checkpoint.shape, choice.weights, choice.plan), model)
-    return {
-        "precision": choice.plan.precision,
-        "cache": choice.plan.cache,
-        "quality": choice.figures(),
-    }
+    return add_native_model(
+        checkpoint, settings.precision, settings.cache, settings.calibration_text, model, say
+    )
 
 
 def say(line: str) -> None:

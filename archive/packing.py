@@ -29,7 +29,7 @@ from handler.engine.native_model import LIBRARIES
 ROOT = Path(__file__).resolve().parent.parent
 ENTRY = "gpt2_handler.py"
 # What the handler imports beyond what TorchServe itself brings.
-REQUIRED = ("onnxruntime", "tokenizers", "numpy", "pydantic", "safetensors", "pyyaml")
+REQUIRED = ("tokenizers", "numpy", "pydantic", "safetensors", "pyyaml")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 VERSION = re.compile(r"\d+(\.\d+)*")
 # A worker reads its model at no less than this, on a slow disk too.

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from archive.progress import told
-from archive.session import Tokens
+from archive.text import Tokens
 
 # Perplexity may grow by less than this share.
 GROWTH_BOUND = 0.01
@@ -62,7 +62,7 @@ def log_probabilities(logits: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 class Runner(Protocol):
-    """A model that computes whole windows; see `archive.session.WindowRunner`."""
+    """A model that computes whole windows."""
 
     def run(self, tokens: Tokens, logit_rows: Tokens, outputs: Sequence[str]) -> list[NDArray[Any]]:
         """Run one window [length] from its start; logits come for `logit_rows`."""

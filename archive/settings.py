@@ -10,7 +10,8 @@ import yaml
 from archive.errors import PackagingError
 from archive.packing import ROOT, Target
 
-PRECISIONS = ("auto", "static-7bit", "rows-7bit", "rows-8bit", "int8", "fp32")
+ENGINES = ("native", "torch")
+PRECISIONS = ("auto", "int8", "fp32")
 CACHES = ("auto", "int8", "float32")
 
 
@@ -24,7 +25,7 @@ class Settings:
     model: str
     target: Target
     may_replace: bool = False
-    engine: str = "onnx"
+    engine: str = "native"
     precision: str = "auto"
     cache: str = "auto"
     calibration_text: Path | None = None

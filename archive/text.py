@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from archive.checkpoint import Checkpoint
 from archive.errors import PackagingError
-from archive.session import Tokens
+
+Tokens = NDArray[np.int64]
 
 PROSE = Path(__file__).resolve().parent / "prose"
 WINDOW = 512

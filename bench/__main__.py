@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -189,7 +188,6 @@ def _about(bench: Bench, checkpoints: list[Checkpoint], seconds: float) -> dict[
         "seconds": round(seconds),
         "plan": dataclasses.asdict(bench.plan),
         "python": platform.python_version(),
-        "onnxruntime": version("onnxruntime"),
         "peers": [*LLAMA.packages, *OPENVINO.packages, *TRANSFORMERS.packages],
         "archives": archives_used,
     }

@@ -36,8 +36,7 @@ def pack(
         say(f"packing {checkpoint.name} ({precision})")
         home.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "archive", "--model", str(checkpoint.path)]
-        form = ["--engine", "native"] if precision == "native" else ["--precision", precision]
-        command += [*form, "--output", str(home), "--name", "gpt2", "--replace"]
+        command += ["--precision", precision, "--output", str(home), "--name", "gpt2", "--replace"]
         run(command, f"packing {checkpoint.name} ({precision})")
         _unpack(home)
         model.write_text(wanted)

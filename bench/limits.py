@@ -13,12 +13,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import onnx
-import onnxruntime as ort
-from onnx import TensorProto, helper
 
+from archive.native_build import build_libraries
 from bench.checkpoints import Checkpoint
 from bench.systems import BYTES_PER_WEIGHT
+from handler.engine.model import ModelShape
+from handler.engine.native.library import NativeStep
+from handler.engine.native.weights import pack_model, uniform
+from handler.engine.native_model import choose_library
 
 # What decides which kernels run, as /proc/cpuinfo names it (x86, then ARM): clouds call
 # processors that differ in these by one name.
@@ -106,38 +108,28 @@ def _read_rate(threads: int, size: int, tries: int) -> float:
 
 
 def _product_rate(threads: int, rows: int, *, integers: bool) -> float:
-    """One product of GPT-2's MLP (768 x 3072) in ONNX Runtime, the fastest library here."""
-    inner, columns = 768, 3072
-    kinds = (TensorProto.UINT8, TensorProto.INT8, TensorProto.INT32)
-    if not integers:
-        kinds = (TensorProto.FLOAT, TensorProto.FLOAT, TensorProto.FLOAT)
+    """One product as wide as GPT-2's MLP (768 x 3072), all of a step's work."""
+    width, columns = 768, 3072
+    shape = ModelShape(layers=0, heads=12, width=width, max_length=rows, vocab_size=columns)
     generator = np.random.default_rng(0)
-    if integers:
-        weights = generator.integers(-63, 64, (inner, columns)).astype(np.int8)
-        data = generator.integers(0, 256, (rows, inner)).astype(np.uint8)
-    else:
-        weights = generator.standard_normal((inner, columns)).astype(np.float32)
-        data = generator.standard_normal((rows, inner)).astype(np.float32)
-    node = helper.make_node("MatMulInteger" if integers else "MatMul", ["a", "b"], ["c"])
-    graph = helper.make_graph(
-        [node],
-        "product",
-        [helper.make_tensor_value_info("a", kinds[0], [rows, inner])],
-        [helper.make_tensor_value_info("c", kinds[2], [rows, columns])],
-        [onnx.numpy_helper.from_array(weights, "b")],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    session = ort.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-    operations = 2.0 * rows * inner * columns
+    weights = {
+        "wte.weight": generator.standard_normal((columns, width), np.float32),
+        "wpe.weight": generator.standard_normal((rows, width), np.float32),
+        "ln_f.weight": np.ones(width, np.float32),
+        "ln_f.bias": np.zeros(width, np.float32),
+    }
+    arrays = dict(pack_model(weights, shape, uniform("int8" if integers else "float32")))
+    library = choose_library(build_libraries())
+    step = NativeStep(library, arrays, shape, slots=1, max_rows=rows, threads=threads)
+    places = np.zeros((rows, 3), np.int32)
+    places[:, 2] = np.arange(rows)
+    wanted, logits = np.arange(rows), np.empty((rows, columns), np.float32)
+    operations = 2.0 * rows * width * columns
     repeats = max(1, int(2e9 / operations))
 
     def work() -> None:
         for _ in range(repeats):
-            session.run(None, {"a": data})
+            step.step(places, wanted, logits)
 
     return _best_rate(work, operations * repeats, tries=5)
 

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.rows import Row
-from bench.systems import ENGINES, LLAMA_CPP, OPENVINO_INT8, OURS, OURS_FP32, OURS_ROWS
+from bench.systems import ENGINES, LLAMA_CPP, OPENVINO_INT8, OURS, OURS_FP32
 
 COLOURS = {
     OURS: "#c2410c",
-    OURS_ROWS: "#ea9a62",
     OURS_FP32: "#f3cdb4",
     LLAMA_CPP: "#1d4ed8",
     OPENVINO_INT8: "#0f766e",

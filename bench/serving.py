@@ -12,7 +12,7 @@ from bench.limits import Limits
 from bench.process import DriverProcess
 from bench.rows import Prompts, Row
 from bench.speed import Speed
-from bench.systems import OURS, OURS_ROWS, TUTORIAL, Bench
+from bench.systems import OURS, TUTORIAL, Bench
 from gateway.launch.launch import TorchServeError
 
 CLIENTS = "bench.drivers.http"
@@ -45,8 +45,6 @@ def http_sections(
         serve(OURS)
         if OURS not in drivers:
             return []
-        if "http" in wanted and not bench.plan.quick:
-            serve(OURS_ROWS)
         if "http" in wanted:
             # Beside it in the same rounds: this machine's speed may change from minute to minute.
             with contextlib.ExitStack() as beside:

@@ -18,22 +18,18 @@ from bench.plan import Plan
 from bench.process import DriverProcess
 
 OURS = "gpt2-torchserve int8"
-OURS_ROWS = "gpt2-torchserve int8 rows"
 OURS_FP32 = "gpt2-torchserve fp32"
-OURS_NATIVE = "gpt2-torchserve native int8"
 TUTORIAL = "tutorial handler"
 TRANSFORMERS_GENERATE = "transformers generate"
 LLAMA_CPP = "llama.cpp q8_0"
 OPENVINO_INT8 = "openvino int8"
 
 # What the packager is told for each of ours.
-PRECISIONS = {OURS: "auto", OURS_ROWS: "rows-8bit", OURS_FP32: "fp32", OURS_NATIVE: "native"}
-ENGINES = (OURS, OURS_NATIVE, OURS_ROWS, OURS_FP32, LLAMA_CPP, OPENVINO_INT8, TRANSFORMERS_GENERATE)
+PRECISIONS = {OURS: "auto", OURS_FP32: "fp32"}
+ENGINES = (OURS, OURS_FP32, LLAMA_CPP, OPENVINO_INT8, TRANSFORMERS_GENERATE)
 BYTES_PER_WEIGHT = {
     OURS: 1.0,
-    OURS_ROWS: 1.0,
     OURS_FP32: 4.0,
-    OURS_NATIVE: 1.0,
     LLAMA_CPP: 34 / 32,
     OPENVINO_INT8: 1.0,
     TRANSFORMERS_GENERATE: 4.0,

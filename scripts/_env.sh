@@ -17,7 +17,6 @@ for name in "${!PYTHON@}"; do
 done
 export PYTHONPATH="$ROOT"
 export PYTHONUNBUFFERED=1
-export ORT_DISABLE_TELEMETRY="${ORT_DISABLE_TELEMETRY:-1}" # ONNX Runtime tells of models it loads
 
 say() { printf '%s\n' "$*" >&2; }
 die() { say "error: $*"; exit 1; }

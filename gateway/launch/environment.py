@@ -18,11 +18,10 @@ PASSED = {
     "HOME": "packages that one user installed lie under it",
     "LD_LIBRARY_PATH": "Pythons of Nix, conda or a cluster's modules find their libraries by it",
     "TZ": "the log has this machine's time",
-    "GLIBC_TUNABLES": "memory of the worker; takes the place of ours",
+    "GLIBC_TUNABLES": "memory of Java and the worker",
     "MALLOC_ARENA_MAX": "memory of Java; the image sets it",
     "OPENBLAS_CORETYPE": "NumPy's kernels, where the processor does not say what it is",
     "OPENBLAS_L2_SIZE": "the same",
-    "ORT_DISABLE_TELEMETRY": "ONNX Runtime tells nobody which models it loads",
 }
 
 # What passes only if PASS_VARIABLES names it, as a pattern, and what does the same here.
@@ -36,7 +35,7 @@ INSTEAD = {
     r"METRICS_LOCATION": "metrics are at /metrics",
     r"JAVA_TOOL_OPTIONS|JDK_JAVA_OPTIONS|_JAVA_OPTIONS": "PASS_VARIABLES={name} hands it to Java",
     r"LD_(PRELOAD|AUDIT)": "PASS_VARIABLES={name} hands it on",
-    r"MALLOC_\w+": "GLIBC_TUNABLES is handed to the worker",
+    r"MALLOC_\w+": "GLIBC_TUNABLES is handed on",
     r"(OMP|GOMP|KMP)_\w+|(MKL|OPENBLAS|NUMEXPR)_NUM_THREADS|ENGINE_THREADS": (
         "THREADS_PER_REPLICA sets the threads"
     ),

@@ -21,14 +21,6 @@ from gateway.paths import ROOT
 WORKER = Path(__file__).resolve().parent / "worker" / "model_service_worker.py"
 # Names of archives that TorchServe takes at its start, in a list with commas.
 ARCHIVE = re.compile(r"(?!.*\.\.)[A-Za-z0-9_][A-Za-z0-9._-]*")
-# Asks glibc (2.35 and later; others pass it over) to have the weights on pages of 2 MB, where the
-# kernel gives these: each step reads all weights. Blocks below 4 MB share memory, so that they fill
-# such pages; larger ones go back to the system when freed. 32 MB may stay free above the rest. For
-# workers alone (worker/model_service_worker.py): Java would take 28 MB more and be no faster.
-HUGE_PAGES = (
-    "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=4194304"
-    ":glibc.malloc.top_pad=16777216:glibc.malloc.trim_threshold=33554432"
-)
 
 
 class TorchServeError(Exception):
@@ -194,7 +186,6 @@ class Launch:
             "TS_PORT_METRICS": str(settings.metrics_port),
             "TS_PORT_GRPC_INFERENCE": str(settings.grpc_inference_port),
             "TS_PORT_GRPC_MANAGEMENT": str(settings.grpc_management_port),
-            "WORKER_GLIBC_TUNABLES": HUGE_PAGES,
         }
         return given | ours | dict(settings.environment)
 

@@ -20,7 +20,7 @@ class EngineSettings:
     deadline_seconds: a text ends after that time, however long it is.
     """
 
-    kind: str = "onnx"
+    kind: str = "native"
     slots: int = 32
     cache_memory_mib: int = 1024
     prefill_piece: int = 128

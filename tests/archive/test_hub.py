@@ -60,7 +60,7 @@ def test_a_model_from_the_hub_is_packed_and_kept(tmp_path: Path) -> None:
     assert server.downloaded == wanted
     with zipfile.ZipFile(tmp_path / "store" / "gpt2.mar") as archive:
         facts = json.loads(archive.read("model/archive.json"))
-        assert "model/model.onnx" in archive.namelist()
+        assert "model/model.native.safetensors" in archive.namelist()
     assert (facts["checkpoint"], facts["precision"]) == (MODEL, "fp32")
     assert facts["examples"] == json.loads(files["examples.json"])
 

@@ -158,12 +158,12 @@ def test_it_has_nothing_of_packaging_training_tests_or_bench(
     others = group("package", "train", "test", "bench")
     served = needed_by(group("serve"))
     unwanted = others - served
-    assert {"torch-model-archiver", "transformers", "accelerate", "pytest", "onnx"} <= unwanted
+    assert {"torch-model-archiver", "transformers", "accelerate", "pytest"} <= unwanted
     # What only the hub's client is needed by is named by tokenizers, and cut out.
     unwanted |= {"huggingface-hub", "hf-xet"}
     names = set(installed(container))
     modules = modules_of(unwanted)
-    assert {"model_archiver", "transformers", "accelerate", "pytest", "onnx"} <= modules
+    assert {"model_archiver", "transformers", "accelerate", "pytest"} <= modules
     base = container.execute(
         "python", "-c", "import sys; print(sys._base_executable)"
     ).stdout.strip()

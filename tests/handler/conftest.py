@@ -18,13 +18,10 @@ def archives(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "torch": packed(store, "torch", "--engine", "torch"),
         "fp32": packed(store, "fp32", "--precision", "fp32"),
         "int8": packed(store, "int8"),
-        "rows": packed(store, "rows", "--precision", "rows-8bit"),
-        "native": packed(store, "native", "--engine", "native"),
-        "native-fp32": packed(store, "native-fp32", "--engine", "native", "--precision", "fp32"),
     }
 
 
-@pytest.fixture(params=["torch", "fp32", "int8", "native"])
+@pytest.fixture(params=["torch", "fp32", "int8"])
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

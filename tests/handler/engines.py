@@ -22,7 +22,7 @@ from handler.engine.settings import EngineSettings
 from handler.engine.vocabulary import Vocabulary
 from tests.conftest import EMBEDDED_MODEL, ROOT
 
-FILES = {"torch": "model.safetensors", "native": "model.native.safetensors", "onnx": "model.onnx"}
+FILES = {"torch": "model.safetensors", "native": "model.native.safetensors"}
 
 
 def packed(store: Path, name: str, *arguments: str, model: Path = EMBEDDED_MODEL) -> Path:

@@ -40,7 +40,7 @@ def test_tokens_decoded_with_bytes_in_the_cache_cost_less_than_one_percent(
     archives: dict[str, Path],
 ) -> None:
     facts = read_json(archives["int8"] / "model" / "archive.json")
-    assert "int8" in facts["precision"] and facts["cache"] == "int8"
+    assert facts["precision"] == "int8" and facts["cache"] == "int8"
     text = windows(archives["int8"])
     exact, ours = model_of(archives["fp32"]), model_of(archives["int8"])
     reference = decoded = 0.0

@@ -283,7 +283,7 @@ def test_going_on_with_a_written_text_reads_nothing_of_it_again(
     make_rig: MakeRig,
 ) -> None:
     """The native step gives a position the same bits however it was computed."""
-    rig, fresh = make_rig("native"), make_rig("native")
+    rig, fresh = make_rig("int8"), make_rig("int8")
     prompt = list(range(5, 46))
     first = rig.write(rig.sequence(prompt, max_tokens=30, ignore_eos=True))[0]
     written = [output.token for output in first.outputs if output.token is not None]

@@ -1,4 +1,4 @@
-"""An archive that can not be served says why in one line; what can be is served as it should be."""
+"""An archive that cannot be served says why in one line; what can be is served as it should be."""
 
 from __future__ import annotations
 
@@ -31,36 +31,13 @@ def archive(archives: dict[str, Path], tmp_path: Path) -> Path:
     return Path(shutil.copytree(archives["int8"], tmp_path / "archive"))
 
 
-LOAD = """
-from pathlib import Path
-from handler.service import Service
-config = {"engine": {"slots": 2, "threads": 1}}
-Service.load(Path("."), name="gpt2", version="1.0", config=config, max_tokens=20)
-"""
-
-
-@pytest.mark.parametrize(
-    ("given", "reports"), [({}, False), ({"ORT_DISABLE_TELEMETRY": "0"}, True)]
-)
-def test_onnx_runtime_reports_nothing_unless_one_lets_it(
-    archive: Path, tmp_path: Path, given: dict[str, str], reports: bool
-) -> None:
-    home = tmp_path / "home"
-    home.mkdir()
-    environment = {"HOME": str(home), "PYTHONPATH": str(ROOT)} | given
-    command = [sys.executable, "-c", LOAD]
-    subprocess.run(command, cwd=archive, env=environment, check=True, timeout=60)
-    # Where it may report it keeps an id of the machine: else this test would show nothing.
-    assert bool(list(home.rglob("deviceid"))) == reports
-
-
 def say_more_layers(archive: Path) -> None:
     path = archive / "model" / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"n_layer": 9}))
 
 
-def cut_the_graph(archive: Path) -> None:
-    path = archive / "model" / "model.onnx"
+def cut_the_weights(archive: Path) -> None:
+    path = archive / "model" / "model.native.safetensors"
     path.write_bytes(path.read_bytes()[:1000])
 
 
@@ -80,7 +57,7 @@ def say_heat_in_words(archive: Path) -> None:
 
 @pytest.mark.parametrize(
     "spoil",
-    [say_more_layers, cut_the_graph, drop_facts, say_too_much_heat, say_heat_in_words],
+    [say_more_layers, cut_the_weights, drop_facts, say_too_much_heat, say_heat_in_words],
 )
 def test_a_broken_archive_is_told_in_one_line(archive: Path, spoil: Any) -> None:
     spoil(archive)
@@ -128,19 +105,19 @@ GPT2Handler().initialize(N(system_properties={"model_dir": sys.argv[1]}, manifes
     assert "Traceback" not in done.stderr
 
 
-def test_a_worker_imports_neither_transformers_nor_onnx_nor_torch(archive: Path) -> None:
+def test_a_worker_imports_neither_transformers_nor_torch(archive: Path) -> None:
     script = """
 import sys; from pathlib import Path
 from handler.service import Service
 Service.load(Path(sys.argv[1]), name="gpt2", version="1", config={}, max_tokens=20)
-print({"torch", "transformers", "onnx"} & set(sys.modules))
+print({"torch", "transformers"} & set(sys.modules))
 """
     command = [sys.executable, "-c", script, str(archive)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "set()"
 
 
-@pytest.mark.parametrize("engine", ["onnx", "torch"])
+@pytest.mark.parametrize("engine", ["native", "torch"])
 def test_attention_is_scaled_as_the_checkpoint_says(tmp_path: Path, engine: str) -> None:
     scaling = {"scale_attn_by_inverse_layer_idx": True, "scale_attn_weights": False}
     write_checkpoint(tmp_path / "model", **scaling)
@@ -163,7 +140,7 @@ def test_a_config_that_leaves_sizes_to_the_defaults_and_an_odd_context_are_serve
     config = json.loads(path.read_text())
     assert GPT2Config().n_head == config.pop("n_head")
     path.write_text(json.dumps(config))
-    rig = Rig(packed(tmp_path / "store", "odd", "--precision", "rows-7bit", model=path.parent))
+    rig = Rig(packed(tmp_path / "store", "odd", "--precision", "int8", model=path.parent))
     tokens = np.random.default_rng(0).integers(1, EMBEDDED_VOCABULARY, 63)
     whole = rig.model.prefill(0, tokens, 0, 1).copy()
     rig.model.prefill(1, tokens[:62], 0, 1)

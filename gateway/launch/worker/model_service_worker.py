@@ -38,18 +38,6 @@ class TorchOnceLoaded(types.ModuleType):
         raise AttributeError(f"torch is not loaded, so it has no {name}")
 
 
-def begin_again_with_tunables() -> None:
-    """Restart this process with glibc's tunables for workers (10 ms).
-
-    glibc reads them as a process begins, and a worker has its environment from Java, which they
-    do not suit.
-    """
-    tunables = os.environ.pop("WORKER_GLIBC_TUNABLES", "")
-    if tunables and "GLIBC_TUNABLES" not in os.environ:
-        os.environ["GLIBC_TUNABLES"] = tunables
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
-
-
 def set_path() -> None:
     """Have Python import from the model's directory, and not from this file's.
 
@@ -88,7 +76,6 @@ def report_cause(record: logging.LogRecord) -> bool:
 
 def main() -> None:
     """Prepare this process, then be TorchServe's worker until it ends."""
-    begin_again_with_tunables()
     set_path()
     import_protocol_without_torch()
     logging.getLogger().addFilter(report_cause)

@@ -1,4 +1,4 @@
-"""How a worker of TorchServe starts: its memory settings, its arguments, and without torch."""
+"""How a worker of TorchServe starts: its weights on large pages, without torch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.launch.launch import HUGE_PAGES, WORKER
+from gateway.launch.launch import WORKER
 from tests.gateway.conftest import Service
 
 PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
@@ -30,13 +30,10 @@ def huge_kb(pid: int) -> int:
     return int(line.split()[1])
 
 
-def test_weights_are_on_huge_pages_and_java_is_left_alone(service: Service) -> None:
+def test_weights_are_on_huge_pages(service: Service) -> None:
     worker = service.workers()[0]
     java = worker.parent()
     assert java is not None
-    # glibc cuts what it has read at the colons.
-    assert worker.environ()["GLIBC_TUNABLES"] == HUGE_PAGES.partition(":")[0]
-    assert "GLIBC_TUNABLES" not in java.environ()
     if PAGES.exists() and "[never]" not in PAGES.read_text():
         assert huge_kb(worker.pid) > huge_kb(java.pid)
 
@@ -45,27 +42,6 @@ def test_a_worker_that_serves_has_not_loaded_torch(service: Service) -> None:
     assert service.complete(max_tokens=2).status_code == 200
     maps = Path(f"/proc/{service.workers()[0].pid}/maps").read_text()
     assert "/torch/" not in maps and "/tokenizers/" in maps
-
-
-@pytest.mark.parametrize(
-    ("given", "found"),
-    [({}, "a=1"), ({"GLIBC_TUNABLES": "b=2"}, "b=2")],
-    ids=["ours", "somebody's own"],
-)
-def test_a_worker_begins_again_with_its_arguments(given: dict[str, str], found: str) -> None:
-    code = (
-        f"import os, runpy, sys; runpy.run_path({str(WORKER)!r})['begin_again_with_tunables'](); "
-        "print(os.environ['GLIBC_TUNABLES'], sys.argv[1:], sys.flags.utf8_mode)"
-    )
-    command = [sys.executable, "-X", "utf8", "-c", code, "--sock-type", "a b"]
-    done = subprocess.run(
-        command,
-        env={**os.environ, "WORKER_GLIBC_TUNABLES": "a=1", **given},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.strip() == f"{found} ['--sock-type', 'a b'] 1"
 
 
 def encode(value: str, *, path: str) -> bytes:

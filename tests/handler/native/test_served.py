@@ -14,7 +14,7 @@ from tests.handler.engines import Rig, packed
 
 
 def test_an_archive_of_the_native_engine_serves(tmp_path: Path) -> None:
-    packed(tmp_path, "gpt2", "--engine", "native", "--precision", "int8")
+    packed(tmp_path, "gpt2", "--precision", "int8")
     asked = {"prompt": "Once upon a time", "max_tokens": 12, "seed": 5, "logprobs": 1}
     with running_torchserve(tmp_path) as server:
         address = f"{server.settings.inference_url}/predictions/gpt2/1.0/v1"
@@ -31,7 +31,7 @@ def test_an_archive_of_the_native_engine_serves(tmp_path: Path) -> None:
 def test_a_processor_that_cannot_run_it_is_told_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    root = packed(tmp_path, "gpt2", "--engine", "native", "--precision", "fp32")
+    root = packed(tmp_path, "gpt2", "--precision", "fp32")
     (tmp_path / "cpuinfo").write_text("flags\t\t: fpu sse2\n")
     monkeypatch.setattr(cpu, "CPUINFO", tmp_path / "cpuinfo")
     with pytest.raises(ModelError, match="--engine torch"):
