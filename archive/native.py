@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from archive.checkpoint import Checkpoint, Weights
 from archive.native_build import build_libraries
+from archive.packing import telling_full_disk
 from archive.progress import told
 from archive.quality import Quality, compare
 from archive.smoothing import smooth, smoothing_factors
@@ -117,7 +120,12 @@ class _Packer:
             weights, shape = self._smooth, replace(shape, tied_head=False)
         arrays = dict(pack_model(weights, shape, form.precisions))
         metadata = {"layout": LAYOUT, "cache": form.cache}
-        save_file(arrays, (directory or self._model) / ARRAYS, metadata=metadata)
+        try:
+            save_file(arrays, (directory or self._model) / ARRAYS, metadata=metadata)
+        except SafetensorError as error:
+            if "os error 28" in str(error):
+                raise OSError(errno.ENOSPC, "no space left on device") from None
+            raise
 
     def write_first_good(self, forms: list[Form], passages: Passages, say: Say) -> dict[str, Any]:
         """Write the first form that is good enough, or the last one."""
@@ -155,7 +163,10 @@ class _Packer:
 
     @contextmanager
     def _reference(self) -> Iterator[NativeRunner]:
-        with TemporaryDirectory(prefix="gpt2-gate-") as name:
+        with (
+            telling_full_disk(Path(gettempdir())),
+            TemporaryDirectory(prefix="gpt2-gate-") as name,
+        ):
             self.write(FORMS[-1], Path(name))
             with runner(Path(name), self._shape, self._libraries) as reference:
                 yield reference

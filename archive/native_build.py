@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +32,7 @@ FLAGS = (
     *("-fwrapv", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror", "-Wno-psabi"),
 )
 LIBRARIES = ("-lpthread", "-lm")
+KEPT_SECONDS = 14 * 86_400
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ def build_libraries(say: Callable[[str], None] = print, cache: Path = CACHE) -> 
     """
     ready = cache / source_hash()
     if ready.is_dir():
+        os.utime(ready)
         return ready
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".building-", dir=cache) as name:
@@ -93,10 +96,16 @@ def build_libraries(say: Callable[[str], None] = print, cache: Path = CACHE) -> 
         except OSError:  # another process was quicker, and its libraries are the same
             if not ready.is_dir():
                 raise
-    for old in cache.iterdir():
-        if old.is_dir() and old != ready and not old.name.startswith("."):
-            shutil.rmtree(old, ignore_errors=True)
+    _forget_unused(cache)
     return ready
+
+
+def _forget_unused(cache: Path) -> None:
+    """Remove what was built from other sources and is no longer used, by other checkouts too."""
+    for old in cache.iterdir():
+        unused = time.time() - old.stat().st_mtime > KEPT_SECONDS
+        if old.is_dir() and unused and not old.name.startswith("."):
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def build(command: Command, isa: str, output: Path) -> None:

@@ -14,7 +14,12 @@ from types import TracebackType
 from typing import Any
 
 from bench.checkpoints import CACHE, ROOT
-from gateway.launch.launch import HUGE_PAGES
+
+# Ours asks for pages of 2 MB for its weights; by this glibc does so for the peers.
+HUGE_PAGES = (
+    "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=4194304"
+    ":glibc.malloc.top_pad=16777216:glibc.malloc.trim_threshold=33554432"
+)
 
 
 class DriverError(RuntimeError):
@@ -50,7 +55,6 @@ class DriverProcess:
             self._process = subprocess.Popen(
                 [str(python), "-m", module, json.dumps(options)],
                 cwd=ROOT,
-                # Memory as our worker has it, for the peers too.
                 env={"GLIBC_TUNABLES": HUGE_PAGES}
                 | os.environ
                 | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},

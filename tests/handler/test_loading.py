@@ -128,7 +128,7 @@ def test_attention_is_scaled_as_the_checkpoint_says(tmp_path: Path, engine: str)
     found = rig.model.prefill(0, tokens, 0, 1)
     expected = reference(torch.from_numpy(tokens)[None]).logits[0, -1].detach().numpy()
     rig.close()
-    assert np.abs(found[0] - expected).max() < 1e-4
+    assert np.abs(found[0] - expected).max() < 5e-4
 
 
 def test_a_config_that_leaves_sizes_to_the_defaults_and_an_odd_context_are_served(
