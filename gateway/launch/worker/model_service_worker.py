@@ -66,7 +66,7 @@ def report_cause(record: logging.LogRecord) -> bool:
     A worker logs what it dies of on standard output, which no log shows. The exceptions behind the
     first come from looking further.
     """
-    error = record.exc_info[1] if record.exc_info else None
+    error: Any = record.exc_info[1] if record.exc_info else None
     if error is not None:
         while (earlier := error.__cause__ or error.__context__) is not None:
             error = earlier
