@@ -17,12 +17,17 @@ END_ID = SIZE - 1
 
 def gpt2_tokenizer() -> Tokenizer:
     """Return the tokenizer that all of OpenAI's GPT-2s have, of 50,257 tokens."""
-    vocabulary, merges = read_vocabulary()
+    tokenizer = byte_level_bpe(*read_vocabulary())
+    tokenizer.add_special_tokens([AddedToken(END_OF_TEXT, special=True, normalized=False)])
+    return tokenizer
+
+
+def byte_level_bpe(vocabulary: dict[str, int], merges: list[tuple[str, str]]) -> Tokenizer:
+    """Return a tokenizer of GPT-2's kind with other words."""
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
-    tokenizer.add_special_tokens([AddedToken(END_OF_TEXT, special=True, normalized=False)])
     return tokenizer
 
 

@@ -7,9 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from archive.errors import CheckpointError
+from archive.formats.gguf_file import read_gguf
+from archive.formats.keras_file import read_keras
+from archive.formats.llm_c import is_llm_c, read_llm_c
 from archive.formats.lora import find_adapter, merge_adapter
+from archive.formats.msgpack_file import read_flax
 from archive.formats.nanogpt import mingpt_config, training_config, usual_tokenizer
 from archive.formats.safetensors_file import read_safetensors, read_shards, shards_of
+from archive.formats.tensorflow_file import newest_index, read_tensorflow
 from archive.formats.tensors import StoredModel, StoredTensor
 from archive.formats.torch_file import read_torch
 from archive.reading import read_json
@@ -47,6 +52,9 @@ def find_weights(directory: Path) -> Path:
     for name in CERTAIN:
         if (directory / name).is_file():
             return directory / name
+    index = newest_index(directory)
+    if index is not None:
+        return index
     found = sorted(
         path
         for path in directory.iterdir()
@@ -77,7 +85,15 @@ def _open_shards(index: Path) -> StoredModel:
 
 
 def _open_torch(path: Path) -> StoredModel:
-    return _from_torch(path, [path])
+    return read_llm_c(path) if is_llm_c(path) else _from_torch(path, [path])
+
+
+def _open_keras(path: Path) -> StoredModel:
+    return StoredModel("tf_model.h5", _config(path.parent), read_keras(path), path.parent)
+
+
+def _open_flax(path: Path) -> StoredModel:
+    return StoredModel("Flax", _config(path.parent), read_flax(path), path.parent)
 
 
 def _open_torch_shards(index: Path) -> StoredModel:
@@ -121,6 +137,10 @@ READERS: tuple[tuple[str, Reader], ...] = (
     ("*.pt", _open_torch),
     ("*.pth", _open_torch),
     ("*.ckpt", _open_torch),
+    ("*.gguf", read_gguf),
+    ("*.h5", _open_keras),
+    ("*.msgpack", _open_flax),
+    ("*.index", read_tensorflow),
 )
 # In a directory, the names that leave no doubt, in transformers' order.
 CERTAIN = (
@@ -128,8 +148,10 @@ CERTAIN = (
     "model.safetensors.index.json",
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
+    "tf_model.h5",
+    "flax_model.msgpack",
 )
-UNCERTAIN = ("*.safetensors", "*.pt", "*.pth", "*.ckpt", "*.bin")
+UNCERTAIN = ("*.safetensors", "*.gguf", "*.pt", "*.pth", "*.ckpt", "*.bin")
 # Of a trainer, beside the weights.
 OTHERS = (
     *("optimizer.pt", "scheduler.pt", "scaler.pt", "training_args.bin", "optimizer.bin"),

@@ -36,6 +36,10 @@ class StoredTensor:
         """Return a tensor of `shape` that is this one after `change`."""
         return StoredTensor(shape, self.dtype, lambda: np.ascontiguousarray(change(self.load())))
 
+    def reshaped(self, shape: tuple[int, ...]) -> StoredTensor:
+        """Return the same numbers as a tensor of `shape`."""
+        return self.mapped(lambda values: values.reshape(shape), shape)
+
     def transposed(self) -> StoredTensor:
         """Return the tensor with its axes in reverse order."""
         return self.mapped(lambda values: values.T, self.shape[::-1])
@@ -91,15 +95,3 @@ def tensor_in_file(path: Path, offset: int, shape: tuple[int, ...], kind: str) -
         return to_float32(values, kind).reshape(shape)
 
     return StoredTensor(shape, kind, load)
-
-
-def row_blocks(tensor: StoredTensor, parts: int) -> list[StoredTensor]:
-    """Split a tensor along its first axis into equal parts."""
-    rows = tensor.shape[0] // parts
-
-    def block(index: int) -> StoredTensor:
-        return tensor.mapped(
-            lambda values: values[index * rows : (index + 1) * rows], (rows, *tensor.shape[1:])
-        )
-
-    return [block(index) for index in range(parts)]
