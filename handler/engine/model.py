@@ -17,10 +17,16 @@ from handler.errors import ModelError
 
 Logits = npt.NDArray[np.float32]
 
+# What config.json may name as the feed-forward layer's activation; many names mean the same.
+ACTIVATIONS = {
+    **dict.fromkeys(("gelu_new", "gelu_fast", "gelu_pytorch_tanh", "gelu_accurate"), "gelu_new"),
+    **{"gelu": "gelu", "relu": "relu", "silu": "silu", "swish": "silu"},
+}
+
 
 @dataclass(frozen=True, slots=True)
 class ModelShape:
-    """Sizes of a GPT-2."""
+    """Sizes of a GPT-2, and what it computes with them."""
 
     layers: int
     heads: int
@@ -32,6 +38,7 @@ class ModelShape:
     scale_by_layer: bool = False
     tied_head: bool = True
     inner: int = 0  # width of the feed-forward layer; 0: four times that of the model
+    activation: str = "gelu_new"  # "gelu_new" (by tanh), "gelu" (by erf), "relu" or "silu"
 
     @property
     def inner_width(self) -> int:
@@ -50,6 +57,12 @@ class ModelShape:
 
         epsilon = config.get("layer_norm_epsilon", 1e-5)
         inner = config.get("n_inner")
+        activation = str(config.get("activation_function", "gelu_new"))
+        if activation not in ACTIVATIONS:
+            known = ", ".join(ACTIVATIONS)
+            raise ModelError(
+                f"config.json has the activation_function {activation!r}, known are {known}"
+            )
         return cls(
             number("n_layer"),
             number("n_head"),
@@ -61,6 +74,7 @@ class ModelShape:
             bool(config.get("scale_attn_by_inverse_layer_idx", False)),
             bool(config.get("tie_word_embeddings", True)),
             inner if isinstance(inner, int) else 0,
+            ACTIVATIONS[activation],
         )
 
     def attention_scale(self, layer: int) -> float:

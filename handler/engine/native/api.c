@@ -48,6 +48,33 @@ static bool allocate_scratch(Engine *engine) {
     return true;
 }
 
+static bool allocate_sampler(Sampler *sampler, int32_t vocabulary) {
+    size_t room = (size_t)vocabulary + SAMPLE_BLOCK;
+    sampler->vocabulary = vocabulary;
+    sampler->values = allocate(room * sizeof *sampler->values);
+    sampler->list = calloc(room, sizeof *sampler->list);
+    sampler->sorted = calloc(room, sizeof *sampler->sorted);
+    return sampler->values != NULL && sampler->list != NULL && sampler->sorted != NULL;
+}
+
+static void free_sampler(Sampler *sampler) {
+    free(sampler->values);
+    free(sampler->list);
+    free(sampler->sorted);
+}
+
+static bool allocate_samplers(Engine *engine) {
+    const Model *model = &engine->model;
+    engine->sampler = calloc((size_t)model->threads, sizeof *engine->sampler);
+    if (engine->sampler == NULL) return false;
+    for (int i = 0; i < model->threads; i++)
+        if (!allocate_sampler(engine->sampler + i, model->vocabulary)) return false;
+    /* Not zeroed: what no step uses takes no memory. */
+    int32_t rows = model->max_rows < LOGIT_ROWS ? model->max_rows : LOGIT_ROWS;
+    return posix_memalign((void **)&engine->own_logits, 64,
+                          (size_t)rows * (size_t)model->vocabulary * sizeof(float)) == 0;
+}
+
 static size_t larger(size_t a, size_t b) {
     return a > b ? a : b;
 }
@@ -65,10 +92,14 @@ static bool allocate_buffers(Engine *engine) {
     engine->bytes = allocate(rows * larger(larger(width, heads), inner));
     engine->scale = allocate(rows * sizeof(float));
     engine->offset = allocate(rows * sizeof(int32_t));
-    return engine->x != NULL && engine->normal != NULL && engine->qkv != NULL &&
-           engine->attended != NULL && engine->inner != NULL && engine->bytes != NULL &&
-           engine->scale != NULL && engine->offset != NULL && allocate_rows(&engine->all, rows) &&
-           allocate_rows(&engine->wanted, rows) && allocate_scratch(engine);
+    engine->want = calloc(rows, sizeof *engine->want);
+    engine->place = calloc(rows, sizeof *engine->place);
+    return engine->want != NULL && engine->place != NULL && engine->x != NULL &&
+           engine->normal != NULL && engine->qkv != NULL && engine->attended != NULL &&
+           engine->inner != NULL && engine->bytes != NULL && engine->scale != NULL &&
+           engine->offset != NULL && allocate_rows(&engine->all, rows) &&
+           allocate_rows(&engine->wanted, rows) && allocate_scratch(engine) &&
+           allocate_samplers(engine);
 }
 
 EXPORT Engine *gpt2_create(const Model *model) {
@@ -90,10 +121,14 @@ EXPORT void gpt2_destroy(Engine *engine) {
         free(engine->scratch[i].high);
         free(engine->scratch[i].low);
     }
-    void *owned[] = {engine->scratch,      engine->x,       engine->normal,    engine->qkv,
-                     engine->attended,     engine->inner,   engine->bytes,     engine->scale,
-                     engine->offset,       engine->all.row, engine->all.group, engine->wanted.row,
-                     engine->wanted.group, engine};
+    for (int i = 0; engine->sampler != NULL && i < engine->model.threads; i++)
+        free_sampler(engine->sampler + i);
+    void *owned[] = {engine->scratch,    engine->sampler,      engine->x,
+                     engine->normal,     engine->qkv,          engine->attended,
+                     engine->inner,      engine->bytes,        engine->scale,
+                     engine->offset,     engine->all.row,      engine->all.group,
+                     engine->wanted.row, engine->wanted.group, engine->want,
+                     engine->place,      engine->own_logits,   engine};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) free(owned[i]);
 }
 
@@ -134,20 +169,73 @@ static void group_rows(RowList *list) {
     }
 }
 
+static void set_rows(Engine *engine, const Row *rows, int32_t count) {
+    memcpy(engine->all.row, rows, (size_t)count * sizeof *rows);
+    engine->all.count = count;
+    engine->wanted.count = 0;
+    engine->scored = 0;
+    group_rows(&engine->all);
+}
+
+static void add_want(Engine *engine, Want want) {
+    engine->wanted.row[engine->wanted.count] = engine->all.row[want.row];
+    engine->want[engine->wanted.count++] = want;
+    if (want.logits >= 0) engine->scored++;
+}
+
 EXPORT int32_t gpt2_step(Engine *engine, const Row *rows, int32_t count, const int32_t *want,
                          int32_t wanted, float *logits, float *hidden) {
     Status status = check_rows(&engine->model, rows, count);
     if (status == OK) status = check_wanted(want, wanted, count);
     if (status != OK) return status;
-    memcpy(engine->all.row, rows, (size_t)count * sizeof *rows);
-    engine->all.count = count;
-    engine->wanted.count = wanted;
-    for (int32_t i = 0; i < wanted; i++) engine->wanted.row[i] = rows[want[i]];
-    group_rows(&engine->all);
+    set_rows(engine, rows, count);
+    for (int32_t i = 0; i < wanted; i++)
+        add_want(engine, (Want){want[i], i, hidden != NULL ? i : -1});
     group_rows(&engine->wanted);
-    engine->want = want;
-    engine->logits = wanted > 0 ? logits : NULL;
-    engine->hidden = wanted > 0 ? hidden : NULL;
+    engine->logits = logits;
+    engine->at_once = wanted;
+    engine->hidden = hidden;
+    engine->asked = 0;
+    run_step(engine);
+    return OK;
+}
+
+/* Judges who asks, and finds the rows that are asked for. */
+static void place_asks(Engine *engine, Ask *const *asks, int32_t asked, const int32_t *want,
+                       int32_t wanted) {
+    int32_t count = engine->all.count, hidden = 0;
+    for (int32_t r = 0; r < count; r++) engine->place[r] = -1;
+    for (int32_t i = 0; i < asked; i++) {
+        bool is_good = is_answerable(asks[i], count, engine->model.vocabulary);
+        asks[i]->token = BAD_ASK;
+        asks[i]->place = -1;
+        if (is_good) engine->place[asks[i]->place = asks[i]->row] = 0;
+    }
+    for (int32_t r = 0; r < count; r++) {
+        Want row = {r, engine->place[r] < 0 ? -1 : engine->scored, -1};
+        if (hidden < wanted && want[hidden] == r) row.hidden = hidden++;
+        engine->place[r] = row.logits;
+        if (row.logits >= 0 || row.hidden >= 0) add_want(engine, row);
+    }
+    for (int32_t i = 0; i < asked; i++)
+        if (asks[i]->place >= 0) asks[i]->place = engine->place[asks[i]->place];
+}
+
+EXPORT int32_t gpt2_step_and_answer(Engine *engine, const Row *rows, int32_t count,
+                                    Ask *const *asks, int32_t asked, const int32_t *want,
+                                    int32_t wanted, float *hidden) {
+    Status status = check_rows(&engine->model, rows, count);
+    if (status == OK) status = check_wanted(want, wanted, count);
+    if (status == OK && asked < 0) status = BAD_COUNT;
+    if (status != OK) return status;
+    set_rows(engine, rows, count);
+    place_asks(engine, asks, asked, want, wanted);
+    group_rows(&engine->wanted);
+    engine->logits = engine->own_logits;
+    engine->at_once = LOGIT_ROWS;
+    engine->hidden = hidden;
+    engine->ask = asks;
+    engine->asked = asked;
     run_step(engine);
     return OK;
 }
@@ -163,21 +251,13 @@ EXPORT int32_t gpt2_copy(Engine *engine, int32_t source, int32_t target, int32_t
 
 EXPORT Sampler *gpt2_create_sampler(int32_t vocabulary) {
     Sampler *sampler = calloc(1, sizeof *sampler);
-    if (sampler == NULL) return NULL;
-    size_t room = (size_t)vocabulary + SAMPLE_BLOCK;
-    sampler->vocabulary = vocabulary;
-    sampler->values = allocate(room * sizeof *sampler->values);
-    sampler->list = calloc(room, sizeof *sampler->list);
-    sampler->sorted = calloc(room, sizeof *sampler->sorted);
-    if (sampler->values != NULL && sampler->list != NULL && sampler->sorted != NULL) return sampler;
+    if (sampler == NULL || allocate_sampler(sampler, vocabulary)) return sampler;
     gpt2_destroy_sampler(sampler);
     return NULL;
 }
 
 EXPORT void gpt2_destroy_sampler(Sampler *sampler) {
-    free(sampler->values);
-    free(sampler->list);
-    free(sampler->sorted);
+    free_sampler(sampler);
     free(sampler);
 }
 

@@ -36,6 +36,14 @@ EXPORT void gpt2_destroy(Engine *engine);
 EXPORT int32_t gpt2_step(Engine *engine, const Row *rows, int32_t count, const int32_t *want,
                          int32_t wanted, float *logits, float *hidden);
 
+/* Computes one step, and answers who asks (see ask.h): logits are made of the rows that are asked
+ * for alone. Besides, the final hidden states [wanted][D] of the rows `want`. Whoever asks for what
+ * is not there gets BAD_ASK in place of a token; the others are answered. Each of `asks` is another
+ * one. */
+EXPORT int32_t gpt2_step_and_answer(Engine *engine, const Row *rows, int32_t count,
+                                    Ask *const *asks, int32_t asked, const int32_t *want,
+                                    int32_t wanted, float *hidden);
+
 /* Copies the first `length` positions of a slot to another one. */
 EXPORT int32_t gpt2_copy(Engine *engine, int32_t source, int32_t target, int32_t length);
 

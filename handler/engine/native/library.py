@@ -21,6 +21,7 @@ Floats = npt.NDArray[np.float32]
 
 MAX_CHANNELS = 1024
 PRECISIONS = {"float32": 0, "int8": 1}
+ACTIVATIONS = {"gelu_new": 2, "gelu": 3, "relu": 4, "silu": 5}  # `Finish` of matmul.h
 STATUS = (
     "",
     "no memory",
@@ -61,7 +62,7 @@ class Model(ctypes.Structure):
             for name in (
                 *("layers", "heads", "width", "inner", "vocabulary", "positions"),
                 *("width_pad", "inner_pad", "channels_pad", "positions_pad"),
-                *("cache_precision", "slots", "max_rows", "threads"),
+                *("cache_precision", "activation", "slots", "max_rows", "threads"),
             )
         ),
         ("epsilon", ctypes.c_float),
@@ -100,6 +101,9 @@ def _declare(library: ctypes.CDLL) -> None:
     library.gpt2_destroy.restype = None
     library.gpt2_destroy.argtypes = [pointer]
     library.gpt2_step.argtypes = [pointer, pointer, number, pointer, number, pointer, pointer]
+    library.gpt2_step_and_answer.argtypes = [
+        *(pointer, pointer, number, pointer, number, pointer, number, pointer)
+    ]
     library.gpt2_copy.argtypes = [pointer, number, number, number]
     library.gpt2_create_sampler.restype = pointer
     library.gpt2_create_sampler.argtypes = [number]
@@ -154,6 +158,7 @@ class NativeStep:
             *(shape.layers, shape.heads, shape.width, shape.inner_width, shape.vocab_size),
             *(shape.max_length, padded(shape.width), padded(shape.inner_width), channels),
             *(padded(shape.max_length), PRECISIONS[cache]),
+            ACTIVATIONS[shape.activation],
             *(slots, max_rows, threads, shape.epsilon),
             ctypes.addressof(self._layers),
             self._address("token_embedding", shape.vocab_size * padded(shape.width)),

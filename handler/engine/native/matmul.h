@@ -4,8 +4,9 @@
 
 #include "model.h"
 
-/* What is done with a product before it is stored. */
-typedef enum { STORE, ADD_TO, APPLY_GELU } Finish;
+/* What is done with a product before it is stored: nothing, the sum with what is there, or what a
+ * model's feed-forward layer applies. */
+typedef enum { STORE, ADD_TO, GELU_TANH, GELU_ERF, RELU, SILU } Finish;
 
 /* Computes columns panel * PANEL .. of `rows` rows into out [rows][stride]. A row's result depends
  * on that row alone. */

@@ -40,6 +40,7 @@ typedef struct {
     int32_t layers, heads, width, inner, vocabulary, positions; /* L H D inner V T */
     int32_t width_pad, inner_pad, channels_pad, positions_pad;  /* multiples of LANES */
     int32_t cache_precision;                                    /* Precision of keys and values */
+    int32_t activation; /* of the feed-forward layer, a Finish of matmul.h */
     int32_t slots, max_rows, threads;
     float epsilon;
     const Layer *layer;                 /* [L] */

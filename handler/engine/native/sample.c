@@ -6,7 +6,6 @@
 #include "sample.h"
 
 #include <math.h>
-#include <stdbool.h>
 #include <string.h>
 
 #include "vector.h"
@@ -278,6 +277,7 @@ static void find_top(const float *logits, int32_t vocabulary, int32_t top, int32
 double log_probability(const float *logits, int32_t vocabulary, int32_t token, int32_t top,
                        int32_t *top_token, double *top_value) {
     float most = largest(logits, vocabulary);
+    if (!(most > -INFINITY && most < INFINITY)) return NAN;
     f32x16 sums = splat(0.0f);
     double sum = 0.0;
     for (int32_t i = 0; i < vocabulary; i += LANES) {

@@ -2,6 +2,7 @@
 #ifndef GPT2_SAMPLE_H
 #define GPT2_SAMPLE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define NOT_FINITE (-1) /* in place of a token: the logits are no numbers */
@@ -39,7 +40,8 @@ typedef struct {
 int32_t sample(Sampler *sampler, const float *logits, const Sampling *options);
 
 /* Natural log probability of `token`, and of the `top` likeliest tokens, likeliest first (of equal
- * ones the lower id), from logits [V] as they are. */
+ * ones the lower id), from logits [V] as they are. NaN, and no tokens, where these are no numbers.
+ */
 double log_probability(const float *logits, int32_t vocabulary, int32_t token, int32_t top,
                        int32_t *top_token, double *top_value);
 

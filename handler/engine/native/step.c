@@ -70,10 +70,12 @@ static void watch(Engine *engine, const Linear *linear, const float *in, int row
     pool_barrier(engine->pool);
 }
 
-static void multiply(Engine *engine, const Linear *linear, float *in, int rows, float *out,
-                     size_t stride, Finish finish) {
-    watch(engine, linear, in, rows);
-    Activations from = {engine->bytes, in, engine->scale, engine->offset};
+/* Rows `first` .. `first` + `rows` - 1 of what was made ready for `linear`. */
+static void multiply_some(Engine *engine, const Linear *linear, float *in, int first, int rows,
+                          float *out, size_t stride, Finish finish) {
+    size_t skipped = (size_t)first * (size_t)linear->inputs;
+    Activations from = {engine->bytes + skipped, in + skipped, engine->scale + first,
+                        engine->offset + first};
     int panels = (linear->outputs + PANEL - 1) / PANEL;
     FOR_EACH_ITEM(panel, engine->pool, panels) {
         if (linear->precision == PRECISION_INT8)
@@ -82,6 +84,12 @@ static void multiply(Engine *engine, const Linear *linear, float *in, int rows, 
             matmul_float(linear, &from, rows, out, stride, finish, panel);
     }
     pool_barrier(engine->pool);
+}
+
+static void multiply(Engine *engine, const Linear *linear, float *in, int rows, float *out,
+                     size_t stride, Finish finish) {
+    watch(engine, linear, in, rows);
+    multiply_some(engine, linear, in, 0, rows, out, stride, finish);
 }
 
 static void write_cache(Engine *engine, int layer) {
@@ -123,7 +131,7 @@ static void attend(Engine *engine, int layer, const RowList *rows, int worker) {
 static void keep_wanted(Engine *engine, int worker) {
     size_t width = (size_t)engine->model.width_pad, all = 3 * heads_width(&engine->model);
     for (int i = 0; worker == 0 && i < engine->wanted.count; i++) {
-        size_t from = (size_t)engine->want[i];
+        size_t from = (size_t)engine->want[i].row;
         memmove(engine->x + (size_t)i * width, engine->x + from * width, width * sizeof(float));
         memmove(engine->qkv + (size_t)i * all, engine->qkv + from * all, all * sizeof(float));
     }
@@ -149,16 +157,38 @@ static void run_layer(Engine *engine, int index, int worker) {
 
     normalize(engine, layer->norm_2_gain, layer->norm_2_bias, &layer->expand, rows->count);
     multiply(engine, &layer->expand, engine->normal, rows->count, engine->inner,
-             (size_t)model->inner_pad, APPLY_GELU);
+             (size_t)model->inner_pad, (Finish)model->activation);
     quantize_rows(engine, &layer->contract, engine->inner, rows->count);
     multiply(engine, &layer->contract, engine->inner, rows->count, engine->x, width, ADD_TO);
 }
 
-static void store_hidden(Engine *engine) {
+/* The last LayerNorm: of rows that need logits for the head, side by side; of the others in place.
+ */
+static void normalize_wanted(Engine *engine) {
     const Model *model = &engine->model;
-    FOR_EACH_ITEM(r, engine->pool, engine->wanted.count) {
-        memcpy(engine->hidden + (size_t)r * model->width,
-               engine->normal + (size_t)r * model->width_pad, (size_t)model->width * sizeof(float));
+    size_t width = (size_t)model->width_pad;
+    FOR_EACH_ITEM(i, engine->pool, engine->wanted.count) {
+        Want want = engine->want[i];
+        float *x = engine->x + (size_t)i * width;
+        float *normal = want.logits < 0 ? x : engine->normal + (size_t)want.logits * width;
+        layer_norm(x, model->norm_gain, model->norm_bias, model->width, model->width_pad,
+                   model->epsilon, normal);
+        if (want.logits >= 0) quantize(engine, &model->head, engine->normal, want.logits);
+        if (want.hidden >= 0)
+            memcpy(engine->hidden + (size_t)want.hidden * model->width, normal,
+                   (size_t)model->width * sizeof(float));
+    }
+    pool_barrier(engine->pool);
+}
+
+/* Answers who asks for one of the rows `first` .. `end` - 1 of those that need logits. */
+static void answer_asks(Engine *engine, int first, int end, int worker) {
+    FOR_EACH_ITEM(i, engine->pool, engine->asked) {
+        Ask *ask = engine->ask[i];
+        if (ask->place < first || ask->place >= end) continue;
+        answer(engine->sampler + worker,
+               engine->logits + (size_t)(ask->place - first) * (size_t)engine->model.vocabulary,
+               ask);
     }
     pool_barrier(engine->pool);
 }
@@ -168,13 +198,16 @@ static void forward(void *context, int worker) {
     const Model *model = &engine->model;
     embed(engine);
     for (int layer = 0; layer < model->layers; layer++) run_layer(engine, layer, worker);
-    normalize(engine, model->norm_gain, model->norm_bias, &model->head, engine->wanted.count);
-    if (engine->hidden != NULL) store_hidden(engine);
-    if (engine->logits != NULL)
-        multiply(engine, &model->head, engine->normal, engine->wanted.count, engine->logits,
-                 (size_t)model->vocabulary, STORE);
-    else
-        watch(engine, &model->head, engine->normal, engine->wanted.count);
+    normalize_wanted(engine);
+    watch(engine, &model->head, engine->normal, engine->scored);
+    for (int first = 0; engine->logits != NULL && first < engine->scored;) {
+        int rows = engine->scored - first;
+        if (rows > engine->at_once) rows = engine->at_once;
+        multiply_some(engine, &model->head, engine->normal, first, rows, engine->logits,
+                      (size_t)model->vocabulary, STORE);
+        if (engine->asked > 0) answer_asks(engine, first, first + rows, worker);
+        first += rows;
+    }
 }
 
 void run_step(Engine *engine) {

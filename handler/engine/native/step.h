@@ -2,6 +2,7 @@
 #ifndef GPT2_STEP_H
 #define GPT2_STEP_H
 
+#include "ask.h"
 #include "attention.h"
 #include "pool.h"
 
@@ -18,16 +19,28 @@ typedef struct {
     int32_t count, groups;
 } RowList;
 
+/* A row that is asked for: where it stands among all rows, its place among the rows that need
+ * logits, and among those whose hidden states are wanted. -1: it does not. */
+typedef struct {
+    int32_t row, logits, hidden;
+} Want;
+
 typedef struct {
     Model model;
     Pool *pool;
     AttentionScratch *scratch; /* [threads] */
+    Sampler *sampler;          /* [threads] */
     /* Of the step that runs. */
-    RowList all;         /* every row */
-    RowList wanted;      /* those whose logits or hidden states are asked for */
-    const int32_t *want; /* [wanted.count], ascending: where they stand among all rows */
-    float *logits;       /* [wanted.count][V], or NULL */
-    float *hidden;       /* [wanted.count][D], or NULL */
+    RowList all;     /* every row */
+    RowList wanted;  /* those that are asked for */
+    Want *want;      /* [max_rows]: of each wanted row, in the order of the rows */
+    int32_t *place;  /* [max_rows]: of each row, for who asks */
+    int32_t scored;  /* rows that need logits */
+    float *logits;   /* [at_once][V], or NULL where only what comes before them is wanted */
+    int32_t at_once; /* rows whose logits are there at the same time */
+    float *hidden;   /* [those that are wanted][D], or NULL */
+    Ask *const *ask; /* [asked] */
+    int32_t asked;
     /* Buffers, [max_rows][...]. */
     float *x;        /* [D_pad]: the residual stream */
     float *normal;   /* [D_pad] */
@@ -37,7 +50,12 @@ typedef struct {
     uint8_t *bytes;  /* [largest number of inputs] */
     float *scale;
     int32_t *offset;
+    float *own_logits; /* [LOGIT_ROWS][V], for asks */
 } Engine;
+
+/* Logits of more rows than these are made and read in turns: a prompt whose every token is scored
+ * must not take 200 KB a row. */
+#define LOGIT_ROWS 64
 
 void run_step(Engine *engine);
 

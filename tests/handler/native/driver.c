@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "api.h"
+#include "matmul.h"
 
 #define TOKENS 90
 #define SLOTS 6
@@ -21,6 +22,12 @@ static struct {
     void (*destroy)(Engine *);
     int32_t (*step)(Engine *, const Row *, int32_t, const int32_t *, int32_t, float *, float *);
     int32_t (*copy)(Engine *, int32_t, int32_t, int32_t);
+    int32_t (*step_and_answer)(Engine *, const Row *, int32_t, Ask *const *, int32_t,
+                               const int32_t *, int32_t, float *);
+    Sampler *(*create_sampler)(int32_t);
+    void (*destroy_sampler)(Sampler *);
+    int32_t (*sample)(Sampler *, const float *, const Sampling *);
+    double (*log_probability)(const float *, int32_t, int32_t, int32_t, int32_t *, double *);
 } library;
 
 static void load(const char *path) {
@@ -35,6 +42,11 @@ static void load(const char *path) {
     *(void **)&library.destroy = dlsym(handle, "gpt2_destroy");
     *(void **)&library.step = dlsym(handle, "gpt2_step");
     *(void **)&library.copy = dlsym(handle, "gpt2_copy");
+    *(void **)&library.step_and_answer = dlsym(handle, "gpt2_step_and_answer");
+    *(void **)&library.create_sampler = dlsym(handle, "gpt2_create_sampler");
+    *(void **)&library.destroy_sampler = dlsym(handle, "gpt2_destroy_sampler");
+    *(void **)&library.sample = dlsym(handle, "gpt2_sample");
+    *(void **)&library.log_probability = dlsym(handle, "gpt2_log_probability");
 }
 
 static uint32_t state = 1;
@@ -81,7 +93,7 @@ static Linear linear(int precision, int inputs, int inputs_pad, int outputs) {
 }
 
 static Model make(int precision, int cache, int layers, int heads, int channels, int inner,
-                  int vocabulary, int threads) {
+                  int vocabulary, int activation, int threads) {
     int width = heads * channels, width_pad = padded(width, LANES),
         inner_pad = padded(inner, LANES);
     int channels_pad = padded(channels, LANES), all = heads * channels_pad, positions = 128;
@@ -120,6 +132,7 @@ static Model make(int precision, int cache, int layers, int heads, int channels,
         .channels_pad = channels_pad,
         .positions_pad = padded(positions, LANES),
         .cache_precision = cache,
+        .activation = activation,
         .slots = SLOTS,
         .max_rows = MAX_ROWS,
         .threads = threads,
@@ -167,25 +180,113 @@ static uint64_t digest(const float *logits, int count) {
     return hash;
 }
 
+/* Options of every kind, one after another. */
+static Sampling options_of(int number, int32_t *tokens, float *numbers) {
+    Sampling options = {.temperature = 1.0f, .top_p = 1.0f, .repetition_penalty = 1.0f};
+    options.uniform = (double)(number * 7 % 31) / 31;
+    if (number % 5 == 0) options.temperature = 0.0f;
+    if (number % 5 == 1) options.top_p = 0.9f;
+    if (number % 5 == 2) options.top_k = 5;
+    if (number % 5 == 3) options.min_p = 0.1f;
+    if (number % 3 == 0) {
+        options.repetition_penalty = 1.3f;
+        options.frequency_penalty = 0.2f;
+        options.seen_count = options.bias_count = 1;
+        options.seen_token = options.bias_token = tokens;
+        options.seen_times = options.bias = numbers;
+    }
+    return options;
+}
+
+#define ASKS (2 * TOKENS + 4)
+#define TOP 2
+
+/* What a step answers is what is found row by row from the logits of a step; of every third row
+ * the hidden state is wanted, of half of these nothing else. */
+static uint64_t answers(Engine *engine, const Model *model) {
+    static Ask ask[ASKS];
+    static int32_t tops[ASKS][TOP];
+    static double values[ASKS][TOP];
+    Row rows[TOKENS];
+    Ask *asks[ASKS];
+    int32_t all[TOKENS], want[TOKENS], wanted = 0, asked = 0, tokens[] = {1};
+    float numbers[] = {1.5f};
+    size_t vocabulary = (size_t)model->vocabulary, width = (size_t)model->width;
+    float *logits = memory(TOKENS * vocabulary * sizeof *logits);
+    float *states = memory(TOKENS * width * sizeof *states);
+    float *hidden = memory(TOKENS * width * sizeof *hidden);
+    for (int r = 0; r < TOKENS; r++) {
+        rows[r] = (Row){token_at(model, r), 4, r};
+        all[r] = r;
+        if (r % 3 == 0) want[wanted++] = r;
+        for (int i = 0; i < 2 && r % 6 != 0; i++, asked++)
+            ask[asked] = (Ask){.sampling = options_of(asked, tokens, numbers),
+                               .top = asked % 4 - 1,
+                               .given = asked % 7 == 6 && asked % 4 > 0 ? 1 : -1,
+                               .row = TOKENS - 1 - r};
+    }
+    int good = asked;
+    ask[asked++] = (Ask){.top = -1, .given = -1, .row = TOKENS};
+    ask[asked++] = (Ask){.top = 0, .given = model->vocabulary, .row = 0};
+    ask[asked++] = (Ask){.top = model->vocabulary + 1, .given = 0, .row = 0};
+    ask[asked++] = (Ask){.sampling = {.temperature = -1.0f}, .top = -1, .given = -1, .row = 0};
+    for (int i = 0; i < asked; i++) {
+        asks[i] = ask + i;
+        if (ask[i].top <= model->vocabulary && ask[i].top > TOP) ask[i].top = TOP;
+        ask[i].top_token = tops[i];
+        ask[i].top_value = values[i];
+    }
+    check(library.step(engine, rows, TOKENS, all, TOKENS, logits, states));
+    check(library.step_and_answer(engine, rows, TOKENS, asks, asked, want, wanted, hidden));
+    Sampler *sampler = library.create_sampler(model->vocabulary);
+    uint64_t hash = 14695981039346656037u;
+    for (int i = 0; i < asked; i++) {
+        int32_t expected = i < good ? ask[i].given : BAD_ASK, top_token[TOP];
+        double top_value[TOP];
+        if (i < good) {
+            const float *row = logits + (size_t)ask[i].row * vocabulary;
+            if (expected < 0) expected = library.sample(sampler, row, &ask[i].sampling);
+            if (ask[i].top >= 0) {
+                double value = library.log_probability(row, model->vocabulary, expected, ask[i].top,
+                                                       top_token, top_value);
+                size_t top = (size_t)ask[i].top;
+                if (value != ask[i].log_probability ||
+                    memcmp(top_token, tops[i], top * sizeof *top_token) != 0 ||
+                    memcmp(top_value, values[i], top * sizeof *top_value) != 0)
+                    printf("ask %d: another log probability\n", i);
+            }
+        }
+        if (ask[i].token != expected) printf("ask %d: %d, not %d\n", i, ask[i].token, expected);
+        hash = (hash ^ (uint32_t)ask[i].token) * 1099511628211u;
+    }
+    for (int i = 0; i < wanted; i++)
+        if (memcmp(hidden + (size_t)i * width, states + (size_t)want[i] * width,
+                   width * sizeof *hidden) != 0)
+            printf("row %d: another hidden state\n", want[i]);
+    library.destroy_sampler(sampler);
+    return hash;
+}
+
 int main(int argc, char **argv) {
     if (argc != 3) return 2;
     load(argv[1]);
     int threads = atoi(argv[2]);
     struct {
         const char *name;
-        int precision, cache, layers, heads, channels, inner, vocabulary;
+        int precision, cache, layers, heads, channels, inner, vocabulary, activation;
     } shapes[] = {
-        {"int8", PRECISION_INT8, PRECISION_INT8, 3, 4, 64, 1024, 1000},
-        {"float", PRECISION_FLOAT32, PRECISION_FLOAT32, 2, 4, 32, 512, 500},
-        {"mixed", PRECISION_INT8, PRECISION_FLOAT32, 2, 3, 16, 96, 77},
-        {"odd", PRECISION_INT8, PRECISION_INT8, 2, 5, 4, 37, 51},
-        {"single", PRECISION_FLOAT32, PRECISION_INT8, 1, 1, 1, 1, 2},
+        {"int8", PRECISION_INT8, PRECISION_INT8, 3, 4, 64, 1024, 1000, GELU_TANH},
+        {"float", PRECISION_FLOAT32, PRECISION_FLOAT32, 2, 4, 32, 512, 500, GELU_ERF},
+        {"mixed", PRECISION_INT8, PRECISION_FLOAT32, 2, 3, 16, 96, 77, SILU},
+        {"odd", PRECISION_INT8, PRECISION_INT8, 2, 5, 4, 37, 51, RELU},
+        {"single", PRECISION_FLOAT32, PRECISION_INT8, 1, 1, 1, 1, 2, GELU_TANH},
     };
     int cuts[] = {TOKENS, 33, 7, 1};
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
         state = 1;
         Model model = make(shapes[s].precision, shapes[s].cache, shapes[s].layers, shapes[s].heads,
-                           shapes[s].channels, shapes[s].inner, shapes[s].vocabulary, threads);
+                           shapes[s].channels, shapes[s].inner, shapes[s].vocabulary,
+                           shapes[s].activation, threads);
         Engine *engine = library.create(&model);
         if (engine == NULL) return 2;
         float *logits = memory((size_t)model.vocabulary * sizeof *logits);
@@ -204,7 +305,8 @@ int main(int argc, char **argv) {
         piece(engine, &model, 3, TOKENS - 20, TOKENS, 0, logits);
         if (digest(logits, model.vocabulary) != first)
             printf("%s: a copy differs\n", shapes[s].name);
-        printf("%s %016llx\n", shapes[s].name, (unsigned long long)first);
+        printf("%s %016llx", shapes[s].name, (unsigned long long)first);
+        printf(" %016llx\n", (unsigned long long)answers(engine, &model));
         library.destroy(engine);
     }
     fprintf(stderr, "%s\n", library.isa());

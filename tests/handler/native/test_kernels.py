@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scipy.special import expit, ndtr
 
 from archive.native_build import FLAGS, LIBRARIES, TARGETS, Command, sources
-from handler.engine.native.library import PRECISIONS, Linear, Model
+from handler.engine.native.library import ACTIVATIONS, PRECISIONS, Linear, Model
 from handler.engine.native.weights import LANES, PACKERS, padded, widened
 from tests.handler.native.conftest import HERE
 
-STORE, ADD_TO, APPLY_GELU = range(3)
+STORE, ADD_TO = 0, 1
 many = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -68,8 +69,33 @@ def _softmax(scores: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return np.asarray(weights / weights.sum(axis=-1, keepdims=True))
 
 
-def _gelu(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    return np.asarray(0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))))
+REFERENCES = {
+    "gelu_new": lambda x: 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))),
+    "gelu": lambda x: x * ndtr(x),
+    "relu": lambda x: np.maximum(x, 0),
+    "silu": lambda x: x * expit(x),
+}
+FINISHES = {
+    STORE: lambda _, product: product,
+    ADD_TO: lambda before, product: before + product,
+    **{ACTIVATIONS[n]: lambda _, product, f=f: f(product) for n, f in REFERENCES.items()},
+}
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("precision", ["int8", "float32"])
+def test_activations(kernels: ctypes.CDLL, name: str, precision: str) -> None:
+    """Of all magnitudes, near enough for each of them; what is no number stays none."""
+    spread = np.float32([-1e30, -88.5, -30, -13.2, -5.5, -1, -1e-3, -1e-30, 0])
+    x = np.concatenate([spread, -spread, np.linspace(-14, 14, 2000, dtype=np.float32)])
+    weight, bias = np.zeros((1, len(x)), np.float32), x
+    out = _product(kernels, np.ones((1, 1), np.float32), weight, bias, precision, ACTIVATIONS[name])
+    expected = REFERENCES[name](x.astype(np.float64))
+    np.testing.assert_allclose(out[0], expected, rtol=2e-5, atol=1e-6)
+    nothing = np.full((1, 1), np.nan, np.float32)
+    ones = np.ones((1, 33), np.float32)
+    out = _product(kernels, nothing, ones, ones[0], precision, ACTIVATIONS[name])
+    assert np.isnan(out).all()
 
 
 @many
@@ -127,13 +153,44 @@ def test_a_value_that_is_not_finite_is_not_lost(kernels: ctypes.CDLL, value: flo
     assert np.isnan(_quantized(kernels, x)[1][0])
 
 
+def _product(
+    kernels: ctypes.CDLL,
+    x: Any,
+    weight: Any,
+    bias: Any,
+    precision: str,
+    finish: int,
+    before: Any = 0,
+) -> Any:
+    """What a matmul stores over `before`, for rows `x`."""
+    rows, outputs = len(x), weight.shape[1]
+    packed = PACKERS[precision](weight, bias)
+    linear = Linear(
+        *(each.ctypes.data for each in (packed.weight, packed.scale, packed.sum, packed.bias)),
+        *(None, padded(x.shape[1]), outputs, PRECISIONS[precision]),
+    )
+    units, scale, offset = _quantized(kernels, x)
+    floats = np.ascontiguousarray(widened(x))
+    held = Activations(*(each.ctypes.data for each in (units, floats, scale, offset)))
+    out = np.full((rows, outputs + 3), 7, np.float32)
+    out[:, :outputs] = before
+    matmul = kernels.matmul_int8 if precision == "int8" else kernels.matmul_float
+    for panel in range(-(-outputs // 32)):
+        matmul(
+            ctypes.addressof(linear), ctypes.addressof(held), rows, out.ctypes.data,
+            out.shape[1], finish, panel,
+        )  # fmt: skip
+    assert (out[:, outputs:] == 7).all()
+    return out[:, :outputs]
+
+
 @many
 @given(
     rows=st.integers(1, 30),
     inputs=st.integers(1, 70),
     outputs=st.integers(1, 80),
     precision=st.sampled_from(["int8", "float32"]),
-    finish=st.sampled_from([STORE, ADD_TO, APPLY_GELU]),
+    finish=st.sampled_from(sorted(FINISHES)),
     seed=st.integers(0, 99),
 )
 def test_matmul(
@@ -147,32 +204,17 @@ def test_matmul(
 ) -> None:
     x, weight = _rows(seed, rows, inputs), _rows(seed + 1, inputs, outputs)
     bias, before = _rows(seed + 2, 1, outputs)[0], _rows(seed + 3, rows, outputs)
-    packed = PACKERS[precision](weight, bias)
-    linear = Linear(
-        *(each.ctypes.data for each in (packed.weight, packed.scale, packed.sum, packed.bias)),
-        *(None, padded(inputs), outputs, PRECISIONS[precision]),
-    )
-    units, scale, offset = _quantized(kernels, x)
-    floats = np.ascontiguousarray(widened(x))
-    held = Activations(*(each.ctypes.data for each in (units, floats, scale, offset)))
-    out = np.full((rows, outputs + 3), 7, np.float32)
-    out[:, :outputs] = before
-    matmul = kernels.matmul_int8 if precision == "int8" else kernels.matmul_float
-    for panel in range(-(-outputs // 32)):
-        matmul(
-            ctypes.addressof(linear), ctypes.addressof(held), rows, out.ctypes.data,
-            out.shape[1], finish, panel,
-        )  # fmt: skip
+    out = _product(kernels, x, weight, bias, precision, finish, before)
     if precision == "int8":
+        packed = PACKERS[precision](weight, bias)
+        units, scale, offset = _quantized(kernels, x)
         whole = packed.weight.transpose(1, 3, 0, 2).reshape(padded(inputs), -1).astype(np.int64)
         exact = (units.astype(np.int64) - offset[:, None]) @ whole
         product = exact * scale[:, None].astype(np.float64) * packed.scale
         product = product[:, :outputs] + bias
     else:
         product = x.astype(np.float64) @ weight + bias
-    expected = {STORE: product, ADD_TO: before + product, APPLY_GELU: _gelu(product)}[finish]
-    np.testing.assert_allclose(out[:, :outputs], expected, rtol=1e-4, atol=1e-4)
-    assert (out[:, outputs:] == 7).all()
+    np.testing.assert_allclose(out, FINISHES[finish](before, product), rtol=1e-4, atol=1e-4)
 
 
 @many
