@@ -127,6 +127,7 @@ class NativeStep:
         slots: int = 32,
         max_rows: int = 256,
         threads: int = 1,
+        is_part: bool = False,
     ) -> None:
         """Hand a model over.
 
@@ -139,6 +140,7 @@ class NativeStep:
             slots: Sequences that the cache holds.
             max_rows: Rows of a step at most.
             threads: Threads that share a step.
+            is_part: There is no last LayerNorm: `hidden` of a step are the rows themselves.
 
         Raises:
             ModelError: An array is missing or has another size, or there is no memory.
@@ -163,8 +165,8 @@ class NativeStep:
             ctypes.addressof(self._layers),
             self._address("token_embedding", shape.vocab_size * padded(shape.width)),
             self._address("position_embedding", shape.max_length * padded(shape.width)),
-            self._address("norm.gain", padded(shape.width)),
-            self._address("norm.bias", padded(shape.width)),
+            None if is_part else self._address("norm.gain", padded(shape.width)),
+            None if is_part else self._address("norm.bias", padded(shape.width)),
             self._linear("head", padded(shape.width), shape.vocab_size),
         )
         self.cache = CacheMemory(slots, library.gpt2_slot_bytes(ctypes.addressof(self._model)))

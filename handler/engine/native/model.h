@@ -46,7 +46,7 @@ typedef struct {
     const Layer *layer;                 /* [L] */
     const uint16_t *token_embedding;    /* half [V][D_pad] */
     const float *position_embedding;    /* [T][D_pad] */
-    const float *norm_gain, *norm_bias; /* [D_pad] */
+    const float *norm_gain, *norm_bias; /* [D_pad]; NULL in a part of a model */
     Linear head;                        /* D -> V */
     uint8_t *cache;                     /* [slots][L][layer_bytes], see cache.h */
 } Model;

@@ -4,7 +4,8 @@
 
 #include <stdint.h>
 
-/* LayerNorm over the first `width` of `width_pad` floats; the rest of `out` becomes zero. */
+/* LayerNorm over the first `width` of `width_pad` floats; the rest of `out` becomes zero.
+ * Without a gain the row stays as it is: a part of a model hands its rows on. */
 void layer_norm(const float *in, const float *gain, const float *bias, int width, int width_pad,
                 float epsilon, float *out);
 
