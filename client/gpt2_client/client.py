@@ -126,6 +126,15 @@ class Client:
         response = self._inference.open("POST", self._completions(model, version), body=body)
         return Stream(self._inference.chunks(response))
 
+    def post(self, route: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Send a body to a route of OpenAI's API, `/v1/completions` say, and return its JSON.
+
+        It is sent again where the server was lost, so its answer must be the only thing it makes.
+        """
+        if self.bare and route == "/v1/completions":
+            route = self._completions(str(body.get("model") or DEFAULT_MODEL), None)
+        return _object(self._inference.json("POST", route, body=body, harmless=True))
+
     def tokenize(self, text: str, *, model: str = DEFAULT_MODEL) -> list[int]:
         """Return the text's token ids."""
         path = self._generation_path("v1/tokenize", model, None)

@@ -50,6 +50,18 @@ class APIError(ClientError):
         self.code = code
         self.retry_after = retry_after
 
+    @property
+    def body(self) -> dict[str, dict[str, str | None]]:
+        """The error as OpenAI's API has it in a reply."""
+        return {
+            "error": {
+                "message": self.message,
+                "type": self.type,
+                "param": self.param,
+                "code": self.code,
+            }
+        }
+
 
 class BadRequest(APIError):
     """A value was refused (400, 405, 413); `param` names it where one is to blame."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from gpt2_client import APIError, BadRequest, Client, NotFound, TextEvent, Unauthorized
-from tests.client.command import run
+from tests.client.command import ENVIRONMENT, GPT2, run
 from tests.gateway.conftest import MANAGEMENT_KEY, Service, change_archive
 
 API_KEY = "writer-secret"
@@ -110,6 +113,33 @@ def test_every_model_that_serves_is_told_of(client: Client, gateway: Service) ->
         assert "model second 1.0: " in done.stdout and "second 1.0: ready" in done.stdout
     assert run(gateway.url, "unregister", "second", **keys).returncode == 0
     assert [model.id for model in client.models()] == ["gpt2"]
+
+
+def test_a_killed_batch_of_the_real_service_is_that_of_an_undisturbed_one(
+    gateway: Service, tmp_path: Path
+) -> None:
+    rows = [
+        {"custom_id": f"r{n}", "method": "POST", "url": "/v1/completions"}
+        | {"body": {"prompt": f"The {n}th fox", "max_tokens": 12, "logprobs": 1}}
+        for n in range(60)
+    ]
+    rows += [rows[0] | {"custom_id": "x", "url": f"/v1/{name}"} for name in ("files", "embeddings")]
+    source, whole, pieces = (tmp_path / name for name in ("in", "whole", "pieces"))
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    settings = {"GPT2_API_KEY": API_KEY, "SOURCE_DATE_EPOCH": "1000"}
+    undisturbed = run(gateway.url, "batch", str(source), str(whole), "--parallel", "2", **settings)
+    assert "62 requests, 2 of them failed" in undisturbed.stderr
+    command = [*GPT2, "--url", gateway.url, "batch", str(source), str(pieces)]
+    with subprocess.Popen(command, env=ENVIRONMENT | settings, stderr=subprocess.PIPE) as killed:
+        partial = tmp_path / "pieces.partial"
+        while not partial.exists() or partial.read_bytes().count(b"\n") < 10:
+            time.sleep(0.01)
+        killed.kill()
+    assert not pieces.exists()
+    settings["SOURCE_DATE_EPOCH"] = "2000"  # the first start counts
+    going_on = run(gateway.url, "batch", str(source), str(pieces), **settings)
+    assert "going on behind " in going_on.stderr
+    assert pieces.read_bytes() == whole.read_bytes()
 
 
 def test_two_workers_serve_a_running_text_and_new_ones(client: Client, gateway: Service) -> None:

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping
 
 from gpt2_client import __version__
-from gpt2_client.cli.numbers import count, seconds, workers
+from gpt2_client.cli.numbers import count, parallel, seconds, workers
 from gpt2_client.cli.settings import gather
 from gpt2_client.results import DEFAULT_MODEL
 
@@ -38,6 +38,9 @@ EXIT_CODES = {
     "130": "Ctrl-C",
     "141": "the reader of the output has left",
 }
+# How many requests of a batch are out at once at most, and how long it waits for a lost service.
+PARALLEL = 64
+PATIENCE_SECONDS = 300.0
 SHELLS = ("bash", "zsh", "fish")
 
 Commands = argparse._SubParsersAction  # what add_subparsers returns has no public name
@@ -61,6 +64,7 @@ def parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     common.add_argument("--model", default=DEFAULT_MODEL, help="default: %(default)s")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_generation(commands, common)
+    _add_files(commands, connection)
     _add_management(commands, common)
     _add_shell(commands)
     return top
@@ -120,6 +124,37 @@ def _add_generation(
         parents=[common, sampling],
         help="write together: your line, its continuation, and so on",
         epilog="an empty line lets it go on; /new starts afresh; /quit or Ctrl-D leaves",
+    )
+
+
+def _add_files(
+    commands: Commands[argparse.ArgumentParser], connection: argparse.ArgumentParser
+) -> None:
+    batch = commands.add_parser(
+        "batch",
+        parents=[connection],
+        help="answer a file of requests, as OpenAI's batches have them",
+        description="IN is JSON Lines: custom_id, method, url and body in each. OUT has the "
+        "answers in the same order, and appears when all are there; the same command goes on "
+        "after any end.",
+        epilog="example: gpt2 batch requests.jsonl answers.jsonl",
+    )
+    batch.add_argument("input", metavar="IN", help="the requests")
+    batch.add_argument("output", metavar="OUT", help="where the answers go; must not be there yet")
+    batch.add_argument("--json", action="store_true", help="sum up as JSON")
+    batch.add_argument(
+        "--parallel",
+        type=parallel,
+        default=PARALLEL,
+        metavar="N",
+        help="at most so many at once (default %(default)s); fewer where the server takes fewer",
+    )
+    batch.add_argument(
+        "--patience",
+        type=seconds,
+        default=PATIENCE_SECONDS,
+        metavar="SECONDS",
+        help="how long the service may be away before this gives up (default %(default)s)",
     )
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Mapping
 
-from gpt2_client.cli import generate, manage, repl, standard
+from gpt2_client.batch.files import FileProblem
+from gpt2_client.cli import batch, generate, manage, repl, standard
 from gpt2_client.cli.main import FAILED, NO_ANSWER, USAGE
 from gpt2_client.cli.names import UnknownName
 from gpt2_client.cli.settings import gather
@@ -36,16 +37,25 @@ def run(args: argparse.Namespace, environment: Mapping[str, str]) -> int:
     standard.prepare(args.json)
     terminal = Terminal(args.json, environment=environment)
     settings = gather(environment)
-    try:
-        with Client(
+
+    def connect(timeout: float | None = args.timeout, retries: int | None = args.retries) -> Client:
+        return Client(
             args.url,
             api_key=settings.get("GPT2_API_KEY"),
             management_key=settings.get("GPT2_MANAGEMENT_KEY"),
             management_url=args.management_url,
-            timeout=args.timeout,
-            retries=args.retries,
-        ) as client:
+            timeout=timeout,
+            retries=retries,
+        )
+
+    try:
+        with connect() as client:
+            if args.command == "batch":  # which needs a client for each that is out at once
+                return batch.run(client, args, terminal, connect)
             return COMMANDS[args.command](client, args, terminal)
+    except FileProblem as error:
+        terminal.note(f"gpt2: {error}", RED)
+        return FAILED
     except (ValueError, UnknownName) as error:
         terminal.note(f"gpt2: {error}", RED)
         return USAGE

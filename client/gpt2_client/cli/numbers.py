@@ -6,6 +6,8 @@ import argparse
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
+MOST_PARALLEL = 1024  # each is a thread
+
 
 def seconds(text: str) -> float:
     """Read a time above 0."""
@@ -26,6 +28,14 @@ def count(text: str) -> int:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number{_meant(text)}") from None
     if value < 0:
         raise argparse.ArgumentTypeError("must be 0 or more")
+    return value
+
+
+def parallel(text: str) -> int:
+    """Read how many may be out at once."""
+    value = count(text)
+    if not 1 <= value <= MOST_PARALLEL:
+        raise argparse.ArgumentTypeError(f"must be from 1 to {MOST_PARALLEL}")
     return value
 
 
