@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 import shutil
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from html import unescape
 from pathlib import Path
 
 import pytest
 
 from gpt2_client import APIError, BadRequest, Client, NotFound, TextEvent, Unauthorized
+from gpt2_client.cli.heat_map import page
+from gpt2_client.score import score
 from tests.client.command import ENVIRONMENT, GPT2, run
-from tests.gateway.conftest import MANAGEMENT_KEY, Service, change_archive
+from tests.gateway.conftest import MANAGEMENT_KEY, ROOT, Service, change_archive
 
 API_KEY = "writer-secret"
 
@@ -161,3 +166,39 @@ def test_two_workers_serve_a_running_text_and_new_ones(client: Client, gateway: 
     assert len(client.describe()[0].workers) == 1
     assert len(texts) == 12
     assert len(set(texts)) == 1
+
+
+def test_a_long_text_is_scored_whole_each_token_once(
+    client: Client, gateway: Service, tmp_path: Path
+) -> None:
+    license = (ROOT / "LICENSE").read_text()[:2000]
+    text = f" \n{license} {'x' * 900} wäs 🦉 <b>calm</b> & \n\n"
+    found = score(client, text)
+    tokens = client.tokenize(text)
+    # Only within the long word, which is cut where it fits, may a cut change how it is encoded.
+    assert abs(found.tokens - len(tokens)) <= 8
+    assert found.characters == len(text)
+    assert [word.text for word in found.words] == text.split()
+    assert all(text.startswith(word.text, word.start) for word in found.words)
+    assert sum(word.tokens for word in found.words) == found.tokens
+    assert math.isclose(sum(word.bits for word in found.words), found.bits)
+    assert all(word.bits > 0 for word in found.words)
+
+    (tmp_path / "text").write_text(text)
+    shown = run(gateway.url, "score", str(tmp_path / "text"), "--json", GPT2_API_KEY=API_KEY)
+    assert math.isclose(json.loads(shown.stdout)["bits_per_character"], found.bits / len(text))
+    drawn = page(found, text, "<text>")
+    assert "&lt;b&gt;calm&lt;/b&gt;" in drawn and "<b>" not in drawn
+    visible = unescape(re.sub(r"<[^>]*>", "", drawn.partition('<div class="text">')[2]))
+    assert visible.rstrip("\n") == text.rstrip("\n")
+
+
+def test_a_short_text_gets_the_log_probabilities_that_the_service_gives(client: Client) -> None:
+    text = "The old captain looked at the sea"
+    reply = client.generate(f"<|endoftext|>{text}", max_tokens=0, echo=True, logprobs=0)
+    logprobs = reply.choices[0].logprobs
+    assert logprobs is not None and logprobs.token_logprobs[0] is None
+    bits = -sum(each or 0.0 for each in logprobs.token_logprobs) / math.log(2)
+    assert math.isclose(score(client, text).bits, bits)
+    with pytest.raises(ValueError, match="no words"):
+        score(client, " \n")

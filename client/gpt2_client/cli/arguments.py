@@ -64,7 +64,7 @@ def parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     common.add_argument("--model", default=DEFAULT_MODEL, help="default: %(default)s")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_generation(commands, common)
-    _add_files(commands, connection)
+    _add_files(commands, connection, common)
     _add_management(commands, common)
     _add_shell(commands)
     return top
@@ -128,7 +128,9 @@ def _add_generation(
 
 
 def _add_files(
-    commands: Commands[argparse.ArgumentParser], connection: argparse.ArgumentParser
+    commands: Commands[argparse.ArgumentParser],
+    connection: argparse.ArgumentParser,
+    common: argparse.ArgumentParser,
 ) -> None:
     batch = commands.add_parser(
         "batch",
@@ -155,6 +157,16 @@ def _add_files(
         default=PATIENCE_SECONDS,
         metavar="SECONDS",
         help="how long the service may be away before this gives up (default %(default)s)",
+    )
+    score = commands.add_parser(
+        "score",
+        parents=[common],
+        help="say how surprising a text is: bits per character, and each word's",
+        epilog="example: gpt2 score story.txt --format html > story.html",
+    )
+    score.add_argument("file", metavar="FILE", help="the text, UTF-8; - reads standard input")
+    score.add_argument(
+        "--format", choices=("table", "json", "html"), default="table", help="default: table"
     )
 
 
