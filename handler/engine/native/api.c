@@ -49,18 +49,24 @@ static bool allocate_scratch(Engine *engine) {
 }
 
 static bool allocate_sampler(Sampler *sampler, int32_t vocabulary) {
-    size_t room = (size_t)vocabulary + SAMPLE_BLOCK;
+    size_t blocks = ((size_t)vocabulary + SAMPLE_BLOCK - 1) / SAMPLE_BLOCK;
+    size_t room = blocks * SAMPLE_BLOCK;
     sampler->vocabulary = vocabulary;
     sampler->values = allocate(room * sizeof *sampler->values);
+    sampler->block_sum = calloc(blocks, sizeof *sampler->block_sum);
+    sampler->block_most = calloc(blocks, sizeof *sampler->block_most);
     sampler->list = calloc(room, sizeof *sampler->list);
-    sampler->sorted = calloc(room, sizeof *sampler->sorted);
-    return sampler->values != NULL && sampler->list != NULL && sampler->sorted != NULL;
+    sampler->sorting = calloc(room, sizeof *sampler->sorting);
+    return sampler->values != NULL && sampler->block_sum != NULL && sampler->block_most != NULL &&
+           sampler->list != NULL && sampler->sorting != NULL;
 }
 
 static void free_sampler(Sampler *sampler) {
     free(sampler->values);
+    free(sampler->block_sum);
+    free(sampler->block_most);
     free(sampler->list);
-    free(sampler->sorted);
+    free(sampler->sorting);
 }
 
 static bool allocate_samplers(Engine *engine) {

@@ -2,6 +2,9 @@
  *
  * Sums are taken in blocks of 256 floats, lane by lane, and over blocks in doubles: always in the
  * same order, so that a row's token depends on the row, its options and its random number alone.
+ *
+ * Tokens are not sorted, but for a few: where a running sum over them, the likeliest first, comes
+ * to what is wanted is found by what lies above some bounds, then above some between two of these.
  */
 #include "sample.h"
 
@@ -10,31 +13,21 @@
 
 #include "vector.h"
 
+#define BOUNDS 4 /* that are measured at once */
+#define FEW 512  /* tokens that are sorted rather than divided further */
+#define RADIX_BITS 8
+#define RADIX (1 << RADIX_BITS)
+#define LEAST_WEIGHT 0x1p-149f  /* a weight of zero is none */
+#define ABOVE_ALL 0x1.000002p0f /* the likeliest token weighs 1 */
 #define GREEDY_BELOW                                                            \
     1e-5f /* dividing by less overflows; the likeliest token has all the weight \
            */
-#define RADIX_BITS 11
-#define RADIX (1 << RADIX_BITS)
-#define RADIX_PASSES 3
-
-/* Weights that divide likely tokens from others: only what lies above the highest one that will do
- * is sorted. */
-#define LIMITS 8
-static const float LIMIT[LIMITS] = {0x1p-2f,  0x1p-4f,  0x1p-6f,  0x1p-9f,
-                                    0x1p-12f, 0x1p-16f, 0x1p-22f, 0.0f};
-
-static int32_t padded_size(int32_t count) {
-    return (count + SAMPLE_BLOCK - 1) / SAMPLE_BLOCK * SAMPLE_BLOCK;
-}
-
 /* Takes the logits in, with penalties and bias. Repetition divides positive and multiplies negative
  * logits of all tokens seen (CTRL, Keskar et al. 2019); presence and frequency subtract for tokens
  * of the text, as in OpenAI's API. */
 static void penalize(Sampler *sampler, const float *logits, const Sampling *options) {
     float *values = sampler->values;
     memcpy(values, logits, (size_t)sampler->vocabulary * sizeof *values);
-    for (int32_t i = sampler->vocabulary; i < padded_size(sampler->vocabulary); i++)
-        values[i] = -INFINITY;
     float penalty = options->repetition_penalty;
     for (int32_t i = 0; i < options->seen_count; i++) {
         float *value = values + options->seen_token[i], times = options->seen_times[i];
@@ -73,139 +66,217 @@ static int32_t first_equal(const float *values, int32_t count, float wanted) {
     return i;
 }
 
-/* Values to e^((value - most) / temperature). */
-static void weigh(float *values, int32_t count, float most, float temperature) {
+/* Weights e^((logit - most) / temperature), 0 behind the last; and of each block what they sum up
+ * to and the largest. */
+static void weigh(Sampler *sampler, const float *logits, float most, float temperature) {
     float inverse = 1.0f / temperature;
-    for (int32_t i = 0; i < count; i += LANES) {
-        f32x16 x = (load16(values + i) - most) * inverse;
-        /* exp16 stops at e^-87; what is that unlikely, or masked by -inf, weighs nothing. */
-        store16(values + i, choose16(x > -87.0f, exp16(x), splat(0.0f)));
+    for (int32_t start = 0; start < sampler->vocabulary; start += SAMPLE_BLOCK) {
+        f32x16 sums = splat(0.0f), largest = splat(0.0f);
+        for (int32_t i = start; i < start + SAMPLE_BLOCK; i += LANES) {
+            f32x16 weight = splat(0.0f);
+            if (i < sampler->vocabulary) {
+                f32x16 x = (load_some(logits, i, sampler->vocabulary) - most) * inverse;
+                /* exp16 stops at e^-87; what is that unlikely, or masked by -inf, weighs nothing.
+                 */
+                weight = choose16(x > -87.0f, exp16(x), splat(0.0f));
+            }
+            store16(sampler->values + i, weight);
+            sums += weight;
+            largest = max16(weight, largest);
+        }
+        sampler->block_sum[start / SAMPLE_BLOCK] = (double)sum_lanes(sums);
+        sampler->block_most[start / SAMPLE_BLOCK] = max_lanes(largest);
     }
 }
 
-/* Keys in the order of floats that are not negative, the largest first. */
-static uint32_t descending_key(float weight) {
-    uint32_t bits;
-    memcpy(&bits, &weight, sizeof bits);
-    return ~bits;
-}
-
-/* Sorts candidates by weight, largest first; equal ones stay in their order. The result is in
- * `from`. */
-static void sort(Candidate *from, Candidate *to, int32_t count) {
-    for (int pass = 0; pass < RADIX_PASSES; pass++) {
-        int32_t start[RADIX + 1] = {0};
-        int shift = pass * RADIX_BITS;
-        for (int32_t i = 0; i < count; i++)
-            start[(descending_key(from[i].weight) >> shift & (RADIX - 1)) + 1]++;
-        for (int bin = 0; bin < RADIX; bin++) start[bin + 1] += start[bin];
-        for (int32_t i = 0; i < count; i++)
-            to[start[descending_key(from[i].weight) >> shift & (RADIX - 1)]++] = from[i];
-        Candidate *held = from;
-        from = to;
-        to = held;
-    }
-    memcpy(to, from, (size_t)count * sizeof *to); /* three passes end in the other array */
-}
-
-static double block_sum(const float *values) {
-    f32x16 sums = splat(0.0f);
-    for (int i = 0; i < SAMPLE_BLOCK; i += LANES) sums += load16(values + i);
-    return (double)sum_lanes(sums);
-}
-
-static double total_of(const float *values, int32_t count) {
+static double total_of(const Sampler *sampler) {
     double total = 0.0;
-    for (int32_t i = 0; i < count; i += SAMPLE_BLOCK) total += block_sum(values + i);
+    for (int32_t i = 0; i < sampler->vocabulary; i += SAMPLE_BLOCK)
+        total += sampler->block_sum[i / SAMPLE_BLOCK];
     return total;
 }
 
-/* Lists the tokens that weigh at least `bound`, in the order of their ids. */
-static int32_t list_above(Sampler *sampler, float bound) {
+/* Finds what lies above each of some bounds, the highest first. */
+static void measure(const Sampler *sampler, Above above[BOUNDS]) {
+    i32x16 counts[BOUNDS];
+    for (int n = 0; n < BOUNDS; n++) {
+        counts[n] = splati(0);
+        above[n].sum = 0.0;
+        above[n].count = 0;
+    }
+    for (int32_t start = 0; start < sampler->vocabulary; start += SAMPLE_BLOCK) {
+        if (sampler->block_most[start / SAMPLE_BLOCK] < above[BOUNDS - 1].bound) continue;
+        f32x16 sums[BOUNDS];
+        for (int n = 0; n < BOUNDS; n++) sums[n] = splat(0.0f);
+        for (int32_t i = start; i < start + SAMPLE_BLOCK; i += LANES) {
+            f32x16 x = load16(sampler->values + i);
+#pragma clang loop unroll(full)
+            for (int n = 0; n < BOUNDS; n++) {
+                i32x16 is_above = x >= above[n].bound;
+                sums[n] += choose16(is_above, x, splat(0.0f));
+                counts[n] -= is_above;
+            }
+        }
+        for (int n = 0; n < BOUNDS; n++) above[n].sum += (double)sum_lanes(sums[n]);
+    }
+    for (int n = 0; n < BOUNDS; n++)
+        for (int lane = 0; lane < LANES; lane++) above[n].count += counts[n][lane];
+}
+
+static uint32_t bits_of(float weight) {
+    uint32_t bits;
+    memcpy(&bits, &weight, sizeof bits);
+    return bits;
+}
+
+static float float_of(uint32_t bits) {
+    float weight;
+    memcpy(&weight, &bits, sizeof weight);
+    return weight;
+}
+
+/* What a running sum over tokens, the likeliest first, has to come to: `count` tokens that weigh
+ * `weight` together, or more than that. */
+typedef struct {
+    double weight;
+    int32_t count;
+    bool is_more;
+} Goal;
+
+static bool is_reached(Goal goal, double sum, int32_t count) {
+    return count >= goal.count && (goal.is_more ? sum > goal.weight : sum >= goal.weight);
+}
+
+/* Bounds that divide a range evenly, in the order of floats. */
+static void divide(Range range, Above at[BOUNDS]) {
+    uint32_t high = bits_of(range.high.bound), low = bits_of(range.low.bound);
+    uint32_t step = (high - low) / (BOUNDS + 1);
+    if (step == 0) step = 1;
+    for (uint32_t n = 0; n < BOUNDS; n++) {
+        uint32_t below = (n + 1) * step;
+        at[n].bound = float_of(high - low > below ? high - below : low);
+    }
+}
+
+/* The tokens among which the goal is reached: few of them, or equal ones. If few are above, these
+ * too: what is asked next is likely to be among them. */
+static Range find_range(const Sampler *sampler, Goal goal) {
+    Range range = {.high = {.bound = ABOVE_ALL}, .low = {.bound = LEAST_WEIGHT}};
+    Above at[BOUNDS] = {
+        {.bound = 0x1p-3f}, {.bound = 0x1p-6f}, {.bound = 0x1p-9f}, {.bound = 0x1p-12f}};
+    range.low.count = sampler->vocabulary;
+    while (range.low.count - range.high.count > FEW &&
+           bits_of(range.high.bound) - bits_of(range.low.bound) > 1) {
+        measure(sampler, at);
+        for (int n = 0; n < BOUNDS; n++) {
+            if (is_reached(goal, at[n].sum, at[n].count)) {
+                range.low = at[n];
+                break;
+            }
+            range.high = at[n];
+        }
+        divide(range, at);
+    }
+    if (range.low.count <= FEW) range.high = (Above){.bound = ABOVE_ALL};
+    return range;
+}
+
+/* Lists the tokens of a range in the order of their ids. */
+static int32_t list_range(Sampler *sampler, Range range) {
     int32_t found = 0;
     for (int32_t i = 0; i < sampler->vocabulary; i += LANES) {
-        if (!any16(load16(sampler->values + i) >= bound)) continue;
-        int32_t end = i + LANES < sampler->vocabulary ? i + LANES : sampler->vocabulary;
-        for (int32_t token = i; token < end; token++)
-            if (sampler->values[token] >= bound && sampler->values[token] > 0.0f)
-                sampler->list[found++] = (Candidate){sampler->values[token], token};
+        if (i % SAMPLE_BLOCK == 0 && sampler->block_most[i / SAMPLE_BLOCK] < range.low.bound) {
+            i += SAMPLE_BLOCK - LANES;
+            continue;
+        }
+        f32x16 x = load16(sampler->values + i);
+        if (!any16((x >= range.low.bound) & (x < range.high.bound))) continue;
+        for (int lane = 0; lane < LANES; lane++)
+            if (x[lane] >= range.low.bound && x[lane] < range.high.bound)
+                sampler->list[found++] = (Candidate){x[lane], i + lane};
     }
     return found;
 }
 
-static double sum_of(const Candidate *list, int32_t count) {
-    double sum = 0.0;
-    for (int32_t i = 0; i < count; i++) sum += (double)list[i].weight;
-    return sum;
+/* Sorts the list by weight, largest first; equal ones stay in their order. */
+static void sort_list(Sampler *sampler, Range range, int32_t count) {
+    uint32_t high = bits_of(range.high.bound), span = high - bits_of(range.low.bound);
+    for (int shift = 0; span > 1 && shift < 32 && span >> shift > 0; shift += RADIX_BITS) {
+        Candidate *from = sampler->list, *to = sampler->sorting;
+        int32_t start[RADIX + 1] = {0};
+        for (int32_t i = 0; i < count; i++)
+            start[((high - bits_of(from[i].weight)) >> shift & (RADIX - 1)) + 1]++;
+        for (int bin = 0; bin < RADIX; bin++) start[bin + 1] += start[bin];
+        for (int32_t i = 0; i < count; i++)
+            to[start[(high - bits_of(from[i].weight)) >> shift & (RADIX - 1)]++] = from[i];
+        sampler->list = to;
+        sampler->sorting = from;
+    }
 }
 
-/* The fewest candidates of a sorted list that together weigh `wanted` (Holtzman et al. 2019). */
-static int32_t nucleus(const Candidate *sorted, int32_t count, double wanted) {
-    double sum = 0.0;
-    for (int32_t i = 0; i < count; i++) {
-        sum += (double)sorted[i].weight;
-        if (sum >= wanted) return i + 1;
+/* A token, and what it and all likelier ones are together. */
+typedef struct {
+    double sum;
+    int32_t count, token;
+} Place;
+
+/* The token at which a goal is reached; the last one of all if none does. */
+static Place find_place(Sampler *sampler, Goal goal) {
+    Range *listed = &sampler->listed;
+    bool is_listed = is_reached(goal, listed->low.sum, listed->low.count) &&
+                     !is_reached(goal, listed->high.sum, listed->high.count);
+    if (!is_listed) {
+        Range range = find_range(sampler, goal);
+        int32_t count = list_range(sampler, range);
+        sort_list(sampler, range, count);
+        range.low.count = range.high.count + count;
+        *listed = range;
     }
-    return count;
+    Place place = {listed->high.sum, listed->high.count, 0};
+    for (int32_t i = 0; place.count < listed->low.count; i++) {
+        place.sum += (double)sampler->list[i].weight;
+        place.count++;
+        place.token = sampler->list[i].token;
+        if (is_reached(goal, place.sum, place.count)) break;
+    }
+    return place;
 }
 
-/* The highest limit above which there are `tokens` of them that together weigh `weight`. */
-static float limit_for(const Sampler *sampler, int32_t tokens, double weight) {
-    f32x16 sums[LIMITS];
-    i32x16 counts[LIMITS];
-    for (int n = 0; n < LIMITS; n++) {
-        sums[n] = splat(0.0f);
-        counts[n] = splati(0);
+/* The last of the tokens that top_k, top_p (Holtzman et al. 2019) and min_p leave. */
+static Place find_last(Sampler *sampler, const Sampling *options) {
+    Place last = {total_of(sampler), sampler->vocabulary, 0};
+    if (options->top_k > 0 && options->top_k < sampler->vocabulary)
+        last = find_place(sampler, (Goal){.count = options->top_k});
+    if (options->top_p < 1.0f) {
+        Goal goal = {.weight = (double)options->top_p * last.sum, .count = 1};
+        Place nucleus = find_place(sampler, goal);
+        if (nucleus.count < last.count) last = nucleus;
     }
-    for (int32_t i = 0; i < sampler->vocabulary; i += LANES) {
-        f32x16 x = load16(sampler->values + i);
-        for (int n = 0; n < LIMITS - 1; n++) {
-            i32x16 above = x >= LIMIT[n];
-            sums[n] += choose16(above, x, splat(0.0f));
-            counts[n] -= above;
-        }
+    if (options->min_p > 0.0f) {
+        Above above[BOUNDS];
+        for (int n = 0; n < BOUNDS; n++)
+            above[n].bound = options->min_p < 1.0f ? options->min_p : 1.0f;
+        measure(sampler, above);
+        if (above->count < last.count) last = (Place){above->sum, above->count, 0};
     }
-    for (int n = 0; n < LIMITS - 1; n++) {
-        int32_t count = 0;
-        for (int lane = 0; lane < LANES; lane++) count += counts[n][lane];
-        if (count >= tokens && (double)sum_lanes(sums[n]) >= weight) return LIMIT[n];
-    }
-    return LIMIT[LIMITS - 1];
+    return last;
 }
 
-/* Makes the sorted list of the tokens that top_k and top_p leave. */
-static int32_t restrict_list(Sampler *sampler, const Sampling *options) {
-    bool has_top_k = options->top_k > 0 && options->top_k < sampler->vocabulary;
-    double wanted = 0.0;
-    if (!has_top_k)
-        wanted =
-            (double)options->top_p * total_of(sampler->values, padded_size(sampler->vocabulary));
-    float limit = limit_for(sampler, has_top_k ? options->top_k : 0, wanted);
-    int32_t count = list_above(sampler, limit);
-    sort(sampler->list, sampler->sorted, count);
-    if (has_top_k) {
-        if (count > options->top_k) count = options->top_k;
-        wanted = (double)options->top_p * sum_of(sampler->list, count);
-    }
-    return options->top_p < 1.0f ? nucleus(sampler->list, count, wanted) : count;
+/* The token at which the running sum over those up to `last` passes `uniform` of the whole. */
+static int32_t draw_likely(Sampler *sampler, Place last, double uniform) {
+    Goal goal = {.weight = uniform * last.sum, .count = 1, .is_more = true};
+    Place place = find_place(sampler, goal);
+    if (place.count <= last.count) return place.token;
+    return find_place(sampler, (Goal){.count = last.count}).token; /* rounding left it behind */
 }
 
-/* The candidate at which the running sum passes `uniform` of the whole. */
-static int32_t draw_from_list(const Candidate *list, int32_t count, double uniform) {
-    double point = uniform * sum_of(list, count), sum = 0.0;
-    for (int32_t i = 0; i < count; i++) {
-        sum += (double)list[i].weight;
-        if (sum > point) return list[i].token;
-    }
-    return list[count - 1].token;
-}
-
-/* The same over all tokens: block by block, then within. */
-static int32_t draw_from_all(const float *values, int32_t count, double uniform) {
-    double point = uniform * total_of(values, count), sum = 0.0;
+/* The same over all tokens in the order of their ids: block by block, then within. */
+static int32_t draw_from_all(const Sampler *sampler, double uniform) {
+    const float *values = sampler->values;
+    double point = uniform * total_of(sampler), sum = 0.0;
     int32_t last = 0; /* rounding may leave the point behind them all */
-    for (int32_t i = 0; i < count; i += SAMPLE_BLOCK) {
-        double block = block_sum(values + i);
+    for (int32_t i = 0; i < sampler->vocabulary; i += SAMPLE_BLOCK) {
+        double block = sampler->block_sum[i / SAMPLE_BLOCK];
         if (block == 0.0) continue;
         double before = sum;
         for (int32_t j = i; sum + block > point && j < i + SAMPLE_BLOCK; j++) {
@@ -223,21 +294,19 @@ static int32_t draw_from_all(const float *values, int32_t count, double uniform)
 
 int32_t sample(Sampler *sampler, const float *logits, const Sampling *options) {
     bool is_greedy = options->temperature < GREEDY_BELOW;
-    if (!is_greedy || options->seen_count > 0 || options->bias_count > 0) {
+    if (options->seen_count > 0 || options->bias_count > 0) {
         penalize(sampler, logits, options);
         logits = sampler->values;
     }
     float most = largest(logits, sampler->vocabulary);
     if (!(most > -INFINITY && most < INFINITY)) return NOT_FINITE;
     if (is_greedy) return first_equal(logits, sampler->vocabulary, most);
-    int32_t count = padded_size(sampler->vocabulary);
-    weigh(sampler->values, count, most, options->temperature);
+    weigh(sampler, logits, most, options->temperature);
     bool is_restricted = options->top_p < 1.0f || options->min_p > 0.0f ||
                          (options->top_k > 0 && options->top_k < sampler->vocabulary);
-    if (!is_restricted) return draw_from_all(sampler->values, count, options->uniform);
-    int32_t left = restrict_list(sampler, options);
-    while (left > 1 && sampler->list[left - 1].weight < options->min_p) left--;
-    return draw_from_list(sampler->list, left, options->uniform);
+    if (!is_restricted) return draw_from_all(sampler, options->uniform);
+    sampler->listed = (Range){0};
+    return draw_likely(sampler, find_last(sampler, options), options->uniform);
 }
 
 /* ln x for x > 0: x = m 2^n, ln m = 2 artanh((m - 1) / (m + 1)) by its series. */

@@ -27,11 +27,27 @@ typedef struct {
     int32_t token;
 } Candidate;
 
+/* What lies at or above a weight. */
+typedef struct {
+    float bound;
+    int32_t count;
+    double sum;
+} Above;
+
+/* Tokens that weigh at least low.bound and less than high.bound. */
+typedef struct {
+    Above high, low;
+} Range;
+
 /* What sampling works in; one a thread. */
 typedef struct {
     int32_t vocabulary;
-    float *values;            /* [V, rounded up to SAMPLE_BLOCK] */
-    Candidate *list, *sorted; /* [V] */
+    float *values;      /* [V, rounded up to SAMPLE_BLOCK]: logits, then weights */
+    double *block_sum;  /* [blocks]: of the weights of a block */
+    float *block_most;  /* [blocks]: the largest of them */
+    Candidate *list;    /* [V]: those of `listed`, the largest first */
+    Candidate *sorting; /* [V] */
+    Range listed;
 } Sampler;
 
 #define SAMPLE_BLOCK 256
