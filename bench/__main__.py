@@ -18,7 +18,16 @@ from bench.checkpoints import ROOT, Checkpoint, embedded, random_gpt2
 from bench.environments import LLAMA, OPENVINO, TRANSFORMERS, SetUpError
 from bench.gateway import GatewayFigures
 from bench.gateway import measure as measure_gateway
-from bench.plan import QUICK, QUICK_SECTIONS, SECTIONS, Plan
+from bench.parent import Parent
+from bench.plan import (
+    QUICK,
+    QUICK_SECTIONS,
+    QUICK_TABLE,
+    SECTIONS,
+    TABLE,
+    TABLE_SECTIONS,
+    Plan,
+)
 from bench.quality import default_text, perplexities
 from bench.rows import Row
 from bench.serving import http_sections
@@ -32,6 +41,8 @@ examples:
   ./scripts/bench                          everything, about an hour; peers are installed first
   ./scripts/bench --quick                  the headline figures, under three minutes
   ./scripts/bench --only decode,http       some sections
+  ./scripts/bench --table --parent ../old  what must be reached, beside an earlier commit, in a
+                                           quarter of an hour (git worktree add ../old COMMIT)
   ./scripts/bench --only quality --text my.txt
 
 sections:
@@ -43,9 +54,11 @@ sections:
   memory   resident memory over many requests
   quality  perplexity of every precision on the embedded model
   gateway  what the gateway costs: the same TorchServe asked through it and directly
+  cold     start to first token, and memory then
+  busy     decode while another process takes one core
 
 --only replaces these sections in the file of results and keeps the others.
-Results go to bench/results/latest.json and latest.png (--quick: quick.json and quick.png).
+Results go to bench/results/latest.json and latest.png (--quick: quick, --table: table).
 Leave the machine alone meanwhile: whatever else runs is measured too.
 """
 
@@ -60,6 +73,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--quick", action="store_true", help="small sizes, fewer sections")
     parser.add_argument("--only", type=_sections, metavar="A,B", help="these sections only")
+    parser.add_argument(
+        "--table", action="store_true", help="the table of targets: GPT-2 small's shape alone"
+    )
+    parser.add_argument(
+        "--parent", type=Path, metavar="DIR", help="a checkout to measure beside this one"
+    )
     parser.add_argument("--model", choices=["gpt2", "embedded", "both"], default=None)
     parser.add_argument("--rounds", type=int, help="interleaved runs of each figure (default 5)")
     parser.add_argument("--requests", type=int, help="requests of the memory section")
@@ -84,6 +103,8 @@ def _sections(text: str) -> tuple[str, ...]:
 def plan_of(args: argparse.Namespace) -> Plan:
     """Choose sizes: the mode's, with what the command line changes."""
     plan = QUICK if args.quick else Plan()
+    if args.table:
+        plan = QUICK_TABLE if args.quick else TABLE
     if args.rounds is not None:
         plan = dataclasses.replace(plan, rounds=args.rounds)
     if args.requests is not None:
@@ -101,7 +122,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"[{time.monotonic() - began:6.1f} s] {text}", file=sys.stderr, flush=True)
 
     try:
-        return _measure(args, Bench(plan_of(args), say), began)
+        parent = Parent(args.parent.resolve()) if args.parent else None
+        return _measure(args, Bench(plan_of(args), say, parent), began)
     except SetUpError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -110,9 +132,16 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
 
 
+def _name(args: argparse.Namespace) -> str:
+    if args.table:
+        return "quick-table" if args.quick else "table"
+    return "quick" if args.quick else "latest"
+
+
 def _measure(args: argparse.Namespace, bench: Bench, began: float) -> int:
-    sections = args.only or (QUICK_SECTIONS if args.quick else SECTIONS)
-    output = args.output or RESULTS / ("quick.json" if args.quick else "latest.json")
+    usual = QUICK_SECTIONS if args.quick else SECTIONS
+    sections = args.only or (TABLE_SECTIONS if args.table else usual)
+    output = args.output or RESULTS / f"{_name(args)}.json"
     bench.say("limits of this machine")
     machine = limits.measure(bench.plan.threads)
     # Before the hour's work: what can not be joined should be said at once.
@@ -163,7 +192,7 @@ def _gateway(bench: Bench) -> GatewayFigures | None:
 def _checkpoints(args: argparse.Namespace, sections: Sequence[str]) -> list[Checkpoint]:
     if set(sections) <= {"quality", "gateway"}:  # the embedded model's alone
         return [embedded()]
-    which = args.model or ("gpt2" if args.quick else "both")
+    which = args.model or ("gpt2" if args.quick or args.table else "both")
     found = [random_gpt2()] if which != "embedded" else []
     return [*found, embedded()] if which != "gpt2" else found
 

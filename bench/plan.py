@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from dataclasses import dataclass
 
@@ -16,7 +17,10 @@ SECTIONS = (
     "memory",
     "quality",
     "gateway",
+    "cold",
+    "busy",
 )
+TABLE_SECTIONS = ("decode", "ttft", "churn", "http", "cold", "busy")
 
 
 @dataclass(frozen=True)
@@ -44,10 +48,14 @@ class Plan:
     gateway_pairs: int = 21
     gateway_tokens: int = 128
     gateway_first_tokens: int = 60
+    cold_starts: int = 5
+    busy_tokens: int = 64
+    busy_rounds: int = 3
     slots: int = 32
     threads: int = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
     quick: bool = False
     keep_archives: bool = False
+    is_table: bool = False
 
 
 QUICK = Plan(
@@ -70,6 +78,12 @@ QUICK = Plan(
     gateway_tokens=64,
     gateway_first_tokens=20,
     quick=True,
+)
+
+# What the table of targets needs, in a quarter of an hour.
+TABLE = Plan(tutorial_clients=(), ttft_runs=11, churn_rounds=4, cold_starts=3, is_table=True)
+QUICK_TABLE = dataclasses.replace(
+    QUICK, tutorial_clients=(), cold_starts=1, busy_tokens=16, busy_rounds=1, is_table=True
 )
 
 QUICK_SECTIONS = ("decode", "http", "ttft", "goon")

@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -35,6 +35,8 @@ class DriverProcess:
         module: The driver's module.
         options: What the driver is started with.
         server: Processes that answer it, and are frozen and thawed with it.
+        root: The checkout whose module it is.
+        variables: What its environment holds besides.
     """
 
     def __init__(
@@ -44,6 +46,8 @@ class DriverProcess:
         module: str,
         options: object,
         server: Callable[[], Sequence[int]] = tuple,
+        root: Path = ROOT,
+        variables: Mapping[str, str] | None = None,
     ) -> None:
         self.system = system
         self._server = server
@@ -54,10 +58,11 @@ class DriverProcess:
         with self._log.open("w") as log:
             self._process = subprocess.Popen(
                 [str(python), "-m", module, json.dumps(options)],
-                cwd=ROOT,
+                cwd=root,
                 env={"GLIBC_TUNABLES": HUGE_PAGES}
                 | os.environ
-                | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
+                | {"PYTHONPATH": str(root), "PYTHONUNBUFFERED": "1"}
+                | dict(variables or {}),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

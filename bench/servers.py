@@ -11,13 +11,12 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bench.checkpoints import CACHE, ROOT, Checkpoint
 from bench.environments import TRANSFORMERS, SetUpError, run
 from bench.process import descendants, resident_mb
-from bench.systems import Say
 from gateway.launch.launch import TorchServeSettings
 from gateway.torchserve.process import TorchServe
 
@@ -83,7 +82,7 @@ def ours(home: Path) -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def tutorial(checkpoint: Checkpoint, say: Say) -> Iterator[Server]:
+def tutorial(checkpoint: Checkpoint, say: Callable[[str], None]) -> Iterator[Server]:
     """Serve the tutorial handler in an environment of its own, with TorchServe's defaults."""
     python = TRANSFORMERS.ensure(say)
     store = CACHE / "tutorial" / checkpoint.path.name

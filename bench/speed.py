@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import statistics
-from collections.abc import Mapping, Sequence
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from bench.checkpoints import Checkpoint
@@ -13,11 +15,10 @@ from bench.limits import Limits
 from bench.process import DriverProcess
 from bench.rows import Prompts, Row
 from bench.systems import (
-    ENGINES,
     LLAMA_CPP,
     OPENVINO_INT8,
     OURS,
-    TRANSFORMERS_GENERATE,
+    PARENT,
     Bench,
 )
 
@@ -46,10 +47,11 @@ class Speed:
         new_tokens: int | None = None,
         memory: Mapping[str, Any] | None = None,
         engine: DriverProcess | None = None,
+        rounds: int | None = None,
     ) -> None:
         """Tokens per second with and without prefill: B (n - 1) / (t(n) - t(1)), and B n / t(n).
 
-        `engine` is asked in turn with the others and has no row: each gets its share of it.
+        `engine` is asked in turn with the others and has no row: ours gets its share of it.
         """
         prompt = self._plan.prompt if prompt is None else prompt
         count = min(new_tokens or self._plan.new_tokens, self._checkpoint.context - prompt - 1)
@@ -62,7 +64,7 @@ class Speed:
             return self._run(driver, streams, prompt, 2)
 
         asked = {**drivers, ENGINE_BESIDE: engine} if engine else drivers
-        found = interleaved(asked, self._plan.rounds, work, self._failed, warm_up)
+        found = interleaved(asked, rounds or self._plan.rounds, work, self._failed, warm_up)
         rates = {
             system: [
                 streams * (count - 1) / max(long["seconds"] - one["seconds"], 1e-9)
@@ -76,7 +78,7 @@ class Speed:
             weight = process.resident_mb()
             decode = self._row(section, system, streams, prompt, count, False)
             decode.rate(rates[system])
-            if ENGINE_BESIDE in rates:
+            if ENGINE_BESIDE in rates and system == OURS:
                 pairs = zip(rates[system], rates[ENGINE_BESIDE], strict=True)
                 decode.share_of_engine = statistics.median(rate / own for rate, own in pairs)
             decode.steady_tokens_per_second = _steady([long for _, long in runs])
@@ -221,17 +223,28 @@ def _steady(runs: Sequence[Mapping[str, Any]]) -> float | None:
     return tokens / seconds if seconds > 0 else None
 
 
+@contextlib.contextmanager
+def one_core_taken() -> Iterator[None]:
+    """A process beside us that never rests, on one core."""
+    code = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\nwhile True: pass"
+    process = subprocess.Popen([sys.executable, "-c", code])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
 def engine_sections(
     bench: Bench, checkpoint: Checkpoint, limits: Limits, sections: Sequence[str]
 ) -> list[Row]:
     """Measure everything that needs no server, on one model."""
     speed = Speed(bench, checkpoint, limits, "engine")
     plan = bench.plan
-    wanted = set(sections) & {"decode", "ttft", "goon", "churn", "prompt"}
+    wanted = set(sections) & {"decode", "ttft", "goon", "churn", "prompt", "busy"}
     if wanted:
-        systems = (OURS, LLAMA_CPP, OPENVINO_INT8, TRANSFORMERS_GENERATE) if plan.quick else ENGINES
         with contextlib.ExitStack() as stack:
-            drivers = bench.start_all(stack, systems, checkpoint)
+            drivers = bench.start_all(stack, bench.engines, checkpoint)
             if "decode" in wanted:
                 for streams in plan.streams:
                     speed.decode(drivers, streams)
@@ -241,8 +254,19 @@ def engine_sections(
             if "goon" in wanted:
                 speed.go_on({s: d for s, d in drivers.items() if s == OURS})
             if "churn" in wanted:
-                own = {s: d for s, d in drivers.items() if s in (OURS, OPENVINO_INT8)}
-                speed.churn(own)
+                own = (OURS, OPENVINO_INT8, PARENT)
+                speed.churn({s: d for s, d in drivers.items() if s in own})
+            if "busy" in wanted:
+                pair = {s: d for s, d in drivers.items() if s in (OURS, PARENT)}
+                with one_core_taken():
+                    for streams in plan.streams:
+                        speed.decode(
+                            pair,
+                            streams,
+                            section="busy",
+                            new_tokens=plan.busy_tokens,
+                            rounds=plan.busy_rounds,
+                        )
             if "prompt" in wanted:
                 peers = (OURS, LLAMA_CPP, OPENVINO_INT8)
                 some = {s: d for s, d in drivers.items() if s in peers}

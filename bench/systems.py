@@ -14,22 +14,31 @@ from pathlib import Path
 from bench import archives
 from bench.checkpoints import CACHE, Checkpoint
 from bench.environments import LLAMA, OPENVINO, TRANSFORMERS, SetUpError, run
+from bench.parent import Parent
 from bench.plan import Plan
 from bench.process import DriverProcess
 
 OURS = "gpt2-torchserve int8"
 OURS_FP32 = "gpt2-torchserve fp32"
+OURS_AVX2 = "gpt2-torchserve int8, AVX2"
+PARENT = "the parent's int8"
 TUTORIAL = "tutorial handler"
 TRANSFORMERS_GENERATE = "transformers generate"
 LLAMA_CPP = "llama.cpp q8_0"
 OPENVINO_INT8 = "openvino int8"
 
 # What the packager is told for each of ours.
-PRECISIONS = {OURS: "auto", OURS_FP32: "fp32"}
+PRECISIONS = {OURS: "auto", OURS_FP32: "fp32", OURS_AVX2: "auto"}
+# What the environment of their drivers holds.
+VARIABLES = {OURS_AVX2: {"ENGINE_ISA": "avx2"}}
 ENGINES = (OURS, OURS_FP32, LLAMA_CPP, OPENVINO_INT8, TRANSFORMERS_GENERATE)
+# Those of the table of targets: no floats.
+TABLE_ENGINES = (OURS, PARENT, LLAMA_CPP, OPENVINO_INT8, OURS_AVX2)
 BYTES_PER_WEIGHT = {
     OURS: 1.0,
     OURS_FP32: 4.0,
+    OURS_AVX2: 1.0,
+    PARENT: 1.0,
     LLAMA_CPP: 34 / 32,
     OPENVINO_INT8: 1.0,
     TRANSFORMERS_GENERATE: 4.0,
@@ -45,6 +54,16 @@ class Bench:
 
     plan: Plan
     say: Say
+    parent: Parent | None = None
+
+    @property
+    def engines(self) -> tuple[str, ...]:
+        """What is measured beside each other."""
+        if self.plan.is_table:
+            return tuple(s for s in TABLE_ENGINES if self.parent or s != PARENT)
+        if self.plan.quick:
+            return (OURS, LLAMA_CPP, OPENVINO_INT8, TRANSFORMERS_GENERATE)
+        return (*ENGINES, PARENT) if self.parent else ENGINES
 
     def pack(self, system: str, checkpoint: Checkpoint) -> Path:
         """Return the directory of one of our archives; see `archives.pack`."""
@@ -63,7 +82,17 @@ class Bench:
         if system in PRECISIONS:
             home = self.pack(system, checkpoint)
             options |= {"archive": str(home / "gpt2"), "settings": settings or {}}
-            return DriverProcess(system, sys.executable, "bench.drivers.engine", options)
+            return DriverProcess(
+                system,
+                sys.executable,
+                "bench.drivers.engine",
+                options,
+                variables=VARIABLES.get(system),
+            )
+        if system == PARENT and self.parent:
+            options["archive"] = str(self.parent.pack(checkpoint, self.say) / "gpt2")
+            module, root = "bench.drivers.engine", self.parent.root
+            return DriverProcess(system, sys.executable, module, options, root=root)
         if system == LLAMA_CPP:
             python = LLAMA.ensure(self.say)
             options["gguf"] = str(self._converted(python, "gguf", checkpoint) / "model.gguf")

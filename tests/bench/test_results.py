@@ -12,7 +12,7 @@ from bench.__main__ import main
 from bench.checkpoints import embedded
 from bench.convert.gguf import gguf_name
 from bench.rows import Prompts, Row, percentile
-from bench.systems import LLAMA_CPP, OURS, TRANSFORMERS_GENERATE
+from bench.systems import LLAMA_CPP, OURS, PARENT, TRANSFORMERS_GENERATE
 from bench.targets import Ratio, Ratios
 
 MODEL = "a model"
@@ -44,14 +44,37 @@ def test_percentiles_are_values_that_were_seen() -> None:
 
 def test_ratios_are_judged_against_floor_and_aim() -> None:
     served = row(OURS, 200.0, path="http")
-    served.share_of_engine = 0.84  # of a rate in the same rounds, not of the row above
-    rows = [row(OURS, 250.0), row(LLAMA_CPP, 100.0), served]
+    served.share_of_engine = 0.79  # of a rate in the same rounds, not of the row above
+    rows = [row(OURS, 350.0), row(LLAMA_CPP, 100.0), served, row(PARENT, 160.0, path="http")]
     found = {ratio.name: ratio for ratio in Ratios(rows, MODEL).found}
     over = found[f"decode, 8 streams, over {LLAMA_CPP}"]
-    assert (over.value, over.verdict) == (2.5, "floor")
+    assert (over.value, over.verdict) == (3.5, "floor")
     share = found["decode over HTTP, 8 streams, share of the engine's"]
-    assert (share.value, share.verdict) == (0.84, "missed")
+    assert (share.value, share.verdict) == (0.79, "missed")
+    over = found[f"decode over HTTP, 8 streams, over {PARENT}"]
+    assert (over.value, over.verdict) == (1.25, "missed")
     assert not any(TRANSFORMERS_GENERATE in name for name in found)
+
+
+def test_starts_are_judged_beside_the_parents_and_memory_beside_the_weights() -> None:
+    starts = []
+    for system, seconds in ((OURS, 3.0), (PARENT, 4.0)):
+        made = Row("cold", system, MODEL, "http", 1, 2, 1, prefill_counted=True)
+        made.start_seconds, made.workers_mb = seconds, 240.0
+        starts.append(made)
+    starts[0].weights_mb = 205.0
+    found = {ratio.name: ratio for ratio in Ratios(starts, MODEL).found}
+    cold = found[f"cold start to the first token, over {PARENT}"]
+    assert (cold.value, cold.verdict) == (0.75, "aim")
+    idle = found["memory of an idle worker beyond its weights, MB"]
+    assert (idle.value, idle.verdict) == (35.0, "missed")
+
+
+def test_a_text_is_judged_by_the_rate_at_which_weights_can_be_read() -> None:
+    made = row(OURS, 250.0, streams=1)
+    made.share_of_limit = 0.8
+    [ratio] = Ratios([made], MODEL).found
+    assert (ratio.value, ratio.verdict) == (0.8, "floor")
 
 
 @pytest.mark.parametrize(("value", "verdict"), [(0.3, "aim"), (0.5, "floor"), (0.8, "missed")])
