@@ -17,12 +17,14 @@ RUN apt-get update && apt-get install --yes --no-install-recommends binutils \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /app
 COPY pyproject.toml requirements.lock ./
-COPY scripts/_env.sh scripts/
-RUN bash -c '. scripts/_env.sh && ensure_env .venv serve'
+COPY commands commands
+# Dependency groups of pyproject.toml: "serve torch" serves `engine: torch` too.
+ARG GROUPS=serve
+RUN python3 -m commands install ${GROUPS}
 
 # ---- 2. model: the archive, made as everywhere else, then unpacked and checked by its hash
 FROM packages AS model
-RUN bash -c '. scripts/_env.sh && ensure_env .venv serve package'
+RUN python3 -m commands install package
 ARG MODEL=openai-community/gpt2
 ARG REQUESTS_CA_BUNDLE
 ARG HF_ENDPOINT

@@ -21,6 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from archive.errors import PackagingError
+from commands.causes import check_space
+from commands.errors import CommandError
+from commands.pip import Pip, PipError
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ROOT / "handler" / "engine" / "native"
@@ -31,6 +34,9 @@ FLAGS = (
     # a sum are two roundings unless the source says one.
     *("-fwrapv", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror", "-Wno-psabi"),
 )
+# MB of the compiler's package, and of what it is unpacked to and writes for itself.
+FETCHED = 100
+UNPACKED = 450
 LIBRARIES = ("-lpthread", "-lm")
 KEPT_SECONDS = 14 * 86_400
 
@@ -157,17 +163,19 @@ def compiler(scratch: Path, say: Callable[[str], None]) -> Iterator[Command]:
         PackagingError: It cannot be fetched.
     """
     packages = scratch / "compiler"
-    say("Fetching a C compiler (100 MB, 410 MB on the disk while it works, removed afterwards)")
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    done = subprocess.run(
-        [*pip, "--no-deps", "--target", str(packages), _compiler()],
-        capture_output=True,
-        text=True,
-        check=False,
+    say(
+        f"Fetching a C compiler ({FETCHED} MB, {UNPACKED} MB on the disk while it works, "
+        "removed afterwards)"
     )
-    if done.returncode:
-        reason = done.stderr.strip().splitlines()[-1:] or ["pip gave no reason"]
-        raise PackagingError(f"the C compiler ({_compiler()}) cannot be fetched: {reason[0]}")
+    pip = Pip(Path(sys.executable), scratch / "pip.log")
+    try:
+        check_space(scratch, FETCHED, UNPACKED)
+        pip.run("install", "--no-deps", "--target", str(packages), _compiler())
+    except (CommandError, PipError) as error:
+        reason = (str(error).strip().splitlines() or ["pip gave no reason"])[-1]
+        raise PackagingError(
+            f"the C compiler ({_compiler()}) cannot be fetched: {reason}"
+        ) from None
     caches = {
         name: str(scratch / "zig") for name in ("ZIG_GLOBAL_CACHE_DIR", "ZIG_LOCAL_CACHE_DIR")
     }

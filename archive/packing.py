@@ -28,8 +28,6 @@ from handler.engine.native_model import LIBRARIES
 
 ROOT = Path(__file__).resolve().parent.parent
 ENTRY = "gpt2_handler.py"
-# What the handler imports beyond what TorchServe itself brings.
-REQUIRED = ("tokenizers", "numpy", "pydantic", "safetensors", "pyyaml")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 VERSION = re.compile(r"\d+(\.\d+)*")
 # A worker reads its model at no less than this, on a slow disk too.
@@ -117,8 +115,8 @@ def add_code(content: Path, engine: str) -> None:
 def _requirements() -> list[str]:
     """Return the handler's requirements, pinned as the project pins them."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    pins: list[str] = project["dependency-groups"]["serve"]
-    return sorted(pin for pin in pins if pin.split("==")[0] in REQUIRED)
+    pins: list[str] = project["dependency-groups"]["engine"]
+    return sorted(pins)
 
 
 def add_settings(content: Path, engine: str, settings: Path) -> None:

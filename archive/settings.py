@@ -8,12 +8,8 @@ from pathlib import Path
 import yaml
 
 from archive.errors import PackagingError
-from archive.packing import ROOT, Target
-
-ENGINES = ("native", "torch")
-PRECISIONS = ("auto", "int8", "fp32")
-CACHES = ("auto", "int8", "float32")
-
+from archive.options import CACHES, PRECISIONS, ROOT
+from archive.packing import Target
 
 MODEL_CONFIG = ROOT / "config" / "model-config.yaml"
 

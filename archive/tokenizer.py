@@ -15,6 +15,7 @@ from tokenizers import Tokenizer
 from archive.errors import CheckpointError
 from archive.gpt2_own import END_ID, gpt2_tokenizer
 from archive.plain_tokenizer import read_plain
+from archive.unusual import need
 from handler.engine.vocabulary import Vocabulary, surroundings
 from handler.errors import ModelError
 
@@ -137,6 +138,7 @@ def _ask_transformers(directory: Path, vocab_size: int) -> CheckpointTokenizer:
 
 
 def _auto_tokenizer(directory: Path) -> Any:
+    need("transformers", "this tokenizer")
     from transformers import AutoTokenizer  # seconds of import, for those who need it
 
     with _silence():

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from bench import archives, limits, merge, plot, report
@@ -18,6 +17,7 @@ from bench.checkpoints import ROOT, Checkpoint, embedded, random_gpt2
 from bench.environments import LLAMA, OPENVINO, TRANSFORMERS, SetUpError
 from bench.gateway import GatewayFigures
 from bench.gateway import measure as measure_gateway
+from bench.options import parser
 from bench.parent import Parent
 from bench.plan import (
     QUICK,
@@ -36,68 +36,6 @@ from bench.systems import OURS, PRECISIONS, Bench
 from bench.targets import Ratios, gateway_ratios
 
 RESULTS = ROOT / "bench" / "results"
-EXAMPLES = """\
-examples:
-  ./scripts/bench                          everything, about an hour; peers are installed first
-  ./scripts/bench --quick                  the headline figures, under three minutes
-  ./scripts/bench --only decode,http       some sections
-  ./scripts/bench --table --parent ../old  what must be reached, beside an earlier commit, in a
-                                           quarter of an hour (git worktree add ../old COMMIT)
-  ./scripts/bench --only quality --text my.txt
-
-sections:
-  decode   tokens per second at 1, 8 and 32 streams, each engine beside its peers
-  http     the same through TorchServe, and beside the tutorial handler
-  ttft     time to first token      goon    the same when the prompt is known
-  churn    64 ragged requests over 32 slots
-  batch    growth from 1 to 64 streams      prompt  growth from 16 to 960 tokens
-  memory   resident memory over many requests
-  quality  perplexity of every precision on the embedded model
-  gateway  what the gateway costs: the same TorchServe asked through it and directly
-  cold     start to first token, and memory then
-  busy     decode while another process takes one core
-
---only replaces these sections in the file of results and keeps the others.
-Results go to bench/results/latest.json and latest.png (--quick: quick, --table: table).
-Leave the machine alone meanwhile: whatever else runs is measured too.
-"""
-
-
-def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(
-        prog="bench",
-        description="Measures this project beside its peers, interleaved.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--quick", action="store_true", help="small sizes, fewer sections")
-    parser.add_argument("--only", type=_sections, metavar="A,B", help="these sections only")
-    parser.add_argument(
-        "--table", action="store_true", help="the table of targets: GPT-2 small's shape alone"
-    )
-    parser.add_argument(
-        "--parent", type=Path, metavar="DIR", help="a checkout to measure beside this one"
-    )
-    parser.add_argument("--model", choices=["gpt2", "embedded", "both"], default=None)
-    parser.add_argument("--rounds", type=int, help="interleaved runs of each figure (default 5)")
-    parser.add_argument("--requests", type=int, help="requests of the memory section")
-    parser.add_argument(
-        "--keep-archives",
-        action="store_true",
-        help="do not pack again because the packager changed",
-    )
-    parser.add_argument("--text", type=Path, help="prose for the perplexity (default: bundled)")
-    parser.add_argument("--output", type=Path, help="where the JSON goes")
-    return parser.parse_args(arguments)
-
-
-def _sections(text: str) -> tuple[str, ...]:
-    chosen = tuple(part.strip() for part in text.split(",") if part.strip())
-    unknown = sorted(set(chosen) - set(SECTIONS))
-    if unknown or not chosen:
-        raise argparse.ArgumentTypeError(f"no section {', '.join(unknown)}; see --help")
-    return chosen
 
 
 def plan_of(args: argparse.Namespace) -> Plan:
@@ -114,7 +52,7 @@ def plan_of(args: argparse.Namespace) -> Plan:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the bench."""
-    args = parse(arguments)
+    args = parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     began = time.monotonic()
 

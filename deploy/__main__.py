@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 import tempfile
@@ -11,20 +10,10 @@ from pathlib import Path
 import yaml
 
 from deploy import context, plan, render, smoke
+from deploy.options import parser
 from deploy.runner import Runner
-from deploy.settings import GIBIBYTES, ROOT, DeployError, Settings
+from deploy.settings import ROOT, DeployError, Settings
 
-EXAMPLES = """\
-examples:
-  ./scripts/deploy --project my-project --dry-run
-  ./scripts/deploy --project my-project --public
-  ./scripts/deploy --project my-project --public --api-keys keys.txt --management-key key.txt
-  ./scripts/deploy --project my-project --model models/gpt2-tales --min-instances 1
-  ./scripts/deploy --project my-project --delete
-
-It may be run again at any time: what is there already stays as it is.
-What it costs: docs/cost.md.
-"""
 STAYS = """\
 What stays: the APIs are enabled, and {bucket}/source keeps the packed sources of
 builds (other services of the project may share it); they cost next to nothing. To be rid of them:
@@ -33,7 +22,7 @@ gcloud storage rm {bucket}/source --recursive"""
 
 def main() -> int:
     """Deploy or delete; one line on stderr and status 1 if that fails."""
-    chosen = _parse()
+    chosen = parser().parse_args()
     names = ("dry_run", "yes", "delete")
     try:
         chosen.model = context.model_argument(chosen.model)
@@ -47,41 +36,6 @@ def main() -> int:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
-
-
-def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="deploy",
-        description="Puts GPT-2 on Google Cloud Run: from a project with billing to a URL.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
-    add("--project", required=True, help="id of the Google Cloud project")
-    add("--region", default="europe-west1", help="default: %(default)s")
-    add("--service", default="gpt2", help="name of the service (default: %(default)s)")
-    add(
-        "--model",
-        default="openai-community/gpt2",
-        help="hub id, or a checkpoint directory in models/ (default: %(default)s)",
-    )
-    add(
-        "--public",
-        action="store_true",
-        help="anyone may call (give --api-keys too); else only who has roles/run.invoker",
-    )
-    add("--api-keys", type=Path, metavar="FILE", help="keys for inference, name:key a line")
-    add("--management-key", type=Path, metavar="FILE", help="key for management; none closes it")
-    add("--min-instances", type=int, default=0, help="kept warm (default: 0)")
-    add("--max-instances", type=int, default=3, help="bound of the bill (default: 3)")
-    add("--cpu", type=int, choices=list(GIBIBYTES), default=2, help="default: 2")
-    add("--memory", default="2Gi", help="default: 2Gi")
-    add("--always-cpu", action="store_true", help="pay by the instance, not by the request")
-    add("--generation", type=int, choices=[1, 2], default=2, help="execution environment")
-    add("--dry-run", action="store_true", help="print every command, run none")
-    add("--yes", action="store_true", help="do not ask")
-    add("--delete", action="store_true", help="take all of it away again")
-    return parser.parse_args()
 
 
 def _deploy(settings: Settings, runner: Runner, yes: bool) -> None:

@@ -21,6 +21,7 @@ import numpy as np
 from archive.errors import CheckpointError
 from archive.formats.tensors import STORED_AS, Floats, StoredTensor
 from archive.reading import refuse_pointer
+from archive.unusual import need
 
 WORKER = Path(__file__).with_name("torch_worker.py")
 # No key or token of this environment is for the process that opens other people's pickles.
@@ -47,6 +48,7 @@ def read_torch(paths: list[Path]) -> TorchContent:
     """
     for path in paths:
         refuse_pointer(path)
+    need("torch", paths[0].name)
     worker = _Worker(paths)
     tensors = {
         name: _tensor(worker, name, tuple(shape), kind)

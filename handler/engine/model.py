@@ -156,7 +156,13 @@ def load_model(directory: Path, shape: ModelShape, settings: EngineSettings) -> 
         ModelError: The weights are missing or can not be read.
     """
     if settings.kind == "torch":
-        from handler.engine.torch_model import TorchModel  # torch costs a second: only where used
+        try:  # torch costs a second, and need not be installed: only where used
+            from handler.engine.torch_model import TorchModel
+        except ModuleNotFoundError as error:
+            raise ModelError(
+                f"engine: torch needs {error.name}, which is not installed: "
+                "./scripts/serve --model ARCHIVE.mar installs it, ./scripts/image --torch has it"
+            ) from None
 
         return TorchModel.load(directory / "model.safetensors", shape, settings)
     if settings.kind == "native":

@@ -18,8 +18,9 @@ ROOT = Path(__file__).parents[2]
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("check out")
     (place / "scripts").mkdir()
-    for name in ("gpt2", "_env.sh"):
+    for name in ("gpt2", "_start.sh"):
         shutil.copy(ROOT / "scripts" / name, place / "scripts")
+    shutil.copytree(ROOT / "commands", place / "commands")
     shutil.copy(ROOT / "requirements.lock", place)
     shutil.copy(ROOT / "pyproject.toml", place)
     shutil.copytree(ROOT / "client", place / "client", ignore=shutil.ignore_patterns("__pycache__"))

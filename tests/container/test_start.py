@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shlex
+import shutil
 import socket
 import subprocess
 import time
@@ -18,6 +19,7 @@ import pytest
 import requests
 import yaml
 
+from commands.image import TESTING
 from tests.archive.fake_hub import hub
 from tests.conftest import EMBEDDED_MODEL, ROOT
 from tests.container.conftest import Contract, StartContainer
@@ -187,25 +189,23 @@ def test_what_the_contract_needs_is_told_at_once(tmp_path: Path, contract: Contr
         for program in Path(directory).glob("*"):
             if program.name not in absent and not (have / program.name).exists():
                 (have / program.name).symlink_to(program)
-    script = (ROOT / "scripts" / "image").read_text(encoding="utf-8")
     # Where Debian has these, they must not be found this once.
-    (tmp_path / "scripts").mkdir()
-    (tmp_path / "scripts" / "image").write_text(script.replace(":/usr/sbin:/sbin", ""))
-    (tmp_path / "scripts" / "_env.sh").symlink_to(ROOT / "scripts" / "_env.sh")
+    shutil.copytree(ROOT / "scripts", tmp_path / "scripts")
+    shutil.copytree(ROOT / "commands", tmp_path / "commands")
+    module = tmp_path / "commands" / "image.py"
+    module.write_text(module.read_text().replace('("/usr/sbin", "/sbin")', "()"))
     done = subprocess.run(
-        ["bash", str(tmp_path / "scripts" / "image"), "--test"],
+        [str(tmp_path / "scripts" / "image"), "--test"],
         env=os.environ | {"PATH": str(have)},
         capture_output=True,
         text=True,
         check=False,
     )
-    wanted = "apt-get install iproute2 nginx redis-server"
-    said = f"error: not installed: ip nginx redis-server (Debian: {wanted})\n"
+    wanted = "apt-get install nginx redis-server iproute2"
+    said = f"error: not installed: nginx redis-server ip (Debian: {wanted})\n"
     assert (done.returncode, done.stdout, done.stderr) == (1, "", said)
     page = (ROOT / "docs" / "container.md").read_text(encoding="utf-8")
-    [listed] = [line for line in script.splitlines() if line.startswith("TESTED_WITH=")]
-    words = listed.partition("(")[2].rstrip(")").split()
-    packages = {word.rpartition("=")[2] for word in words}
+    packages = set(TESTING.values())
     [told] = [line for line in page.splitlines() if "apt-get install" in line]
     assert packages == set(told.partition("apt-get install ")[2].partition("`")[0].split())
     contract.point("what the contract needs is told in one line", f"{len(packages)} packages")

@@ -19,10 +19,8 @@ from tests.conftest import free_ports
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 REAL_PYTHON = os.path.realpath(sys.executable)  # under the environment: without its packages
-TOOLS = """
-basename bash cat cksum cp cut dirname env find grep mkdir readlink rm sed sleep tee touch tr uname
-"""
-COPIED = "scripts pyproject.toml requirements.lock gateway handler/utf8.py"
+TOOLS = "bash cat cp dirname env mkdir readlink sleep touch"
+COPIED = "scripts commands pyproject.toml requirements.lock gateway handler/utf8.py"
 # What an archive is made of.
 SOURCES = (
     "handler/gpt2_handler.py",
@@ -31,15 +29,16 @@ SOURCES = (
     "models/gpt2-tales/config.json",
 )
 
-# Where the real one takes minutes, it writes down what it is asked for; the rest it does for real.
+# Where the real one takes minutes, it writes down what it is asked for; the rest it does for real,
+# under its own name.
 STAND_IN = f"""#!{shutil.which("bash")}
 root="${{PYTHONPATH:?}}"
 case "$1 $2" in
   "-m pip" | "-m archive" | "-m gateway") ;;
   "-m venv") mkdir -p "$3/bin" && cp "$0" "$3/bin/python"; exit ;;
-  *) exec "{REAL_PYTHON}" "$@" ;;
+  *) exec -a "$0" "{REAL_PYTHON}" "$@" ;;
 esac
-[ "$3" != --version ] || exit 0
+case "$3" in --version | config) exit 0 ;; esac
 echo "${{*:2}}" >>"$root/asked"
 [ "$2" != gateway ] || printf '%s\\n' "$MODEL_STORE" "$MODEL_ARCHIVE" >"$root/served"
 case "$*" in *"$(cat "$root/hangs" 2>/dev/null || echo nothing)"*)
@@ -74,7 +73,6 @@ class Checkout:
             copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
             copy(ROOT / name, self.root / name)
         (self.root / ".env").write_text(f"PORT={self.port}\n")
-        self.has_torch("{pinned}+cpu")
         (self.root / "hang.py").write_text(HANG)
         self.tools.mkdir()
         for tool in TOOLS.split():
@@ -87,15 +85,20 @@ class Checkout:
         (self.tools / name).chmod(0o755)
 
     def has_torch(self, version: str) -> None:
-        """Make `import torch` find this version; {pinned} is the one in requirements.lock."""
+        """Have this version of torch installed; {pinned} is the one in requirements.lock."""
         lock = (self.root / "requirements.lock").read_text()
         pinned = next(line[7:] for line in lock.splitlines() if line.startswith("torch=="))
-        (self.root / "torch.py").write_text(f'__version__ = "{version.format(pinned=pinned)}"\n')
+        name = "torch-" + version.format(pinned=pinned)
+        major, minor = sys.version_info[:2]
+        packages = self.root / ".venv" / "lib" / f"python{major}.{minor}" / "site-packages"
+        (packages / f"{name}.dist-info").mkdir(parents=True)
 
-    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-        """Start ./scripts/serve with nothing but the tools on its PATH."""
+    def start(
+        self, *arguments: str, script: str = "serve", **environment: str
+    ) -> subprocess.Popen[str]:
+        """Start a script with nothing but the tools on its PATH."""
         return subprocess.Popen(
-            ["./scripts/serve", *arguments],
+            [f"./scripts/{script}", *arguments],
             cwd=self.root,
             env={"PATH": str(self.tools), "HOME": str(self.root)} | environment,
             stdin=subprocess.DEVNULL,
@@ -107,7 +110,13 @@ class Checkout:
 
     def serve(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run ./scripts/serve to its end: the gateway of this checkout ends at once."""
-        process = self.start(*arguments, **environment)
+        return self.run("serve", *arguments, **environment)
+
+    def run(
+        self, script: str, *arguments: str, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a script to its end."""
+        process = self.start(*arguments, script=script, **environment)
         output, errors = process.communicate(timeout=30)
         return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 

@@ -1,4 +1,4 @@
-"""Set-up: what is installed, from where, and what a user is told if it can not be."""
+"""Set-up: what is installed, from where, and what a user is told if it cannot be."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import threading
+import zipfile
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -58,20 +59,23 @@ def test_no_network_is_one_clear_line(checkout: Checkout, no_index: str) -> None
     assert not (checkout.root / ".venv" / ".stamp").exists()
 
 
-def test_a_full_disk_is_not_taken_for_a_missing_package_or_network(checkout: Checkout) -> None:
+def test_too_small_a_disk_is_said_before_anything_is_fetched(checkout: Checkout) -> None:
     checkout.has_python("python3.11", f'#!/usr/bin/env bash\nexec "{REAL_PYTHON}" "$@"\n')
     with mounted(checkout.root / ".venv", "size=2m"):
         ended = checkout.serve()
     assert ended.returncode == 1
-    assert "no space is left on the disk" in ended.stderr.splitlines()[-1]
+    [line] = ended.stderr.splitlines()
+    assert line.startswith("error: too little space on the disk of ")
+    assert " MB are needed, 2 MB are free" in line
+    assert not checkout.asked
 
 
 @pytest.mark.parametrize(
     ("said", "cause"),
     [
         ("OSError: [Errno 28] No space left on device", "no space is left on the disk"),
-        ("OSError: [Errno 13] Permission denied: '/x'", "can not be written: Permission denied"),
-        ("OSError: [Errno 30] Read-only file system: '/x'", "can not be written: Read-only"),
+        ("OSError: [Errno 13] Permission denied: '/x'", "cannot be written: Permission denied"),
+        ("OSError: [Errno 30] Read-only file system: '/x'", "cannot be written: Read-only"),
     ],
 )
 def test_what_pip_says_decides_what_to_look_at(checkout: Checkout, said: str, cause: str) -> None:
@@ -96,34 +100,61 @@ def test_a_path_that_python_takes_none_in(checkout: Checkout) -> None:
     assert "a ':' in its path" in ended.stderr.splitlines()[-1]
 
 
-def test_the_pinned_torch_stays_whatever_its_build(checkout: Checkout, cpu_index: str) -> None:
+@pytest.fixture
+def torch_archive(checkout: Checkout) -> str:
+    """An archive of `engine: torch`."""
+    archive = checkout.root / "torch.mar"
+    with zipfile.ZipFile(archive, "w") as packed:
+        packed.writestr("model/archive.json", json.dumps({"engine": "torch"}))
+    return str(archive)
+
+
+def test_torch_comes_for_the_archives_that_need_it_alone(
+    checkout: Checkout, torch_archive: str, cpu_index: str
+) -> None:
     assert checkout.serve(TORCH_INDEX_URL=cpu_index).returncode == 0
     assert not [line for line in checkout.asked if "torch==" in line]
+    ended = checkout.serve("--model", torch_archive, TORCH_INDEX_URL=cpu_index)
+    assert ended.returncode == 0
+    assert [line for line in checkout.asked if "torch==" in line]
+    assert ended.stderr.startswith("Setting up .venv for torch: ")
+
+
+def test_the_pinned_torch_stays_whatever_its_build(
+    checkout: Checkout, torch_archive: str, cpu_index: str
+) -> None:
+    checkout.has_torch("{pinned}+cpu")
+    ended = checkout.serve("--model", torch_archive, TORCH_INDEX_URL=cpu_index)
+    assert ended.returncode == 0
+    installs = checkout.asked_for("pip install")
+    assert not [line for line in installs if f"--index-url {cpu_index}" in line]
+    assert [line for line in checkout.asked if "torch==" in line]
 
 
 def test_a_torch_of_another_version_is_replaced_from_the_index_of_cpu_builds(
-    checkout: Checkout, cpu_index: str
+    checkout: Checkout, torch_archive: str, cpu_index: str
 ) -> None:
     checkout.has_torch("1.13.1+cpu")
-    assert checkout.serve(TORCH_INDEX_URL=cpu_index).returncode == 0
+    ended = checkout.serve("--model", torch_archive, TORCH_INDEX_URL=cpu_index)
+    assert ended.returncode == 0
     installs = [line for line in checkout.asked_for("pip install") if "--dry-run" not in line]
-    [torch] = [line for line in installs if "torch==" in line]
-    [groups] = [line for line in installs if "--group" in line]
+    [torch] = [line for line in installs if "--index-url" in line]
+    [groups] = [line for line in installs if "torchserve==" in line]
     assert f"--index-url {cpu_index} torch==" in torch
     # Before anything that depends on it, or pip would choose the build.
     assert installs.index(torch) < installs.index(groups)
 
 
 def test_a_torch_of_another_version_does_not_become_a_cuda_build(
-    checkout: Checkout, no_index: str
+    checkout: Checkout, torch_archive: str, no_index: str
 ) -> None:
     checkout.has_torch("1.13.1+cpu")
     # As long as a real report: longer than a pipe holds.
     metadata = {"name": "torch", "version": "2.0", "requires_dist": ["nvidia-cublas==13.0"]}
     report = json.dumps({"install": [{"metadata": metadata}]})
     (checkout.root / "report").write_text(report + "\n" * 300_000)
-    ended = checkout.serve(TORCH_INDEX_URL=no_index)
+    ended = checkout.serve("--model", torch_archive, TORCH_INDEX_URL=no_index)
     assert ended.returncode == 1
     last = ended.stderr.splitlines()[-1]
     assert last.startswith("error: only a CUDA build of torch==") and "TORCH_INDEX_URL" in last
-    assert not [line for line in checkout.asked if "--group" in line]
+    assert not [line for line in checkout.asked if "torchserve==" in line]

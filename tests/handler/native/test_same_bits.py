@@ -14,7 +14,8 @@ from tests.handler.native.conftest import HERE
 
 DRIVER = Path(__file__).with_name("driver.c")
 ARM_ROOT = Path("/usr/aarch64-linux-gnu")
-# Of the last logits of each model of driver.c, and of the tokens that it answers. They change only if texts do, which a release says.
+# Of the last logits of each model of driver.c, and of the tokens that it answers. They change only
+# if texts do, which a release says.
 DIGESTS = """\
 int8 b8dfcffdf0c36ff5 b1174c5fd906dab1
 float 04e9638f124f5f98 ce4c9ab6f5a18319

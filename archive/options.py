@@ -1,0 +1,87 @@
+"""The command line of scripts/package_model; needs nothing but the standard library."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+ENGINES = ("native", "torch")
+PRECISIONS = ("auto", "int8", "fp32")
+CACHES = ("auto", "int8", "float32")
+EXAMPLES = """\
+examples:
+  ./scripts/package_model                                   model_store/gpt2-tales.mar, the embedded
+  ./scripts/package_model --model gpt2                      model_store/gpt2.mar, from the hub
+  ./scripts/package_model --model distilgpt2 --name distil  model_store/distil.mar
+  ./scripts/package_model --model ./my-checkpoint --version 2.0
+  ./scripts/package_model --model gpt2 --precision fp32     no quantisation
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """All options."""
+    result = argparse.ArgumentParser(
+        prog="package_model",
+        description="Builds an archive (.mar) that TorchServe serves from a GPT-2 checkpoint.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    result.add_argument(
+        "--model",
+        default=str(ROOT / "models" / "gpt2-tales"),
+        metavar="DIR_FILE_OR_HUB_ID",
+        help="checkpoint: a directory, a file (ckpt.pt, model.gguf ...), or ID or ID@REVISION on "
+        "the Hugging Face hub (default: the embedded model)",
+    )
+    result.add_argument(
+        "--tokenizer",
+        metavar="gpt2|DIR|HUB_ID",
+        help="another tokenizer than the checkpoint's; gpt2 is GPT-2's own, which needs no hub",
+    )
+    result.add_argument(
+        "--base",
+        metavar="DIR_FILE_OR_HUB_ID",
+        help="the model that a LoRA adapter was trained on (default: the one that it names)",
+    )
+    result.add_argument("--name", help="the model's name (default: its directory's or hub id's)")
+    result.add_argument(
+        "--replace",
+        action="store_true",
+        help="overwrite NAME.mar even if it holds another model (one of the same place is "
+        "replaced anyway)",
+    )
+    result.add_argument("--version", default="1.0", help="the model's version (default: 1.0)")
+    result.add_argument(
+        "--output",
+        type=Path,
+        default=ROOT / "model_store",
+        metavar="DIR",
+        help="where NAME.mar is written (default: model_store)",
+    )
+    result.add_argument(
+        "--engine",
+        choices=ENGINES,
+        default="native",
+        help="what computes the model (default: native, in C on any processor with AVX2 or ARM's "
+        "dot products; torch packs the weights as they are)",
+    )
+    result.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        help="of the matrix products (default: as in config/model-config.yaml, auto there: the "
+        "fastest whose measured quality is good)",
+    )
+    result.add_argument(
+        "--cache",
+        choices=CACHES,
+        help="of keys and values (default: as in config/model-config.yaml, auto there: int8 where "
+        "its measured quality is good; float32 beside --precision fp32)",
+    )
+    result.add_argument(
+        "--calibration-text",
+        type=Path,
+        metavar="FILE",
+        help="calibrate and measure on this text in place of the bundled English prose",
+    )
+    return result

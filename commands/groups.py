@@ -1,0 +1,45 @@
+"""The dependency groups of pyproject.toml, and what requirements.lock pins."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+
+
+class Groups:
+    """Requirements by purpose."""
+
+    def __init__(self, root: Path) -> None:
+        self.lock = root / "requirements.lock"
+        project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+        self._groups: dict[str, list[str | dict[str, str]]] = project["dependency-groups"]
+
+    @property
+    def names(self) -> list[str]:
+        """All of them."""
+        return list(self._groups)
+
+    def requirements(self, names: Iterable[str]) -> list[str]:
+        """Return the requirements of these groups and of those that they include, each once."""
+        found: dict[str, None] = {}
+        for name in names:
+            for entry in self._groups[name]:
+                lines = (
+                    [entry]
+                    if isinstance(entry, str)
+                    else self.requirements([entry["include-group"]])
+                )
+                found.update(dict.fromkeys(lines))
+        return list(found)
+
+    def pin(self, package: str) -> str:
+        """Return the lock's line of a package."""
+        lines = self.lock.read_text(encoding="utf-8").splitlines()
+        return next(line for line in lines if line.startswith(f"{package}=="))
+
+    def digest(self, names: Iterable[str]) -> str:
+        """Return a hash of all that decides what is installed for these groups."""
+        parts = [*sorted(self.requirements(names)), self.lock.read_text(encoding="utf-8")]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

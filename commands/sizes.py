@@ -1,0 +1,36 @@
+"""How much each dependency group brings, on top of others: what a person is told before it comes.
+
+The figures lie in sizes.json, which `python -m commands.measure` makes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+FILE = Path(__file__).resolve().parent / "sizes.json"
+# An environment without packages: pip, as Python brings it and as it is pinned.
+EMPTY = (2.0, 15.0)
+
+
+@dataclass(frozen=True)
+class Size:
+    """MB: what is fetched, and what is left on the disk."""
+
+    fetched: int
+    left: int
+
+
+def of(groups: Iterable[str], there: Iterable[str] = ()) -> Size:
+    """Return what these groups bring where those of `there` are installed already."""
+    known = json.loads(FILE.read_text(encoding="utf-8"))
+    there = tuple(there)
+    new = _packages(known, groups) - _packages(known, there)
+    pairs = [known["packages"][name] for name in new] + ([] if there else [EMPTY])
+    return Size(round(sum(pair[0] for pair in pairs)), round(sum(pair[1] for pair in pairs)))
+
+
+def _packages(known: dict[str, dict[str, list[str]]], groups: Iterable[str]) -> set[str]:
+    return {package for group in groups for package in known["groups"][group]}

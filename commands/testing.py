@@ -1,0 +1,74 @@
+"""`./scripts/test` and `./scripts/lint`: what must hold, in the developers' environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from commands import processes
+from commands.environment import Environment
+from commands.terminal import say
+
+ROOT = Path(__file__).resolve().parent.parent
+HELP = """\
+usage: test [--coverage] [PYTEST_ARGUMENTS...]
+
+Sets up, then linter, types and all tests, four files at a time (TEST_WORKERS=1: one), since most of
+them wait for servers.
+
+  PYTEST_ARGUMENTS  go to pytest, and that is all that runs: ./scripts/test tests/handler -x
+  --coverage        measure which lines run, in servers and workers too; it ends with a table, and
+                    takes longer
+  --help            this text"""
+WORKERS = "4"
+# By files, since what is set up for one file is shared in it; in the order of their names.
+PARALLEL = ("--dist", "loadfile", "--no-loadscope-reorder")
+# Those that compare times come last, with nothing beside them; tests/conftest.py sees that all of
+# them are in there.
+ALONE = ("-m", "alone", "tests/gateway")
+
+
+def test(words: Sequence[str], environment: Environment) -> int:
+    """Run the tests; return a status of pytest's."""
+    measured = "--coverage" in words
+    words = [word for word in words if word != "--coverage"]
+    runs = [words]
+    if not words:
+        if lint(environment):
+            return 1
+        workers = os.environ.get("TEST_WORKERS", WORKERS)
+        runs = [["-m", "not alone", "-n", workers, *PARALLEL], list(ALONE)]
+    program = ["-m", "pytest"]
+    if measured:
+        _python(environment, "-m", "coverage", "erase")
+        program = ["-m", "coverage", "run", *program]
+    worst = 0
+    for run in runs:
+        worst = _python(environment, *program, *run) or worst
+    if measured:
+        _python(environment, "-m", "coverage", "combine", "--quiet")
+        _python(environment, "-m", "coverage", "report", "--skip-covered", "--sort=cover")
+    return worst
+
+
+def lint(environment: Environment) -> int:
+    """Check style and types: ruff and mypy over everything, clang-format over the native engine."""
+    native = [*ROOT.glob("handler/engine/native/*.[ch]"), *ROOT.glob("tests/handler/native/*.c")]
+    # By Python: what pip writes into bin/ names the folder that it was installed in.
+    clang_format = "import clang_format; clang_format.clang_format()"
+    checks = (
+        ("-m", "ruff", "check", "."),
+        ("-m", "ruff", "format", "--check", "."),
+        ("-m", "mypy"),
+        ("-c", clang_format, "--dry-run", "-Werror", *map(str, sorted(native))),
+    )
+    for check in checks:
+        if _python(environment, *check):
+            say(f"error: {' '.join(check[:3])} found something")
+            return 1
+    return 0
+
+
+def _python(environment: Environment, *arguments: str) -> int:
+    return processes.run([str(environment.python), *arguments])

@@ -1,0 +1,56 @@
+"""The command line of scripts/deploy; needs nothing but the standard library."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from deploy.settings import GIBIBYTES
+
+EXAMPLES = """\
+examples:
+  ./scripts/deploy --project my-project --dry-run
+  ./scripts/deploy --project my-project --public
+  ./scripts/deploy --project my-project --public --api-keys keys.txt --management-key key.txt
+  ./scripts/deploy --project my-project --model models/gpt2-tales --min-instances 1
+  ./scripts/deploy --project my-project --delete
+
+It may be run again at any time: what is there already stays as it is.
+What it costs: docs/cost.md.
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """All options."""
+    result = argparse.ArgumentParser(
+        prog="deploy",
+        description="Puts GPT-2 on Google Cloud Run: from a project with billing to a URL.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = result.add_argument
+    add("--project", required=True, help="id of the Google Cloud project")
+    add("--region", default="europe-west1", help="default: %(default)s")
+    add("--service", default="gpt2", help="name of the service (default: %(default)s)")
+    add(
+        "--model",
+        default="openai-community/gpt2",
+        help="hub id, or a checkpoint directory in models/ (default: %(default)s)",
+    )
+    add(
+        "--public",
+        action="store_true",
+        help="anyone may call (give --api-keys too); else only who has roles/run.invoker",
+    )
+    add("--api-keys", type=Path, metavar="FILE", help="keys for inference, name:key a line")
+    add("--management-key", type=Path, metavar="FILE", help="key for management; none closes it")
+    add("--min-instances", type=int, default=0, help="kept warm (default: 0)")
+    add("--max-instances", type=int, default=3, help="bound of the bill (default: 3)")
+    add("--cpu", type=int, choices=list(GIBIBYTES), default=2, help="default: 2")
+    add("--memory", default="2Gi", help="default: 2Gi")
+    add("--always-cpu", action="store_true", help="pay by the instance, not by the request")
+    add("--generation", type=int, choices=[1, 2], default=2, help="execution environment")
+    add("--dry-run", action="store_true", help="print every command, run none")
+    add("--yes", action="store_true", help="do not ask")
+    add("--delete", action="store_true", help="take all of it away again")
+    return result
