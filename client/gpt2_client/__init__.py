@@ -36,7 +36,8 @@ from gpt2_client.results import (
 from gpt2_client.retry import Retry, Timeout
 
 if TYPE_CHECKING:
-    from gpt2_client.client import Client, Stream
+    from gpt2_client.client import Client
+    from gpt2_client.stream import Stream
 
 __version__ = "0.1.0"
 

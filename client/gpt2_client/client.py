@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+import secrets
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
-from gpt2_client import sse
-from gpt2_client.errors import APIError, BadReply, ScaleRefused, StreamBroken, TimedOut, Unreachable
+from gpt2_client.errors import APIError, BadReply, ScaleRefused, TimedOut, Unreachable
 from gpt2_client.results import (
     DEFAULT_MODEL,
     Completion,
-    Event,
     Health,
     ModelInfo,
     ModelStatus,
@@ -20,37 +19,16 @@ from gpt2_client.results import (
     Prompt,
 )
 from gpt2_client.retry import Retry, Timeout
+from gpt2_client.stream import Attempt, Stream
 from gpt2_client.transport import Json, Transport
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+SEED_BITS = 63
+# Which model writes, by its digest; a service whose texts depend on more than that is silent.
+MODEL_HEADER = "x-model-digest"
 _Result = TypeVar("_Result")
-
-
-class Stream:
-    """The events of one text while it is written. Leaving it early stops the writing."""
-
-    def __init__(self, chunks: Generator[bytes, None, None]) -> None:
-        self._chunks = chunks
-        self._events = _events_of(chunks)
-
-    def __iter__(self) -> Iterator[Event]:
-        return self._events
-
-    def __next__(self) -> Event:
-        return next(self._events)
-
-    def __enter__(self) -> Stream:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Hang up: the server notices and frees the slot."""
-        self._events.close()
-        self._chunks.close()
 
 
 class Client:
@@ -59,9 +37,9 @@ class Client:
     `base_url` alone means the gateway. With `management_url` it is bare TorchServe: `base_url` is
     then its inference address. Keys are sent as bearer tokens, `management_key` only with
     management calls. `timeout` is a `Timeout` or seconds of silence; `retries` a `Retry` or how
-    many more tries a request gets (429, 503, connection refused; what changes nothing and is no
-    stream also after a 502 or a connection lost before the reply). A stream that has begun is
-    never sent again.
+    many more tries a request gets (429, 503, connection refused; what changes nothing also after a
+    502 or a connection lost before the reply). A stream that broke is taken up where the same
+    model answers, as often as that in a row.
     """
 
     def __init__(
@@ -120,11 +98,18 @@ class Client:
         version: str | None = None,
         **options: Unpack[Options],
     ) -> Stream:
-        """Write a text and hand out each piece as it comes."""
+        """Write a text and hand out each piece as it comes; a stream that breaks is taken up."""
         body = self._request(prompt, model, options)
         body |= {"stream": True, "stream_options": {"include_usage": True}}
-        response = self._inference.open("POST", self._completions(model, version), body=body)
-        return Stream(self._inference.chunks(response))
+        if body.get("seed") is None:  # which has the text come again, should the stream break
+            body["seed"] = secrets.randbits(SEED_BITS)
+        path, transport = self._completions(model, version), self._inference
+
+        def ask() -> Attempt:
+            response = transport.open("POST", path, body=body, harmless=True)
+            return Attempt(transport.chunks(response), response.headers.get(MODEL_HEADER))
+
+        return Stream(ask, transport.retry)
 
     def post(self, route: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Send a body to a route of OpenAI's API, `/v1/completions` say, and return its JSON.
@@ -267,14 +252,6 @@ class Client:
             # What follows the name is the version to TorchServe, and a route only behind that.
             version = self.describe(model)[0].version
         return "/predictions" + _model_path(model, version).removeprefix("/models") + f"/{route}"
-
-
-def _events_of(chunks: Iterator[bytes]) -> Generator[Event, None, None]:
-    # No method of Stream: a stream that is merely dropped must be freed, and hung up, at once.
-    try:
-        yield from sse.events(chunks)
-    except Unreachable as error:
-        raise StreamBroken("the connection broke before the text was complete") from error
 
 
 def _model_path(model: str, version: str | None) -> str:

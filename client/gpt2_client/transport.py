@@ -39,7 +39,7 @@ class Transport:
     def __init__(self, base_url: str, key: str | None, timeout: Timeout, retry: Retry) -> None:
         self.base_url = address.base_url(base_url)
         self._timeout = (timeout.connect, timeout.read)
-        self._retry = retry
+        self.retry = retry
         self._session = address.Session()
         self._session.auth = _Bearer(key)
         self._session.headers["Accept"] = "application/json, text/event-stream"
@@ -92,10 +92,10 @@ class Transport:
                     failure: Exception = self._error(response)
             except requests.RequestException as error:
                 failure = _translated(error, self.base_url)
-            wait = self._retry.wait(attempt, _retry_after(failure)) if retry else None
+            wait = self.retry.wait(attempt, _retry_after(failure)) if retry else None
             if wait is None or not _worth_another_try(failure, harmless or method == "GET"):
                 raise failure
-            self._retry.sleep(wait)
+            self.retry.sleep(wait)
             attempt += 1
 
     def chunks(self, response: requests.Response) -> Generator[bytes, None, None]:

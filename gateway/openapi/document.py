@@ -46,6 +46,17 @@ IGNORED_FIELDS: Json = {
         "schema": {"type": "string"},
     }
 }
+ORIGIN: Json = {
+    "x-model-digest": {
+        "description": "SHA-256 of the model that wrote this: with the same request and seed, "
+        "every instance that has it writes the same. Absent on the engine `torch`.",
+        "schema": {"type": "string"},
+    },
+    "x-seed": {
+        "description": "The seed of a stream, chosen for it where the request has none.",
+        "schema": {"type": "string"},
+    },
+}
 
 
 def describe(settings: Settings) -> Json:
@@ -207,7 +218,7 @@ def _service(settings: Settings) -> Json:
 
 
 def _post(name: str, summary: str, takes: str, gives: str, examples: Json) -> Json:
-    done = {"200": good_reply(reference(gives)) | {"headers": IGNORED_FIELDS}}
+    done = {"200": good_reply(reference(gives)) | {"headers": {**IGNORED_FIELDS, **ORIGIN}}}
     return operation(name, summary, "Text", done, INFERENCE_ERRORS) | {
         "security": OPEN_OR_KEYED,
         "requestBody": {

@@ -23,7 +23,14 @@ from gateway.errors import (
 )
 from gateway.proxy.prediction import JSON_TYPE, Prediction
 from gateway.proxy.relay import Relay
-from gateway.proxy.reply import FAILED, Reply, note_end, note_ignored_fields, note_usage
+from gateway.proxy.reply import (
+    FAILED,
+    Reply,
+    note_end,
+    note_ignored_fields,
+    note_origin,
+    note_usage,
+)
 from gateway.replicas.in_flight import Abort, Aborted, Live
 from gateway.replicas.liveness import Pulse
 from gateway.replicas.replica import Replica
@@ -170,9 +177,11 @@ class Proxy:
                 status = await wire.head()
                 live.started = True
                 if status == 200 and wire.content_type.startswith("text/event-stream"):
-                    return await self._stream(exchange, live, wire)
+                    return await self._stream(exchange, prediction, live, wire)
                 reply = self._judge(exchange, wire, await wire.read_all())
                 self._note_ignored(exchange, wire)
+                if reply.status == 200:
+                    note_origin(exchange, self._card(prediction))
                 return reply
         except Aborted as aborted:
             self._explain(exchange, live, aborted.cause)
@@ -240,7 +249,9 @@ class Proxy:
             raise TooLargeForTorchServe("The body is too long for TorchServe")
         raise BadGateway("TorchServe refused the request", code="bad_gateway")
 
-    async def _stream(self, exchange: Exchange, live: Live, wire: Wire) -> Reply | None:
+    async def _stream(
+        self, exchange: Exchange, prediction: Prediction, live: Live, wire: Wire
+    ) -> Reply | None:
         """Pass a stream on. Its head is sent with the first event: until then all can be told."""
         live.started = False
         first = b""
@@ -251,10 +262,11 @@ class Proxy:
             first += piece
         live.started = live.has_flowed = True
         is_framed = wire.content_type == sideband.CONTENT_TYPE
-        events = sideband.split(first)[0] if is_framed else first
+        events, frames = sideband.split(first) if is_framed else (first, [])
         if events.startswith(b'data: {"error"'):
             return self._stream_error(exchange, events)
         self._note_ignored(exchange, wire)
+        note_origin(exchange, self._card(prediction), frames[0] if frames else b"")
         exchange.facts["ttft_ms"] = round((time.perf_counter() - exchange.began) * 1000, 1)
         exchange.facts["stream"] = True
         await exchange.start(200, STREAM_HEADERS)
@@ -293,6 +305,9 @@ class Proxy:
             return self._judge_error(exchange, Reply(200, line, "application/json"), error)
         body = error_body("The worker failed", "server_error", None, None)
         return Reply(503, body, "application/json")
+
+    def _card(self, prediction: Prediction) -> dict[str, Any]:
+        return self._replicas.card(prediction.model, prediction.version) or {}
 
     def _note_ignored(self, exchange: Exchange, wire: Wire) -> None:
         names = wire.headers.get(ignored.HEADER.encode(), b"").decode("latin-1")

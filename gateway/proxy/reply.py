@@ -63,6 +63,19 @@ def note_end(exchange: Exchange, frame: bytes) -> None:
             exchange.facts["error"] = last["error"]
 
 
+def note_origin(exchange: Exchange, card: dict[str, Any], frame: bytes = b"") -> None:
+    """Report what a text follows from: its model's digest and, of a stream's first frame, its seed.
+
+    With both, any instance writes it again. On torch it depends on its neighbours: no digest.
+    """
+    digest = card.get("content_sha256")
+    if digest and card.get("engine") != "torch":
+        exchange.reply_headers.append((b"x-model-digest", str(digest).encode()))
+    seed = json.loads(frame).get("seed") if frame else None
+    if seed is not None:
+        exchange.reply_headers.append((b"x-seed", str(seed).encode()))
+
+
 def note_ignored_fields(exchange: Exchange, names: str, metrics: Metrics) -> None:
     """Tell which fields of a request were ignored: in a header, in the log, and as a count."""
     if names:

@@ -101,12 +101,9 @@ def test_what_only_asks_is_sent_again_when_its_server_was_lost(lost: Answer) -> 
 
 
 @pytest.mark.parametrize("lost", LOST, ids=["502", "connection lost"])
-@pytest.mark.parametrize("call", ["stream", "register", "unregister", "set_default", "scale"])
-def test_a_stream_or_a_change_is_not_sent_again_when_its_server_was_lost(
-    call: str, lost: Answer
-) -> None:
+@pytest.mark.parametrize("call", ["register", "unregister", "set_default", "scale"])
+def test_a_change_is_not_sent_again_when_its_server_was_lost(call: str, lost: Answer) -> None:
     calls: dict[str, Callable[[Client], object]] = {
-        "stream": lambda client: client.stream("Hello"),
         "register": lambda client: client.register("gpt2.mar"),
         "unregister": lambda client: client.unregister("gpt2"),
         "set_default": lambda client: client.set_default("gpt2", "2.0"),

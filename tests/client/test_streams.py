@@ -27,7 +27,7 @@ EVENTS = {"Content-Type": "text/event-stream"}
 def test_text_comes_as_typed_events() -> None:
     pieces = [chunk(" once"), chunk(" more", finish="length"), USAGE, END]
     with scripted(Answer(pieces=pieces, headers=EVENTS)) as server, Client(server.url) as client:
-        events = list(client.stream("Hello", max_tokens=2))
+        events = list(client.stream("Hello", max_tokens=2, seed=5))
     assert events == [
         TextEvent(0, " once"),
         TextEvent(0, " more"),
@@ -36,6 +36,7 @@ def test_text_comes_as_typed_events() -> None:
     ]
     assert server.asked[0].body == {
         "prompt": "Hello",
+        "seed": 5,
         "max_tokens": 2,
         "model": "gpt2",
         "stream": True,
@@ -62,7 +63,7 @@ def test_a_busy_server_is_asked_again_before_the_stream_begins() -> None:
 
 
 @pytest.mark.parametrize("cut", [True, False], ids=["connection lost", "no [DONE]"])
-def test_a_stream_that_breaks_off_says_so_and_is_never_sent_again(cut: bool) -> None:
+def test_a_stream_of_a_model_that_is_not_told_is_not_sent_again_once_it_breaks(cut: bool) -> None:
     with (
         scripted(Answer(pieces=[chunk(" once")], cut=cut)) as server,
         Client(server.url) as client,

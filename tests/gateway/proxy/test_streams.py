@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -147,3 +148,21 @@ def test_unknown_fields_are_refused_where_that_is_set(
 def test_a_page_of_another_site_may_read_what_was_ignored(strict: Service) -> None:
     reply = strict.get("/health/live", headers={"origin": "https://any.example"})
     assert "x-ignored-fields" in reply.headers["access-control-expose-headers"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_reply_says_what_its_text_follows_from(service: Service, stream: bool) -> None:
+    card = service.get("/v1/models").json()["data"][0]
+    reply = raw(service, "/v1/completions", stream=stream)
+    assert reply.headers["x-model-digest"] == card["content_sha256"]
+    if not stream:
+        return
+    seed = int(reply.headers["x-seed"])
+    again = raw(service, "/v1/completions", stream=True, seed=seed)
+    assert again.headers["x-seed"] == str(seed)
+    assert texts(again) == texts(reply)
+
+
+def texts(reply: requests.Response) -> str:
+    events = re.findall(r"^data: (\{.*)$", reply.content.decode(), re.MULTILINE)
+    return "".join(c["text"] for event in events for c in json.loads(event)["choices"])
