@@ -25,7 +25,7 @@ from archive.text import Passages, Tokens, read_passages
 from handler.engine.model import ModelShape
 from handler.engine.native.library import NativeStep
 from handler.engine.native.weights import LAYOUT, pack_model, padded, uniform
-from handler.engine.native_model import ARRAYS, NativeModel, choose_library
+from handler.engine.native_model import ARRAYS, choose_library, load_step
 from handler.engine.settings import EngineSettings
 
 Say = Callable[[str], None]
@@ -213,20 +213,25 @@ def watch_inputs(
 class NativeRunner:
     """Computes whole windows with a native model, as `compare` asks for them."""
 
-    def __init__(self, model: NativeModel) -> None:
-        self._model = model
+    def __init__(self, step: NativeStep) -> None:
+        self._step = step
 
     def run(self, tokens: Tokens, logit_rows: Tokens, outputs: Sequence[str]) -> list[NDArray[Any]]:
         """Logits of `logit_rows` of a window [length]."""
-        logits = self._model.prefill(0, np.asarray(tokens, np.int64), 0, len(tokens))
+        logits = np.empty((len(tokens), self._step.shape.vocab_size), np.float32)
+        for start in range(0, len(tokens), self._step.max_rows):
+            chunk = tokens[start : start + self._step.max_rows]
+            rows = np.zeros((len(chunk), 3), np.int32)
+            rows[:, 0], rows[:, 2] = chunk, range(start, start + len(chunk))
+            self._step.step(rows, range(len(chunk)), logits[start : start + len(chunk)])
         return [logits[logit_rows]]
 
 
 @contextmanager
 def runner(directory: Path, shape: ModelShape, libraries: Path) -> Iterator[NativeRunner]:
     """Load the arrays in `directory`, with one of `libraries`."""
-    settings = EngineSettings(kind="native", slots=1)
-    yield NativeRunner(NativeModel.load(directory, shape, settings, libraries))
+    settings = EngineSettings(slots=1)
+    yield NativeRunner(load_step(directory, shape, settings, libraries))
 
 
 def shape_of(checkpoint: Checkpoint) -> ModelShape:

@@ -35,7 +35,7 @@ class TokenShapes:
         is_sampled = sequence.options.temperature > 0
         return {
             "finish_reason": reason,
-            "generated_tokens": sum(output.num_tokens for output in outputs),
+            "generated_tokens": sum(output.token is not None for output in outputs),
             "seed": prepared.seed if is_sampled else None,
             "input_length": len(sequence.prompt),
         }

@@ -287,7 +287,8 @@ class GPT2Handler:
         reply = self._live[request_id]
         has_begun = request_id in self._begun
         is_by_grpc = request_id in self._by_grpc
-        if is_by_grpc and not reply.finished:
+        is_whole = is_by_grpc or (self._rows_can_wait and not reply.streams)
+        if is_whole and self._is_continuous and not reply.finished:
             return None, None, ""
         part = self._parts.get(request_id)
         if part is None:

@@ -28,8 +28,8 @@ class Timings:
 
     def note(self, output: Output) -> None:
         """Take in one output."""
-        if output.num_tokens:
-            self.last_token = now = time.monotonic()
+        if output.token is not None:
+            self.last_token = now = output.at
             before = self._newest.get(output.index)
             if before is not None:
                 self.waited_seconds += now - before

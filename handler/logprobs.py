@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from handler.engine.sampler import TokenLogprob
 from handler.engine.sequence import LogprobEntry
+from handler.engine.step import TokenLogprob
 from handler.engine.vocabulary import Vocabulary
 from handler.prompt_reader import PromptText
 

@@ -93,11 +93,12 @@ class Preparer:
                 sequence = Sequence(
                     request_id,
                     first + len(sequences),
-                    np.array(prompt.tokens, np.int64),
+                    np.array(prompt.tokens, np.int32),
                     replace(options, max_tokens=room, sample_index=sample_index),
                     self.reader.vocabulary,
                     end_tokens=self.reader.facts.end_tokens,
                     deadline=deadline,
+                    is_streamed=bool(request.stream),
                 )
                 sequences.append(sequence)
         return Prepared(sequences, prompts, seed)

@@ -117,7 +117,7 @@ class Reply:
         if output.error is not None:
             self.error = EngineFailure(output.error, code="engine_error")
             return
-        self.completion_tokens += output.num_tokens
+        self.completion_tokens += output.token is not None
         self.finish_reasons[output.index] = output.finish_reason
         # The first text of each prompt tells how much was cached; the others are forked from it.
         if output.index % self._texts_per_prompt == 0 and output.index not in self._seen:
@@ -158,23 +158,24 @@ class Reply:
     def _take(self, output: Output) -> None:
         raise NotImplementedError
 
-    def _choice(self, output: Output) -> Json:
-        """The choice object of one output: the echoed prompt comes with its first."""
-        number = output.index // self._texts_per_prompt
-        text, logprobs = output.text, None
+    def _choice(self, outputs: list[Output]) -> Json:
+        """The choice object of outputs of one sequence: the echoed prompt comes with its first."""
+        index = outputs[0].index
+        number = index // self._texts_per_prompt
+        text, logprobs = "".join(output.text for output in outputs), None
         writer = self._writers[number]
         if self._with_logprobs:
-            logprobs = writer.written(output.logprobs)
-        if self._begins(output.index):
+            logprobs = writer.written([entry for o in outputs for entry in o.logprobs])
+        if self._begins(index):
             text = self.prepared.prompts[number].echo + text
             if self._scores_prompts and logprobs is not None:
-                prompt = writer.prompt(output.prompt_logprobs or [])
+                prompt = writer.prompt(outputs[0].prompt_logprobs or [])
                 logprobs = {key: prompt[key] + logprobs[key] for key in prompt}
         return {
-            "index": output.index,
+            "index": index,
             "text": text,
             "logprobs": logprobs,
-            "finish_reason": output.finish_reason,
+            "finish_reason": outputs[-1].finish_reason,
         }
 
     def _begins(self, index: int) -> bool:
@@ -251,7 +252,7 @@ class JsonReply(Reply):
     def _take(self, output: Output) -> None:
         if output.logprob is not None:
             self._logprobs[output.index].append(output.logprob)
-        part = self._choice(output)
+        part = self._choice([output])
         whole = self._choices[output.index]
         if whole is None:
             self._choices[output.index] = part

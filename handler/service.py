@@ -17,7 +17,9 @@ from handler.bodies import COMPLETION, Question
 from handler.encoding import to_json
 from handler.engine.engine import Engine
 from handler.engine.model import Model, ModelShape, load_model
+from handler.engine.options import SamplingOptions
 from handler.engine.settings import EngineSettings
+from handler.engine.step import Draw
 from handler.engine.vocabulary import Vocabulary
 from handler.errors import BadRequest, ModelError, NotFound
 from handler.fields import MAX_LOGPROBS, MAX_STOP
@@ -297,9 +299,6 @@ class Service:
 
 
 def warm_up(model: Model, token: int) -> None:
-    """Compute a prompt and a token, so that the first request finds everything touched."""
-    count = min(2, model.shape.max_length)
-    tokens = np.full(count, token, np.int64)
-    model.prefill(0, tokens, 0, 1)
-    if count < model.shape.max_length:
-        model.decode(tokens[:1], np.array([count], np.int64))
+    """Compute a token, so that the first request finds everything touched."""
+    ask = Draw(SamplingOptions(max_tokens=1, seed=0), top=1)
+    model.step(np.array([[token, 0, 0]], np.int32), [ask])

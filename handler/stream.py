@@ -1,4 +1,4 @@
-"""A completion as Server-Sent Events, one for each step that completes a character."""
+"""A completion as Server-Sent Events, each with the tokens that came since the one before."""
 
 from __future__ import annotations
 
@@ -41,6 +41,8 @@ class StreamReply(Reply):
         self._begun = [False] * len(prepared.sequences)
         self._events: list[str] = []
         self._framed = framed
+        # What came since the last chunk, by choice.
+        self._new: dict[int, list[Output]] = {}
         # Written since the choice's frame before.
         self._tokens: list[list[int]] = [[] for _ in prepared.sequences]
         self._start = _first_fields(prepared) if framed else ""
@@ -48,12 +50,14 @@ class StreamReply(Reply):
     def take_chunk(self) -> str:
         """See `Reply.take_chunk`."""
         self._take_waiting()
+        self._write_events()
         events, self._events = "".join(self._events), []
         return events
 
     def take_end(self) -> str:
         """See `Reply.take_end`."""
         self._take_waiting()
+        self._write_events()
         if self.error is not None:
             self._last_event(to_json(error_body(self.error)))
         elif self._with_usage:
@@ -65,23 +69,28 @@ class StreamReply(Reply):
         return not self._begun[index]
 
     def _take(self, output: Output) -> None:
-        if self._framed and output.token is not None:
-            self._tokens[output.index].append(output.token)
-        choice = self._choice(output)
-        self._begun[output.index] = True
-        has_logprobs = bool(choice["logprobs"] and choice["logprobs"]["tokens"])
-        if choice["text"] or choice["finish_reason"] or has_logprobs:
-            if self._framed:
-                self._events.append(self._frame(output))
-            closing = self._closing
-            if self._with_counts:
-                closing = f'],"usage":{to_json(self.usage)}}}'
-            self._events.append(f"data: {self._opening}{to_json(choice)}{closing}\n\n")
+        self._new.setdefault(output.index, []).append(output)
 
-    def _frame(self, output: Output) -> str:
-        tokens, self._tokens[output.index] = self._tokens[output.index], []
-        sample = output.index % self._texts_per_prompt
-        fields = sideband.of_choice(output.index, sample, tokens, output.finish_reason)
+    def _write_events(self) -> None:
+        """Write an event for each choice that has something new to show."""
+        new, self._new = self._new, {}
+        for index, outputs in new.items():
+            self._tokens[index] += [o.token for o in outputs if o.token is not None]
+            choice = self._choice(outputs)
+            self._begun[index] = True
+            has_logprobs = bool(choice["logprobs"] and choice["logprobs"]["tokens"])
+            if choice["text"] or choice["finish_reason"] or has_logprobs:
+                if self._framed:
+                    self._events.append(self._frame(index, choice["finish_reason"]))
+                closing = self._closing
+                if self._with_counts:
+                    closing = f'],"usage":{to_json(self.usage)}}}'
+                self._events.append(f"data: {self._opening}{to_json(choice)}{closing}\n\n")
+
+    def _frame(self, index: int, finish_reason: str | None) -> str:
+        tokens, self._tokens[index] = self._tokens[index], []
+        sample = index % self._texts_per_prompt
+        fields = sideband.of_choice(index, sample, tokens, finish_reason)
         start, self._start = self._start, ""
         return sideband.frame(start + fields)
 

@@ -62,7 +62,7 @@ class EngineDriver:
             for output in self._engine.collect():
                 if output.error:
                     raise RuntimeError(output.error)
-                for _ in range(output.num_tokens):
+                if output.token is not None:
                     timeline.token(streams[output.request_id])
                 live -= output.finish_reason is not None
         return timeline.result()

@@ -1,6 +1,6 @@
 """The engine's thread: takes sequences in, runs step after step, hands outputs out.
 
-It is at most one step ahead of whoever collects: nobody collects, nothing is computed.
+It runs ahead of whoever collects for a bounded time: nobody collects, nothing more is computed.
 """
 
 from __future__ import annotations
@@ -9,46 +9,54 @@ import logging
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from handler.engine.kv_cache import KVCache
-from handler.engine.model import Logits, Model
-from handler.engine.scheduler import Scheduler
-from handler.engine.sequence import Output, Sequence, Status
+from handler.engine.model import Model
+from handler.engine.scheduler import Chunk, Scheduler
+from handler.engine.sequence import Output, Sequence
 from handler.engine.settings import EngineSettings
+from handler.engine.step import Answer, Draw, Rows, Score
 from handler.errors import QueueFull
 
 logger = logging.getLogger(__name__)
 
 WAIT_SECONDS = 1.0  # a thread that waits looks up this often, so that none can wait for ever
 STEP_FAILED = "The engine failed in this step and has started again; please send the request again"
-SEQUENCE_FAILED = "This text could not be continued because of an error in the engine"
+SEQUENCE_FAILED = "This completion could not be continued because of an error in the engine"
 
 
 class Engine:
-    """Writes many texts at once. All methods may be called from any thread.
+    """Generates many sequences at once. All methods may be called from any thread.
 
     Raises:
-        ModelError: There is not memory enough for one text.
+        ModelError: There is not memory enough for one sequence.
     """
 
     def __init__(self, model: Model, settings: EngineSettings) -> None:
         self._model = model
         self._settings = settings
-        slab = model.slab
-        max_tokens = settings.cache_tokens(slab.bytes_per_token, slab.shape[2])
-        self._grain = 1 if model.is_exact else 2  # see `OnnxModel.prefill`
-        cache = KVCache(slab, max_tokens=max_tokens, grain=self._grain)
-        self._scheduler = Scheduler(cache, keeps_decoded=model.is_exact)
-        self._condition = threading.Condition()
+        buffer = model.buffer
+        max_tokens = settings.cache_tokens(buffer.bytes_per_token, buffer.max_length)
+        self._scheduler = Scheduler(
+            KVCache(buffer, max_tokens=max_tokens),
+            settings.max_num_batched_tokens,
+            is_exact=model.is_exact,
+        )
+        self._interval = settings.stream_interval_ms / 1000
+        lock = threading.Lock()
+        self._work = threading.Condition(lock)  # for the engine's thread
+        self._results = threading.Condition(lock)  # for whoever collects
         self._submitted: deque[Sequence] = deque()
         self._cancelled: set[str] = set()
         self._ready: list[Output] = []
-        self._is_ahead = False
-        self._open: Counter[str] = Counter()  # texts that have not ended, by request
+        self._has_urgent = False
+        # When the first step ended of which nobody has collected anything.
+        self._uncollected_since: float | None = None
+        self._collected_at = 0.0
+        self._open: Counter[str] = Counter()  # sequences that have not ended, by request
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
@@ -57,10 +65,10 @@ class Engine:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread; live sequences are dropped."""
-        with self._condition:
+        """End the thread; sequences that have not ended are dropped."""
+        with self._work:
             self._stopping = True
-            self._condition.notify_all()
+            self._work.notify()
         self._thread.join(timeout=10 * WAIT_SECONDS)
 
     def submit(self, sequences: list[Sequence]) -> None:
@@ -69,35 +77,55 @@ class Engine:
         Raises:
             QueueFull: They do not all fit into slots and queue.
         """
-        with self._condition:
+        with self._work:
             waiting = self._open.total()
             if waiting + len(sequences) > self._settings.slots + self._settings.max_waiting:
                 raise QueueFull(
-                    f"{waiting} texts are being written or waiting; the server takes "
+                    f"{waiting} completions are being generated or waiting; the server takes "
                     f"{self._settings.slots + self._settings.max_waiting}. Try again shortly.",
                     code="queue_full",
                 )
             self._submitted.extend(sequences)
             self._open.update(sequence.request_id for sequence in sequences)
-            self._condition.notify_all()
+            self._work.notify()
 
     def cancel(self, request_ids: Iterable[str]) -> None:
         """Drop the sequences of requests that nobody waits for any more, and their outputs."""
-        with self._condition:
+        with self._work:
             for request_id in request_ids:
                 self._cancelled.add(request_id)
                 self._open.pop(request_id, None)
             self._ready = [o for o in self._ready if o.request_id not in self._cancelled]
-            self._condition.notify_all()
+            self._work.notify()
 
     def collect(self, timeout: float = WAIT_SECONDS) -> list[Output]:
-        """Take what the last step gave; waits for it up to `timeout` seconds."""
-        with self._condition:
-            self._condition.wait_for(lambda: self._is_ahead, timeout)
+        """Take what steps gave since the last call; waits for something up to `timeout` seconds.
+
+        First tokens of streams, ends and errors are had at once, the rest when the stream interval
+        since the last call is over. Empty where steps gave nothing that can be told yet.
+        """
+        latest = time.monotonic() + timeout
+        with self._results:
+            while (seconds := self._seconds_to_wait(latest)) > 0:
+                self._results.wait(seconds)
             outputs, self._ready = self._ready, []
-            self._is_ahead = False
-            self._condition.notify_all()
+            self._has_urgent = False
+            self._uncollected_since = None
+            self._collected_at = time.monotonic()
+            self._work.notify()
         return outputs
+
+    def _seconds_to_wait(self, latest: float) -> float:
+        if self._has_urgent:
+            return 0.0
+        due = latest
+        if self._uncollected_since is not None:
+            due = min(latest, self._collected_at + self._interval)
+        return due - time.monotonic()
+
+    def _may_run_ahead(self) -> bool:
+        since = self._uncollected_since
+        return since is None or time.monotonic() - since < self._interval
 
     def _run(self) -> None:
         while True:
@@ -109,55 +137,57 @@ class Engine:
             except Exception:
                 logger.exception("a step failed; the engine starts again")
                 # What ended before the failure has its output already.
-                live = [s for s in self._scheduler.clear() if s.status is not Status.FINISHED]
-                outputs += [sequence.fail(STEP_FAILED) for sequence in live]
-            with self._condition:
+                lost = [s for s in self._scheduler.clear() if not s.is_finished]
+                outputs += [sequence.fail(STEP_FAILED) for sequence in lost]
+            with self._results:
                 for output in outputs:
                     if output.request_id not in self._cancelled:
                         self._ready.append(output)
+                        self._has_urgent |= output.is_urgent
                         self._open[output.request_id] -= output.is_last
                 self._open = +self._open  # without those of whom nothing is left
-                self._is_ahead = True
-                self._condition.notify_all()
+                is_first = self._uncollected_since is None
+                if is_first:
+                    self._uncollected_since = time.monotonic()
+                if is_first or self._has_urgent:
+                    self._results.notify()
 
     def _take_in(self) -> bool:
         """Wait until there is a step to run; apply what was submitted and cancelled."""
         scheduler = self._scheduler
-        with self._condition:
+        with self._work:
             while not self._stopping:
-                gone = [s for s in scheduler if s.request_id in self._cancelled]
-                for sequence in gone:
-                    scheduler.remove(sequence)
+                if self._cancelled:
+                    for sequence in [s for s in scheduler if s.request_id in self._cancelled]:
+                        scheduler.remove(sequence)
                 while self._submitted:
                     sequence = self._submitted.popleft()
                     if sequence.request_id not in self._cancelled:
                         scheduler.add(sequence)
                 self._cancelled.clear()
-                if scheduler.num_live and not self._is_ahead:
+                if len(scheduler) and self._may_run_ahead():
                     return True
-                self._condition.wait(WAIT_SECONDS)
+                self._work.wait(WAIT_SECONDS)
         return False
 
     def _step(self, outputs: list[Output]) -> None:
-        """Compute one piece of prompts, and one token for each running sequence.
+        """Compute the next tokens of prompts, and the next one of each running completion.
 
         Adds what came of it to `outputs` as it comes, so that a failure on the way loses nothing.
         """
         self._end_overdue(outputs)
-        running = list(self._scheduler.running)
-        self._scheduler.admit()
-        self._prefill_piece(outputs)
-        # Those whose prompt was just computed have their first token already; they are at the end.
-        if running:
-            tokens = np.fromiter((s.last_token for s in running), np.int64, len(running))
-            lengths = np.fromiter((s.length for s in running), np.int64, len(running))
-            logits = self._model.decode(tokens, lengths)
-            for sequence, row in zip(running, logits, strict=True):
-                self._scheduler.cache.advance(sequence.slot, sequence.length + 1)
-                outputs.append(
-                    self._guard(sequence, partial(sequence.append_from, row, self._model.sampler))
-                )
-        for sequence in [s for s in reversed(list(self._scheduler)) if s.status is Status.FINISHED]:
+        chunks = self._scheduler.schedule()
+        if not chunks:
+            return
+        asks = list(_asks(chunks, outputs))
+        flat = [ask for _, scores, draws in asks for ask in (*scores, *draws.values()) if ask]
+        answers = iter(self._model.step(_rows(chunks), flat))
+        for chunk, scores, draws in asks:
+            chunk.sequence.add_scores([next(answers) for _ in scores])
+            self._scheduler.advance(chunk)
+            for sequence, draw in draws.items():
+                outputs.append(_take(sequence, next(answers) if draw else None))
+        for sequence in [s for s in self._scheduler if s.is_finished]:
             self._scheduler.remove(sequence)
 
     def _end_overdue(self, outputs: list[Output]) -> None:
@@ -166,69 +196,48 @@ class Engine:
             outputs.append(sequence.end("length"))
             self._scheduler.remove(sequence)
 
-    def _prefill_piece(self, outputs: list[Output]) -> None:
-        """Compute up to `prefill_piece` tokens of prompts, in the order in which they came."""
-        budget = self._settings.prefill_piece
-        while self._scheduler.prefilling and budget >= 2:
-            sequence = self._scheduler.prefilling[0]
-            self._scheduler.catch_up(sequence)
-            start, total = sequence.num_prefilled, len(sequence.prompt)
-            # A position that is scored needs the head besides, which takes about as long again, and
-            # so does the search for the likeliest tokens.
-            is_scored, is_ranked = sequence.options.prompt_logprobs, sequence.options.logprobs
-            cost = (4 if is_ranked else 2) if is_scored else 1
-            count = min(total - start, max(2, budget // cost))
-            if count < total - start:
-                count -= count % self._grain
-            budget -= cost * count
+
+def _rows(chunks: list[Chunk]) -> Rows:
+    """What a step computes: int32 [count, 3] of token, slot and position."""
+    rows = np.empty((sum(chunk.count for chunk in chunks), 3), np.int32)
+    first = 0
+    for chunk in chunks:
+        sequence, end = chunk.sequence, first + chunk.count
+        start = sequence.num_computed
+        rows[first:end, 0] = sequence.tokens[start : start + chunk.count]
+        rows[first:end, 1] = sequence.slot
+        rows[first:end, 2] = range(start, start + chunk.count)
+        first = end
+    return rows
+
+
+Asks = tuple[Chunk, list[Score], dict[Sequence, Draw | None]]
+
+
+def _asks(chunks: list[Chunk], outputs: list[Output]) -> Iterator[Asks]:
+    """What is asked of each chunk: scores of its tokens, and who goes on after its last row.
+
+    A sequence of which nothing can be asked fails, and no other.
+    """
+    first = 0
+    for chunk in chunks:
+        source = chunk.sequence
+        scores = source.scores(source.num_computed, chunk.count, first)
+        first += chunk.count
+        draws: dict[Sequence, Draw | None] = {}
+        for sequence in (source, *chunk.forks) if chunk.ends_tokens else ():
             try:
-                logits = self._compute(sequence, start, count)
+                draws[sequence] = sequence.draw(first - 1)
             except Exception:
-                logger.exception("a prompt could not be computed")
+                logger.exception("nothing could be asked for a sequence")
                 outputs.append(sequence.fail(SEQUENCE_FAILED))
-                self._scheduler.remove(sequence)
-                continue
-            if sequence.num_prefilled == total:
-                outputs += self._first_tokens(sequence, logits)
-                self._scheduler.admit()
+        yield chunk, scores, draws
 
-    def _compute(self, sequence: Sequence, start: int, count: int) -> Logits:
-        wants_all = sequence.options.prompt_logprobs
-        end = start + count
-        num_logits = count if wants_all else int(end == len(sequence.prompt))
-        piece = sequence.prompt[start:end]
-        logits = self._model.prefill(sequence.slot, piece, start, num_logits)
-        if wants_all:
-            top = sequence.options.logprobs or 0
-            following = sequence.prompt[start + 1 : end + 1]
-            for row, token in zip(logits, following, strict=False):
-                sequence.prompt_logprobs.append(self._model.sampler.logprob(row, int(token), top))
-        sequence.num_prefilled = end
-        self._scheduler.cache.advance(sequence.slot, end, sequence.prompt[:end])
-        return logits[-1:]
 
-    def _first_tokens(self, sequence: Sequence, logits: Logits) -> list[Output]:
-        """The first token of a prompt just computed, and of those that wait with the same one."""
-        self._scheduler.start_running(sequence)
-        started = [sequence, *self._scheduler.fork(sequence)]
-        return [self._guard(s, partial(self._first_token, s, logits[0])) for s in started]
-
-    def _first_token(self, sequence: Sequence, row: Logits) -> Output:
-        output = (
-            sequence.append_from(row, self._model.sampler)
-            if sequence.options.max_tokens
-            else sequence.end("length")
-        )
-        output.queue_seconds = sequence.admitted_at - sequence.submitted_at
-        if sequence.options.prompt_logprobs:
-            output.prompt_logprobs = sequence.prompt_logprobs
-        return output
-
-    @staticmethod
-    def _guard(sequence: Sequence, action: Callable[[], Output]) -> Output:
-        """Let an error in one sequence end that sequence and no other."""
-        try:
-            return action()
-        except Exception:
-            logger.exception("a sequence failed")
-            return sequence.fail(SEQUENCE_FAILED)
+def _take(sequence: Sequence, answer: Answer | None) -> Output:
+    """Let a sequence go on with an answer; an error in one ends that one and no other."""
+    try:
+        return sequence.append(answer) if sequence.generated and answer else sequence.begin(answer)
+    except Exception:
+        logger.exception("a sequence failed")
+        return sequence.fail(SEQUENCE_FAILED)

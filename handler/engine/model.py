@@ -1,21 +1,15 @@
-"""Tokens in, logits out: what the engine asks of a model, whoever computes it."""
+"""What the engine asks of a model, whoever computes it."""
 
 from __future__ import annotations
 
-import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
-
-from handler.engine.kv_cache import KVSlab, Slab
-from handler.engine.sampler import Sampler
 from handler.engine.settings import EngineSettings
+from handler.engine.step import Answer, Draw, Rows, Score
 from handler.errors import ModelError
-
-Logits = npt.NDArray[np.float32]
 
 # What config.json may name as the feed-forward layer's activation; many names mean the same.
 ACTIVATIONS = {
@@ -82,69 +76,55 @@ class ModelShape:
         scale = (self.width // self.heads) ** -0.5 if self.scale_attention else 1.0
         return scale / (layer + 1) if self.scale_by_layer else scale
 
-    def slab(self, slots: int, dtype: npt.DTypeLike = np.float32) -> KVSlab:
-        """Room for the keys and values of `slots` sequences; an even number of positions each.
 
-        A prompt of an odd length is computed with one more row (`OnnxModel.prefill`).
-        """
-        return KVSlab(
-            layers=self.layers,
-            slots=slots,
-            heads=self.heads,
-            max_length=self.max_length + self.max_length % 2,
-            head_dim=self.width // self.heads,
-            dtype=dtype,
-        )
+class Buffer(Protocol):
+    """Memory for the keys and values of sequences, one slot each."""
+
+    slots: int
+    max_length: int
+
+    @property
+    def bytes_per_token(self) -> int:
+        """Bytes of one position over all layers."""
+        ...
+
+    def copy(self, source: int, target: int, length: int) -> None:
+        """Copy the first `length` positions of one slot to another."""
+        ...
+
+    def release(self, slot: int, length: int = 0) -> None:
+        """Give the memory of a slot back to the system, but for its first `length` positions."""
+        ...
 
 
 class Model(Protocol):
-    """A GPT-2 over a slab of slots. Not thread-safe: the engine's thread alone calls it."""
+    """A GPT-2 over a KV buffer. Not thread-safe: the engine's thread alone calls it.
+
+    Attributes:
+        shape: Its sizes.
+        is_exact: Whether a position has the same bits however it was computed. Then positions that
+            were generated may be reused.
+        buffer: Where it keeps keys and values.
+    """
 
     shape: ModelShape
+    is_exact: bool
 
     @property
-    def is_exact(self) -> bool:
-        """Whether a position has the same bits however it was computed.
-
-        Then prompts may be cut anywhere, and positions that were decoded may be reused.
-        """
+    def buffer(self) -> Buffer:
+        """Where it keeps keys and values."""
         ...
 
-    @property
-    def sampler(self) -> Sampler:
-        """Who chooses from its logits."""
-        ...
-
-    @property
-    def slab(self) -> Slab:
-        """Memory of the slots."""
-        ...
-
-    def prefill(
-        self, slot: int, tokens: npt.NDArray[np.int64], start: int, num_logits: int
-    ) -> Logits:
-        """Compute positions start .. start + len(tokens) of a slot.
+    def step(self, rows: Rows, asks: Sequence[Draw | Score]) -> list[Answer]:
+        """Compute keys and values of any mix of rows, and answer what is asked of some of them.
 
         Args:
-            slot: The row of the slab; positions before `start` hold their keys and values.
-            tokens: int64 [count].
-            start: Position of the first of them.
-            num_logits: How many of the last positions need logits (0 to count).
+            rows: int32 [count, 3]: token, slot, position. All earlier positions of a slot have been
+                computed, in this step or before.
+            asks: In any order.
 
         Returns:
-            float32 [num_logits, vocab]; valid until the next call.
-        """
-        ...
-
-    def decode(self, tokens: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> Logits:
-        """Compute one position for each of the slots 0 .. n - 1.
-
-        Args:
-            tokens: int64 [n], the newest token of each.
-            lengths: int64 [n], positions that each slot holds already.
-
-        Returns:
-            float32 [n, vocab]; valid until the next call.
+            An answer for each of `asks`.
         """
         ...
 
@@ -153,7 +133,7 @@ def load_model(directory: Path, shape: ModelShape, settings: EngineSettings) -> 
     """Load what the archive carries, with the engine its settings name.
 
     Raises:
-        ModelError: The weights are missing or can not be read.
+        ModelError: The weights are missing or cannot be read.
     """
     if settings.kind == "torch":
         try:  # torch costs a second, and need not be installed: only where used
@@ -165,12 +145,6 @@ def load_model(directory: Path, shape: ModelShape, settings: EngineSettings) -> 
             ) from None
 
         return TorchModel.load(directory / "model.safetensors", shape, settings)
-    if settings.kind == "native":
-        from handler.engine.native_model import NativeModel
+    from handler.engine.native_model import NativeModel
 
-        return NativeModel.load(directory, shape, settings)
-    # ONNX Runtime reads it as it is imported; else it keeps an id of this machine and reports.
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    from handler.engine.onnx_model import OnnxModel
-
-    return OnnxModel.load(directory / "model.onnx", shape, settings)
+    return NativeModel.load(directory, shape, settings)

@@ -4,127 +4,79 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 
-from handler.engine.model import Logits, ModelShape
+from handler.engine.model import ModelShape
 from handler.engine.native import cpu
 from handler.engine.native.library import NativeStep, load_library
 from handler.engine.native.memory import Arena
 from handler.engine.native.sampling import NativeSampler
 from handler.engine.native.weights import LAYOUT, Array, pack_model, uniform
 from handler.engine.settings import EngineSettings
+from handler.engine.step import Answer, Draw, Rows, Score
 from handler.errors import ModelError
-
-Ids = npt.NDArray[np.int64]
 
 ARRAYS = "model.native.safetensors"
 # In the root of an archive: libraries belong to the code that calls them.
 LIBRARIES = Path("handler", "engine", "native", "lib")
 
 
-class NativeSlab:
-    """The slots of a native cache, as `KVCache` moves them: a swap exchanges two numbers."""
-
-    def __init__(self, step: NativeStep, slots: int) -> None:
-        shape = step.shape
-        self.shape = (slots, shape.heads, shape.max_length, shape.width // shape.heads)
-        self._step = step
-        self._place = list(range(slots))
-
-    @property
-    def bytes_per_token(self) -> int:
-        """Bytes of one position over all layers."""
-        return self._step.bytes_per_token
-
-    def place(self, slot: int) -> int:
-        """Where the step keeps what `slot` stands for."""
-        return self._place[slot]
-
-    def copy(self, source: int, target: int, length: int) -> None:
-        """Copy the first `length` positions of one slot to another."""
-        self._step.copy(self._place[source], self._place[target], length)
-
-    def swap(self, a: int, b: int, length_a: int, length_b: int) -> None:
-        """Exchange two slots."""
-        self._place[a], self._place[b] = self._place[b], self._place[a]
-
-    def release(self, slot: int, length: int = 0) -> None:
-        """Give the memory of a slot back to the system, but for its first `length` positions."""
-        self._step.release(self._place[slot], length)
-
-
 class NativeModel:
     """Runs arrays of `native/weights.py`."""
 
-    def __init__(self, step: NativeStep, slots: int) -> None:
+    is_exact = True
+
+    def __init__(self, step: NativeStep) -> None:
         self.shape = step.shape
-        self.is_exact = True
-        self.sampler = NativeSampler(step.library, step.shape.vocab_size)
-        self.slab = NativeSlab(step, slots)
+        self.buffer = step
         self._step = step
-        self._logits = np.empty((slots, step.shape.vocab_size), np.float32)
+        self._sampler = NativeSampler(step.library, step.shape.vocab_size)
 
     @classmethod
-    def load(
-        cls,
-        directory: Path,
-        shape: ModelShape,
-        settings: EngineSettings,
-        libraries: Path | None = None,
-    ) -> NativeModel:
-        """Load the arrays in an archive's model directory, with a library for this processor.
-
-        The libraries are the archive's, if `libraries` names no other directory.
+    def load(cls, directory: Path, shape: ModelShape, settings: EngineSettings) -> NativeModel:
+        """Load the arrays in an archive's model directory, with its library for this processor.
 
         Raises:
             ModelError: A file is missing or broken, or the processor is too old.
         """
-        arrays, form = read_arrays(directory / ARRAYS)
-        step = NativeStep(
-            choose_library(libraries or directory.parent / LIBRARIES),
-            arrays,
-            shape,
-            cache=form["cache"],
-            slots=settings.slots,
-            max_rows=max(settings.slots, settings.prefill_piece),
-            threads=settings.num_threads,
-        )
-        return cls(step, settings.slots)
+        return cls(load_step(directory, shape, settings, directory.parent / LIBRARIES))
 
     @property
     def isa(self) -> str:
         """The instruction set that computes."""
         return self._step.isa
 
-    def prefill(self, slot: int, tokens: Ids, start: int, num_logits: int) -> Logits:
-        """See `Model.prefill`."""
-        count, most = len(tokens), self._step.max_rows
-        logits = np.empty((num_logits, self.shape.vocab_size), np.float32)
-        place, filled = self.slab.place(slot), 0
-        for first in range(0, count, most):
-            end = min(first + most, count)
-            rows = np.empty((end - first, 3), np.int32)
-            rows[:, 0], rows[:, 1] = tokens[first:end], place
-            rows[:, 2] = np.arange(start + first, start + end)
-            want = np.arange(max(first, count - num_logits), end) - first
-            self._step.step(rows, want, logits[filled : filled + len(want)])
-            filled += len(want)
-        return logits
+    def step(self, rows: Rows, asks: Sequence[Draw | Score]) -> list[Answer]:
+        """See `Model.step`."""
+        want = sorted({ask.row for ask in asks})
+        logits = np.empty((len(want), self.shape.vocab_size), np.float32)
+        self._step.step(rows, want, logits)
+        return [self._sampler.answer(logits[want.index(ask.row)], ask) for ask in asks]
 
-    def decode(self, tokens: Ids, lengths: Ids) -> Logits:
-        """See `Model.decode`."""
-        batch = len(tokens)
-        rows = np.empty((batch, 3), np.int32)
-        rows[:, 0], rows[:, 2] = tokens, lengths
-        rows[:, 1] = [self.slab.place(slot) for slot in range(batch)]
-        logits = self._logits[:batch]
-        self._step.step(rows, np.arange(batch), logits)
-        return logits
+
+def load_step(
+    directory: Path, shape: ModelShape, settings: EngineSettings, libraries: Path
+) -> NativeStep:
+    """Load the arrays in `directory` into one of `libraries`.
+
+    Raises:
+        ModelError: A file is missing or broken, or the processor is too old.
+    """
+    arrays, form = read_arrays(directory / ARRAYS)
+    return NativeStep(
+        choose_library(libraries),
+        arrays,
+        shape,
+        cache=form["cache"],
+        slots=settings.slots,
+        max_rows=settings.max_num_batched_tokens,
+        threads=settings.num_threads,
+    )
 
 
 def read_arrays(path: Path) -> tuple[dict[str, Array], dict[str, str]]:

@@ -1,61 +1,23 @@
-"""Logits in, token out. Works on one row at a time, so a neighbour can not change the result."""
+"""Logits in, token out, in NumPy: for `engine: torch`, and as the native sampler's reference.
+
+Works on one row at a time, so that a neighbour cannot change the result.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from handler.engine.options import SamplingOptions
+from handler.engine.step import NOT_FINITE, Answer, Draw, Score, TokenHistory, TokenLogprob
 
 Row = npt.NDArray[np.float32]
 
 BLOCK = 256
 NUCLEUS_BOUNDS = (2.0**-6, 2.0**-11)  # of the likeliest token's weight
 GREEDY_BELOW = 1e-5  # dividing by less overflows float32; the likeliest token has all the weight
-
-
-@dataclass(frozen=True, slots=True)
-class TokenLogprob:
-    """Natural log probability of a token and of the likeliest ones, before any sampling option."""
-
-    token: int
-    logprob: float
-    top: tuple[tuple[int, float], ...]
-
-
-class TokenHistory:
-    """The distinct tokens of a prompt and its text so far, and how often the text holds each."""
-
-    def __init__(self, prompt: npt.NDArray[np.int64], capacity: int) -> None:
-        distinct = np.unique(prompt)
-        self._ids = np.empty(len(distinct) + capacity, np.int64)
-        self._counts = np.zeros(len(distinct) + capacity, np.float32)
-        self._ids[: len(distinct)] = distinct
-        self._length = len(distinct)
-        self._position = {int(token): i for i, token in enumerate(distinct)}
-
-    def append(self, token: int) -> None:
-        """Note a token that was written."""
-        position = self._position.get(token)
-        if position is None:
-            position = self._position[token] = self._length
-            self._ids[position] = token
-            self._length += 1
-        self._counts[position] += 1
-
-    @property
-    def ids(self) -> npt.NDArray[np.int64]:
-        """Distinct token ids, int64 [k]."""
-        return self._ids[: self._length]
-
-    @property
-    def counts(self) -> Row:
-        """How often the text (not the prompt) holds each of `ids`, float32 [k]."""
-        return self._counts[: self._length]
 
 
 def penalize(logits: Row, options: SamplingOptions, history: TokenHistory | None) -> Row:
@@ -189,56 +151,15 @@ def token_logprob(logits: Row, token: int, top: int) -> TokenLogprob:
     return TokenLogprob(token, float(logits[token]) - log_sum, best)
 
 
-class Sampler(Protocol):
-    """Chooses tokens and tells their log probabilities, row by row."""
-
-    def choose(
-        self,
-        logits: Row,
-        options: SamplingOptions,
-        history: TokenHistory | None,
-        forbidden: Collection[int],
-        uniform: float,
-    ) -> int:
-        """The next token.
-
-        Args:
-            logits: float32 [vocab], as the model gave them.
-            options: What may be chosen.
-            history: Tokens of the prompt and the text, where options penalize them.
-            forbidden: Tokens that may not be chosen.
-            uniform: A number in [0, 1).
-
-        Raises:
-            FloatingPointError: The logits are no numbers.
-        """
-        ...
-
-    def logprob(self, logits: Row, token: int, top: int) -> TokenLogprob:
-        """Log probability of `token` and of the `top` likeliest ones, from raw logits [vocab]."""
-        ...
-
-
-class NumpySampler:
-    """The functions of this module."""
-
-    def choose(
-        self,
-        logits: Row,
-        options: SamplingOptions,
-        history: TokenHistory | None,
-        forbidden: Collection[int],
-        uniform: float,
-    ) -> int:
-        """See `Sampler.choose`."""
-        if not np.isfinite(logits.max()):  # NaN is the maximum of whatever it is among
-            raise FloatingPointError("the model's logits are not finite")
-        row = forbid(penalize(logits, options, history), forbidden)
-        return sample(row, options, uniform)
-
-    def logprob(self, logits: Row, token: int, top: int) -> TokenLogprob:
-        """See `Sampler.logprob`."""
-        return token_logprob(logits, token, top)
+def answer(logits: Row, ask: Draw | Score) -> Answer:
+    """Answer what is asked of a row, float32 [vocab], as the model gave it."""
+    if not np.isfinite(logits.max()):  # NaN is the maximum of whatever it is among
+        return Answer(NOT_FINITE)
+    if isinstance(ask, Score):
+        return Answer(ask.token, token_logprob(logits, ask.token, ask.top))
+    row = forbid(penalize(logits, ask.options, ask.history), ask.forbidden)
+    token = sample(row, ask.options, ask.uniform)
+    return Answer(token, None if ask.top is None else token_logprob(logits, token, ask.top))
 
 
 def random_stream(seed: int, sample_index: int) -> np.random.Generator:

@@ -1,7 +1,7 @@
-"""Who runs in the next step: waiting, prefilling in pieces, running.
+"""Who runs in the next step, and how many tokens of each: first come, first served.
 
-Sequences are taken first come, first served. Running ones hold the slots 0 .. n - 1, so that a step
-over them is one view of the slab. Knows no model and no text.
+A step has a budget of tokens. Sequences with one token left to compute get that one; what remains
+goes to prompts, in the order in which they came. Knows no model and no text.
 """
 
 from __future__ import annotations
@@ -9,146 +9,182 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
-from handler.engine.kv_cache import KVCache
-from handler.engine.sequence import Sequence, Status
+from handler.engine.kv_cache import KVCache, common_length
+from handler.engine.sequence import Sequence
+
+# Tokens for which a prompt waits a step, so as not to compute them a second time.
+WORTH_WAITING = 16
+
+
+@dataclass(slots=True)
+class Chunk:
+    """Tokens of a sequence that a step computes: from its first uncomputed one, `count` of them.
+
+    `forks` have the same prompt, take over its keys and values, and begin with it.
+    """
+
+    sequence: Sequence
+    count: int
+    forks: list[Sequence] = field(default_factory=list)
+
+    @property
+    def ends_tokens(self) -> bool:
+        """Whether the last token of the sequence is among them, so that another may follow."""
+        return self.sequence.num_uncomputed == self.count
 
 
 class Scheduler:
     """The queue and the slots."""
 
-    def __init__(self, cache: KVCache, *, keeps_decoded: bool = False) -> None:
+    def __init__(self, cache: KVCache, max_tokens: int, *, is_exact: bool = True) -> None:
+        """Schedule over `cache`.
+
+        Args:
+            cache: The slots.
+            max_tokens: Tokens of a step, at most; more than there are slots.
+            is_exact: Whether positions that were generated may be reused.
+        """
         self.cache = cache
-        self._keeps_decoded = keeps_decoded
+        self._max_tokens = max_tokens
+        self._is_exact = is_exact
         self.waiting: deque[Sequence] = deque()
-        self.prefilling: deque[Sequence] = deque()
         self.running: list[Sequence] = []
 
     def __iter__(self) -> Iterator[Sequence]:
-        """All live sequences."""
+        """All sequences that have not ended."""
         yield from self.running
-        yield from self.prefilling
         yield from self.waiting
 
-    @property
-    def num_live(self) -> int:
-        """How many sequences are waiting or being written."""
-        return len(self.waiting) + len(self.prefilling) + len(self.running)
+    def __len__(self) -> int:
+        """How many sequences have not ended."""
+        return len(self.waiting) + len(self.running)
 
     def add(self, sequence: Sequence) -> None:
         """Put a sequence at the end of the queue."""
         self.waiting.append(sequence)
 
-    def admit(self) -> list[Sequence]:
-        """Move sequences from the queue to slots, as far as slots and memory go.
-
-        A sequence whose prompt is being prefilled by another one waits for that: it is then forked
-        from it, or finds it in the cache.
-        """
-        admitted = []
-        while self.waiting:
-            sequence = self.waiting[0]
-            if self._twin(sequence, self.prefilling) is not None:
+    def schedule(self) -> list[Chunk]:
+        """Choose what the next step computes; sequences are admitted to slots as far as they go."""
+        self._admit()
+        chunks, long = [], []
+        for sequence in self.running:
+            if sequence.num_uncomputed == 1:
+                chunks.append(Chunk(sequence, 1))
+            else:
+                long.append(sequence)
+        budget = self._max_tokens - len(chunks)
+        for sequence in long:
+            if budget <= 0:
                 break
-            preferred = len(self.running) + len(self.prefilling)
-            if not self._acquire(sequence, preferred):
-                break
-            self.waiting.popleft()
-            sequence.status = Status.PREFILLING
-            self.prefilling.append(sequence)
-            admitted.append(sequence)
-        return admitted
+            self._catch_up(sequence)
+            if _is_computed_for_another(sequence, chunks):
+                continue
+            cost = sequence.token_cost
+            count = min(sequence.num_uncomputed, max(1, budget // cost))
+            budget -= cost * count
+            chunks.append(Chunk(sequence, count))
+        for chunk in chunks:
+            if chunk.ends_tokens and not chunk.sequence.generated:
+                chunk.forks = self._admit_forks(chunk.sequence)
+        return chunks
 
-    def catch_up(self, sequence: Sequence) -> None:
-        """Before the first piece of a prompt: take over what others have read of it meanwhile."""
-        if sequence.num_prefilled == sequence.num_cached and not sequence.options.prompt_logprobs:
-            shared = self.cache.catch_up(sequence.slot, sequence.prompt)
-            sequence.num_prefilled = sequence.num_cached = shared
-
-    def start_running(self, sequence: Sequence) -> None:
-        """The prompt is computed: from now on one token a step."""
-        self.prefilling.remove(sequence)
-        self._promote(sequence)
-
-    def fork(self, source: Sequence) -> list[Sequence]:
-        """Start the sequences at the head of the queue that have the same prompt as `source`.
-
-        They take over its keys and values, as far as slots and memory go.
-        """
-        forked = []
-        while self.waiting and self._twin(self.waiting[0], [source]) is not None:
-            sequence = self.waiting[0]
-            if not self._acquire(sequence, len(self.running), reuse=False):
-                break
-            self.waiting.popleft()
-            self.cache.fork(source.slot, sequence.slot)
-            sequence.num_prefilled = sequence.num_cached = len(sequence.prompt)
-            sequence.prompt_logprobs = source.prompt_logprobs
-            self._promote(sequence)
-            forked.append(sequence)
-        return forked
+    def advance(self, chunk: Chunk) -> None:
+        """Note that a chunk was computed, and give its forks what they take over."""
+        source = chunk.sequence
+        source.num_computed += chunk.count
+        reusable = source.num_computed
+        if not self._is_exact:
+            reusable = min(reusable, len(source.prompt))
+        self.cache.advance(source.slot, source.num_computed, source.tokens[:reusable])
+        for fork in chunk.forks:
+            self.cache.fork(source.slot, fork.slot)
+            fork.num_computed = fork.num_cached = source.num_computed
+            fork.prompt_logprobs = source.prompt_logprobs
 
     def remove(self, sequence: Sequence) -> None:
         """Take a sequence out, wherever it stands; its slot keeps what can be reused."""
-        if sequence in self.running:
-            last = self.running.pop()
-            if last is not sequence:
-                self.cache.swap(sequence.slot, last.slot)
-                sequence.slot, last.slot = last.slot, sequence.slot
-                self.running[last.slot] = last
-        elif sequence in self.prefilling:
-            self.prefilling.remove(sequence)
-        else:
+        if sequence.slot < 0:
             self.waiting.remove(sequence)
-        if sequence.slot >= 0:
-            kept = sequence.tokens if self._keeps_decoded else None
-            self.cache.free(sequence.slot, kept)
-            sequence.slot = -1
-        sequence.status = Status.FINISHED
+            return
+        self.running.remove(sequence)
+        self.cache.free(sequence.slot)
+        sequence.slot = -1
 
     def clear(self) -> list[Sequence]:
         """Take out everything and forget all keys and values."""
         gone = list(self)
         self.waiting.clear()
-        self.prefilling.clear()
         self.running.clear()
         for sequence in gone:
             sequence.slot = -1
         self.cache.clear()
         return gone
 
-    def _acquire(self, sequence: Sequence, preferred: int, *, reuse: bool = True) -> bool:
-        prompt = sequence.prompt
-        if sequence.options.prompt_logprobs or not reuse:
-            prompt = prompt[:0]  # every position needs its logits, or comes from a twin
-        taken = self.cache.acquire(prompt, sequence.max_length, preferred)
+    def _admit(self) -> None:
+        """Move sequences from the queue to slots, as far as slots and memory go.
+
+        A sequence whose prompt is being computed for another one waits for that: it is then forked
+        from it, or finds it in the cache.
+        """
+        while self.waiting:
+            sequence = self.waiting[0]
+            if any(
+                _shares_prompt(sequence, other) for other in self.running if not other.generated
+            ):
+                break
+            if not self._acquire(sequence):
+                break
+
+    def _admit_forks(self, source: Sequence) -> list[Sequence]:
+        forks: list[Sequence] = []
+        while self.waiting and _shares_prompt(self.waiting[0], source):
+            sequence = self.waiting[0]
+            if not self._acquire(sequence, reuse=False):
+                break
+            forks.append(sequence)
+        return forks
+
+    def _acquire(self, sequence: Sequence, *, reuse: bool = True) -> bool:
+        """Move the first sequence of the queue to a slot; says whether there was one."""
+        # Every position that is scored needs its logits.
+        may_reuse = reuse and not sequence.options.prompt_logprobs
+        known = sequence.tokens if may_reuse else sequence.tokens[:0]
+        taken = self.cache.acquire(known, sequence.max_length)
         if taken is None:
             return False
         sequence.slot, shared = taken
         sequence.admitted_at = time.monotonic()
-        sequence.num_prefilled = sequence.num_cached = shared
+        sequence.num_computed = sequence.num_cached = shared
+        self.waiting.popleft()
+        self.running.append(sequence)
         return True
 
-    def _promote(self, sequence: Sequence) -> None:
-        """Move it to the slot behind the running ones, and whoever is there to where it was."""
-        slot = len(self.running)
-        for other in self.prefilling:
-            if other.slot == slot:
-                other.slot = sequence.slot
-        self.cache.swap(sequence.slot, slot)
-        sequence.slot = slot
-        sequence.status = Status.RUNNING
-        self.running.append(sequence)
+    def _catch_up(self, sequence: Sequence) -> None:
+        """Before the first chunk of a prompt: take over what others have computed of it since."""
+        is_begun = sequence.num_computed > sequence.num_cached
+        if not is_begun and not sequence.options.prompt_logprobs:
+            shared = self.cache.catch_up(sequence.slot, sequence.tokens)
+            sequence.num_computed = sequence.num_cached = shared
 
-    @staticmethod
-    def _twin(sequence: Sequence, others: list[Sequence] | deque[Sequence]) -> Sequence | None:
-        wanted = sequence.options
-        for other in others:
-            if len(other.prompt) != len(sequence.prompt):
-                continue
-            has_logprobs = not wanted.prompt_logprobs or (
-                other.options.prompt_logprobs and other.options.logprobs == wanted.logprobs
-            )
-            if has_logprobs and (other.prompt == sequence.prompt).all():
-                return other
-        return None
+
+def _is_computed_for_another(sequence: Sequence, chunks: list[Chunk]) -> bool:
+    """Whether a step computes what a sequence that has not begun could take over after it."""
+    if sequence.num_computed > sequence.num_cached or sequence.options.prompt_logprobs:
+        return False
+    for chunk in chunks:
+        other = chunk.sequence
+        coming = other.tokens[: other.num_computed + chunk.count]
+        if common_length(sequence.tokens, coming) >= sequence.num_computed + WORTH_WAITING:
+            return True
+    return False
+
+
+def _shares_prompt(sequence: Sequence, other: Sequence) -> bool:
+    """Whether a sequence can be forked from another once that one's prompt is computed."""
+    wanted, given = sequence.options, other.options
+    if wanted.prompt_logprobs and not (given.prompt_logprobs and given.logprobs == wanted.logprobs):
+        return False
+    mine, its = sequence.tokens, other.tokens
+    return len(mine) == len(its) and bool((mine == its).all())

@@ -1,33 +1,18 @@
-"""One text being written: its tokens, its options, its characters so far, why it ended."""
+"""One sequence: its tokens, its options, its characters so far, why it ended."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from enum import Enum
 
 import numpy as np
 import numpy.typing as npt
 
 from handler.engine.options import SamplingOptions
-from handler.engine.sampler import (
-    Row,
-    Sampler,
-    TokenHistory,
-    TokenLogprob,
-    random_stream,
-)
+from handler.engine.sampler import random_stream
+from handler.engine.step import NOT_FINITE, Answer, Draw, Score, TokenHistory, TokenLogprob
 from handler.engine.stops import StopMatcher
 from handler.engine.vocabulary import Vocabulary
-
-
-class Status(Enum):
-    """Where a sequence stands."""
-
-    WAITING = "waiting"
-    PREFILLING = "prefilling"
-    RUNNING = "running"
-    FINISHED = "finished"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +26,7 @@ class LogprobEntry:
 
 @dataclass(slots=True)
 class Output:
-    """What one step added to one sequence."""
+    """What one step added to one sequence. `at`: when, in seconds of the monotonic clock."""
 
     request_id: str
     index: int
@@ -54,11 +39,9 @@ class Output:
     error: str | None = None
     cached_tokens: int = 0
     queue_seconds: float = 0.0
-
-    @property
-    def num_tokens(self) -> int:
-        """Tokens that were written: one at most."""
-        return int(self.token is not None)
+    at: float = field(default_factory=time.monotonic)
+    # Whether whoever waits for it is to have it at once, and not with what comes after it.
+    is_urgent: bool = False
 
     @property
     def is_last(self) -> bool:
@@ -67,34 +50,55 @@ class Output:
 
 
 class Sequence:
-    """A prompt and the text that follows it. `index` tells the texts of one request apart."""
+    """A prompt and its completion. `index` tells the sequences of one request apart."""
 
     def __init__(
         self,
         request_id: str,
         index: int,
-        prompt: npt.NDArray[np.int64],
+        prompt: npt.NDArray[np.integer],
         options: SamplingOptions,
         vocabulary: Vocabulary,
         *,
         end_tokens: frozenset[int],
         deadline: float = float("inf"),
+        is_streamed: bool = True,
     ) -> None:
+        """Begin a sequence.
+
+        Args:
+            request_id: Of the request that it belongs to.
+            index: Its number in that request.
+            prompt: Token ids, [tokens].
+            options: How it is generated.
+            vocabulary: What writes its text.
+            end_tokens: Tokens that end it.
+            deadline: When it ends at the latest, in seconds of the monotonic clock.
+            is_streamed: Whether its first token is waited for, and not its end alone.
+        """
         self.request_id = request_id
         self.index = index
-        self.prompt = prompt
         self.options = options
         self.end_tokens = frozenset() if options.ignore_eos else end_tokens
         self.deadline = deadline
         self.submitted_at = self.admitted_at = time.monotonic()
-        self.status = Status.WAITING
+        self.is_finished = False
+        self.is_streamed = is_streamed
         self.slot = -1
-        self.num_prefilled = 0
+        self.num_computed = 0
         self.num_cached = 0
         self.generated: list[int] = []
         self.prompt_logprobs: list[TokenLogprob | None] = [None]
+        self._tokens = np.empty(len(prompt) + options.max_tokens, np.int32)
+        self._tokens[: len(prompt)] = prompt
+        self._prompt_length = len(prompt)
         self._random = random_stream(options.seed, options.sample_index)
-        self._history = TokenHistory(prompt, options.max_tokens) if options.penalizes else None
+        self._draw = Draw(
+            options,
+            TokenHistory(prompt, options.max_tokens) if options.penalizes else None,
+            self.end_tokens if options.min_tokens else (),
+            (options.logprobs or 0) if options.logprobs is not None or options.ranked else None,
+        )
         self._detokenizer = vocabulary.detokenizer(
             options.skip_special_tokens, after=prompt.tolist()
         )
@@ -104,49 +108,89 @@ class Sequence:
         self._entries: list[LogprobEntry] = []
 
     @property
-    def num_generated(self) -> int:
-        """Tokens written so far."""
-        return len(self.generated)
+    def prompt(self) -> npt.NDArray[np.int32]:
+        """Its prompt, int32 [tokens]."""
+        return self._tokens[: self._prompt_length]
 
     @property
-    def last_token(self) -> int:
-        """The newest of them."""
-        return self.generated[-1]
+    def tokens(self) -> npt.NDArray[np.int32]:
+        """The prompt and what was generated after it, int32; a view that stays as it is."""
+        return self._tokens[: self._prompt_length + len(self.generated)]
 
     @property
-    def tokens(self) -> npt.NDArray[np.int64]:
-        """The prompt and what was written after it, int64."""
-        return np.concatenate([self.prompt, np.array(self.generated, np.int64)])
-
-    @property
-    def length(self) -> int:
-        """Tokens whose keys and values the cache holds or will hold before the next step."""
-        return len(self.prompt) + max(self.num_generated - 1, 0)
+    def num_uncomputed(self) -> int:
+        """Tokens whose keys and values have not been computed: at least one until it ends."""
+        return self._prompt_length + len(self.generated) - self.num_computed
 
     @property
     def max_length(self) -> int:
         """Most tokens the cache will ever hold for it."""
-        return len(self.prompt) + self.options.max_tokens
+        return self._prompt_length + self.options.max_tokens
 
-    def append_from(self, logits: Row, sampler: Sampler) -> Output:
-        """Sample the next token from its logits, float32 [vocab], and write its text.
+    @property
+    def token_cost(self) -> int:
+        """What a token of its prompt costs, in tokens of which nothing is asked.
+
+        One that is scored needs the head besides, which takes about as long again, and so does the
+        search for the likeliest tokens.
+        """
+        if not self.options.prompt_logprobs:
+            return 1
+        return 4 if self.options.logprobs else 2
+
+    def scores(self, start: int, count: int, row: int) -> list[Score]:
+        """What is asked of `count` positions from `start`, of which the first is a step's `row`."""
+        if not self.options.prompt_logprobs:
+            return []
+        top = self.options.logprobs or 0
+        following = self.prompt[start + 1 : start + count + 1].tolist()
+        return [Score(row + i, token, top) for i, token in enumerate(following)]
+
+    def add_scores(self, answers: list[Answer]) -> None:
+        """Take what came of `scores`."""
+        self.prompt_logprobs += [answer.logprob for answer in answers]
+
+    def draw(self, row: int) -> Draw | None:
+        """Ask for the token after the newest, whose logits are those of a step's `row`."""
+        if not self.options.max_tokens:
+            return None
+        draw = self._draw
+        draw.row = row
+        draw.uniform = self._random.random()
+        if draw.forbidden and len(self.generated) >= self.options.min_tokens:
+            draw.forbidden = ()
+        return draw
+
+    def begin(self, answer: Answer | None) -> Output:
+        """Take the first token, if one was asked for; with it comes what is told once.
 
         Raises:
-            FloatingPointError: the logits are no numbers.
+            FloatingPointError: The model's logits are no numbers.
         """
-        options = self.options
-        forbidden = self.end_tokens if self.num_generated < options.min_tokens else ()
-        uniform = self._random.random()
-        token = sampler.choose(logits, options, self._history, forbidden, uniform)
-        entry = None
-        if options.logprobs is not None or options.ranked:
-            entry = sampler.logprob(logits, token, options.logprobs or 0)
-        return self._append(token, entry)
+        if self.options.prompt_logprobs and None in self.prompt_logprobs[1:]:
+            raise FloatingPointError("the model's logits are not finite")
+        output = self.end("length") if answer is None else self.append(answer)
+        output.is_urgent |= self.is_streamed
+        output.queue_seconds = self.admitted_at - self.submitted_at
+        if self.options.prompt_logprobs:
+            output.prompt_logprobs = self.prompt_logprobs
+        return output
+
+    def append(self, answer: Answer) -> Output:
+        """Take the next token and write its text.
+
+        Raises:
+            FloatingPointError: The model's logits are no numbers.
+        """
+        if answer.token == NOT_FINITE:
+            raise FloatingPointError("the model's logits are not finite")
+        return self._append(answer.token, answer.logprob)
 
     def _append(self, token: int, logprob: TokenLogprob | None) -> Output:
+        self._tokens[self._prompt_length + len(self.generated)] = token
         self.generated.append(token)
-        if self._history is not None:
-            self._history.append(token)
+        if self._draw.history is not None:
+            self._draw.history.append(token)
         output = self.output()
         output.token = token
         if logprob is not None:
@@ -164,7 +208,7 @@ class Sequence:
             return self._finish(output, "stop", cut=True)
         if ended:
             return self._finish(output, "stop")
-        if self.num_generated >= self.options.max_tokens:
+        if len(self.generated) >= self.options.max_tokens:
             return self._finish(output, "length")
         self._show(output)
         return output
@@ -175,8 +219,9 @@ class Sequence:
 
     def fail(self, message: str) -> Output:
         """End it with an error."""
-        self.status = Status.FINISHED
+        self.is_finished = True
         output = self.output()
+        output.is_urgent = True
         output.error = message
         return output
 
@@ -185,7 +230,8 @@ class Sequence:
         return Output(self.request_id, self.index, cached_tokens=self.num_cached)
 
     def _finish(self, output: Output, reason: str, *, cut: bool = False) -> Output:
-        self.status = Status.FINISHED
+        self.is_finished = True
+        output.is_urgent = True
         output.finish_reason = reason
         if not cut:
             rest, stopped = self._stops.push(self._detokenizer.finish())

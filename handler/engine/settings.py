@@ -9,21 +9,31 @@ from typing import Any
 from handler.engine.container import available_cpus, available_memory, resident_memory
 from handler.errors import ModelError
 
+FRACTIONS = ("stream_interval_ms", "deadline_seconds")
+
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
     """How the engine runs; config/model-config.yaml has them all. Every value has a bound.
 
-    kind: "onnx", "native" or "torch". slots: texts written at once. cache_memory_mib: keys and
-    values, at most. prefill_piece: tokens of prompts computed between two decode steps. threads: 0
-    takes what the container or machine allows. max_waiting: texts that may wait for a slot.
-    deadline_seconds: a text ends after that time, however long it is.
+    Attributes:
+        kind: "native" or "torch".
+        slots: Sequences that are generated at once.
+        cache_memory_mib: Keys and values, at most.
+        max_num_batched_tokens: Tokens that one step computes, of prompts and completions together;
+            more than slots.
+        stream_interval_ms: How long the engine may run ahead of its clients; 0 sends every token
+            by itself.
+        threads: 0 takes what the container or machine allows.
+        max_waiting: Sequences that may wait for a slot.
+        deadline_seconds: A sequence ends after that time, however long it is.
     """
 
     kind: str = "native"
     slots: int = 32
     cache_memory_mib: int = 1024
-    prefill_piece: int = 128
+    max_num_batched_tokens: int = 160
+    stream_interval_ms: float = 15.0
     threads: int = 0
     max_waiting: int = 128
     deadline_seconds: float = 120.0
@@ -40,24 +50,30 @@ class EngineSettings:
         if unknown:
             raise ModelError(f"unknown setting engine.{unknown[0]}; known: {', '.join(known)}")
         settings = cls(**mapping)
-        if settings.kind not in ("onnx", "native", "torch"):
-            raise ModelError("engine.kind must be onnx, native or torch")
+        if settings.kind not in ("native", "torch"):
+            raise ModelError("engine.kind must be native or torch")
         bounds = {
             "slots": (1, 1024),
             "cache_memory_mib": (1, 1 << 20),
-            "prefill_piece": (2, 4096),
+            "max_num_batched_tokens": (2, 4096),
+            "stream_interval_ms": (0, 1000),
             "threads": (0, 256),
             "max_waiting": (0, 100_000),
             "deadline_seconds": (0.01, 86_400),
         }
         for name, (low, high) in bounds.items():
             value = getattr(settings, name)
-            kind = (int, float) if name == "deadline_seconds" else int
+            kind = (int, float) if name in FRACTIONS else int
             if isinstance(value, bool) or not isinstance(value, kind):
-                what = "a number" if name == "deadline_seconds" else "a whole number"
+                what = "a number" if name in FRACTIONS else "a whole number"
                 raise ModelError(f"engine.{name} must be {what}")
             if not low <= value <= high:
                 raise ModelError(f"engine.{name} must lie between {low} and {high}")
+        if settings.max_num_batched_tokens <= settings.slots:
+            raise ModelError(
+                f"engine.max_num_batched_tokens must be more than engine.slots ({settings.slots}), "
+                "or no prompt would be computed beside that many completions"
+            )
         return settings
 
     @property

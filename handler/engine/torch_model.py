@@ -1,42 +1,49 @@
 """GPT-2 in plain torch, fp32: the reference, and the engine of checkpoints that need it.
 
-Follows transformers' GPT2LMHeadModel. Slower than ONNX Runtime, and a row's last bits may depend on
-its neighbours, since torch's matrix products choose their kernels by the size of the batch.
+Follows transformers' GPT2LMHeadModel. Slower than the native engine, and a row's last bits may
+depend on its neighbours, since torch's matrix products choose their kernels by the size of the
+batch.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from safetensors import safe_open
 
-from handler.engine.model import Logits, ModelShape
-from handler.engine.sampler import NumpySampler
+from handler.engine.model import ModelShape
+from handler.engine.sampler import answer
 from handler.engine.settings import EngineSettings
+from handler.engine.step import Answer, Draw, Rows, Score
+from handler.engine.torch_buffer import TorchBuffer
 from handler.errors import ModelError
-
-Ids = npt.NDArray[np.int64]
 
 
 class TorchModel:
     """Runs a checkpoint's weights as they are."""
 
+    is_exact = False
+
     def __init__(
         self, weights: dict[str, torch.Tensor], shape: ModelShape, settings: EngineSettings
     ) -> None:
         self.shape = shape
-        self.sampler = NumpySampler()
-        self.is_exact = False
-        self.slab = shape.slab(settings.slots)
+        self.buffer = TorchBuffer(
+            layers=shape.layers,
+            slots=settings.slots,
+            heads=shape.heads,
+            max_length=shape.max_length,
+            head_dim=shape.width // shape.heads,
+        )
         self._weights = weights
         self._head = weights["wte.weight" if shape.tied_head else "lm_head.weight"]
-        # torch.from_numpy shares the memory: what is written here is in the slab.
-        self._keys = [torch.from_numpy(array) for array in self.slab.keys]
-        self._values = [torch.from_numpy(array) for array in self.slab.values]
+        # torch.from_numpy shares the memory: what is written here is in the buffer.
+        self._keys = [torch.from_numpy(array) for array in self.buffer.keys]
+        self._values = [torch.from_numpy(array) for array in self.buffer.values]
         torch.set_num_threads(settings.num_threads)
 
     @classmethod
@@ -55,40 +62,38 @@ class TorchModel:
                 }
             return cls(weights, shape, settings)
         except Exception as error:  # safetensors and torch raise many kinds
-            raise ModelError(f"model.safetensors can not be loaded: {error!r}") from None
+            raise ModelError(f"model.safetensors cannot be loaded: {error!r}") from None
 
     @torch.inference_mode()
-    def prefill(self, slot: int, tokens: Ids, start: int, num_logits: int) -> Logits:
-        """See `Model.prefill`."""
-        positions = torch.arange(start, start + len(tokens))
-        length = start + len(tokens)
-        mask = positions[:, None] >= torch.arange(length)[None, :]
-        rows = torch.tensor([slot])
-        hidden = self._hidden(torch.from_numpy(tokens)[None], positions[None], rows, mask[None])
-        return self._logits(hidden[0, len(tokens) - num_logits :])
+    def step(self, rows: Rows, asks: Sequence[Draw | Score]) -> list[Answer]:
+        """See `Model.step`: rows of their own are computed together, chunks one after the other."""
+        hidden = torch.empty(len(rows), self.shape.width)
+        _, first, counts = np.unique(rows[:, 1], return_index=True, return_counts=True)
+        chunks = [slice(start, start + count)
+                  for start, count in zip(first, counts, strict=True) if count > 1]  # fmt: skip
+        for chunk in chunks:
+            hidden[chunk] = self._hidden(rows[None, chunk])[0]
+        single = first[counts == 1]
+        if len(single):
+            hidden[single] = self._hidden(rows[single, None])[:, 0]
+        want = {row: index for index, row in enumerate(dict.fromkeys(ask.row for ask in asks))}
+        logits = (hidden[list(want)] @ self._head.T).numpy()
+        return [answer(logits[want[ask.row]], ask) for ask in asks]
 
-    @torch.inference_mode()
-    def decode(self, tokens: Ids, lengths: Ids) -> Logits:
-        """See `Model.decode`."""
-        positions = torch.from_numpy(lengths)[:, None]
-        mask = positions >= torch.arange(int(lengths.max()) + 1)[None, :]
-        rows = torch.arange(len(tokens))
-        hidden = self._hidden(torch.from_numpy(tokens)[:, None], positions, rows, mask[:, None])
-        return self._logits(hidden[:, 0])
+    def _hidden(self, rows: Rows) -> torch.Tensor:
+        """Final hidden states [batch, sequence, width] of rows [batch, sequence, 3].
 
-    def _hidden(
-        self, ids: torch.Tensor, positions: torch.Tensor, rows: torch.Tensor, mask: torch.Tensor
-    ) -> torch.Tensor:
-        """Final hidden states [batch, sequence, width]; writes the keys and values of `positions`.
-
-        mask: bool [batch, sequence, keys], what each query may look at.
+        Each sequence is of one slot; its keys and values are written.
         """
         weights = self._weights
+        ids, slots, positions = torch.from_numpy(rows.astype(np.int64)).unbind(-1)
+        # bool [batch, sequence, keys]: what each query may look at.
+        mask = positions[..., None] >= torch.arange(int(positions.max()) + 1)
         hidden = weights["wte.weight"][ids] + weights["wpe.weight"][positions]
         for layer in range(self.shape.layers):
             prefix = f"h.{layer}."
             attended = self._attention(layer, self._norm(hidden, prefix + "ln_1"), positions,
-                                       rows, mask)  # fmt: skip
+                                       slots[:, 0], mask)  # fmt: skip
             hidden = hidden + attended
             inner = self._linear(self._norm(hidden, prefix + "ln_2"), prefix + "mlp.c_fc")
             inner = F.gelu(inner, approximate="tanh")
@@ -100,20 +105,20 @@ class TorchModel:
         layer: int,
         hidden: torch.Tensor,
         positions: torch.Tensor,
-        rows: torch.Tensor,
+        slots: torch.Tensor,
         mask: torch.Tensor,
     ) -> torch.Tensor:
         batch, sequence, width = hidden.shape
         heads = (batch, sequence, self.shape.heads, -1)
         query, key, value = self._linear(hidden, f"h.{layer}.attn.c_attn").chunk(3, dim=-1)
-        # [rows, 1] and [rows, sequence] index slot and position; the heads lie between them.
-        self._keys[layer][rows[:, None], :, positions] = key.view(heads)
-        self._values[layer][rows[:, None], :, positions] = value.view(heads)
+        # [batch, 1] and [batch, sequence] index slot and position; the heads lie between them.
+        self._keys[layer][slots[:, None], :, positions] = key.view(heads)
+        self._values[layer][slots[:, None], :, positions] = value.view(heads)
         length = mask.shape[-1]
         attended = F.scaled_dot_product_attention(
             query.view(heads).transpose(1, 2),
-            self._keys[layer][rows, :, :length],
-            self._values[layer][rows, :, :length],
+            self._keys[layer][slots, :, :length],
+            self._values[layer][slots, :, :length],
             attn_mask=mask[:, None],
             scale=self.shape.attention_scale(layer),
         )
@@ -127,7 +132,3 @@ class TorchModel:
     def _norm(self, hidden: torch.Tensor, name: str) -> torch.Tensor:
         gain, bias = self._weights[f"{name}.weight"], self._weights[f"{name}.bias"]
         return F.layer_norm(hidden, (self.shape.width,), gain, bias, self.shape.epsilon)
-
-    def _logits(self, hidden: torch.Tensor) -> Logits:
-        logits: Logits = (hidden @ self._head.T).numpy()
-        return logits

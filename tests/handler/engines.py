@@ -6,10 +6,11 @@ import dataclasses
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,8 +18,10 @@ from handler.archive_facts import ArchiveFacts, read_json
 from handler.engine.engine import Engine
 from handler.engine.model import Model, ModelShape, load_model
 from handler.engine.options import SamplingOptions
-from handler.engine.sequence import LogprobEntry, Output, Sequence
+from handler.engine.sequence import LogprobEntry, Output
+from handler.engine.sequence import Sequence as EngineSequence
 from handler.engine.settings import EngineSettings
+from handler.engine.step import NOT_FINITE, Answer, Draw, Rows, Score
 from handler.engine.vocabulary import Vocabulary
 from tests.conftest import EMBEDDED_MODEL, ROOT
 
@@ -49,7 +52,7 @@ class Text:
 
     def add(self, output: Output) -> None:
         self.text += output.text
-        self.tokens += output.num_tokens
+        self.tokens += output.token is not None
         self.finish_reason = output.finish_reason
         self.error = output.error
         self.cached_tokens = output.cached_tokens
@@ -68,7 +71,9 @@ class Rig:
         config = read_json(directory / "model" / "config.json")
         self.shape = ModelShape.from_config(config)
         kind = next(kind for kind, name in FILES.items() if (directory / "model" / name).exists())
-        self.settings = EngineSettings.from_mapping({"kind": kind, "threads": 2, **settings})
+        self.settings = EngineSettings.from_mapping(
+            {"kind": kind, "threads": 2, "stream_interval_ms": 0, **settings}
+        )
         self.vocabulary = vocabulary(directory)
         self.facts = ArchiveFacts.read(directory / "model", config)
         self.model = Recorder(load_model(directory / "model", self.shape, self.settings))
@@ -83,21 +88,21 @@ class Rig:
         index: int = 0,
         deadline: float = float("inf"),
         **options: object,
-    ) -> Sequence:
+    ) -> EngineSequence:
         tokens = self.vocabulary.encode(prompt) if isinstance(prompt, str) else prompt
         room = self.shape.max_length - len(tokens)
         defaults = SamplingOptions(max_tokens=min(20, room), seed=0, temperature=0.0)
-        return Sequence(
+        return EngineSequence(
             request_id,
             index,
-            np.array(tokens, np.int64),
+            np.array(tokens, np.int32),
             dataclasses.replace(defaults, **options),  # type: ignore[arg-type]
             self.vocabulary,
             end_tokens=self.facts.end_tokens,
             deadline=deadline,
         )
 
-    def write(self, *sequences: Sequence) -> list[Text]:
+    def write(self, *sequences: EngineSequence) -> list[Text]:
         """Submit sequences one request each and collect until all have ended."""
         for number, sequence in enumerate(sequences):
             sequence.request_id = f"{sequence.request_id}-{number}"
@@ -123,36 +128,44 @@ class Recorder:
     def __init__(self, model: Model) -> None:
         self.model = model
         self.shape = model.shape
-        self.slab = model.slab
-        self.sampler = model.sampler
+        self.buffer = model.buffer
         self.is_exact = model.is_exact
-        self.decode_batches: list[int] = []
-        self.prefill_pieces: list[tuple[int, int]] = []
-        self.calls: list[str] = []  # both, in order
-        self.before_decode: Callable[[], None] = lambda: None
-        self.fail_next_decode = False
-        self.spoil_row: int | None = None
-        self.fail_prompts_of: int | None = None  # the token that a prompt must not begin with
+        self.steps: list[list[Chunk]] = []
+        self.before_step: Callable[[], None] = lambda: None
+        self.fail_next_step = False
+        self.spoil_ask: int | None = None
 
-    def prefill(self, slot, tokens, start, num_logits):  # type: ignore[no-untyped-def]
-        if tokens[0] == self.fail_prompts_of:
+    def step(self, rows: Rows, asks: Sequence[Draw | Score]) -> list[Answer]:
+        if self.fail_next_step:
+            self.fail_next_step = False
             raise RuntimeError("the model failed")
-        self.prefill_pieces.append((start, len(tokens)))
-        self.calls.append("prefill")
-        return self.model.prefill(slot, tokens, start, num_logits)
+        self.before_step()
+        _, first, counts = np.unique(rows[:, 1], return_index=True, return_counts=True)
+        self.steps.append(
+            [Chunk(int(rows[i, 2]), int(count)) for i, count in zip(first, counts, strict=True)]
+        )
+        answers = self.model.step(rows, asks)
+        if self.spoil_ask is not None and self.spoil_ask < len(answers):
+            answers[self.spoil_ask] = Answer(NOT_FINITE)
+            self.spoil_ask = None
+        return answers
 
-    def decode(self, tokens, lengths):  # type: ignore[no-untyped-def]
-        if self.fail_next_decode:
-            self.fail_next_decode = False
-            raise RuntimeError("the model failed")
-        self.before_decode()
-        self.decode_batches.append(len(tokens))
-        self.calls.append("decode")
-        logits = self.model.decode(tokens, lengths)
-        if self.spoil_row is not None and self.spoil_row < len(logits):
-            logits[self.spoil_row, 5] = np.nan
-            self.spoil_row = None
-        return logits
+    @property
+    def chunks(self) -> list[Chunk]:
+        """What all steps computed."""
+        return [chunk for step in self.steps for chunk in step]
+
+    @property
+    def most_at_once(self) -> int:
+        """Sequences that a step computed at most."""
+        return max(len(step) for step in self.steps)
+
+
+class Chunk(NamedTuple):
+    """What a step computed of a sequence."""
+
+    start: int
+    count: int
 
 
 @cache

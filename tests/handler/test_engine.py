@@ -44,7 +44,7 @@ def test_greedy_texts_written_together_equal_transformers_generate(
             ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=24
         )[0, ids.shape[1] :]
         assert text.text == rig.vocabulary.decode(expected.tolist())
-    assert max(rig.model.decode_batches) == len(PROMPTS)
+    assert rig.model.most_at_once == len(PROMPTS)
 
 
 def test_the_same_seed_gives_the_same_text_and_another_seed_another(rig: Rig) -> None:
@@ -68,7 +68,7 @@ def test_texts_beyond_the_slots_wait_and_are_all_written(make_rig: MakeRig, kind
     rig = make_rig(kind, slots=2)
     texts = rig.write(*[rig.sequence(prompt, max_tokens=5) for prompt in PROMPTS])
     assert [text.tokens for text in texts] == [5] * len(PROMPTS)
-    assert max(rig.model.decode_batches) == 2
+    assert rig.model.most_at_once == 2
 
 
 def test_a_queue_that_is_full_refuses_and_serves_those_before(make_rig: MakeRig) -> None:
@@ -85,10 +85,12 @@ def test_the_place_of_a_text_that_nobody_waits_for_is_free_at_once(make_rig: Mak
     in_a_step, go_on = Event(), Event()
 
     def hold() -> None:
+        if not rig.model.steps:
+            return
         in_a_step.set()
         assert go_on.wait(10)
 
-    rig.model.before_decode = hold
+    rig.model.before_step = hold
     rig.engine.submit([rig.sequence("One", request_id="gone", max_tokens=50)])
     rig.engine.collect(timeout=10)
     assert in_a_step.wait(10)  # whatever the engine counts now, it counted before the step
@@ -96,7 +98,7 @@ def test_the_place_of_a_text_that_nobody_waits_for_is_free_at_once(make_rig: Mak
         rig.engine.submit([rig.sequence("Two", request_id="next")])
     rig.engine.cancel(["gone"])
     rig.engine.submit([rig.sequence("Two", request_id="next")])
-    rig.model.before_decode = lambda: None
+    rig.model.before_step = lambda: None
     go_on.set()
     # What the held step gave to the text that has left is not handed out.
     assert rig.collect(["next"])[0].finish_reason == "length"
@@ -106,7 +108,36 @@ def test_nothing_is_computed_while_nobody_collects(rig: Rig) -> None:
     rig.engine.submit([rig.sequence("Once upon a time", max_tokens=50)])
     rig.engine.collect(timeout=10)
     time.sleep(0.5)
-    assert len(rig.model.prefill_pieces) + len(rig.model.decode_batches) <= 3
+    assert len(rig.model.steps) <= 3
+
+
+def test_the_engine_runs_ahead_for_its_interval_and_no_longer(make_rig: MakeRig) -> None:
+    rig = make_rig("int8", stream_interval_ms=50)
+    rig.engine.submit([rig.sequence("Once upon a time", max_tokens=400, ignore_eos=True)])
+    collected = len(rig.engine.collect(timeout=10))
+    time.sleep(0.5)
+    ahead = len(rig.model.steps)
+    time.sleep(0.2)
+    assert len(rig.model.steps) == ahead < 400, "it went on though nobody collects"
+    collected += len(rig.engine.collect(timeout=10))
+    assert collected == ahead > 1
+
+
+def test_a_streams_first_token_is_told_at_once_whatever_the_interval(make_rig: MakeRig) -> None:
+    rig = make_rig("int8", stream_interval_ms=1000)
+    rig.engine.collect(timeout=0.01)  # the interval begins
+    started = time.monotonic()
+    rig.engine.submit([rig.sequence("Once upon a time", max_tokens=400, ignore_eos=True)])
+    assert rig.engine.collect(timeout=10)
+    assert time.monotonic() - started < 0.9
+
+
+def test_an_end_is_told_at_once_whatever_the_interval(make_rig: MakeRig) -> None:
+    rig = make_rig("int8", stream_interval_ms=1000)
+    rig.write(rig.sequence("Once", max_tokens=1))
+    started = time.monotonic()
+    rig.write(rig.sequence("Once", max_tokens=3))
+    assert time.monotonic() - started < 0.9
 
 
 def test_a_cancelled_text_leaves_its_neighbour_as_it_is(rig: Rig) -> None:
@@ -117,11 +148,11 @@ def test_a_cancelled_text_leaves_its_neighbour_as_it_is(rig: Rig) -> None:
     rig.engine.cancel(["gone"])
     text += rig.collect(["stays"])[0].text
     assert text == alone
-    assert rig.model.decode_batches[-1] == 1
+    assert len(rig.model.steps[-1]) == 1
 
 
 def test_a_failed_step_ends_the_live_texts_and_the_next_is_served(rig: Rig) -> None:
-    rig.model.fail_next_decode = True
+    rig.model.fail_next_step = True
     texts = rig.write(*[rig.sequence(prompt) for prompt in PROMPTS[:3]])
     assert all(text.error and "started again" in text.error for text in texts)
     assert rig.write(rig.sequence("Once"))[0].finish_reason == "length"
@@ -135,15 +166,6 @@ def test_an_error_in_one_text_ends_that_text_alone(rig: Rig) -> None:
     assert texts[0].finish_reason == texts[2].finish_reason == "length"
 
 
-def test_a_prompt_that_can_not_be_computed_ends_alone(rig: Rig) -> None:
-    rig.model.fail_prompts_of = 7
-    texts = rig.write(rig.sequence("Once"), rig.sequence([7, 8, 9]), rig.sequence("It"))
-    assert texts[1].error is not None
-    assert texts[0].finish_reason == texts[2].finish_reason == "length"
-    rig.model.fail_prompts_of = None
-    assert rig.write(rig.sequence([7, 8, 9]))[0].finish_reason is not None
-
-
 def test_a_text_that_ends_in_a_step_that_fails_is_told_its_end(rig: Rig) -> None:
     rig.engine.submit([rig.sequence("The fox", request_id="other", max_tokens=400)])
     overdue = rig.sequence("It", request_id="due", deadline=time.monotonic() + 0.5)
@@ -151,7 +173,7 @@ def test_a_text_that_ends_in_a_step_that_fails_is_told_its_end(rig: Rig) -> None
     first = rig.collect(["other", "due"], steps=1)
     time.sleep(0.6)
     rig.engine.collect(timeout=10)  # what was computed ahead of the deadline
-    rig.model.fail_next_decode = True
+    rig.model.fail_next_step = True
     other, due = rig.collect(["other", "due"])
     assert first[0].error is None
     assert due.finish_reason == "length"
@@ -159,8 +181,9 @@ def test_a_text_that_ends_in_a_step_that_fails_is_told_its_end(rig: Rig) -> None
 
 
 def test_logits_that_are_no_numbers_end_their_text_alone(rig: Rig) -> None:
-    rig.model.spoil_row = 1
-    texts = rig.write(*[rig.sequence(prompt, max_tokens=5) for prompt in PROMPTS[:3]])
+    rig.model.spoil_ask = 1
+    prompts = (PROMPTS[0], PROMPTS[1], PROMPTS[3])
+    texts = rig.write(*[rig.sequence(prompt, max_tokens=5) for prompt in prompts])
     assert [text.error is not None for text in texts] == [False, True, False]
 
 
@@ -174,37 +197,36 @@ def test_a_deadline_ends_a_text_with_what_it_has(rig: Rig) -> None:
     assert text.tokens < 400
 
 
-def test_a_long_prompt_is_read_in_pieces_between_the_steps_of_a_running_text(
+def test_a_long_prompt_is_computed_in_chunks_beside_a_running_completion(
     make_rig: MakeRig, kind: str
 ) -> None:
-    rig = make_rig(kind, prefill_piece=32)
-    rig.engine.submit([rig.sequence("Once", request_id="short", max_tokens=60)])
+    rig = make_rig(kind, slots=8, max_num_batched_tokens=32)
+    rig.engine.submit([rig.sequence("Once", request_id="short", max_tokens=60, ignore_eos=True)])
     rig.collect(["short"], steps=5)
-    rig.model.calls.clear()
+    rig.model.steps.clear()
     rig.engine.submit([rig.sequence([7] * 321, request_id="long", max_tokens=2)])
     rig.collect(["short", "long"])
-    pieces = [count for start, count in rig.model.prefill_pieces if start or count > 4]
-    assert sum(pieces) == 321
-    assert max(pieces) <= 32
-    assert all(start % 2 == 0 for start, _ in rig.model.prefill_pieces)
-    between = "".join(call[0] for call in rig.model.calls).split("d")
-    assert [len(step) for step in between].count(1) >= 10
-    assert max(len(step) for step in between) == 1, "two pieces without a step between them"
+    # Beside the prompt, each step has the next token of the other one, and no more than 32 in all.
+    beside = [step for step in rig.model.steps if any(chunk.count > 1 for chunk in step)]
+    assert sum(max(step, key=lambda c: c.count).count for step in beside) in (320, 321)
+    assert all(sum(chunk.count for chunk in step) <= 32 for step in rig.model.steps)
+    assert all(sorted(chunk.count for chunk in step)[0] == 1 for step in beside)
+    assert len(beside) >= 10
 
 
 def test_going_on_with_a_text_reads_only_what_is_new(rig: Rig) -> None:
     prompt = list(range(5, 305))
     rig.write(rig.sequence(prompt, max_tokens=1))
-    rig.model.prefill_pieces.clear()
+    rig.model.steps.clear()
     text = rig.write(rig.sequence([*prompt, 17, 18, 19], max_tokens=1))[0]
     assert text.cached_tokens == 300
-    assert rig.model.prefill_pieces == [(300, 3)]
+    assert rig.model.chunks == [(300, 3)]
 
 
 def test_a_text_that_is_scored_is_read_in_smaller_pieces(make_rig: MakeRig, kind: str) -> None:
-    rig = make_rig(kind, prefill_piece=32)
+    rig = make_rig(kind, slots=8, max_num_batched_tokens=32)
     rig.write(rig.sequence([7] * 100, logprobs=0, prompt_logprobs=True, max_tokens=1))
-    assert max(count for _, count in rig.model.prefill_pieces) == 16
+    assert max(chunk.count for chunk in rig.model.chunks) == 16
 
 
 def test_a_beginning_that_prompts_share_is_read_once_though_they_come_together(
@@ -219,7 +241,8 @@ def test_a_beginning_that_prompts_share_is_read_once_though_they_come_together(
     rig.engine.submit(sequences)  # all at once: none is read when the others are taken in
     texts = rig.collect([f"{number}" for number in range(8)])
     assert [text.cached_tokens for text in texts] == [0] + [300] * 7
-    assert sum(count for _, count in rig.model.prefill_pieces) == 303 + 7 * 3
+    computed = sum(chunk.count for chunk in rig.model.chunks)
+    assert computed == 303 + 7 * 3 + 8, "the second tokens besides"
 
 
 def test_equal_prompts_are_read_once(rig: Rig) -> None:
@@ -231,7 +254,7 @@ def test_equal_prompts_are_read_once(rig: Rig) -> None:
         sequence.request_id = f"n-{sequence.index}"
     rig.engine.submit(sequences)
     texts = rig.collect([f"n-{i}" for i in range(8)])
-    assert len(rig.model.prefill_pieces) == 1
+    assert [chunk.start for chunk in rig.model.chunks].count(0) == 1
     assert len({text.text for text in texts}) > 1
 
 
@@ -245,7 +268,7 @@ def test_prompts_that_are_to_be_scored_are_read_once_too(rig: Rig) -> None:
     while not all(text.is_finished for text in outputs.values()):
         for output in rig.engine.collect(timeout=10):
             outputs[output.index].add(output)
-    assert len(rig.model.prefill_pieces) == 1
+    assert [chunk.start for chunk in rig.model.chunks].count(0) == 1
     scores = [text.outputs[0].prompt_logprobs for text in outputs.values()]
     assert scores[0] is not None and len(scores[0]) == len(sequences[0].prompt)
     assert all(score == scores[0] for score in scores)
@@ -263,7 +286,7 @@ def test_texts_are_begun_in_the_order_in_which_they_came(make_rig: MakeRig) -> N
     ended: set[str] = set()
     while len(ended) < len(sequences):
         for output in rig.engine.collect(timeout=10):
-            if output.num_tokens and output.request_id not in begun:
+            if output.token is not None and output.request_id not in begun:
                 begun.append(output.request_id)
             if output.finish_reason:
                 ended.add(output.request_id)
@@ -271,12 +294,12 @@ def test_texts_are_begun_in_the_order_in_which_they_came(make_rig: MakeRig) -> N
 
 
 def test_memory_bounds_how_many_texts_run_at_once(make_rig: MakeRig) -> None:
-    shape = make_rig("fp32").model.slab.bytes_per_token
+    shape = make_rig("fp32").model.buffer.bytes_per_token
     two = -(-2 * 490 * shape >> 20)  # as much as two texts of so many tokens need
     rig = make_rig("fp32", cache_memory_mib=two)
     texts = rig.write(*[rig.sequence(prompt, max_tokens=480) for prompt in ["A", "B", "C", "D"]])
     assert all(text.tokens == 480 or text.finish_reason == "stop" for text in texts)
-    assert max(rig.model.decode_batches) == 2
+    assert rig.model.most_at_once == 2
 
 
 def test_going_on_with_a_written_text_reads_nothing_of_it_again(

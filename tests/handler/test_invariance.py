@@ -9,18 +9,13 @@ import random
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from handler.archive_facts import read_json
-from handler.engine.model import ModelShape, load_model
-from handler.engine.settings import EngineSettings
-from tests.archive.checkpoints import write_checkpoint
 from tests.conftest import EMBEDDED_VOCABULARY
 from tests.handler.conftest import MakeRig
-from tests.handler.engines import Rig, Text, packed
+from tests.handler.engines import Rig, Text
 
 SLOTS = 8
 requests = st.fixed_dictionaries(
@@ -45,9 +40,12 @@ requests = st.fixed_dictionaries(
 
 @pytest.fixture(scope="module", params=["fp32", "int8"])
 def rigs(request: pytest.FixtureRequest, archives: dict[str, Path]) -> Any:
-    """Engines that are left busy, by the size of their pieces, and one asked for a text a time."""
+    """Engines that are left busy, by the tokens of their steps, and one asked for a text a time."""
     directory = archives[request.param]
-    busy = {piece: Rig(directory, slots=SLOTS, prefill_piece=piece) for piece in (6, 16, 128)}
+    busy = {
+        budget: Rig(directory, slots=SLOTS, max_num_batched_tokens=budget)
+        for budget in (9, 24, 136)
+    }
     calm = Rig(directory, slots=SLOTS)
     yield busy, calm
     for rig in (*busy.values(), calm):
@@ -85,10 +83,10 @@ def test_joins_leaves_and_cancels_change_no_text(rigs: tuple[dict[int, Rig], Rig
     @settings(
         deadline=None, max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture]
     )
-    @given(cases=st.lists(requests, min_size=2, max_size=20), piece=st.sampled_from(sorted(busy)))
-    def check(cases: list[dict[str, Any]], piece: int) -> None:
+    @given(cases=st.lists(requests, min_size=2, max_size=20), budget=st.sampled_from(sorted(busy)))
+    def check(cases: list[dict[str, Any]], budget: int) -> None:
         nonlocal reused
-        reused += sum(text.cached_tokens for text in compare(busy[piece], calm, cases))
+        reused += sum(text.cached_tokens for text in compare(busy[budget], calm, cases))
 
     check()
     assert reused > 0, "nothing was reused, so nothing is known of reuse"
@@ -130,7 +128,7 @@ def test_a_text_among_31_others_is_the_same_as_alone(make_rig: MakeRig, kind: st
                             max_tokens=50, ignore_eos=True)  # fmt: skip
 
     together = rig.write(*[sequence(number) for number in range(32)])
-    assert max(rig.model.decode_batches) == 32
+    assert rig.model.most_at_once == 32
     for number in range(0, 32, 5):
         alone = rig.write(sequence(number))[0]
         assert signature(alone) == signature(together[number])
@@ -142,79 +140,12 @@ def test_reuse_that_ends_in_what_was_written_changes_nothing(make_rig: MakeRig, 
     prompt = list(range(30, 91))
     written = rig.write(rig.sequence(prompt, max_tokens=30, ignore_eos=True, logprobs=0))[0]
     tokens = [entry.token for entry in written.logprobs]
-    for length in (1, 2, 17, 29):
+    for length in (29, 17, 2, 1):
         longer = [*prompt, *tokens[:length], 5]
 
         def sequence(of: Rig, longer: list[int] = longer) -> Any:
             return of.sequence(longer, max_tokens=10, ignore_eos=True, logprobs=0)
 
         again = rig.write(sequence(rig))[0]
-        assert again.cached_tokens >= len(prompt) - 1
+        assert again.cached_tokens == len(prompt) + length
         assert signature(again) == signature(fresh.write(sequence(fresh))[0])
-
-
-@pytest.mark.parametrize("kind", ["fp32", "int8"])
-class TestLogitsBitwise:
-    """The delicate cases, at the level of the model."""
-
-    tokens = np.random.default_rng(0).integers(1, EMBEDDED_VOCABULARY, 199)
-
-    @pytest.fixture
-    def model(self, archives: dict[str, Path], kind: str) -> Any:
-        from handler.archive_facts import read_json
-        from handler.engine.model import ModelShape, load_model
-
-        directory = archives[kind] / "model"
-        shape = ModelShape.from_config(read_json(directory / "config.json"))
-        return load_model(directory, shape, EngineSettings(slots=8, threads=2))
-
-    @pytest.mark.parametrize("pieces", [[198, 1], [64, 64, 71], [2] * 99 + [1], [70, 129]])
-    def test_pieces_of_any_size_give_the_same_logits(self, model: Any, pieces: list[int]) -> None:
-        whole = model.prefill(0, self.tokens, 0, 1).copy()
-        start = 0
-        for count in pieces:
-            last = model.prefill(1, self.tokens[start : start + count], start, 1)
-            start += count
-        assert np.array_equal(whole, last)
-
-    def test_a_prompt_of_one_token_is_computed_as_the_first_of_many(self, model: Any) -> None:
-        one = model.prefill(0, self.tokens[:1], 0, 1).copy()
-        many = model.prefill(1, self.tokens[:9], 0, 9)
-        assert np.array_equal(one[0], many[0])
-
-    def test_asking_for_all_logits_gives_the_same_last_ones(self, model: Any) -> None:
-        last = model.prefill(0, self.tokens, 0, 1).copy()
-        every = model.prefill(1, self.tokens, 0, len(self.tokens))
-        assert np.array_equal(last[0], every[-1])
-
-    def test_a_batch_that_shrinks_to_one_row_changes_nothing(self, model: Any) -> None:
-        lengths = np.array([50, 3, 120, 77, 9, 31, 64, 2])
-        for slot, length in enumerate(lengths):
-            model.prefill(slot, self.tokens[:length], 0, 1)
-        newest = self.tokens[lengths]
-        many = model.decode(newest, lengths).copy()
-        for batch in (7, 4, 2, 1):
-            fewer = model.decode(newest[:batch], lengths[:batch])
-            assert np.array_equal(fewer, many[:batch]), batch
-
-    def test_the_place_in_the_batch_changes_nothing(self, model: Any) -> None:
-        for slot in (0, 5):
-            model.prefill(slot, self.tokens[:40], 0, 1)
-        for slot in (1, 2, 3, 4):
-            model.prefill(slot, self.tokens[slot : 30 * slot], 0, 1)
-        lengths = np.array([40, 29, 58, 87, 116, 40])
-        logits = model.decode(self.tokens[lengths], lengths)
-        assert np.array_equal(logits[0], logits[5])
-
-
-def test_threads_beyond_the_heads_change_no_bit(tmp_path: Path) -> None:
-    write_checkpoint(tmp_path / "checkpoint", n_head=1, n_embd=256, n_positions=600)
-    archive = packed(tmp_path, "one-head", "--precision", "fp32", model=tmp_path / "checkpoint")
-    shape = ModelShape.from_config(read_json(archive / "model" / "config.json"))
-    model = load_model(archive / "model", shape, EngineSettings(slots=2, threads=2))
-    prompt = np.random.default_rng(0).integers(1, EMBEDDED_VOCABULARY, 590)
-    for slot in (0, 1):
-        model.prefill(slot, prompt, 0, 1)
-    tokens, lengths = np.array([5, 6]), np.array([590, 590])
-    together = model.decode(tokens, lengths)[0].copy()
-    assert np.array_equal(model.decode(tokens[:1], lengths[:1])[0], together)

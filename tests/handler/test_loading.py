@@ -14,6 +14,7 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from handler.engine.step import Rows, Score
 from handler.errors import ModelError
 from handler.service import Service
 from tests.archive.checkpoints import write_checkpoint
@@ -73,7 +74,9 @@ def test_a_broken_archive_is_told_in_one_line(archive: Path, spoil: Any) -> None
         ({"slots": 1.5}, "engine.slots must be a whole number"),
         ({"threads": -1}, "engine.threads must lie between 0 and 256"),
         ({"colour": 1}, "unknown setting engine.colour"),
-        ({"kind": "tpu"}, "engine.kind must be onnx, native or torch"),
+        ({"kind": "tpu"}, "engine.kind must be native or torch"),
+        ({"max_num_batched_tokens": 2}, "must be more than engine.slots"),
+        ({"stream_interval_ms": -1}, "engine.stream_interval_ms must lie between 0 and 1000"),
         ({"cache_memory_mib": 1}, "one text of 512 tokens needs [0-9]+ MiB .* and there are 1"),
     ],
 )
@@ -90,7 +93,7 @@ def test_settings_that_are_none_are_told(archive: Path, engine: Any) -> None:
         Service.load(archive, name="a", version="1", config={"engine": engine}, max_tokens=20)
 
 
-def test_a_worker_that_can_not_load_says_so_and_ends(archive: Path) -> None:
+def test_a_worker_that_cannot_load_says_so_and_ends(archive: Path) -> None:
     say_more_layers(archive)
     script = """
 import sys; from types import SimpleNamespace as N
@@ -117,18 +120,31 @@ print({"torch", "transformers"} & set(sys.modules))
     assert done.stdout.strip() == "set()"
 
 
+def rows_of(tokens: np.ndarray, *, slot: int = 0, start: int = 0) -> Rows:
+    rows = np.empty((len(tokens), 3), np.int32)
+    rows[:, 0], rows[:, 1], rows[:, 2] = tokens, slot, np.arange(start, start + len(tokens))
+    return rows
+
+
 @pytest.mark.parametrize("engine", ["native", "torch"])
 def test_attention_is_scaled_as_the_checkpoint_says(tmp_path: Path, engine: str) -> None:
     scaling = {"scale_attn_by_inverse_layer_idx": True, "scale_attn_weights": False}
     write_checkpoint(tmp_path / "model", **scaling)
     reference = GPT2LMHeadModel.from_pretrained(tmp_path / "model", dtype=torch.float32).eval()
-    kind = ["--engine", "torch"] if engine == "torch" else ["--precision", "fp32"]
+    kind = (
+        ["--engine", "torch"]
+        if engine == "torch"
+        else ["--engine", "native", "--precision", "fp32"]
+    )
     rig = Rig(packed(tmp_path / "store", "scaled", *kind, model=tmp_path / "model"))
     tokens = np.arange(5, 45)
-    found = rig.model.prefill(0, tokens, 0, 1)
-    expected = reference(torch.from_numpy(tokens)[None]).logits[0, -1].detach().numpy()
+    rows = rows_of(tokens)
+    asks = [Score(len(tokens) - 1, token, 0) for token in range(0, EMBEDDED_VOCABULARY, 50)]
+    found = [answer.logprob.logprob for answer in rig.model.step(rows, asks) if answer.logprob]
+    logits = reference(torch.from_numpy(tokens)[None]).logits[0, -1].detach()
+    expected = logits.log_softmax(-1)[::50].numpy()
     rig.close()
-    assert np.abs(found[0] - expected).max() < 5e-4
+    assert np.abs(np.array(found) - expected).max() < 1e-4
 
 
 def test_a_config_that_leaves_sizes_to_the_defaults_and_an_odd_context_are_served(
@@ -142,10 +158,11 @@ def test_a_config_that_leaves_sizes_to_the_defaults_and_an_odd_context_are_serve
     path.write_text(json.dumps(config))
     rig = Rig(packed(tmp_path / "store", "odd", "--precision", "int8", model=path.parent))
     tokens = np.random.default_rng(0).integers(1, EMBEDDED_VOCABULARY, 63)
-    whole = rig.model.prefill(0, tokens, 0, 1).copy()
-    rig.model.prefill(1, tokens[:62], 0, 1)
-    last = rig.model.prefill(1, tokens[62:], 62, 1)
+    ask = Score(62, 5, 3)
+    whole = rig.model.step(rows_of(tokens), [ask])
+    rig.model.step(rows_of(tokens[:62], slot=1), [])
+    last = rig.model.step(rows_of(tokens[62:], slot=1, start=62), [Score(0, 5, 3)])
     text = rig.write(rig.sequence(tokens[:62].tolist(), max_tokens=1, ignore_eos=True))[0]
     rig.close()
-    assert np.array_equal(whole, last)
+    assert whole == last
     assert text.tokens == 1

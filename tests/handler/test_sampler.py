@@ -10,13 +10,13 @@ from scipy import stats
 
 from handler.engine.options import LogitBias, SamplingOptions
 from handler.engine.sampler import (
-    TokenHistory,
     candidates,
     penalize,
     random_stream,
     sample,
     token_logprob,
 )
+from handler.engine.step import TokenHistory
 
 
 def options(**values: object) -> SamplingOptions:

@@ -146,6 +146,8 @@ class NativeStep:
             ModelError: An array is missing or has another size, or there is no memory.
         """
         self.shape = shape
+        self.slots = slots
+        self.max_length = shape.max_length
         self.max_rows = max_rows
         self.library = library
         self._arrays = arrays

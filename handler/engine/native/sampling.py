@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from handler.engine.options import SamplingOptions
-from handler.engine.sampler import Row, TokenHistory, TokenLogprob
+from handler.engine.step import NOT_FINITE, Answer, Draw, Score, TokenLogprob
 from handler.errors import ModelError
 
-NOT_FINITE = -1
+Row = npt.NDArray[np.float32]
 _NO_TOKENS = np.empty(0, np.int32)
 _NO_FLOATS = np.empty(0, np.float32)
 
@@ -31,7 +31,7 @@ class Sampling(ctypes.Structure):
 
 
 class NativeSampler:
-    """Chooses tokens and tells their log probabilities; see `handler.engine.sampler.Sampler`."""
+    """Answers what is asked of a row's logits."""
 
     def __init__(self, library: ctypes.CDLL, vocabulary: int) -> None:
         self._library = library
@@ -45,43 +45,42 @@ class NativeSampler:
             self._library.gpt2_destroy_sampler(self._sampler)
             self._sampler = None
 
-    def choose(
-        self,
-        logits: Row,
-        options: SamplingOptions,
-        history: TokenHistory | None,
-        forbidden: Collection[int],
-        uniform: float,
-    ) -> int:
-        """See `Sampler.choose`."""
+    def answer(self, logits: Row, ask: Draw | Score) -> Answer:
+        """Answer what is asked of a row, float32 [vocab], as the model gave it."""
+        row = self._row(logits)
+        if isinstance(ask, Score):
+            found = self._logprob(row, ask.token, ask.top)
+            return Answer(ask.token if np.isfinite(found.logprob) else NOT_FINITE, found)
+        token = self._choose(row, ask)
+        if token == NOT_FINITE or ask.top is None:
+            return Answer(token)
+        return Answer(token, self._logprob(row, token, ask.top))
+
+    def _choose(self, logits: Row, ask: Draw) -> int:
+        options, history, forbidden = ask.options, ask.history, ask.forbidden
         seen, times = _NO_TOKENS, _NO_FLOATS
-        if history is not None and options.penalizes:
-            seen, times = history.ids.astype(np.int32), history.counts
+        if history is not None:
+            seen, times = history.ids, history.counts
         bias_token, bias = _bias(options, forbidden)
         sampling = Sampling(
             *(options.temperature, options.top_p, options.min_p, options.top_k),
             *(options.repetition_penalty, options.presence_penalty, options.frequency_penalty),
             *(len(seen), len(bias_token)),
             *(each.ctypes.data for each in (seen, times, bias_token, bias)),
-            uniform,
+            ask.uniform,
         )
         token = int(
-            self._library.gpt2_sample(
-                self._sampler, self._row(logits).ctypes.data, ctypes.addressof(sampling)
-            )
+            self._library.gpt2_sample(self._sampler, logits.ctypes.data, ctypes.addressof(sampling))
         )
-        if token == NOT_FINITE:
-            raise FloatingPointError("the model's logits are not finite")
-        if token < 0:
+        if token < NOT_FINITE:
             raise ValueError("a token id is outside the vocabulary")
         return token
 
-    def logprob(self, logits: Row, token: int, top: int) -> TokenLogprob:
-        """See `Sampler.logprob`."""
+    def _logprob(self, logits: Row, token: int, top: int) -> TokenLogprob:
         top = min(top, self._vocabulary)
         tokens, values = np.empty(top, np.int32), np.empty(top, np.float64)
         found = self._library.gpt2_log_probability(
-            self._row(logits).ctypes.data, self._vocabulary, token, top,
+            logits.ctypes.data, self._vocabulary, token, top,
             tokens.ctypes.data, values.ctypes.data,
         )  # fmt: skip
         best = tuple(zip(tokens.tolist(), values.tolist(), strict=True))

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from handler.engine.native.sampling import NativeSampler
 from handler.engine.options import LogitBias, SamplingOptions
-from handler.engine.sampler import TokenHistory, forbid, penalize
+from handler.engine.sampler import forbid, penalize
+from handler.engine.step import NOT_FINITE, Draw, Score, TokenHistory
 
 SIZES = (1, 2, 17, 256, 300, 5000)
 many = settings(
@@ -28,6 +29,18 @@ def samplers(library: ctypes.CDLL) -> dict[int, NativeSampler]:
 
 def _logits(size: int, seed: int, spread: float) -> Any:
     return (np.random.default_rng(seed).standard_normal(size) * spread).astype(np.float32)
+
+
+def _choose(
+    sampler: NativeSampler,
+    logits: Any,
+    options: SamplingOptions,
+    uniform: float,
+    history: TokenHistory | None = None,
+    forbidden: list[int] | None = None,
+) -> int:
+    draw = Draw(options, history, forbidden or (), uniform=uniform)
+    return sampler.answer(logits, draw).token
 
 
 def _candidates(logits: Any, options: SamplingOptions) -> tuple[Any, Floats]:
@@ -77,7 +90,7 @@ def test_the_chosen_token_is_the_one_at_the_random_number(
         max_tokens=1, seed=0, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p
     )
     logits = _logits(size, seed, spread)
-    token = samplers[size].choose(logits, options, None, (), uniform)
+    token = _choose(samplers[size], logits, options, uniform)
     ids, weights = _candidates(logits, options)
     ends = np.cumsum(weights) / weights.sum()
     # Rounding may move the edges of tokens and of the nucleus a little: the number must lie within.
@@ -121,7 +134,7 @@ def test_penalties_bias_and_forbidden_tokens_change_the_likeliest(
     )
     forbidden = likely[:2] if forbids else []
     expected = forbid(penalize(logits, options, history), forbidden)
-    token = samplers[size].choose(logits, options, history, forbidden, 0.5)
+    token = _choose(samplers[size], logits, options, 0.5, history, forbidden)
     assert expected[token] >= expected.max() - 1e-5
 
 
@@ -129,7 +142,7 @@ def test_greedy_takes_the_first_of_equal_ones(samplers: dict[int, NativeSampler]
     logits = np.zeros(300, np.float32)
     logits[[7, 40, 299]] = 2.0
     options = SamplingOptions(max_tokens=1, seed=0, temperature=0.0)
-    assert samplers[300].choose(logits, options, None, (), 0.9) == 7
+    assert _choose(samplers[300], logits, options, 0.9) == 7
 
 
 def test_of_equal_tokens_at_the_edge_the_lowest_ids_are_kept(
@@ -138,22 +151,20 @@ def test_of_equal_tokens_at_the_edge_the_lowest_ids_are_kept(
     options = SamplingOptions(max_tokens=1, seed=0, top_k=3)
     logits = np.zeros(300, np.float32)
     chosen = {
-        samplers[300].choose(logits, options, None, (), uniform)
-        for uniform in np.linspace(0, 0.999, 30)
+        _choose(samplers[300], logits, options, uniform) for uniform in np.linspace(0, 0.999, 30)
     }
     assert chosen == {0, 1, 2}
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_logits_that_are_not_finite_are_an_error(
+def test_logits_that_are_not_finite_are_told(
     samplers: dict[int, NativeSampler], value: float
 ) -> None:
     logits = np.zeros(300, np.float32)
     logits[290] = value
     for temperature in (0.0, 1.0):
         options = SamplingOptions(max_tokens=1, seed=0, temperature=temperature)
-        with pytest.raises(FloatingPointError):
-            samplers[300].choose(logits, options, None, (), 0.5)
+        assert _choose(samplers[300], logits, options, 0.5) == NOT_FINITE
 
 
 @many
@@ -168,7 +179,8 @@ def test_log_probabilities_are_those_of_doubles(
 ) -> None:
     logits = _logits(size, seed, spread)
     token = seed % size
-    found = samplers[size].logprob(logits, token, top)
+    found = samplers[size].answer(logits, Score(0, token, top)).logprob
+    assert found is not None
     precise = logits.astype(np.float64)
     expected = precise - precise.max() - np.log(np.exp(precise - precise.max()).sum())
     likeliest = np.argsort(-logits, kind="stable")[:top]
@@ -180,7 +192,7 @@ def test_log_probabilities_are_those_of_doubles(
 def test_wrong_sizes_and_tokens_are_told(samplers: dict[int, NativeSampler]) -> None:
     options = SamplingOptions(max_tokens=1, seed=0)
     with pytest.raises(ValueError, match=r"float32 \[300\]"):
-        samplers[300].choose(np.zeros(299, np.float32), options, None, (), 0.5)
+        _choose(samplers[300], np.zeros(299, np.float32), options, 0.5)
     biased = SamplingOptions(max_tokens=1, seed=0, logit_bias=LogitBias.of({300: 1.0}))
     with pytest.raises(ValueError, match="outside the vocabulary"):
-        samplers[300].choose(np.zeros(300, np.float32), biased, None, (), 0.5)
+        _choose(samplers[300], np.zeros(300, np.float32), biased, 0.5)

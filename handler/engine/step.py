@@ -1,0 +1,104 @@
+"""What is asked of one step of a model, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from handler.engine.options import SamplingOptions
+
+# int32 [count, 3]: token, slot, position. Those of one slot stand together, in order of positions.
+Rows = npt.NDArray[np.int32]
+
+
+class TokenHistory:
+    """The distinct tokens of a sequence, and how often its completion holds each.
+
+    Both arrays stay where they are in memory, so that a model may keep their addresses.
+    """
+
+    def __init__(self, prompt: npt.NDArray[np.integer], capacity: int) -> None:
+        distinct = np.unique(prompt)
+        self.all_ids = np.empty(len(distinct) + capacity, np.int32)
+        self.all_counts = np.zeros(len(distinct) + capacity, np.float32)
+        self.all_ids[: len(distinct)] = distinct
+        self.length = len(distinct)
+        self._position = {int(token): i for i, token in enumerate(distinct)}
+
+    def append(self, token: int) -> None:
+        """Note a token that was generated."""
+        position = self._position.get(token)
+        if position is None:
+            position = self._position[token] = self.length
+            self.all_ids[position] = token
+            self.length += 1
+        self.all_counts[position] += 1
+
+    @property
+    def ids(self) -> npt.NDArray[np.int32]:
+        """Distinct token ids, int32 [length]."""
+        return self.all_ids[: self.length]
+
+    @property
+    def counts(self) -> npt.NDArray[np.float32]:
+        """How often the completion (not the prompt) holds each of `ids`, float32 [length]."""
+        return self.all_counts[: self.length]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """Natural log probability of a token and of the likeliest ones, before any sampling option."""
+
+    token: int
+    logprob: float
+    top: tuple[tuple[int, float], ...]
+
+
+@dataclass(slots=True, eq=False)
+class Draw:
+    """Choose the token that follows a row. Kept by its sequence from step to step.
+
+    Attributes:
+        options: What may be chosen.
+        history: Tokens so far, where options penalize them.
+        forbidden: Tokens that may not be chosen in this step.
+        top: None: no log probability; else that of the token, and of the `top` likeliest ones.
+        row: Index among the step's rows; several draws may name the same.
+        uniform: A number in [0, 1).
+        compiled: What the model keeps of it between steps.
+    """
+
+    options: SamplingOptions
+    history: TokenHistory | None = None
+    forbidden: Collection[int] = ()
+    top: int | None = None
+    row: int = 0
+    uniform: float = 0.0
+    compiled: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """The log probability that `token` follows a row, and those of the `top` likeliest tokens."""
+
+    row: int
+    token: int
+    top: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of a draw or a score.
+
+    `token` is `NOT_FINITE` where the row's logits are no numbers; nothing else is told then.
+    """
+
+    token: int
+    logprob: TokenLogprob | None = None
+
+
+NOT_FINITE = -1
