@@ -24,6 +24,7 @@ class EngineDriver:
         settings_of: Any = import_module("handler.engine.settings").EngineSettings
         self._sequence: Any = import_module("handler.engine.sequence").Sequence
         self._options: Any = import_module("handler.engine.options").SamplingOptions
+        self._score: Any = import_module("handler.engine.step").Score
         shipped = yaml.safe_load((archive / "model-config.yaml").read_text())["engine"]
         changes = options.get("settings", {})
         settings = settings_of.from_mapping({**shipped, "threads": options["threads"], **changes})
@@ -70,11 +71,16 @@ class EngineDriver:
     def negative_log_likelihood(self, window: list[int]) -> float:
         """See `Driver`. The engine's thread sleeps meanwhile: nothing is submitted."""
         np = self._np
-        logits = self._model.prefill(0, np.array(window, np.int64), 0, len(window))[:-1]
-        rows = logits.astype(np.float64)
-        top = rows.max(-1)
-        log_sum = top + np.log(np.exp(rows - top[:, None]).sum(-1))
-        return float((log_sum - rows[np.arange(len(rows)), window[1:]]).sum())
+        total, chunk = 0.0, 64
+        for start in range(0, len(window) - 1, chunk):
+            tokens = window[start : min(start + chunk, len(window) - 1)]
+            rows = np.zeros((len(tokens), 3), np.int32)
+            rows[:, 0], rows[:, 2] = tokens, range(start, start + len(tokens))
+            following = window[start + 1 : start + 1 + len(tokens)]
+            asks = [self._score(row, token, 0) for row, token in enumerate(following)]
+            answers = self._model.step(rows, asks)
+            total -= sum(answer.logprob.logprob for answer in answers)
+        return total
 
 
 if __name__ == "__main__":

@@ -131,12 +131,12 @@ def test_attention_is_scaled_as_the_checkpoint_says(tmp_path: Path, engine: str)
     scaling = {"scale_attn_by_inverse_layer_idx": True, "scale_attn_weights": False}
     write_checkpoint(tmp_path / "model", **scaling)
     reference = GPT2LMHeadModel.from_pretrained(tmp_path / "model", dtype=torch.float32).eval()
-    kind = (
-        ["--engine", "torch"]
-        if engine == "torch"
-        else ["--engine", "native", "--precision", "fp32"]
+    form = [] if engine == "torch" else ["--precision", "fp32", "--cache", "float32"]
+    rig = Rig(
+        packed(
+            tmp_path / "store", "scaled", "--engine", engine, *precision, model=tmp_path / "model"
+        )
     )
-    rig = Rig(packed(tmp_path / "store", "scaled", *kind, model=tmp_path / "model"))
     tokens = np.arange(5, 45)
     rows = rows_of(tokens)
     asks = [Score(len(tokens) - 1, token, 0) for token in range(0, EMBEDDED_VOCABULARY, 50)]

@@ -12,9 +12,9 @@ import requests
 
 from tests.gateway.conftest import Service, StartService, change_archive, events, wait_until
 
-SOUND = "        uniform = self._random.random()\n"
+SOUND = "        draw.uniform = self._random.random()\n"
 # The sixth token of every text is none.
-FAULTY = f"{SOUND}        if self.num_generated == 5: raise FloatingPointError\n"
+FAULTY = f"{SOUND}        if len(self.generated) == 5: raise FloatingPointError\n"
 PLAIN = {"content-type": "text/plain"}
 
 
