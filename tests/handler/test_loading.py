@@ -133,9 +133,7 @@ def test_attention_is_scaled_as_the_checkpoint_says(tmp_path: Path, engine: str)
     reference = GPT2LMHeadModel.from_pretrained(tmp_path / "model", dtype=torch.float32).eval()
     form = [] if engine == "torch" else ["--precision", "fp32", "--cache", "float32"]
     rig = Rig(
-        packed(
-            tmp_path / "store", "scaled", "--engine", engine, *precision, model=tmp_path / "model"
-        )
+        packed(tmp_path / "store", "scaled", "--engine", engine, *form, model=tmp_path / "model")
     )
     tokens = np.arange(5, 45)
     rows = rows_of(tokens)
