@@ -318,6 +318,7 @@ def _worker_environment(settings: Settings, secret: str) -> dict[str, str]:
     environment = {
         "N_TOKENS": str(settings.n_tokens),
         "MAX_LOGPROBS_PER_REQUEST": str(settings.max_logprobs_per_request),
+        "STREAM_INTERVAL_MS": str(settings.stream_interval_ms),
         "STRICT_FIELDS": str(int(settings.strict_fields)),
         sideband.SECRET_VARIABLE: secret,
     }

@@ -80,7 +80,7 @@ class GPT2Handler:
                 version=str(model.get("modelVersion", "1.0")),
                 config=context.model_yaml_config,
                 max_tokens=_whole_number("N_TOKENS", 20),
-                threads=_whole_number("ENGINE_THREADS", 0),
+                overrides=_overrides(),
                 max_logprobs=_whole_number("MAX_LOGPROBS_PER_REQUEST", MAX_LOGPROB_ENTRIES),
                 strict_fields=os.environ.get("STRICT_FIELDS", "").lower() in ("1", "true", "yes"),
             )
@@ -334,6 +334,16 @@ def _refusal(error: RequestError, *, is_framed: bool) -> WholeReply:
     if not is_framed:
         body = error.torchserves_words() | body
     return WholeReply(to_json(body), error.status, error.reason)
+
+
+def _overrides() -> dict[str, int]:
+    """Settings of the engine that the environment names, in place of the archive's."""
+    overrides = {}
+    if threads := _whole_number("ENGINE_THREADS", 0):
+        overrides["threads"] = threads
+    if os.environ.get("STREAM_INTERVAL_MS"):
+        overrides["stream_interval_ms"] = _whole_number("STREAM_INTERVAL_MS", 0)
+    return overrides
 
 
 def _whole_number(name: str, default: int) -> int:

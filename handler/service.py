@@ -91,7 +91,7 @@ class Service:
         version: str,
         config: Mapping[str, Any],
         max_tokens: int,
-        threads: int = 0,
+        overrides: Mapping[str, Any] | None = None,
         max_logprobs: int = MAX_LOGPROB_ENTRIES,
         strict_fields: bool = False,
     ) -> Service:
@@ -103,7 +103,7 @@ class Service:
             version: Its version.
             config: model-config.yaml.
             max_tokens: The default of requests.
-            threads: Threads of the model, if not those of `config`.
+            overrides: Settings of the engine that take the place of `config`'s.
             max_logprobs: Log probabilities that one reply may hold.
             strict_fields: Refuse fields of a request that are not known.
 
@@ -113,8 +113,7 @@ class Service:
         engine = config.get("engine") or {}
         if not isinstance(engine, Mapping):
             raise ModelError("engine in model-config.yaml must hold settings, such as `slots: 32`")
-        override = {"threads": threads} if threads else {}
-        settings = EngineSettings.from_mapping({**engine, **override})
+        settings = EngineSettings.from_mapping({**engine, **(overrides or {})})
         model_directory = directory / "model"
         checkpoint = read_json(model_directory / "config.json")
         shape = ModelShape.from_config(checkpoint)

@@ -95,7 +95,7 @@ def torchserve_settings(
         metrics_port=metrics,
         grpc_inference_port=grpc_inference,
         grpc_management_port=grpc_management,
-        environment={"N_TOKENS": "20"} | (environment or {}),
+        environment={"N_TOKENS": "20", "STREAM_INTERVAL_MS": "0"} | (environment or {}),
     )
 
 

@@ -168,6 +168,13 @@ class Settings:
     strict_fields: bool = setting(
         False, "Refuse fields of a request that are not known, instead of ignoring them."
     )
+    stream_interval_ms: int = setting(
+        15,
+        "Milliseconds of tokens that a stream's event may hold; its first is sent at once, 0 sends "
+        "each token by itself.",
+        least=0,
+        most=1000,
+    )
     stall_seconds: float = setting(60, "Time a reply may stand still before it is ended.", least=1)
     retry_seconds: float = setting(
         15, "Time a request may wait for a worker that is coming back.", least=0

@@ -49,6 +49,7 @@ class Service:
             "MODEL_STORE": str(model_store),
             "MANAGEMENT_KEY": MANAGEMENT_KEY,
             "LOG_FORMAT": "json",
+            "STREAM_INTERVAL_MS": "0",  # so that a test may count tokens by events
             "PYTHONUNBUFFERED": "1",
         }
         self.process = subprocess.Popen(

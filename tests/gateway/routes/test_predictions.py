@@ -489,7 +489,7 @@ def test_hugging_face_s_details_and_streams_tell_every_token(server: Server) -> 
     assert events[-1].details.finish_reason == "length"
     pieces = client.text_generation(PROMPT, stream=True, **options)
     assert "".join(pieces) == choice["text"]
-    stopped = client.text_generation(PROMPT, details=True, stop=["e"], **options)
+    stopped = client.text_generation(PROMPT, details=True, stop=[choice["text"][3]], **options)
     assert stopped.details.finish_reason == "stop_sequence"
     body = {"inputs": PROMPT, "parameters": {"logit_bias": {str(END_OF_TEXT): 100}}}
     ended = server.post(json=body | {"stream": True}).text
