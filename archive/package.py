@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from archive.checkpoint import Checkpoint, load_checkpoint
+from archive.checkpoint import Checkpoint, open_checkpoint
 from archive.facts import checkpoint_facts, copy_checkpoint_files, write_facts
 from archive.files import copy_weights
+from archive.forms import FULL, forms_for
+from archive.gate import write_model
 from archive.hub import find_checkpoint
 from archive.naming import check_replaceable, source_id
-from archive.native import add_native_model
 from archive.packing import (
     add_code,
     add_settings,
@@ -21,7 +22,9 @@ from archive.packing import (
     staging,
 )
 from archive.settings import Settings
+from archive.text import read_passages
 from archive.trial import try_out
+from handler.engine.model import ModelShape
 
 
 def package_model(settings: Settings) -> Path:
@@ -34,7 +37,7 @@ def package_model(settings: Settings) -> Path:
         check_replaceable(settings.target.path, source_id(settings.model))
     source = find_checkpoint(settings.model, settings.tokenizer, settings.base)
     say(f"checking {source.name}")
-    checkpoint = load_checkpoint(source.path, source.name, source.tokenizer, source.base)
+    checkpoint = open_checkpoint(source.path, source.name, source.tokenizer, source.base)
     say(f"{checkpoint.parameters / 1e6:,.1f} million parameters, {checkpoint.shape.n_layer} layers")
     for remark in (*checkpoint.remarks, *checkpoint.tokens.remarks):
         say(f"note: {remark}")
@@ -66,9 +69,23 @@ def _add_model(settings: Settings, checkpoint: Checkpoint, model: Path) -> dict[
     if settings.engine == "torch":
         copy_weights(checkpoint, model)
         return {"precision": "fp32", "cache": "float32", "quality": None}
-    return add_native_model(
-        checkpoint, settings.precision, settings.cache, settings.calibration_text, model, say
+    is_full = forms_for(settings.precision, settings.cache) == [FULL]
+    choice = write_model(
+        checkpoint.weights,
+        ModelShape.from_config(checkpoint.config),
+        model,
+        precision=settings.precision,
+        cache=settings.cache,
+        passages=None if is_full else read_passages(checkpoint, settings.calibration_text),
+        say=say,
     )
+    say(f"packing {choice.form.name}, {choice.form.cache} cache: {choice.reason}")
+    return {
+        "precision": choice.form.precision,
+        "form": choice.form.name,
+        "cache": choice.form.cache,
+        "quality": choice.figures(),
+    }
 
 
 def say(line: str) -> None:

@@ -1,21 +1,29 @@
-"""Tells a person how far a long loop is."""
+"""Tells a person how far long work is, and how long it will still take."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Callable
 
-Item = TypeVar("Item")
-
-SECONDS_BETWEEN_LINES = 10.0
+Say = Callable[[str], None]
+SECONDS_BETWEEN_LINES = 5.0
 
 
-def told(items: Sequence[Item], what: str) -> Iterator[Item]:
-    """Yield `items`, and every ten seconds print how many are done."""
-    last = time.monotonic()
-    for done, item in enumerate(items):
-        if time.monotonic() - last > SECONDS_BETWEEN_LINES:
-            last = time.monotonic()
-            print(f"  {what}: {done} of {len(items)} windows", flush=True)
-        yield item
+class Progress:
+    """Work of a known size: a line every five seconds, with the time left."""
+
+    def __init__(self, what: str, total: float, say: Say) -> None:
+        self._what, self._total, self._say = what, total, say
+        self._done = 0.0
+        self._began = self._told = time.monotonic()
+
+    def advance(self, work: float) -> None:
+        """Note that so much more of the total is done."""
+        self._done += work
+        now = time.monotonic()
+        if now - self._told < SECONDS_BETWEEN_LINES or self._done >= self._total:
+            return
+        self._told = now
+        share = self._done / self._total
+        left = (now - self._began) * (1 - share) / share
+        self._say(f"  {self._what}: {share:.0%}, about {left:,.0f} s left")

@@ -1,19 +1,28 @@
-"""What a form of the model costs in quality: perplexity and KL divergence against fp32."""
+"""What a form of the model costs in quality: perplexity and KL divergence against fp32.
+
+A row's figures come from the native kernels and are added up exactly, so that the verdict is the
+same on every machine.
+"""
 
 from __future__ import annotations
 
+import ctypes
+import math
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol
+from decimal import Decimal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from archive.progress import told
+from archive.layers import Head, split
+from archive.progress import Progress
 from archive.text import Tokens
+from handler.engine.native.weights import Floats
 
-# Perplexity may grow by less than this share.
+# Perplexity may grow by less than this share, its logarithm by less than LOSS_BOUND.
 GROWTH_BOUND = 0.01
+LOSS_BOUND = 0.00995033085316808
 # Mean KL divergence in nats a token. A perplexity that grows by 1 % is ln 1.01, about 0.01 nats a
 # token, on the words of the text alone: losses on some of them hide gains on others. KL cannot be
 # evened out like that, so it gets the same 0.01 nats; by Pinsker's inequality the probabilities
@@ -23,67 +32,109 @@ KL_BOUND = 0.01
 
 @dataclass(frozen=True)
 class Quality:
-    """Means over `tokens` predicted tokens."""
+    """Means over `tokens` predicted tokens, in nats: of -log p, of fp32's, and of KL."""
 
-    perplexity: float
-    reference_perplexity: float
+    loss: float
+    reference_loss: float
     kl: float
     tokens: int
 
     @property
+    def perplexity(self) -> float:
+        """Of what was measured."""
+        return exp(self.loss)
+
+    @property
+    def reference_perplexity(self) -> float:
+        """Of fp32."""
+        return exp(self.reference_loss)
+
+    @property
     def growth(self) -> float:
         """By what share perplexity is above the reference's."""
-        return self.perplexity / self.reference_perplexity - 1
-
-    def of_reference(self) -> Quality:
-        """Return what the reference scores against itself."""
-        return Quality(self.reference_perplexity, self.reference_perplexity, 0.0, self.tokens)
+        return exp(self.loss - self.reference_loss) - 1
 
     @property
     def passes(self) -> bool:
         """Whether both bounds are kept; figures that are not finite keep none."""
-        return self.growth < GROWTH_BOUND and self.kl < KL_BOUND
+        return self.loss - self.reference_loss < LOSS_BOUND and self.kl < KL_BOUND
 
     @property
     def fault(self) -> str:
         """Which bounds are broken, in words; empty if none."""
         faults = []
-        if not self.growth < GROWTH_BOUND:
+        if not self.loss - self.reference_loss < LOSS_BOUND:
             faults.append(f"perplexity {self.growth:+.2%}, {GROWTH_BOUND:.0%} allowed")
         if not self.kl < KL_BOUND:
             faults.append(f"KL {self.kl:.4f}, {KL_BOUND} allowed")
         return "; ".join(faults)
 
 
-def log_probabilities(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return log softmax over the last axis."""
-    shifted = logits - logits.max(axis=-1, keepdims=True)
-    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))
+def exp(value: float) -> float:
+    """E to the power of `value`, correctly rounded: libm's last bit depends on the processor."""
+    if not math.isfinite(value) or value > 700:
+        return math.nan if math.isnan(value) else math.inf
+    return float(Decimal(value).exp())
 
 
-class Runner(Protocol):
-    """A model that computes whole windows."""
+class Comparison:
+    """Compares what two models predict, row by row, on several threads."""
 
-    def run(self, tokens: Tokens, logit_rows: Tokens, outputs: Sequence[str]) -> list[NDArray[Any]]:
-        """Run one window [length] from its start; logits come for `logit_rows`."""
-        ...
+    def __init__(self, library: ctypes.CDLL, threads: int) -> None:
+        pointer = ctypes.c_void_p
+        library.gpt2_mean_difference.restype = ctypes.c_double
+        library.gpt2_mean_difference.argtypes = [pointer, pointer, ctypes.c_int32]
+        self._library = library
+        self._pool = ThreadPoolExecutor(threads)
+
+    def compare(
+        self,
+        windows: Sequence[Tokens],
+        reference: tuple[Head, Sequence[Floats]],
+        candidate: tuple[Head, Sequence[Floats]],
+        progress: Progress,
+    ) -> Quality:
+        """Compare predictions of every token but the first of each window.
+
+        Args:
+            windows: The text.
+            reference: fp32's head, and what its last layer gave for each window.
+            candidate: The same of another form.
+            progress: Is told of each window.
+        """
+        figures: list[tuple[float, float, float]] = []
+        for window, expected, found in zip(windows, reference[1], candidate[1], strict=True):
+            following = window[1:]
+            pieces = zip(split(expected[:-1]), split(found[:-1]), split(following), strict=True)
+            for expected_rows, found_rows, tokens in pieces:
+                logits = reference[0].logits(expected_rows), candidate[0].logits(found_rows)
+                figures += self._pool.map(self._row, *logits, tokens.tolist())
+            progress.advance(1)
+        count = len(figures)
+        losses, reference_losses, divergences = zip(*figures, strict=True)
+        return Quality(
+            loss=math.fsum(losses) / count,
+            reference_loss=math.fsum(reference_losses) / count,
+            kl=math.fsum(divergences) / count,
+            tokens=count,
+        )
+
+    def _row(self, expected: Floats, found: Floats, token: int) -> tuple[float, float, float]:
+        """Losses of both, and the KL divergence of `found` from `expected`."""
+        size = len(expected)
+        of_both = [
+            self._library.gpt2_log_probability(row.ctypes.data, size, token, 0, None, None)
+            for row in (expected, found)
+        ]
+        difference = self._library.gpt2_mean_difference(
+            expected.ctypes.data, found.ctypes.data, size
+        )
+        # log p(i) - log q(i) = x(i) - y(i) - (logarithms of the two sums of exponentials).
+        at_token = float(expected[token]) - float(found[token])
+        sums = at_token - (of_both[0] - of_both[1])
+        return -of_both[1], -of_both[0], difference - sums
 
 
-def compare(reference: Runner, candidate: Runner, windows: Sequence[Tokens]) -> Quality:
-    """Run both over `windows` and compare what they predict."""
-    loss = reference_loss = divergence = 0.0
-    tokens = 0
-    for window in told(windows, "measured"):
-        rows, following = np.arange(len(window) - 1), window[1:]
-        expected = log_probabilities(reference.run(window, rows, ["logits"])[0])
-        found = log_probabilities(candidate.run(window, rows, ["logits"])[0])
-        reference_loss -= float(expected[rows, following].sum(dtype=np.float64))
-        loss -= float(found[rows, following].sum(dtype=np.float64))
-        divergence += float((np.exp(expected) * (expected - found)).sum(dtype=np.float64))
-        tokens += len(rows)
-    return Quality(
-        perplexity=float(np.exp(loss / tokens)),
-        reference_perplexity=float(np.exp(reference_loss / tokens)),
-        kl=divergence / tokens,
-        tokens=tokens,
-    )
+def not_finite(value: float) -> bool:
+    """Whether a figure is none that JSON could hold."""
+    return not np.isfinite(value)

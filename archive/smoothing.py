@@ -1,77 +1,128 @@
 """SmoothQuant: moves outliers of activations into weights, where a scale per column meets them.
 
-Xiao et al. 2022: channel j of a product's input is divided by max|x_j|^a / max|w_j|^(1 - a) and the
-weight's row j multiplied by it. The division costs nothing at run time: it goes into the LayerNorm
-before, or into the columns of the values before the attention's output product. What follows GELU
-cannot be folded and stays as it is.
+Xiao et al. 2022, with a strength of 1/2: channel j of a product's input is divided by
+sqrt(max|x_j| / max|w_j|) and the weight's row j multiplied by it. The division costs nothing at run
+time: it goes into the LayerNorm before, or into the columns of the values before the attention's
+output product. What follows GELU cannot be folded and stays as it is.
+
+Square roots, quotients and products are exact to the last bit by IEEE 754, so that every machine
+smooths alike.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
-from archive.checkpoint import ModelShape, Weights
+from archive.checkpoint import Weights
+from archive.layers import Arrays, FloatSource, Layerwise
+from archive.progress import Progress
+from archive.text import Tokens
+from handler.engine.model import ModelShape
+from handler.engine.native.weights import SOURCES, Floats, padded
 
-Channels = NDArray[np.float32]
+HEAD = "lm_head.weight"
+ONE = np.float32(1)
+# Matrices whose inputs can be divided, by the names of an archive's arrays.
+FOLDABLE = ("qkv", "projection", "expand")
 
-STRENGTH = 0.5
 
+@dataclass(frozen=True)
+class SmoothedWeights(Mapping[str, Floats]):
+    """Weights of the same function without outliers; each is made when it is asked for.
 
-def smoothing_factors(
-    shape: ModelShape, weights: Weights, largest_inputs: Mapping[str, Channels]
-) -> dict[str, Channels]:
-    """Return what the channels of each foldable product's input are to be divided by.
-
-    `largest_inputs` holds max|x| per channel by the product's name.
+    The head is no longer the embedding.
     """
-    factors = {}
-    for layer in range(shape.n_layer):
-        for product in ("attn.c_attn", "attn.c_proj", "mlp.c_fc"):
-            name = f"h.{layer}.{product}"
-            factors[name] = _factor(largest_inputs[name], weights[f"{name}.weight"])
-    factors["lm_head"] = _factor(largest_inputs["lm_head"], head_weight(weights))
-    return factors
+
+    weights: Weights
+    # What each weight is multiplied by, one after the other, broadcast over it.
+    scales: Mapping[str, list[Floats]] = field(repr=False)
+
+    def __getitem__(self, name: str) -> Floats:
+        is_tied = name == HEAD and HEAD not in self.weights
+        weight = self.weights["wte.weight" if is_tied else name]
+        for scale in self.scales.get(name, ()):
+            weight = weight * scale
+        return weight
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**dict.fromkeys(self.weights), HEAD: None})
+
+    def __len__(self) -> int:
+        return len(dict.fromkeys([*self.weights, HEAD]))
 
 
-def head_weight(weights: Weights) -> NDArray[np.float32]:
-    """Return the head as [width, vocabulary], from the embedding if it is tied."""
-    return weights.get("lm_head.weight", weights["wte.weight"]).T
+def smooth(
+    source: FloatSource, model: Layerwise, windows: list[Tokens], progress: Progress
+) -> SmoothedWeights:
+    """Watch what the matrices are fed with on `windows`, and move outliers into the weights.
+
+    Args:
+        source: The checkpoint's weights.
+        model: What computes them.
+        windows: Tokens, int64 [length] each.
+        progress: Is told of each layer, and twice of the head.
+    """
+    shape = source.shape
+    scales: dict[str, list[Floats]] = {}
+
+    def prepare(layer: int, arrays: Arrays) -> None:
+        arrays |= {f"layer.0.{name}.peaks": _no_peaks(shape, name) for name in FOLDABLE}
+
+    def note(layer: int, arrays: Arrays) -> None:
+        for name in FOLDABLE:
+            peaks = _inputs(shape, name, np.asarray(arrays[f"layer.0.{name}.peaks"], np.float32))
+            weight = f"h.{layer}.{SOURCES[name]}.weight"
+            _fold(scales, shape, layer, name, _factor(peaks, source.weights[weight]))
+
+    states = model.hidden(windows, progress, prepare, note)
+    arrays = source.head() | {"head.peaks": np.zeros(padded(shape.width), np.float32)}
+    model.head(arrays).watch(states)
+    progress.advance(1)
+    head = source.weights["wte.weight" if shape.tied_head else HEAD]
+    factor = _factor(np.asarray(arrays["head.peaks"], np.float32)[: shape.width], head.T)
+    scales |= {"ln_f.weight": [ONE / factor], "ln_f.bias": [ONE / factor], HEAD: [factor]}
+    progress.advance(1)
+    return SmoothedWeights(source.weights, scales)
 
 
-def _factor(largest_input: Channels, weight: NDArray[np.float32]) -> Channels:
-    largest_weight = np.abs(weight).max(axis=1)
+def _no_peaks(shape: ModelShape, name: str) -> Floats:
+    heads = shape.heads * padded(shape.width // shape.heads)
+    return np.zeros(heads if name == "projection" else padded(shape.width), np.float32)
+
+
+def _inputs(shape: ModelShape, name: str, peaks: Floats) -> Floats:
+    """The peaks of a matrix's inputs without those that only pad."""
+    if name == "projection":
+        peaks = peaks.reshape(shape.heads, -1)[:, : shape.width // shape.heads].ravel()
+    return peaks[: shape.width]
+
+
+def _factor(largest_input: Floats, weight: Floats) -> Floats:
+    """What the channels [K] of a product's input are to be divided by; weight [K, N]."""
+    largest_weight = np.maximum(weight.max(axis=1), -weight.min(axis=1))
     usable = (largest_input > 0) & (largest_weight > 0)
-    inputs, rows = np.where(usable, largest_input, 1.0), np.where(usable, largest_weight, 1.0)
-    factor = inputs**STRENGTH / rows ** (1 - STRENGTH)
-    return np.asarray(factor, dtype=np.float32)
+    inputs = np.where(usable, largest_input, ONE)
+    return np.sqrt(inputs / np.where(usable, largest_weight, ONE))
 
 
-def smooth(shape: ModelShape, weights: Weights, factors: Mapping[str, Channels]) -> Weights:
-    """Return weights of the same function with `factors` folded in; the head becomes untied."""
-    smoothed = dict(weights)
+def _fold(
+    scales: dict[str, list[Floats]], shape: ModelShape, layer: int, name: str, factor: Floats
+) -> None:
+    """Note what a matrix's rows, and what comes before it, are multiplied by."""
 
-    def scale(name: str, factor: NDArray[np.floating[Any]]) -> None:
-        smoothed[name] = np.asarray(smoothed[name] * factor, dtype=np.float32)
+    def scale(weight: str, by: Floats) -> None:
+        scales.setdefault(f"h.{layer}.{weight}", []).append(by)
 
-    for layer in range(shape.n_layer):
-        block = f"h.{layer}"
-        for norm, product in (("ln_1", "attn.c_attn"), ("ln_2", "mlp.c_fc")):
-            factor = factors[f"{block}.{product}"]
-            scale(f"{block}.{norm}.weight", 1 / factor)
-            scale(f"{block}.{norm}.bias", 1 / factor)
-            scale(f"{block}.{product}.weight", factor[:, None])
-        factor = factors[f"{block}.attn.c_proj"]
-        columns = np.ones(3 * shape.n_embd, np.float32)
-        columns[2 * shape.n_embd :] = 1 / factor
-        scale(f"{block}.attn.c_attn.weight", columns)
-        scale(f"{block}.attn.c_attn.bias", columns)
-        scale(f"{block}.attn.c_proj.weight", factor[:, None])
-    factor = factors["lm_head"]
-    scale("ln_f.weight", 1 / factor)
-    scale("ln_f.bias", 1 / factor)
-    smoothed["lm_head.weight"] = head_weight(weights).T * factor
-    return smoothed
+    scale(f"{SOURCES[name]}.weight", factor[:, None])
+    if name == "projection":
+        columns = np.ones(3 * shape.width, np.float32)
+        columns[2 * shape.width :] = ONE / factor
+        scale("attn.c_attn.weight", columns)
+        scale("attn.c_attn.bias", columns)
+        return
+    norm = "ln_1" if name == "qkv" else "ln_2"
+    scale(f"{norm}.weight", ONE / factor)
+    scale(f"{norm}.bias", ONE / factor)

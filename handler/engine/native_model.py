@@ -9,19 +9,16 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 
 from handler.engine.model import ModelShape
 from handler.engine.native import cpu
+from handler.engine.native.arrays_file import ARRAYS, read_arrays
 from handler.engine.native.library import NativeStep, load_library
-from handler.engine.native.memory import Arena
 from handler.engine.native.sampling import NativeSampler
-from handler.engine.native.weights import LAYOUT, Array, pack_model, uniform
+from handler.engine.native.weights import Array, pack_model, uniform
 from handler.engine.settings import EngineSettings
 from handler.engine.step import Answer, Draw, Rows, Score
-from handler.errors import ModelError
 
-ARRAYS = "model.native.safetensors"
 # In the root of an archive: libraries belong to the code that calls them.
 LIBRARIES = Path("handler", "engine", "native", "lib")
 
@@ -77,29 +74,6 @@ def load_step(
         max_rows=settings.max_num_batched_tokens,
         threads=settings.num_threads,
     )
-
-
-def read_arrays(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
-    """Read the arrays of a model into one piece of memory, and what they are packed as.
-
-    Returns:
-        The arrays by name; `precision` of weights and `cache`, each "int8" or "float32".
-
-    Raises:
-        ModelError: The file is missing, broken or of another layout.
-    """
-    try:
-        with safe_open(path, framework="np") as file:
-            form: dict[str, str] = file.metadata() or {}
-            if form.get("layout") != LAYOUT:
-                raise ModelError("the archive was packed for another engine; pack it again")
-            names = list(file.keys())
-            arena = Arena(path.stat().st_size + len(names) * 64)
-            return {name: arena.add(file.get_tensor(name)) for name in names}, form
-    except FileNotFoundError:
-        raise ModelError(f"the archive has no {path.name}") from None
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"{path.name} cannot be read: {error}") from None
 
 
 def choose_library(directory: Path) -> ctypes.CDLL:

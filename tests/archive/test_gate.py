@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from archive.checkpoint import Checkpoint, load_checkpoint
-from archive.native import add_native_model
-from archive.text import PROSE
+from archive.gate import Choice, write_model
+from archive.layers import FloatSource, Layerwise
+from archive.native_build import build_libraries
+from archive.progress import Progress
+from archive.smoothing import smooth
+from archive.text import read_passages
+from handler.engine.model import ModelShape
+from handler.engine.native_model import choose_library
 from tests.archive.checkpoints import (
     EMBEDDED_MODEL,
     twin_with_a_rare_shout,
@@ -23,57 +31,96 @@ def embedded() -> Checkpoint:
     return load_checkpoint(EMBEDDED_MODEL, "gpt2-tales")
 
 
-@pytest.fixture(scope="module")
-def short_text(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("text") / "short.txt"
-    path.write_text((PROSE / "evaluation.txt").read_text()[:40_000])
-    return path
+def shape_of(checkpoint: Checkpoint) -> ModelShape:
+    """Twins may have a head of their own, of which the config knows nothing."""
+    return ModelShape.from_config(
+        checkpoint.config | {"tie_word_embeddings": checkpoint.shape.tied_head}
+    )
 
 
 def packed(
-    checkpoint: Checkpoint, text: Path | None, model: Path, precision: str = "auto"
-) -> dict[str, Any]:
-    return add_native_model(checkpoint, precision, "auto", text, model, lambda line: None)
+    checkpoint: Checkpoint, model: Path, precision: str = "auto", windows: int = 4
+) -> tuple[Choice, dict[str, Any]]:
+    """What was chosen with so many windows of text, and what archive.json says of it."""
+    passages = read_passages(checkpoint, None)
+    choice = write_model(
+        checkpoint.weights,
+        shape_of(checkpoint),
+        model,
+        precision=precision,
+        cache="auto",
+        passages=replace(
+            passages,
+            calibration=passages.calibration[:windows],
+            evaluation=passages.evaluation[:windows],
+        ),
+        say=lambda line: None,
+    )
+    figures = choice.figures()
+    assert figures is not None
+    return choice, figures
 
 
 def test_bytes_cost_the_embedded_model_next_to_nothing(
     embedded: Checkpoint, tmp_path: Path
 ) -> None:
-    facts = packed(embedded, None, tmp_path)
-    assert (facts["precision"], facts["cache"]) == ("int8", "int8")
-    assert facts["quality"]["tokens"] >= 8000
-    assert abs(facts["quality"]["perplexity_growth"]) <= 0.003
-    assert 0 < facts["quality"]["kl"] <= 0.002
+    choice, figures = packed(embedded, tmp_path, windows=99)
+    assert (choice.form.name, choice.form.cache) == ("int8", "int8")
+    assert choice.reason == "the fastest form is good enough"
+    assert figures["tokens"] >= 8000
+    assert abs(figures["perplexity_growth"]) <= 0.003
+    assert 0 < figures["kl"] <= 0.002
 
 
 @pytest.mark.parametrize("factor", [30, 100])
 def test_a_twin_with_outliers_passes_in_bytes(
-    embedded: Checkpoint, short_text: Path, tmp_path: Path, factor: float
+    embedded: Checkpoint, tmp_path: Path, factor: float
 ) -> None:
-    facts = packed(twin_with_outliers(embedded, factor), short_text, tmp_path)
-    assert facts["precision"] in ("int8", "int8 smoothed")
-    assert facts["quality"]["perplexity_growth"] < 0.01
+    choice, figures = packed(twin_with_outliers(embedded, factor), tmp_path)
+    assert choice.form.name in ("int8", "int8 smoothed")
+    assert figures["perplexity_growth"] < 0.01
 
 
 def test_a_twin_with_outliers_after_gelu_keeps_floats_there(
-    embedded: Checkpoint, short_text: Path, tmp_path: Path
+    embedded: Checkpoint, tmp_path: Path
 ) -> None:
-    facts = packed(twin_with_loud_units(embedded, 1000), short_text, tmp_path)
-    assert facts["precision"] == "int8 smoothed, contract fp32"
-    first, *_, last = facts["quality"]["tried"]
+    choice, figures = packed(twin_with_loud_units(embedded, 1000), tmp_path)
+    assert choice.form.name == "int8 smoothed, contract fp32"
+    assert choice.reason.startswith("faster forms are not good enough (int8: perplexity")
+    first, *_, last = figures["tried"]
     assert not first["passes"] and last["passes"]
 
 
 def test_a_twin_in_which_few_rows_shout_passes_in_bytes(
-    embedded: Checkpoint, short_text: Path, tmp_path: Path
+    embedded: Checkpoint, tmp_path: Path
 ) -> None:
-    facts = packed(twin_with_a_rare_shout(embedded, 4, 1000.0), short_text, tmp_path)
-    assert facts["precision"] == "int8"
+    choice, _ = packed(twin_with_a_rare_shout(embedded, 4, 1000.0), tmp_path)
+    assert choice.form.name == "int8"
 
 
 def test_a_precision_that_is_asked_for_is_measured_too(
-    embedded: Checkpoint, short_text: Path, tmp_path: Path
+    embedded: Checkpoint, tmp_path: Path
 ) -> None:
-    facts = packed(embedded, short_text, tmp_path, "int8")
-    assert facts["precision"] == "int8"
-    assert facts["quality"]["perplexity_growth"] < 0.01
+    choice, figures = packed(embedded, tmp_path, "int8")
+    assert choice.form.precision == "int8"
+    assert figures["perplexity_growth"] < 0.01
+
+
+def test_smoothing_leaves_the_function_as_it_is(embedded: Checkpoint) -> None:
+    twin = twin_with_outliers(embedded, 100)
+    library = choose_library(build_libraries())
+    windows = read_passages(embedded, None).calibration[:1]
+    progress = Progress("", 99, lambda line: None)
+    source = FloatSource(twin.weights, shape_of(twin))
+    smoothed = smooth(source, Layerwise(source, library, 2), windows, progress)
+    logits = []
+    for weights, shape in (
+        (embedded.weights, shape_of(embedded)),
+        (twin.weights, shape_of(twin)),
+        (smoothed, replace(shape_of(twin), tied_head=False)),
+    ):
+        model = Layerwise(FloatSource(weights, shape), library, 2)
+        [hidden] = model.hidden(windows, progress)
+        logits.append(model.head().logits(hidden[:100]).copy())
+    assert np.abs(logits[1] - logits[0]).max() < 2e-3
+    assert np.abs(logits[2] - logits[0]).max() < 2e-3

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
+from math import prod
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,10 @@ LANES = 16
 PANEL = 32
 # Seven bits: AVX2 adds two products of bytes in sixteen bits, and more would not be exact there.
 WEIGHT_LIMIT = 63
+# A column of nothing larger becomes zeros: its scale would be no normal number.
+SMALLEST = np.float32(1e-30)
+# Columns that are rounded at a time, so that they stay in a core's cache.
+BLOCK = 16 * PANEL
 
 
 def padded(size: int, multiple: int = LANES) -> int:
@@ -62,19 +67,21 @@ def pack_int8(weight: Floats, bias: Floats) -> LinearArrays:
     """
     _check_finite(weight, bias)
     inputs, outputs = weight.shape
-    largest = np.abs(weight).max(axis=0, initial=0.0)
-    scale = np.where(largest > 0, largest / np.float32(WEIGHT_LIMIT), np.float32(1.0))
-    scale = scale.astype(np.float32)
-    units = np.rint(weight / scale).astype(np.int8)
-    wide = np.zeros((padded(inputs), padded(outputs, PANEL)), np.int8)
-    wide[:inputs, :outputs] = units
-    packed = wide.reshape(wide.shape[0] // 4, 4, -1, PANEL).transpose(2, 0, 3, 1)
-    return LinearArrays(
-        weight=np.ascontiguousarray(packed),
-        scale=_widened(scale, PANEL),
-        sum=wide.sum(axis=0, dtype=np.int32),
-        bias=_widened(bias, PANEL),
-    )
+    rows, columns = padded(inputs), padded(outputs, PANEL)
+    packed = np.empty((columns // PANEL, rows // 4, PANEL, 4), np.int8)
+    scale, sums = np.zeros(columns, np.float32), np.zeros(columns, np.int32)
+    for start in range(0, outputs, BLOCK):
+        block = np.array(weight[:, start : start + BLOCK], np.float32, order="C")
+        end = start + block.shape[1]
+        largest = np.maximum(block.max(axis=0), -block.min(axis=0))
+        scale[start:end] = np.where(largest > SMALLEST, largest / np.float32(WEIGHT_LIMIT), 1.0)
+        np.divide(block, scale[start:end], out=block)
+        wide = np.zeros((rows, padded(end - start, PANEL)), np.int8)
+        wide[:inputs, : end - start] = np.rint(block, out=block)
+        sums[start : start + wide.shape[1]] = wide.sum(axis=0, dtype=np.int32)
+        panels = wide.reshape(rows // 4, 4, -1, PANEL).transpose(2, 0, 3, 1)
+        packed[start // PANEL : start // PANEL + len(panels)] = panels
+    return LinearArrays(packed, scale, sums, _widened(bias, PANEL))
 
 
 def pack_float(weight: Floats, bias: Floats) -> LinearArrays:
@@ -85,15 +92,13 @@ def pack_float(weight: Floats, bias: Floats) -> LinearArrays:
     """
     _check_finite(weight, bias)
     inputs, outputs = weight.shape
-    wide = np.zeros((padded(inputs), padded(outputs, PANEL)), np.float32)
-    wide[:inputs, :outputs] = weight
-    packed = wide.reshape(wide.shape[0], -1, PANEL).transpose(1, 0, 2)
-    width = wide.shape[1]
+    rows, columns = padded(inputs), padded(outputs, PANEL)
+    packed = np.zeros((columns // PANEL, rows, PANEL), np.float32)
+    for start in range(0, outputs, PANEL):
+        block = weight[:, start : start + PANEL]
+        packed[start // PANEL, :inputs, : block.shape[1]] = block
     return LinearArrays(
-        weight=np.ascontiguousarray(packed),
-        scale=np.ones(width, np.float32),
-        sum=np.zeros(width, np.int32),
-        bias=_widened(bias, PANEL),
+        packed, np.ones(columns, np.float32), np.zeros(columns, np.int32), _widened(bias, PANEL)
     )
 
 
@@ -124,7 +129,14 @@ def split_heads(weight: Floats, heads: int) -> Floats:
 
 Packer = Callable[[Floats, Floats], LinearArrays]
 PACKERS: Mapping[str, Packer] = {"int8": pack_int8, "float32": pack_float}
-MATRICES = ("qkv", "projection", "expand", "contract", "head")
+# A layer's matrices, and what GPT2LMHeadModel calls them.
+SOURCES = {
+    "qkv": "attn.c_attn",
+    "projection": "attn.c_proj",
+    "expand": "mlp.c_fc",
+    "contract": "mlp.c_proj",
+}
+MATRICES = (*SOURCES, "head")
 
 
 def pack_model(
@@ -134,55 +146,125 @@ def pack_model(
 
     Args:
         weights: float32 arrays by the names of GPT2LMHeadModel, without `transformer.`; linear
-            weights are [in, out], as GPT-2's Conv1D has them.
+            weights are [in, out], as GPT-2's Conv1D has them. Each is asked for once or twice.
         shape: The model's sizes.
         precisions: "int8" or "float32" for each of MATRICES.
 
     Raises:
         ValueError: A weight is not finite.
     """
-    packers = {name: PACKERS[precision] for name, precision in precisions.items()}
-    tokens = weights["wte.weight"]
-    _check_finite(tokens, weights["wpe.weight"])
-    yield "token_embedding", widened(tokens.astype(np.float16))
-    yield "position_embedding", widened(weights["wpe.weight"])
+    yield from pack_embeddings(weights)
     for layer in range(shape.layers):
-        yield from _pack_layer(weights, shape, packers, layer)
+        yield from pack_layer(weights, shape, precisions, layer, f"layer.{layer}")
+    yield from pack_head(weights, shape, precisions)
+
+
+def pack_embeddings(weights: Mapping[str, Floats]) -> Iterator[tuple[str, Array]]:
+    """Yield what a token and its position are before the first layer.
+
+    Raises:
+        ValueError: A weight is not finite, or too large for half precision.
+    """
+    tokens, positions = weights["wte.weight"], weights["wpe.weight"]
+    _check_finite(tokens, positions)
+    with np.errstate(over="ignore"):
+        halves = tokens.astype(np.float16)
+    if not np.isfinite(halves).all():
+        raise ValueError("wte.weight has values beyond 65,504, which half precision cannot hold")
+    yield "token_embedding", widened(halves)
+    yield "position_embedding", widened(positions)
+
+
+def pack_head(
+    weights: Mapping[str, Floats], shape: ModelShape, precisions: Mapping[str, str]
+) -> Iterator[tuple[str, Array]]:
+    """Yield the last LayerNorm and the head, which may be the embedding."""
     yield "norm.gain", widened(weights["ln_f.weight"])
     yield "norm.bias", widened(weights["ln_f.bias"])
-    head = tokens if shape.tied_head else weights["lm_head.weight"]
+    head = weights["wte.weight" if shape.tied_head else "lm_head.weight"]
     no_bias = np.zeros(shape.vocab_size, np.float32)
-    yield from packers["head"](np.ascontiguousarray(head.T), no_bias).named("head")
+    yield from PACKERS[precisions["head"]](head.T, no_bias).named("head")
 
 
-def _pack_layer(
-    weights: Mapping[str, Floats], shape: ModelShape, packers: Mapping[str, Packer], layer: int
+def pack_layer(
+    weights: Mapping[str, Floats],
+    shape: ModelShape,
+    precisions: Mapping[str, str],
+    layer: int,
+    prefix: str,
 ) -> Iterator[tuple[str, Array]]:
+    """Yield the arrays of one layer, under names that begin with `prefix`."""
+
     def given(name: str) -> Floats:
         return weights[f"h.{layer}.{name}"]
 
-    prefix = f"layer.{layer}"
     for number in (1, 2):
         yield f"{prefix}.norm_{number}.gain", widened(given(f"ln_{number}.weight"))
         yield f"{prefix}.norm_{number}.bias", widened(given(f"ln_{number}.bias"))
-    # Queries, keys and values of all heads; the projection's inputs are padded in the same way.
-    qkv = [
-        np.concatenate(
-            [split_heads(part, shape.heads) for part in np.split(given(name), 3, axis=-1)], axis=-1
-        )
-        for name in ("attn.c_attn.weight", "attn.c_attn.bias")
-    ]
-    projection = split_heads(np.ascontiguousarray(given("attn.c_proj.weight").T), shape.heads).T
-    matrices = {
-        "qkv": (qkv[0], qkv[1]),
-        "projection": (projection, given("attn.c_proj.bias")),
-        "expand": (given("mlp.c_fc.weight"), given("mlp.c_fc.bias")),
-        "contract": (given("mlp.c_proj.weight"), given("mlp.c_proj.bias")),
-    }
-    for name, (weight, bias) in matrices.items():
-        yield from packers[name](weight, bias).named(f"{prefix}.{name}")
+    for name, source in SOURCES.items():
+        weight, bias = given(f"{source}.weight"), given(f"{source}.bias")
+        if name == "qkv":  # queries, keys and values of all heads
+            weight, bias = _split_qkv(weight, shape.heads), _split_qkv(bias, shape.heads)
+        if name == "projection":  # its inputs are padded in the same way
+            weight = split_heads(np.ascontiguousarray(weight.T), shape.heads).T
+        yield from PACKERS[precisions[name]](weight, bias).named(f"{prefix}.{name}")
+
+
+def _split_qkv(array: Floats, heads: int) -> Floats:
+    parts = [split_heads(part, heads) for part in np.split(array, 3, axis=-1)]
+    return np.concatenate(parts, axis=-1)
 
 
 def uniform(precision: str) -> dict[str, str]:
     """The same precision for every matrix."""
     return dict.fromkeys(MATRICES, precision)
+
+
+@dataclass(frozen=True)
+class ArrayKind:
+    """Type and shape of an array."""
+
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of it."""
+        return prod(self.shape) * np.dtype(self.dtype).itemsize
+
+
+def model_arrays(shape: ModelShape, precisions: Mapping[str, str]) -> dict[str, ArrayKind]:
+    """What `pack_model` yields, in its order."""
+    width, inner = padded(shape.width), padded(shape.inner_width)
+    heads = shape.heads * padded(shape.width // shape.heads)
+    sizes = {
+        "qkv": (width, 3 * heads),
+        "projection": (heads, shape.width),
+        "expand": (width, shape.inner_width),
+        "contract": (inner, shape.width),
+        "head": (width, shape.vocab_size),
+    }
+    kinds = {
+        "token_embedding": ArrayKind("float16", (shape.vocab_size, width)),
+        "position_embedding": ArrayKind("float32", (shape.max_length, width)),
+    }
+    vector = ArrayKind("float32", (width,))
+    for layer in range(shape.layers):
+        prefix = f"layer.{layer}"
+        kinds |= {f"{prefix}.norm_{n}.{part}": vector for n in (1, 2) for part in ("gain", "bias")}
+        for name in SOURCES:
+            kinds |= _linear_arrays(f"{prefix}.{name}", *sizes[name], precisions[name])
+    kinds |= {"norm.gain": vector, "norm.bias": vector}
+    return kinds | _linear_arrays("head", *sizes["head"], precisions["head"])
+
+
+def _linear_arrays(name: str, inputs: int, outputs: int, precision: str) -> dict[str, ArrayKind]:
+    columns = padded(outputs, PANEL)
+    panels = columns // PANEL
+    layout = (panels, inputs // 4, PANEL, 4) if precision == "int8" else (panels, inputs, PANEL)
+    return {
+        f"{name}.weight": ArrayKind(precision, layout),
+        f"{name}.scale": ArrayKind("float32", (columns,)),
+        f"{name}.sum": ArrayKind("int32", (columns,)),
+        f"{name}.bias": ArrayKind("float32", (columns,)),
+    }

@@ -1,0 +1,193 @@
+"""The quality gate: tries forms of a model, fastest first, and takes the first that is good."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from archive.checkpoint import Weights
+from archive.conversion import write_form
+from archive.forms import FULL, Form, forms_for
+from archive.layers import FileSource, FloatSource, Layerwise
+from archive.native_build import build_libraries
+from archive.progress import Progress, Say
+from archive.quality import GROWTH_BOUND, KL_BOUND, Comparison, Quality, not_finite
+from archive.smoothing import SmoothedWeights, smooth
+from archive.text import Passages
+from handler.engine.container import available_cpus
+from handler.engine.model import ModelShape
+from handler.engine.native.arrays_file import ARRAYS
+from handler.engine.native.weights import Floats
+from handler.engine.native_model import choose_library
+
+COLUMNS = "  {:<34} {:<8} {:>10} {:>9} {:>9}  {}"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The form that went into the archive, why, and everything that was measured for it."""
+
+    form: Form
+    reason: str
+    tried: Mapping[Form, Quality] = field(default_factory=dict)
+    text: str = ""
+
+    def figures(self) -> dict[str, Any] | None:
+        """Return what archive.json says about quality; None if nothing was measured."""
+        if not self.tried:
+            return None
+        first = next(iter(self.tried.values()))
+        as_reference = Quality(first.reference_loss, first.reference_loss, 0.0, first.tokens)
+        return {
+            "text": self.text,
+            "tokens": first.tokens,
+            "perplexity_fp32": _rounded(first.reference_perplexity, 3),
+            **_figures(self.tried.get(self.form, as_reference)),
+            "bounds": {"perplexity_growth": GROWTH_BOUND, "kl": KL_BOUND},
+            "reason": self.reason,
+            "tried": [
+                {
+                    "form": form.name,
+                    "cache": form.cache,
+                    **_figures(quality),
+                    "passes": quality.passes,
+                }
+                for form, quality in self.tried.items()
+            ],
+        }
+
+
+def _figures(quality: Quality) -> dict[str, float | None]:
+    return {
+        "perplexity": _rounded(quality.perplexity, 3),
+        "perplexity_growth": _rounded(quality.growth, 5),
+        "kl": _rounded(quality.kl, 5),
+    }
+
+
+def _rounded(value: float, digits: int) -> float | None:
+    return None if not_finite(value) else round(value, digits)
+
+
+def write_model(
+    weights: Weights,
+    shape: ModelShape,
+    model: Path,
+    *,
+    precision: str,
+    cache: str,
+    passages: Passages | None,
+    say: Say,
+) -> Choice:
+    """Write a model's arrays in the form that `precision` and `cache` ask for.
+
+    Args:
+        weights: By GPT2LMHeadModel's names.
+        shape: The model's sizes.
+        model: The archive's model directory.
+        precision: "auto" lets measurement decide, "int8", or "fp32".
+        cache: "auto", "int8" or "float32".
+        passages: What to measure on; None measures nothing, and takes the first form.
+        say: Reports progress.
+
+    Raises:
+        PackagingError: A weight is not finite, or the compiler cannot be had.
+    """
+    forms = forms_for(precision, cache)
+    if forms == [FULL] or passages is None:
+        write_form(weights, shape, forms[0], model / ARRAYS, say)
+        return Choice(forms[0], "asked for")
+    gate = Gate(weights, shape, passages, choose_library(build_libraries(say)), say)
+    return gate.write_first_good(forms, model / ARRAYS)
+
+
+class Gate:
+    """One checkpoint under measurement."""
+
+    def __init__(
+        self,
+        weights: Weights,
+        shape: ModelShape,
+        passages: Passages,
+        library: ctypes.CDLL,
+        say: Say,
+    ) -> None:
+        self._weights, self._shape, self._passages = weights, shape, passages
+        self._library, self._say = library, say
+        self._threads = available_cpus()
+        self._source = FloatSource(weights, shape)
+        self._tried: dict[Form, Quality] = {}
+
+    def write_first_good(self, forms: list[Form], path: Path) -> Choice:
+        """Write one form after another, until one is good enough or there is no other."""
+        for form in forms:
+            weights = self._smoothed if form.is_smoothed else self._weights
+            write_form(weights, self._shape, form, path, self._say)
+            if form == FULL:
+                break
+            quality = self._measure(form, path)
+            if quality.passes:
+                break
+        return Choice(form, self._reason(form, forms), self._tried, self._passages.name)
+
+    def _reason(self, form: Form, forms: list[Form]) -> str:
+        if form == FULL:
+            closest = min(self._tried.values(), key=lambda quality: quality.kl)
+            return f"no other form is good enough: {closest.fault}"
+        if fault := self._tried[form].fault:
+            return f"asked for, though {fault}"
+        if len(self._tried) == 1:
+            return "the fastest form is good enough"
+        first, quality = next(iter(self._tried.items()))
+        return f"faster forms are not good enough ({first.name}: {quality.fault})"
+
+    def _measure(self, form: Form, path: Path) -> Quality:
+        """Compare what was written with the checkpoint itself, and say the result."""
+        windows = self._passages.evaluation
+        if not self._tried:
+            count = sum(map(len, windows))
+            self._say(f"measuring on {count:,} tokens of {self._passages.name}")
+        expected = self._reference
+        if not self._tried:
+            self._say(COLUMNS.format("precision", "cache", "perplexity", "growth", "KL", ""))
+        model = Layerwise(FileSource(path, self._shape, form.cache), self._library, self._threads)
+        found = model.hidden(windows, self._progress(f"measured {form.name}"))
+        reference = Layerwise(self._source, self._library, self._threads)
+        quality = Comparison(self._library, self._threads).compare(
+            windows,
+            (reference.head(), expected),
+            (model.head(), found),
+            Progress("compared", len(windows), self._say),
+        )
+        if not self._tried:
+            perplexity = f"{quality.reference_perplexity:.2f}"
+            self._say(COLUMNS.format(FULL.name, FULL.cache, perplexity, "", "", "").rstrip())
+        self._tried[form] = quality
+        self._say(_line(form, quality))
+        return quality
+
+    @cached_property
+    def _reference(self) -> list[Floats]:
+        """What fp32's last layer gives for each window."""
+        model = Layerwise(self._source, self._library, self._threads)
+        return model.hidden(self._passages.evaluation, self._progress("computed fp32"))
+
+    @cached_property
+    def _smoothed(self) -> SmoothedWeights:
+        windows = self._passages.calibration
+        self._say(f"outliers: watching {sum(map(len, windows)):,} other tokens")
+        model = Layerwise(self._source, self._library, self._threads)
+        return smooth(self._source, model, windows, self._progress("watched", 2))
+
+    def _progress(self, what: str, more: int = 0) -> Progress:
+        return Progress(what, self._shape.layers + more, self._say)
+
+
+def _line(form: Form, quality: Quality) -> str:
+    verdict = "good" if quality.passes else quality.fault
+    growth, kl = f"{quality.growth:+.2%}", f"{quality.kl:.5f}"
+    return COLUMNS.format(form.name, form.cache, f"{quality.perplexity:.2f}", growth, kl, verdict)
