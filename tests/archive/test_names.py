@@ -91,7 +91,7 @@ def test_a_model_whose_name_has_no_plain_letter_needs_one() -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a small disk is mounted, which needs root")
-def test_a_full_tmpdir_is_not_called_the_stores_disk(
+def test_a_full_tmpdir_is_in_nobodys_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small = tmp_path / "small"
@@ -106,5 +106,4 @@ def test_a_full_tmpdir_is_not_called_the_stores_disk(
     finally:
         subprocess.run(["umount", small], check=True)
         shutil.rmtree(small)
-    assert done.returncode == 1
-    assert f"no space left on the disk of {small}" in done.stderr
+    assert done.returncode == 0, done.stderr
