@@ -45,7 +45,7 @@ class GeneratedStreamReply(StreamReply):
         if output.finish_reason is None:
             if self._framed and output.token is not None:
                 self._tokens[0].append(output.token)
-                self._events.append(self._frame(output.index, None))
+                self._events.append(self._frame(output.index, None, None))
             self._events.append(f"data: {to_json(self._event(output))}\n\n")
 
     def _event(self, output: Output) -> Json:

@@ -15,6 +15,7 @@ from handler.engine.sampler import GREEDY_BELOW
 from handler.engine.sequence import Sequence
 from handler.errors import BadRequest
 from handler.prompt_reader import PromptReader, PromptText
+from handler.resume import Resume
 from handler.schema import CompletionRequest
 from handler.workshop import pace
 
@@ -48,13 +49,23 @@ class Preparer:
     max_logprobs: int
     deadline_seconds: float
 
-    def prepare(self, request_id: str, request: CompletionRequest) -> Prepared:
-        """Turn a request into sequences.
+    def prepare(
+        self, request_id: str, request: CompletionRequest, resume: Resume | None = None
+    ) -> Prepared:
+        """Turn a request into sequences, which go on from `resume` if that is given.
 
         Raises:
             BadRequest: A prompt is too long, a token id does not exist, or it asks for too much.
         """
-        return self.prepare_all(request_id, [request])[0]
+        if resume is None:
+            return self.prepare_all(request_id, [request])[0]
+        seeded = request.model_copy(update={"seed": resume.seed})
+        prepared = self.prepare_all(request_id, [seeded])[0]
+        for index, choice in resume.choices.items():
+            sequence = prepared.sequences[index]
+            sequence.resume(choice.tokens, choice.shown)
+            sequence.is_finished = choice.finish_reason is not None
+        return prepared
 
     def prepare_all(self, request_id: str, requests: list[CompletionRequest]) -> list[Prepared]:
         """Turn requests that came as one, and count as one, into sequences.

@@ -66,9 +66,9 @@ class Reply:
         self._seen: set[int] = set()
         self.prepared = prepared
         self._texts_per_prompt = prepared.texts_per_prompt
-        options = prepared.sequences[0].options
-        self._with_logprobs = options.logprobs is not None
-        self._scores_prompts = options.prompt_logprobs
+        sequences = prepared.sequences
+        self._with_logprobs = sequences[0].options.logprobs is not None
+        self._scores_prompts = any(each.options.prompt_logprobs for each in sequences)
         # Taken in, and not yet written out: of log probabilities there may be many.
         self._waiting: list[Output] = []
         self._writers = [LogprobWriter(vocabulary, prompt) for prompt in prepared.prompts]
@@ -132,7 +132,7 @@ class Reply:
     @property
     def sequences(self) -> list[Sequence]:
         """Its texts, as the engine is to write them."""
-        return self.prepared.sequences
+        return [each for each in self.prepared.sequences if not each.is_finished]
 
     @property
     def tokens_waiting(self) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from handler import ignored
+from handler import ignored, sideband
 from handler.archive_facts import ArchiveFacts, Defaults, read_json
 from handler.bodies import COMPLETION, Question
 from handler.encoding import to_json
@@ -30,6 +30,7 @@ from handler.prediction_reply import PredictionReply
 from handler.prepare import MAX_LOGPROB_ENTRIES, Preparer
 from handler.prompt_reader import PromptReader
 from handler.replies import JsonReply, Reply, ReplyHead, WholeReply
+from handler.resume import Resume
 from handler.schema import (
     AnyRequest,
     CompletionRequest,
@@ -153,12 +154,21 @@ class Service:
         Raises:
             RequestError: It is not allowed.
         """
+        resume = None
+        if framed and isinstance(body, dict) and sideband.RESUME in body:
+            resume = Resume.read(body.pop(sideband.RESUME))
         request, unknown = self._read(CompletionRequest, body)
-        prepared = self._preparer.prepare(request_id, request)
+        prepared = self._preparer.prepare(request_id, request, resume)
         reply: Reply
         if request.stream:
-            options = request.stream_options
-            reply = StreamReply(self._head(), prepared, self._vocabulary, options, framed=framed)
+            reply = StreamReply(
+                ReplyHead(resume.id, resume.created, self.name) if resume else self._head(),
+                prepared,
+                self._vocabulary,
+                request.stream_options,
+                framed=framed,
+                resume=resume,
+            )
         else:
             n = request.n or 1
             reply = JsonReply(self._head(), prepared, self._vocabulary, n=n, framed=framed)

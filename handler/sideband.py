@@ -9,9 +9,13 @@ A frame before an event of a choice, the texts of prompt 0 first:
 
     {"choice": 3, "sample": 1, "tokens": [464, 318], "finish": "length"}
 
-`tokens` are the ids written since the choice's frame before, those included whose text is still
-held back; `finish` stands where the choice ends. The first of these frames has `seed` besides, and
-`cut_prompts`: the ids that were kept of each prompt that was cut, by the prompt's number. Events of
+`tokens` are the ids generated since the choice's frame before, those included whose text is still
+held back; where log probabilities are asked for, only those whose own have been sent, and `shown`
+besides, the characters of its text so far. `finish` stands where the choice ends, `cached` in its
+first frame: the prompt's tokens that were not computed. The first frame of all has `id`, `created`
+and `seed` besides, and `cut_prompts`: the ids that were kept of each prompt that was cut, by the
+prompt's number. A stream that was cut off goes on where the same body, and in it RESUME with what
+these frames said (`handler/resume.py`), is sent again. Events of
 no choice (usage, an error, the end) have frames with `usage`, `finish_reasons` and `error`, a code
 or null; and `ends` where no `[DONE]` follows. A whole reply that is no completion has one such
 frame as its first line.
@@ -28,6 +32,8 @@ from typing import Any
 HEADER = "x-gpt2-sideband"
 SECRET_VARIABLE = "GPT2_SIDEBAND_SECRET"
 # The content type of a stream that has frames in it.
+# The field of a completion's body that says what of its stream has come already.
+RESUME = "resume"
 CONTENT_TYPE = "text/event-stream; charset=utf-8; sideband=1"
 # What the content type of a whole reply ends with whose first line is a frame.
 SUFFIX = "; sideband=1"
@@ -41,11 +47,11 @@ def is_asked_for(given: str, secret: str) -> bool:
     return bool(secret) and hmac.compare_digest(given.encode(), secret.encode())
 
 
-def of_choice(choice: int, sample: int, tokens: list[int], finish: str | None) -> str:
+def of_choice(choice: int, sample: int, tokens: list[int], finish: str | None, more: str) -> str:
     """The frame before an event of a choice, without its first fields and its end."""
     ids = ",".join(map(str, tokens))
     end = f',"finish":"{finish}"' if finish else ""
-    return f'"choice":{choice},"sample":{sample},"tokens":[{ids}]{end}'
+    return f'"choice":{choice},"sample":{sample},"tokens":[{ids}]{more}{end}'
 
 
 def frame(fields: str) -> str:

@@ -11,6 +11,7 @@ from handler.engine.vocabulary import Vocabulary
 from handler.live_reply import last_frame
 from handler.prepare import Prepared
 from handler.replies import Reply, ReplyHead, error_body
+from handler.resume import Resume, ResumedChoice
 from handler.schema import StreamOptions
 
 CONTENT_TYPE = "text/event-stream; charset=utf-8"
@@ -30,6 +31,7 @@ class StreamReply(Reply):
         options: StreamOptions | None,
         *,
         framed: bool = False,
+        resume: Resume | None = None,
     ) -> None:
         super().__init__(head, prepared, vocabulary)
         self.content_type = sideband.CONTENT_TYPE if framed else CONTENT_TYPE
@@ -45,7 +47,20 @@ class StreamReply(Reply):
         self._new: dict[int, list[Output]] = {}
         # Written since the choice's frame before.
         self._tokens: list[list[int]] = [[] for _ in prepared.sequences]
-        self._start = _first_fields(prepared) if framed else ""
+        self._shown = [0] * len(prepared.sequences)
+        self._start = _first_fields(head, prepared) if framed and not resume else ""
+        for index, choice in resume.choices.items() if resume else ():
+            self._go_on(index, choice)
+
+    def _go_on(self, index: int, choice: ResumedChoice) -> None:
+        """Count what was sent of a choice before the stream was resumed."""
+        self._begun[index] = True
+        self._seen.add(index)
+        self._shown[index] = choice.shown or 0
+        self.finish_reasons[index] = choice.finish_reason
+        self.completion_tokens += len(choice.tokens)
+        if index % self._texts_per_prompt == 0:
+            self._cached_tokens += choice.cached_tokens
 
     def take_chunk(self) -> str:
         """See `Reply.take_chunk`."""
@@ -75,22 +90,29 @@ class StreamReply(Reply):
         """Write an event for each choice that has something new to show."""
         new, self._new = self._new, {}
         for index, outputs in new.items():
-            self._tokens[index] += [o.token for o in outputs if o.token is not None]
             choice = self._choice(outputs)
+            if self._with_logprobs:
+                self._tokens[index] += [entry.token for o in outputs for entry in o.logprobs]
+                self._shown[index] += sum(len(o.text) for o in outputs)
+            else:
+                self._tokens[index] += [o.token for o in outputs if o.token is not None]
+            cached = None if self._begun[index] else outputs[0].cached_tokens
             self._begun[index] = True
             has_logprobs = bool(choice["logprobs"] and choice["logprobs"]["tokens"])
             if choice["text"] or choice["finish_reason"] or has_logprobs:
                 if self._framed:
-                    self._events.append(self._frame(index, choice["finish_reason"]))
+                    self._events.append(self._frame(index, choice["finish_reason"], cached))
                 closing = self._closing
                 if self._with_counts:
                     closing = f'],"usage":{to_json(self.usage)}}}'
                 self._events.append(f"data: {self._opening}{to_json(choice)}{closing}\n\n")
 
-    def _frame(self, index: int, finish_reason: str | None) -> str:
+    def _frame(self, index: int, finish_reason: str | None, cached: int | None) -> str:
         tokens, self._tokens[index] = self._tokens[index], []
         sample = index % self._texts_per_prompt
-        fields = sideband.of_choice(index, sample, tokens, finish_reason)
+        more = f',"shown":{self._shown[index]}' if self._with_logprobs else ""
+        more += f',"cached":{cached}' if cached else ""
+        fields = sideband.of_choice(index, sample, tokens, finish_reason, more)
         start, self._start = self._start, ""
         return sideband.frame(start + fields)
 
@@ -101,11 +123,12 @@ class StreamReply(Reply):
         self._events.append(f"data: {data}\n\n")
 
 
-def _first_fields(prepared: Prepared) -> str:
+def _first_fields(head: ReplyHead, prepared: Prepared) -> str:
     """What the first frame of a stream tells besides."""
     cut: dict[str, Any] = {
         str(number): prompt.tokens
         for number, prompt in enumerate(prepared.prompts)
         if prompt.truncated_tokens or prompt.unread_characters
     }
-    return sideband.fields({"seed": prepared.seed, "cut_prompts": cut}) + ","
+    known = {"id": head.id, "created": head.created, "seed": prepared.seed, "cut_prompts": cut}
+    return sideband.fields(known) + ","

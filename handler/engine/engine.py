@@ -237,7 +237,7 @@ def _asks(chunks: list[Chunk], outputs: list[Output]) -> Iterator[Asks]:
 def _take(sequence: Sequence, answer: Answer | None) -> Output:
     """Let a sequence go on with an answer; an error in one ends that one and no other."""
     try:
-        return sequence.append(answer) if sequence.generated and answer else sequence.begin(answer)
+        return sequence.take(answer)
     except Exception:
         logger.exception("a sequence failed")
         return sequence.fail(SEQUENCE_FAILED)

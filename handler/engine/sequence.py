@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -105,7 +105,27 @@ class Sequence:
         self._stops = StopMatcher(options.stop)
         self._num_written = 0
         self._num_shown = 0
+        self._num_to_skip = 0  # characters that were shown before it was resumed
+        self._has_begun = False
         self._entries: list[LogprobEntry] = []
+
+    def resume(self, tokens: list[int], shown: int | None) -> None:
+        """Go on behind tokens that were generated before, elsewhere, and sent.
+
+        Args:
+            tokens: All of them count: for penalties, random numbers, stop strings and bounds.
+            shown: Characters that were sent; None: what these tokens show.
+        """
+        # Its prompt was scored then.
+        self.options = replace(self.options, prompt_logprobs=False)
+        for token in tokens:
+            self._random.random()
+            self._add(token)
+            text = self._detokenizer.push(token)
+            self._num_written += len(text)
+            self._num_shown += len(self._stops.push(text)[0])
+        if shown is not None:
+            self._num_to_skip = max(0, shown - self._num_shown)
 
     @property
     def prompt(self) -> npt.NDArray[np.int32]:
@@ -161,36 +181,31 @@ class Sequence:
             draw.forbidden = ()
         return draw
 
-    def begin(self, answer: Answer | None) -> Output:
-        """Take the first token, if one was asked for; with it comes what is told once.
+    def take(self, answer: Answer | None) -> Output:
+        """Take the next token, if one was asked for; with the first comes what is told once.
 
         Raises:
             FloatingPointError: The model's logits are no numbers.
         """
         if self.options.prompt_logprobs and None in self.prompt_logprobs[1:]:
             raise FloatingPointError("the model's logits are not finite")
-        output = self.end("length") if answer is None else self.append(answer)
+        output = self.end("length") if answer is None else self._take(answer)
+        if self._has_begun:
+            return output
+        self._has_begun = True
         output.is_urgent |= self.is_streamed
         output.queue_seconds = self.admitted_at - self.submitted_at
         if self.options.prompt_logprobs:
             output.prompt_logprobs = self.prompt_logprobs
         return output
 
-    def append(self, answer: Answer) -> Output:
-        """Take the next token and write its text.
-
-        Raises:
-            FloatingPointError: The model's logits are no numbers.
-        """
+    def _take(self, answer: Answer) -> Output:
         if answer.token == NOT_FINITE:
             raise FloatingPointError("the model's logits are not finite")
         return self._append(answer.token, answer.logprob)
 
     def _append(self, token: int, logprob: TokenLogprob | None) -> Output:
-        self._tokens[self._prompt_length + len(self.generated)] = token
-        self.generated.append(token)
-        if self._draw.history is not None:
-            self._draw.history.append(token)
+        self._add(token)
         output = self.output()
         output.token = token
         if logprob is not None:
@@ -212,6 +227,12 @@ class Sequence:
             return self._finish(output, "length")
         self._show(output)
         return output
+
+    def _add(self, token: int) -> None:
+        self._tokens[self._prompt_length + len(self.generated)] = token
+        self.generated.append(token)
+        if self._draw.history is not None:
+            self._draw.history.append(token)
 
     def end(self, finish_reason: str) -> Output:
         """End it here (deadline, nothing to write)."""
@@ -244,6 +265,7 @@ class Sequence:
             LogprobEntry(e.logprob, e.token, min(e.text_offset, self._num_shown))
             for e in self._entries
         ]
+        output.text = self._unsent(output.text)
         return output
 
     def _show(self, output: Output) -> None:
@@ -252,3 +274,10 @@ class Sequence:
         ready = [e for e in self._entries if e.text_offset < self._num_shown]
         output.logprobs = ready
         self._entries = self._entries[len(ready) :]
+        output.text = self._unsent(output.text)
+
+    def _unsent(self, text: str) -> str:
+        """What of a text was not sent before the sequence was resumed."""
+        skipped = min(self._num_to_skip, len(text))
+        self._num_to_skip -= skipped
+        return text[skipped:]

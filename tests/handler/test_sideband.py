@@ -24,7 +24,7 @@ chosen = st.tuples(st.integers(0, 200), st.integers(0, 9), st.lists(st.integers(
 
 def written(index: int, sample: int, tokens: list[int], text: str) -> tuple[str, str]:
     """An event and its frame."""
-    frame = sideband.frame(sideband.of_choice(index, sample, tokens, "stop"))
+    frame = sideband.frame(sideband.of_choice(index, sample, tokens, "stop", ""))
     return frame, f"data: {to_json({'text': text})}\n\n"
 
 

@@ -1,0 +1,57 @@
+"""What a stream that was cut off had sent, as the gateway says it when it asks for the rest.
+
+Only the gateway may: it was told all of this by frames (`handler/sideband.py`). The stream goes on
+with the next event as if nothing had happened, since the same prompt, options and seed give the
+same tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class ResumedChoice:
+    """A choice of which events were sent.
+
+    Attributes:
+        tokens: Those that were generated, and told.
+        shown: Characters of its text that were sent; None: all that these tokens show.
+        finish_reason: Why it ended, if it has.
+        cached_tokens: Of its prompt, as counted then.
+    """
+
+    tokens: list[int]
+    shown: int | None
+    finish_reason: str | None
+    cached_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """A stream that was cut off. `choices`: by index, those that had begun."""
+
+    id: str
+    created: int
+    seed: int
+    choices: Mapping[int, ResumedChoice]
+
+    @classmethod
+    def read(cls, value: Mapping[str, Any]) -> Resume:
+        """Read what the gateway put together of frames."""
+        return cls(
+            value["id"],
+            value["created"],
+            value["seed"],
+            {
+                choice["choice"]: ResumedChoice(
+                    choice["tokens"],
+                    choice.get("shown"),
+                    choice.get("finish"),
+                    choice.get("cached", 0),
+                )
+                for choice in value["choices"]
+            },
+        )
