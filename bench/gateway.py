@@ -19,8 +19,9 @@ import psutil
 from bench.checkpoints import CACHE, ROOT
 from bench.plan import Plan
 from bench.process import resident_mb
-from bench.servers import READY_SECONDS, free_ports
+from bench.servers import READY_SECONDS
 from bench.stream import Connection, Way
+from gateway.launch.ports import free_ports
 from gateway.settings import Settings
 
 IDLE_SECONDS = 2.0  # what starting leaves behind is done by then

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from bench.checkpoints import CACHE, ROOT, Checkpoint
 from bench.environments import TRANSFORMERS, SetUpError, run
 from bench.process import descendants, resident_mb
 from gateway.launch.launch import TorchServeSettings
+from gateway.launch.ports import Ports
 from gateway.torchserve.process import TorchServe
 
 READY_SECONDS = 180.0
@@ -57,16 +57,8 @@ class Server:
 @contextlib.contextmanager
 def ours(home: Path) -> Iterator[Server]:
     """Serve the archive in this directory by a TorchServe as ./scripts/serve starts it."""
-    inference, management, metrics, grpc_inference, grpc_management = free_ports(5)
     settings = TorchServeSettings(
-        model_store=home,
-        models={"gpt2": "gpt2.mar"},
-        inference_port=inference,
-        management_port=management,
-        metrics_port=metrics,
-        grpc_inference_port=grpc_inference,
-        grpc_management_port=grpc_management,
-        environment={"N_TOKENS": "20"},
+        model_store=home, models={"gpt2": "gpt2.mar"}, environment={"N_TOKENS": "20"}
     )
     server = TorchServe(settings)
     began = time.monotonic()
@@ -88,13 +80,14 @@ def tutorial(checkpoint: Checkpoint, say: Callable[[str], None]) -> Iterator[Ser
     store = CACHE / "tutorial" / checkpoint.path.name
     if not (store / "gpt2.mar").exists():
         _pack_tutorial(python, checkpoint, store)
-    inference, management, metrics, grpc_inference, grpc_management = free_ports(5)
+    ports = Ports.free()
     properties = store / "config.properties"
     properties.write_text(
-        f"inference_address=http://127.0.0.1:{inference}\n"
-        f"management_address=http://127.0.0.1:{management}\n"
-        f"metrics_address=http://127.0.0.1:{metrics}\n"
-        f"grpc_inference_port={grpc_inference}\ngrpc_management_port={grpc_management}\n"
+        f"inference_address=http://127.0.0.1:{ports.inference}\n"
+        f"management_address=http://127.0.0.1:{ports.management}\n"
+        f"metrics_address=http://127.0.0.1:{ports.metrics}\n"
+        f"grpc_inference_port={ports.grpc_inference}\n"
+        f"grpc_management_port={ports.grpc_management}\n"
         "disable_token_authorization=true\njob_queue_size=1000\ndefault_response_timeout=900\n"
         "disable_system_metrics=true\ninstall_py_dep_per_model=false\n"
     )
@@ -105,8 +98,8 @@ def tutorial(checkpoint: Checkpoint, say: Callable[[str], None]) -> Iterator[Ser
             command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
         )
     try:
-        _wait_ready(process, f"http://127.0.0.1:{management}/models/gpt2")
-        url = f"http://127.0.0.1:{inference}/predictions/gpt2"
+        _wait_ready(process, f"http://127.0.0.1:{ports.management}/models/gpt2")
+        url = f"http://127.0.0.1:{ports.inference}/predictions/gpt2"
         yield Server(url, process.pid, began, {"input_ids": [5, 6], "max_new_tokens": 1})
     finally:
         process.terminate()
@@ -141,17 +134,6 @@ def _wait_ready(process: subprocess.Popen[bytes], url: str) -> None:
                 return
         time.sleep(0.2)
     raise SetUpError(f"tutorial handler: not ready in {READY_SECONDS:.0f} s")
-
-
-def free_ports(count: int) -> list[int]:
-    """Find ports that are free now."""
-    sockets = [socket.socket() for _ in range(count)]
-    for held in sockets:
-        held.bind(("127.0.0.1", 0))
-    ports = [int(held.getsockname()[1]) for held in sockets]
-    for held in sockets:
-        held.close()
-    return ports
 
 
 def client_python() -> str:

@@ -40,7 +40,8 @@ def main() -> int:
     from gateway.errors import GatewayError
     from gateway.http.listeners import listen
     from gateway.launch.launch import TorchServeError, find_java
-    from gateway.supervisor import GaveUp, Supervisor
+    from gateway.supervisor import Supervisor
+    from gateway.torchserve.restarts import GaveUp
 
     try:
         find_java()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ import pytest
 from filelock import FileLock
 
 from gateway.launch.launch import TorchServeSettings
+from gateway.launch.ports import free_ports as free_ports
 from gateway.torchserve.process import TorchServe
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -71,30 +71,13 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports that are free now; all held open until the last is known, so that they differ."""
-    sockets = [socket.socket() for _ in range(count)]
-    for held in sockets:
-        held.bind(("127.0.0.1", 0))
-    ports = [held.getsockname()[1] for held in sockets]
-    for held in sockets:
-        held.close()
-    return ports
-
-
 def torchserve_settings(
     model_store: Path, *, archive: str = "gpt2.mar", environment: dict[str, str] | None = None
 ) -> TorchServeSettings:
     """Settings of a TorchServe on free ports."""
-    inference, management, metrics, grpc_inference, grpc_management = free_ports(5)
     return TorchServeSettings(
         model_store=model_store,
         models={"gpt2": archive},
-        inference_port=inference,
-        management_port=management,
-        metrics_port=metrics,
-        grpc_inference_port=grpc_inference,
-        grpc_management_port=grpc_management,
         environment={"N_TOKENS": "20", "STREAM_INTERVAL_MS": "0"} | (environment or {}),
     )
 

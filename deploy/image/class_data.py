@@ -7,7 +7,6 @@ classes it loaded are then written as Java maps them into memory, ready parsed a
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -26,15 +25,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as directory:
         classes = Path(directory) / "classes"
         began = time.perf_counter()
-        ports = free_ports(5)
         server = TorchServe(
             TorchServeSettings(
                 models={"gpt2": "gpt2"},
-                inference_port=ports[0],
-                management_port=ports[1],
-                metrics_port=ports[2],
-                grpc_inference_port=ports[3],
-                grpc_management_port=ports[4],
                 environment={"JDK_JAVA_OPTIONS": f"-XX:DumpLoadedClassList={classes}"},
             )
         )
@@ -61,15 +54,6 @@ def main() -> int:
         )
     print(f"{target}: {target.stat().st_size / 1e6:.0f} MB")
     return 0
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports that are free on the loopback interface."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [held.getsockname()[1] for held in sockets]
-    for held in sockets:
-        held.close()
-    return ports
 
 
 if __name__ == "__main__":

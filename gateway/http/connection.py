@@ -337,9 +337,9 @@ class Connection(HttpToolsProtocol):
             scope["exchange"] = Exchange(scope, _nothing_comes, _nothing_goes)
         exchange: Exchange = scope["exchange"]
         exchange.status = refusal.status
-        exchange.facts["error"] = refusal.code
+        exchange.record.error = refusal.code
         if not is_served:
-            exchange.facts["route"] = "refused"
+            exchange.record.route = "refused"
             type(self).note(exchange)
         return exchange.request_id
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from gateway.launch import environment
 from gateway.launch.escapes import is_readable_by_java, java_pattern, java_property
-from gateway.launch.netty_library import free_worker_ports, keep_library, may_hold_programs
+from gateway.launch.netty_library import keep_library, may_hold_programs
+from gateway.launch.ports import Ports, free_worker_ports
 from gateway.launch.run_folder import RunFolder
 from gateway.paths import ROOT
 
@@ -29,15 +30,11 @@ class TorchServeError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class TorchServeSettings:
-    """How TorchServe is started. Ports are on 127.0.0.1 alone."""
+    """How TorchServe is started."""
 
     model_store: Path = ROOT / "model_store"
     models: Mapping[str, str] = field(default_factory=lambda: {"gpt2": "gpt2.mar"})
-    inference_port: int = 7080
-    management_port: int = 7081
-    metrics_port: int = 7082
-    grpc_inference_port: int = 7070
-    grpc_management_port: int = 7071
+    ports: Ports = field(default_factory=Ports.free)
     config: Path = ROOT / "config.properties"
     log_config: Path = ROOT / "config" / "log4j2.xml"
     metrics_config: Path = ROOT / "config" / "metrics.yaml"
@@ -51,17 +48,17 @@ class TorchServeSettings:
     @property
     def inference_url(self) -> str:
         """Where predictions are asked for."""
-        return f"http://127.0.0.1:{self.inference_port}"
+        return f"http://127.0.0.1:{self.ports.inference}"
 
     @property
     def management_url(self) -> str:
         """Where models are registered."""
-        return f"http://127.0.0.1:{self.management_port}"
+        return f"http://127.0.0.1:{self.ports.management}"
 
     @property
     def metrics_url(self) -> str:
         """Where Prometheus looks."""
-        return f"http://127.0.0.1:{self.metrics_port}"
+        return f"http://127.0.0.1:{self.ports.metrics}"
 
 
 class Launch:
@@ -181,11 +178,11 @@ class Launch:
             "TMPDIR": str(folder.temporary),
             "LOG_LOCATION": str(folder.path),
             "METRICS_LOCATION": str(folder.path),
-            "TS_PORT_INFERENCE": str(settings.inference_port),
-            "TS_PORT_MANAGEMENT": str(settings.management_port),
-            "TS_PORT_METRICS": str(settings.metrics_port),
-            "TS_PORT_GRPC_INFERENCE": str(settings.grpc_inference_port),
-            "TS_PORT_GRPC_MANAGEMENT": str(settings.grpc_management_port),
+            "TS_PORT_INFERENCE": str(settings.ports.inference),
+            "TS_PORT_MANAGEMENT": str(settings.ports.management),
+            "TS_PORT_METRICS": str(settings.ports.metrics),
+            "TS_PORT_GRPC_INFERENCE": str(settings.ports.grpc_inference),
+            "TS_PORT_GRPC_MANAGEMENT": str(settings.ports.grpc_management),
         }
         return given | ours | dict(settings.environment)
 

@@ -8,16 +8,12 @@ virtual environment that our own programs are in never is.
 from __future__ import annotations
 
 import os
-import socket
 import sys
 import zipfile
 from pathlib import Path
 
 JAR = Path("frontend", "model-server.jar")
 IN_JAR = "META-INF/native/libnetty_transport_native_epoll_"
-# Below those that the kernel gives out by itself.
-WORKER_PORTS = range(10_000, 30_000, 100)
-NEIGHBOURS = 32
 
 
 def keep_library(torchserve: Path) -> Path | None:
@@ -43,23 +39,6 @@ def keep_library(torchserve: Path) -> Path | None:
 def may_hold_programs(folder: Path) -> bool:
     """Whether the file system lets programs be loaded from there."""
     return not os.statvfs(folder).f_flag & os.ST_NOEXEC
-
-
-def free_worker_ports() -> int:
-    """Return the first of some neighbouring TCP ports that are free on 127.0.0.1."""
-    for first in sorted(WORKER_PORTS, key=lambda _: os.urandom(4)):
-        if all(_is_free(port) for port in range(first, first + NEIGHBOURS)):
-            return first
-    return WORKER_PORTS[0]
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
 
 
 def _write_whole(path: Path, content: bytes) -> None:

@@ -19,7 +19,8 @@ from gateway.openapi.parts import (
     in_query,
     operation,
 )
-from gateway.routes.management import ARCHIVE, LONGEST_SECONDS, NAME
+from gateway.routes.management import LONGEST_SECONDS, NAME
+from gateway.routes.model_archives import ARCHIVE
 from gateway.routes.parameters import RUNTIMES, WITHOUT_EFFECT
 from gateway.settings import Settings
 

@@ -1,61 +1,40 @@
-"""Passes predictions on to TorchServe and their replies back, with honest statuses.
+"""Sends predictions to replicas and brings their replies back, streamed or whole.
 
-A whole reply is held until it is complete. Streamed events are passed on as they come; of a stream
-only the last frame is read: whether it ended properly, and the usage.
+A whole reply is held until it is complete, a stream until its first event: until then a failure
+still has its status, and a request whose worker was lost before it began is sent again.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
-import time
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
 
-from gateway.errors import (
-    KINDS,
-    BadGateway,
-    GatewayError,
-    TooManyRequests,
-    Unavailable,
-    error_body,
-    error_event,
-)
-from gateway.proxy.prediction import JSON_TYPE, Prediction
-from gateway.proxy.relay import Relay
-from gateway.proxy.reply import (
-    FAILED,
-    Reply,
-    note_end,
-    note_ignored_fields,
-    note_origin,
-    note_usage,
-)
-from gateway.replicas.in_flight import Abort, Aborted, Live
-from gateway.replicas.liveness import Pulse
+from gateway.errors import Unavailable
+from gateway.proxy.judging import RETRY_SECONDS, Judge, NotStarted
+from gateway.proxy.prediction import Prediction
+from gateway.proxy.reply import Reply, note_ignored_fields, note_origin
+from gateway.proxy.streaming import ENDED_EARLY, Stream
+from gateway.replicas.in_flight import Abort, Aborted, InFlight
+from gateway.replicas.liveness import Liveness
 from gateway.replicas.replica import Replica
 from gateway.replicas.replicas import Replicas
 from gateway.settings import Settings
 from gateway.torchserve.client import Upstream
-from gateway.torchserve.connection import Wire, WireLost
-from gateway.web.exchange import Exchange, Header
-from gateway.web.limits import Admission
+from gateway.torchserve.connection import Connection, ConnectionLost
+from gateway.web.exchange import ClientGone, Exchange
 from gateway.web.metrics import Metrics
+from gateway.web.sequence_limit import SequenceLimit
 from handler import ignored, sideband
 
-STREAM_HEADERS: tuple[Header, ...] = (
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-cache, no-transform"),
-    (b"x-accel-buffering", b"no"),
-)
-RETRY_SECONDS = 2
 # The death of a worker, or of TorchServe, is seen by the rest of the gateway within this time; who
 # is sent again sooner would meet the same dead replica.
 LOSS_SEEN_SECONDS = 0.25
 
-
-class NotStarted(Exception):
-    """The worker was lost before it began with the request: it may be sent again."""
+Result = TypeVar("Result")
+# Takes what a replica answers, from the head of its reply on.
+Take = Callable[[Exchange, Prediction, InFlight, Connection], Awaitable[Result]]
 
 
 class Proxy:
@@ -66,251 +45,184 @@ class Proxy:
         settings: Settings,
         upstream: Upstream,
         replicas: Replicas,
-        admission: Admission,
+        sequences: SequenceLimit,
         metrics: Metrics,
         secret: str,
     ) -> None:
         self._settings = settings
         self._upstream = upstream
-        self._replicas = replicas
-        self._admission = admission
+        self._registry = replicas.registry
+        self._monitor = replicas.monitor
+        self._sequences = sequences
         self._metrics = metrics
         # Has the handler send frames in its streams.
         self._secret = secret
-        self._pulse = Pulse(upstream, replicas, settings.stall_seconds)
+        self._judge = Judge(sequences)
+        self._liveness = Liveness(upstream, replicas.registry, settings.stall_seconds)
         # Requests that are with no worker just now.
-        self._parked: set[Live] = set()
+        self._parked: set[InFlight] = set()
         self._is_draining = False
 
     def drain(self) -> None:
         """Wait for no worker any more: who is with none is told to come again elsewhere."""
         self._is_draining = True
-        for live in self._parked:
-            live.abort(Abort.DRAINED)
+        for request in self._parked:
+            request.abort(Abort.DRAINED)
 
     async def serve(self, exchange: Exchange, prediction: Prediction) -> None:
-        """Answer a prediction, streamed or whole."""
-        reply = await self.fetch(exchange, prediction)
+        """Answer a prediction, streamed or whole.
+
+        Raises:
+            ClientGone: Nobody is left to be answered.
+            GatewayError: It cannot be had.
+        """
+        reply = await self._run(exchange, prediction, self._stream_or_read)
         if reply is not None:
             await reply.send(exchange)
 
-    async def fetch(self, exchange: Exchange, prediction: Prediction) -> Reply | None:
-        """Return the whole reply, or None when it was streamed (or nobody is left to read it).
+    async def fetch(self, exchange: Exchange, prediction: Prediction) -> Reply:
+        """Return the whole reply to a prediction that asks for no stream.
 
         Raises:
-            GatewayError: It can not be had.
+            ClientGone: Nobody is left to be answered.
+            GatewayError: It cannot be had.
         """
-        self._replicas.refuse_at_rest(prediction.model, prediction.version)
+        return await self._run(exchange, prediction, self._read_whole)
+
+    async def _run(self, exchange: Exchange, prediction: Prediction, take: Take[Result]) -> Result:
+        """Have a prediction answered within the limits, and count how it ended."""
+        self._registry.refuse_at_rest(prediction.model, prediction.version)
         sequences = prediction.sequences
-        self._admission.enter(sequences, self._replicas.capacity(), prediction.most_sequences)
-        live = Live(sequences)
-        gone = asyncio.create_task(self._watch_client(exchange, live))
-        exchange.facts["n"] = sequences
+        capacity = self._registry.capacity()
+        self._sequences.enter(sequences, capacity, prediction.most_sequences)
+        request = InFlight(sequences)
+        gone = asyncio.create_task(self._watch_client(exchange, request))
+        exchange.record.n = sequences
         try:
-            return await self._fetch_twice(exchange, prediction, live)
+            return await self._try_twice(exchange, prediction, request, take)
         finally:
             gone.cancel()
-            self._admission.leave(sequences)
+            self._sequences.leave(sequences)
             if prediction.writes:
                 self._metrics.ended(exchange)
 
-    async def _fetch_twice(
-        self, exchange: Exchange, prediction: Prediction, live: Live
-    ) -> Reply | None:
+    async def _try_twice(
+        self, exchange: Exchange, prediction: Prediction, request: InFlight, take: Take[Result]
+    ) -> Result:
         for pause in (0.0, LOSS_SEEN_SECONDS):
+            replica = await self._find_replica(exchange, prediction, request, pause)
+            # How the try before ended counts only if there is no further one.
+            exchange.record.aborted = None
+            replica.enter(request)
+            self._liveness.follow(replica)
             try:
-                replica = await self._find_replica(prediction, live, pause)
-            except Aborted as aborted:
-                self._explain(exchange, live, aborted.cause)
-                return None
-            # How the try before ended is told only if there is no further one.
-            exchange.facts.pop("aborted", None)
-            replica.enter(live)
-            self._pulse.follow(replica)
-            try:
-                return await self._fetch_once(exchange, prediction, live, replica)
+                return await self._try_once(exchange, prediction, request, replica, take)
             except NotStarted:
-                exchange.facts["retried"] = True
-                exchange.facts["aborted"] = Abort.WORKER_LOST.value
+                exchange.record.retried = True
+                exchange.record.aborted = Abort.WORKER_LOST.value
             finally:
-                replica.leave(live)
+                replica.leave(request)
         raise Unavailable(
             "The worker was lost; please send the request again",
             code="worker_lost",
             retry_after=RETRY_SECONDS,
         )
 
-    async def _find_replica(self, prediction: Prediction, live: Live, pause: float) -> Replica:
-        """Return a replica after `pause`; waits for one that is coming back.
-
-        Raises:
-            Aborted: The client left, or the service shuts down.
-            Unavailable: None came in time.
-        """
+    async def _find_replica(
+        self, exchange: Exchange, prediction: Prediction, request: InFlight, pause: float
+    ) -> Replica:
+        """Return a replica after `pause`; waits for one that is coming back."""
         model, version, prefix = prediction.model, prediction.version, prediction.prefix
-        self._parked.add(live)
+        self._parked.add(request)
         try:
-            async with live:
+            async with request:
                 if pause:
                     await asyncio.sleep(pause)
                 # Who comes while a lost worker is coming back waits; before the first one nobody.
-                waits = self._replicas.was_ready and not self._is_draining
+                waits = self._monitor.was_ready and not self._is_draining
                 patience = self._settings.retry_seconds if waits else 0.0
-                return await self._replicas.wait_for(model, version, prefix, patience)
-        finally:
-            self._parked.discard(live)
-
-    async def _fetch_once(
-        self, exchange: Exchange, prediction: Prediction, live: Live, replica: Replica
-    ) -> Reply | None:
-        exchange.facts["replica"] = replica.name
-        wire: Wire | None = None
-        try:
-            async with live:
-                wire = await self._upstream.predict(
-                    replica.name,
-                    prediction.version,
-                    prediction.path,
-                    prediction.body,
-                    self._headers(exchange, prediction),
-                )
-                status = await wire.head()
-                live.started = True
-                if status == 200 and wire.content_type.startswith("text/event-stream"):
-                    return await self._stream(exchange, prediction, live, wire)
-                reply = self._judge(exchange, wire, await wire.read_all())
-                self._note_ignored(exchange, wire)
-                if reply.status == 200:
-                    note_origin(exchange, self._card(prediction))
-                return reply
+                return await self._monitor.wait_for(model, version, prefix, patience)
         except Aborted as aborted:
-            self._explain(exchange, live, aborted.cause)
-        except (WireLost, OSError):
-            self._explain(exchange, live, Abort.WORKER_LOST)
+            raise _ended_early(exchange, request, aborted.cause) from None
         finally:
-            if wire is not None:
-                self._upstream.finish(wire)
-        return None
+            self._parked.discard(request)
 
-    def _explain(self, exchange: Exchange, live: Live, cause: Abort) -> None:
-        """Say why a request that was ended has no reply; nothing was sent yet."""
-        if cause is Abort.WORKER_LOST and not live.started and not exchange.status:
-            raise NotStarted
-        exchange.facts["aborted"] = cause.value
-        if cause is Abort.CLIENT_GONE or exchange.status:
-            return
-        raise Unavailable(MESSAGES[cause], code=cause.value, retry_after=RETRY_SECONDS)
-
-    def _judge(self, exchange: Exchange, wire: Wire, body: bytes) -> Reply:
-        """Turn TorchServe's whole reply into ours."""
-        content_type = wire.content_type
-        if content_type.endswith(sideband.SUFFIX):
-            frame, body = sideband.opened(body)
-            note_end(exchange, frame)
-            content_type = content_type.removesuffix(sideband.SUFFIX)
-            if not exchange.facts.get("failed"):
-                return Reply(wire.status, body, content_type)
-            content_type = JSON_TYPE  # its own went out before it failed
-        reply = Reply(wire.status, body, content_type)
-        value = reply.json()
-        if isinstance(value, dict) and isinstance(value.get("error"), dict):
-            return self._judge_error(exchange, reply, value["error"])
-        if reply.status >= 400:
-            self._judge_torchserve_error(reply.status, value)
-        if isinstance(value, dict) and isinstance(value.get("usage"), dict):
-            reasons = [choice.get("finish_reason") for choice in value.get("choices", [])]
-            note_usage(exchange, value["usage"], reasons)
-        return reply
-
-    def _judge_error(self, exchange: Exchange, reply: Reply, error: dict[str, Any]) -> Reply:
-        if reply.status < 400:
-            reply.status = KINDS.get(str(error.get("type")), 503)
-        exchange.facts["error"] = str(error.get("code") or error.get("type"))
-        if reply.status >= 500:
-            exchange.facts["failed"] = FAILED
-        if reply.status == 429:
-            seconds = self._admission.retry_after(1)
-            reply.headers.append((b"retry-after", str(seconds).encode()))
-        elif reply.status == 503:
-            reply.headers.append((b"retry-after", str(RETRY_SECONDS).encode()))
-        return reply
-
-    def _judge_torchserve_error(self, status: int, value: Any) -> None:
-        """Raise what TorchServe itself said, in our words."""
-        message = str(value.get("message", "")) if isinstance(value, dict) else ""
-        if status == 503 and "no worker" in message:
-            seconds = self._admission.retry_after(1)
-            raise TooManyRequests(
-                f"The service is full; try again in {seconds} s", code="full", retry_after=seconds
-            )
-        if status in (500, 503):  # "Worker died.", or one that is being started anew
-            raise NotStarted
-        if status == 413:
-            raise TooLargeForTorchServe("The body is too long for TorchServe")
-        raise BadGateway("TorchServe refused the request", code="bad_gateway")
-
-    async def _stream(
-        self, exchange: Exchange, prediction: Prediction, live: Live, wire: Wire
-    ) -> Reply | None:
-        """Pass a stream on. Its head is sent with the first event: until then all can be told."""
-        live.started = False
-        first = b""
-        while not first.endswith(b"\n\n"):
-            piece = await wire.read()
-            if not piece:
-                raise WireLost
-            first += piece
-        live.started = live.has_flowed = True
-        is_framed = wire.content_type == sideband.CONTENT_TYPE
-        events, frames = sideband.split(first) if is_framed else (first, [])
-        if events.startswith(b'data: {"error"'):
-            return self._stream_error(exchange, events)
-        self._note_ignored(exchange, wire)
-        note_origin(exchange, self._card(prediction), frames[0] if frames else b"")
-        exchange.facts["ttft_ms"] = round((time.perf_counter() - exchange.began) * 1000, 1)
-        exchange.facts["stream"] = True
-        await exchange.start(200, STREAM_HEADERS)
-        relay = Relay(
-            exchange,
-            live,
-            wire,
-            self._metrics.token_gap,
-            self._settings.write_seconds,
-            is_framed=is_framed,
-        )
-        cause: Abort | None = None
+    async def _try_once(
+        self,
+        exchange: Exchange,
+        prediction: Prediction,
+        request: InFlight,
+        replica: Replica,
+        take: Take[Result],
+    ) -> Result:
+        exchange.record.replica = replica.name
         try:
-            relay.take(first)
-            await wire.pass_on(relay.take)
-        except WireLost:
-            cause = Abort.WORKER_LOST
-        except asyncio.CancelledError:
-            cause = live.acknowledge()
-        wire.stop()
-        note_end(exchange, relay.frame)
-        if relay.has_ended:
-            await exchange.end()
-            return None
-        cause = cause or Abort.WORKER_LOST
-        exchange.facts["aborted"] = cause.value
-        if cause is not Abort.CLIENT_GONE:
-            await exchange.end(error_event(MESSAGES[cause], cause.value))
+            async with request, self._asked(exchange, prediction, replica) as connection:
+                return await take(exchange, prediction, request, connection)
+        except Aborted as aborted:
+            raise _ended_early(exchange, request, aborted.cause) from None
+        except (ConnectionLost, OSError):
+            raise _ended_early(exchange, request, Abort.WORKER_LOST) from None
+
+    @asynccontextmanager
+    async def _asked(
+        self, exchange: Exchange, prediction: Prediction, replica: Replica
+    ) -> AsyncIterator[Connection]:
+        """The connection on which a prediction was sent to a replica."""
+        connection = await self._upstream.predict(
+            replica.name,
+            prediction.version,
+            prediction.path,
+            prediction.body,
+            self._headers(exchange, prediction),
+        )
+        try:
+            yield connection
+        finally:
+            self._upstream.finish(connection)
+
+    async def _stream_or_read(
+        self,
+        exchange: Exchange,
+        prediction: Prediction,
+        request: InFlight,
+        connection: Connection,
+    ) -> Reply | None:
+        """Pass a stream on, or return a whole reply: what TorchServe sends decides."""
+        is_ok = await connection.head() == 200
+        if not (is_ok and connection.content_type.startswith("text/event-stream")):
+            return await self._read_whole(exchange, prediction, request, connection)
+        seconds, observe_gap = self._settings.write_seconds, self._metrics.token_gap
+        stream = Stream(exchange, request, connection, observe_gap, seconds)
+        events, frame = await stream.begin()
+        if events.startswith(b'data: {"error"'):
+            return self._judge.first_event(exchange.record, events)
+        self._note_ignored(exchange, connection)
+        note_origin(exchange, self._card(prediction), frame)
+        await stream.pass_on()
         return None
 
-    def _stream_error(self, exchange: Exchange, first: bytes) -> Reply:
-        """A stream whose first event is an error has not begun: tell it with its status."""
-        line = first.split(b"\n", 1)[0].removeprefix(b"data: ")
-        with contextlib.suppress(ValueError):
-            error = json.loads(line)["error"]
-            return self._judge_error(exchange, Reply(200, line, "application/json"), error)
-        body = error_body("The worker failed", "server_error", None, None)
-        return Reply(503, body, "application/json")
+    async def _read_whole(
+        self,
+        exchange: Exchange,
+        prediction: Prediction,
+        request: InFlight,
+        connection: Connection,
+    ) -> Reply:
+        status = await connection.head()
+        request.started = True
+        body = await connection.read_all()
+        reply = self._judge.whole(exchange.record, status, connection.content_type, body)
+        self._note_ignored(exchange, connection)
+        if reply.status == 200:
+            note_origin(exchange, self._card(prediction))
+        return reply
 
     def _card(self, prediction: Prediction) -> dict[str, Any]:
-        return self._replicas.card(prediction.model, prediction.version) or {}
+        return self._registry.card(prediction.model, prediction.version) or {}
 
-    def _note_ignored(self, exchange: Exchange, wire: Wire) -> None:
-        names = wire.headers.get(ignored.HEADER.encode(), b"").decode("latin-1")
+    def _note_ignored(self, exchange: Exchange, connection: Connection) -> None:
+        names = connection.headers.get(ignored.HEADER.encode(), b"").decode("latin-1")
         note_ignored_fields(exchange, names, self._metrics)
 
     def _headers(self, exchange: Exchange, prediction: Prediction) -> dict[str, str]:
@@ -327,24 +239,18 @@ class Proxy:
         return headers
 
     @staticmethod
-    async def _watch_client(exchange: Exchange, live: Live) -> None:
+    async def _watch_client(exchange: Exchange, request: InFlight) -> None:
         await exchange.wait_disconnect()
-        live.client_is_gone = True
-        live.abort(Abort.CLIENT_GONE)
+        request.client_is_gone = True
+        request.abort(Abort.CLIENT_GONE)
 
 
-class TooLargeForTorchServe(GatewayError):
-    """The body passed our limit and not TorchServe's."""
-
-    status = 413
-    kind = "invalid_request_error"
-    code = "body_too_large"
-
-
-MESSAGES = {
-    Abort.WORKER_LOST: "The worker was lost while it was writing; please send the request again",
-    Abort.STALLED: "The text stood still for too long and was ended",
-    Abort.DRAINED: "The service is shutting down; please send the request again",
-    Abort.REMOVED: "The worker was removed while it was writing; please send the request again",
-    Abort.CLIENT_GONE: "The client went away",
-}
+def _ended_early(exchange: Exchange, request: InFlight, cause: Abort) -> Exception:
+    """Return what a request that was ended early is answered."""
+    has_begun = bool(exchange.status)  # then there is no other answer
+    if cause is Abort.WORKER_LOST and not request.started and not has_begun:
+        return NotStarted()
+    exchange.record.aborted = cause.value
+    if cause is Abort.CLIENT_GONE or has_begun:
+        return ClientGone()
+    return Unavailable(ENDED_EARLY[cause], code=cause.value, retry_after=RETRY_SECONDS)

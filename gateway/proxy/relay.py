@@ -1,4 +1,4 @@
-"""The hot path: pieces of a stream from TorchServe's connection to the client's.
+"""The hot path: chunks of a stream from TorchServe's connection to the client's.
 
 Only whole events are passed on, so that an error event can always follow; the handler's frames
 (`handler/sideband.py`) are taken out.
@@ -10,9 +10,9 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from gateway.replicas.in_flight import Live
-from gateway.torchserve.connection import Wire
-from gateway.web.exchange import Connection, Exchange, wait_for_reader
+from gateway.replicas.in_flight import InFlight
+from gateway.torchserve.connection import Connection
+from gateway.web.exchange import ClientConnection, Exchange, wait_for_reader
 from handler import sideband
 
 DONE = b"data: [DONE]\n\n"
@@ -26,19 +26,19 @@ class Relay:
     def __init__(
         self,
         exchange: Exchange,
-        live: Live,
-        wire: Wire,
+        request: InFlight,
+        connection: Connection,
         observe: Callable[[float], None],
         write_seconds: float,
         *,
         is_framed: bool,
     ) -> None:
-        connection = exchange.connection
+        client = exchange.connection
         self._exchange = exchange
-        self._live = live
-        self._wire = wire
-        self._connection: Connection = connection
-        self._write = connection.transport.write
+        self._request = request
+        self._connection = connection
+        self._client: ClientConnection = client
+        self._write = client.transport.write
         # HTTP/1.0 has no chunks: its stream ends with the connection.
         self._is_chunked = exchange.scope["http_version"] != "1.0"
         self._observe = observe
@@ -48,39 +48,39 @@ class Relay:
         self.frame = b""
         self.has_ended = False
         self._rest = b""
-        self._last = 0.0  # of the piece before, if there was one
+        self._last = 0.0  # when the chunk before came, if there was one
         self._waiting: asyncio.Task[None] | None = None
 
-    def take(self, piece: bytes) -> None:
-        """Pass a piece on."""
+    def take(self, chunk: bytes) -> None:
+        """Pass a chunk on."""
         now = time.perf_counter()
         if self._rest:
-            piece = self._rest + piece
+            chunk = self._rest + chunk
             self._rest = b""
-        if not piece.endswith(b"\n\n"):
-            cut = piece.rfind(b"\n\n") + 2
+        if not chunk.endswith(b"\n\n"):
+            cut = chunk.rfind(b"\n\n") + 2
             if cut < 2:
-                self._rest = piece
+                self._rest = chunk
                 return
-            piece, self._rest = piece[:cut], piece[cut:]
+            chunk, self._rest = chunk[:cut], chunk[cut:]
         if self._is_framed:
-            piece, frames = sideband.split(piece)
+            chunk, frames = sideband.split(chunk)
             self.frame = frames[-1] if frames else self.frame
-        self.has_ended = piece.endswith(DONE) or self.frame.endswith(ENDS)
-        self._write(b"%x\r\n%b\r\n" % (len(piece), piece) if self._is_chunked else piece)
-        self._exchange.bytes_sent += len(piece)
+        self.has_ended = chunk.endswith(DONE) or self.frame.endswith(ENDS)
+        self._write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if self._is_chunked else chunk)
+        self._exchange.bytes_sent += len(chunk)
         if self._last:
             self._observe(now - self._last)
-        self._last = self._live.waits_since = now
-        if self._connection.flow.write_paused and self._waiting is None:
+        self._last = self._request.waits_since = now
+        if self._client.flow.write_paused and self._waiting is None:
             self._waiting = asyncio.create_task(self._wait_for_reader())
 
     async def _wait_for_reader(self) -> None:
         """Read no more from TorchServe until the client has taken what there is."""
-        self._live.waits_since = None
-        self._wire.transport.pause_reading()
-        await wait_for_reader(self._connection, self._write_seconds)
-        if not self._wire.is_lost:
-            self._wire.transport.resume_reading()
-        self._live.waits_since = time.perf_counter()
+        self._request.waits_since = None
+        self._connection.transport.pause_reading()
+        await wait_for_reader(self._client, self._write_seconds)
+        if not self._connection.is_lost:
+            self._connection.transport.resume_reading()
+        self._request.waits_since = time.perf_counter()
         self._waiting = None

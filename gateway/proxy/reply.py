@@ -1,4 +1,4 @@
-"""What came back: a whole reply, and what log and metrics keep of it or of a stream's end."""
+"""A whole reply, and what the record of a request keeps of it or of a stream's end."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any
 from gateway.errors import for_clients_of, to_json
 from gateway.web.exchange import Exchange, Header
 from gateway.web.metrics import Metrics
+from gateway.web.record import Record, Usage
 from handler import ignored
 
-# What the metrics call a text that failed in the handler.
+# What the metrics call a generation that failed in the handler.
 FAILED = "handler_error"
 
 
@@ -41,32 +42,32 @@ class Reply:
             return None
 
 
-def note_usage(exchange: Exchange, usage: dict[str, Any], reasons: list[str | None]) -> None:
+def note_usage(record: Record, usage: dict[str, Any], reasons: list[str | None]) -> None:
     """Keep the counts of a finished request for its log line and the metrics."""
-    facts = exchange.facts
-    facts["prompt_tokens"] = int(usage.get("prompt_tokens", 0))
-    facts["completion_tokens"] = int(usage.get("completion_tokens", 0))
-    facts["cached_tokens"] = int((usage.get("prompt_tokens_details") or {}).get("cached_tokens", 0))
-    facts["finish_reasons"] = [str(reason) for reason in reasons if reason]
+    record.usage = Usage(
+        prompt_tokens=int(usage.get("prompt_tokens", 0)),
+        completion_tokens=int(usage.get("completion_tokens", 0)),
+        cached_tokens=int((usage.get("prompt_tokens_details") or {}).get("cached_tokens", 0)),
+        finish_reasons=[str(reason) for reason in reasons if reason],
+    )
 
 
-def note_end(exchange: Exchange, frame: bytes) -> None:
+def note_end(record: Record, frame: bytes) -> None:
     """Read the usage from a reply's last frame, and whether the handler gave up.
 
     A stream that was cut has no such frame, one of another kind of model none at all.
     """
     last = json.loads(frame) if frame else {}
     if "usage" in last:
-        note_usage(exchange, last["usage"], last["finish_reasons"])
+        note_usage(record, last["usage"], last["finish_reasons"])
         if last["error"] is not None:
-            exchange.facts["failed"] = FAILED
-            exchange.facts["error"] = last["error"]
+            record.failed, record.error = FAILED, last["error"]
 
 
 def note_origin(exchange: Exchange, card: dict[str, Any], frame: bytes = b"") -> None:
-    """Report what a text follows from: its model's digest and, of a stream's first frame, its seed.
+    """Report what a sequence follows from: its model's digest and, of a stream's first frame, its seed.
 
-    With both, any instance writes it again. On torch it depends on its neighbours: no digest.
+    With both, any instance generates it again. On torch it depends on its neighbours: no digest.
     """
     digest = card.get("content_sha256")
     if digest and card.get("engine") != "torch":
@@ -77,8 +78,8 @@ def note_origin(exchange: Exchange, card: dict[str, Any], frame: bytes = b"") ->
 
 
 def note_ignored_fields(exchange: Exchange, names: str, metrics: Metrics) -> None:
-    """Tell which fields of a request were ignored: in a header, in the log, and as a count."""
+    """Report which fields of a request were ignored: in a header, in the log, and as a count."""
     if names:
-        exchange.facts["ignored_fields"] = names
+        exchange.record.ignored_fields = names
         exchange.reply_headers.append((ignored.HEADER.encode(), names.encode()))
         metrics.fields_ignored()

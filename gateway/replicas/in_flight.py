@@ -9,7 +9,7 @@ from types import TracebackType
 
 
 class Abort(Enum):
-    """Why a live request was ended before its time."""
+    """Why a request in flight was ended early."""
 
     CLIENT_GONE = "client_gone"
     STALLED = "stalled"
@@ -26,8 +26,8 @@ class Aborted(Exception):
         self.cause = cause
 
 
-class Live:
-    """A request in flight: `async with live:` is the stretch that `abort` can interrupt."""
+class InFlight:
+    """A request in flight: `async with request:` is the stretch that `abort` can interrupt."""
 
     __slots__ = (
         "sequences",
@@ -62,15 +62,15 @@ class Live:
             self._cause = cause
             self._task.cancel()
 
-    def acknowledge(self) -> Abort:
-        """Return the cause of the cancellation that is being handled; it is over by that.
+    def acknowledge(self, cancelled: asyncio.CancelledError) -> Abort:
+        """Return the cause of a cancellation that was caught; it is over by that.
 
         Raises:
             CancelledError: The cancellation was not ours.
         """
         task, cause = self._task, self._cause
         if task is None or cause is None:
-            raise  # noqa: PLE0704
+            raise cancelled
         task.uncancel()
         self._task = self._cause = None
         return cause
@@ -85,7 +85,7 @@ class Live:
         if self.waits_since is not None:
             self.waits_since = time.perf_counter()
 
-    async def __aenter__(self) -> Live:
+    async def __aenter__(self) -> InFlight:
         if self.client_is_gone:
             raise Aborted(Abort.CLIENT_GONE)
         self._task = asyncio.current_task()

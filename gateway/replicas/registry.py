@@ -1,18 +1,16 @@
-"""What is loaded: the replicas of every model and version, and which of them serves a request."""
+"""What is loaded: the models, their versions, and the replicas of each. Asks TorchServe nothing."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.errors import ModelNotFound, VersionNotFound
+from gateway.errors import Conflict, ModelNotFound, Unavailable, VersionNotFound
+from gateway.replicas.in_flight import Abort
 from gateway.replicas.replica import Replica, State
-from gateway.settings import Settings
 
 DEFAULT_SLOTS = 32
-REMEMBERED_PREFIXES = 2048
 
 
 @dataclass(slots=True)
@@ -30,14 +28,13 @@ class Version:
     description: dict[str, Any] = field(default_factory=dict)
 
 
-class Pools:
+class Registry:
     """The replicas of every model and version, and what their handlers say of themselves."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, own_model: str) -> None:
+        self.own_model = own_model
         self._versions: dict[tuple[str, str], Version] = {}
         self._defaults: dict[str, str] = {}
-        self._prefixes: OrderedDict[tuple[str, str, str], int] = OrderedDict()
 
     @property
     def models(self) -> list[str]:
@@ -86,21 +83,45 @@ class Pools:
         """Return the version that serves a model which is loaded."""
         return self._versions[model, self._defaults[model]]
 
+    def is_default(self, model: str, version: str) -> bool:
+        """Tell whether `version` serves requests that name none."""
+        return self._defaults.get(model) == version
+
+    def put(self, model: str, version: str, made: Version) -> None:
+        """Add a version; it serves nobody as long as its model has no default."""
+        self._versions[model, version] = made
+
+    def add(self, model: str, version: str, made: Version) -> None:
+        """Add a version; the first one of a model serves requests that name none."""
+        self.put(model, version, made)
+        self._defaults.setdefault(model, version)
+
+    def remove(self, model: str, version: str) -> Version | None:
+        """Take a version out and return it, if it was there."""
+        removed = self._versions.pop((model, version), None)
+        if not self.versions(model):
+            self._defaults.pop(model, None)
+        return removed
+
+    def set_default(self, model: str, version: str) -> None:
+        """Let a version serve requests that name none."""
+        self._defaults[model] = version
+
     def all(self) -> list[Replica]:
         """Return every replica."""
         return [replica for version in self._versions.values() for replica in version.replicas]
 
     def is_ready(self) -> bool:
         """Tell whether the service's own model can answer."""
-        version = self._defaults.get(self._settings.model_name)
+        version = self._defaults.get(self.own_model)
         return version is not None and any(
-            replica.state is State.READY for replica in self.of(self._settings.model_name, version)
+            replica.state is State.READY for replica in self.of(self.own_model, version)
         )
 
     def is_at_rest(self) -> bool:
         """Tell whether the service's own model has no replica because nobody wants one."""
-        version = self._defaults.get(self._settings.model_name)
-        return version is not None and not self.of(self._settings.model_name, version)
+        version = self._defaults.get(self.own_model)
+        return version is not None and not self.of(self.own_model, version)
 
     def capacity(self) -> int:
         """Return how many sequences can run at once."""
@@ -118,24 +139,33 @@ class Pools:
         found = self._versions.get((model, version))
         return None if found is None else found.card
 
-    def choose(self, model: str, version: str, prefix: str) -> Replica | None:
-        """Return the ready replica with the fewest live sequences, or None.
+    # Refusals
 
-        Of several the one that last had the same prefix: its key-value cache may still hold it.
-        """
-        ready = [replica for replica in self.of(model, version) if replica.state is State.READY]
-        if not ready:
-            return None
-        if len(ready) == 1:
-            return ready[0]
-        fewest = min(replica.live for replica in ready)
-        best = [replica for replica in ready if replica.live == fewest]
-        chosen = best[0]
-        if prefix:
-            key = (model, version, prefix)
-            warm = self._prefixes.pop(key, 0)
-            chosen = next((replica for replica in best if replica.number == warm), chosen)
-            self._prefixes[key] = chosen.number
-            if len(self._prefixes) > REMEMBERED_PREFIXES:
-                self._prefixes.popitem(last=False)
-        return chosen
+    def refuse_at_rest(self, model: str, version: str) -> None:
+        """Raise Unavailable where a version was scaled to no workers."""
+        if not self.of(model, self.resolve(model, version)):
+            raise Unavailable(
+                f"`{model}` was scaled to 0 workers; PUT /models/{model}?min_worker=1 gives it one",
+                code="no_workers",
+            )
+
+    def refuse_if_loaded(self, model: str, version: str) -> None:
+        """Raise Conflict where a version is loaded."""
+        if (model, version) in self:
+            raise Conflict(f"`{model}` {version} is loaded already", code="loaded_already")
+
+    # Requests in flight
+
+    def abort_all(self, cause: Abort) -> int:
+        """End every request in flight; return how many there were."""
+        requests = [request for replica in self.all() for request in replica.requests]
+        for request in requests:
+            request.abort(cause)
+        return len(requests)
+
+    def abort_stalled(self, seconds: float) -> None:
+        """End the requests that TorchServe has been silent about for too long."""
+        for replica in self.all():
+            for request in list(replica.requests):
+                if request.is_stalled(seconds):
+                    request.abort(Abort.STALLED)

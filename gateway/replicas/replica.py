@@ -10,7 +10,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
-from gateway.replicas.in_flight import Abort, Live
+from gateway.replicas.in_flight import Abort, InFlight
 
 FIRST_ASK_SECONDS = 1.0
 LONGEST_ASK_SECONDS = 300.0
@@ -33,8 +33,9 @@ class Replica:
         self.version = version
         self.number = number
         self.state = State.STARTING
-        self.live = 0
-        self.requests: set[Live] = set()
+        # Sequences in flight, of all its requests.
+        self.sequences = 0
+        self.requests: set[InFlight] = set()
         self.description: dict[str, Any] = {}
         self.lost_at: float | None = None
         self._idle = asyncio.Event()
@@ -50,16 +51,16 @@ class Replica:
         """The name TorchServe knows it by; the first one has the model's own."""
         return replica_name(self.model, self.number)
 
-    def enter(self, live: Live) -> None:
+    def enter(self, request: InFlight) -> None:
         """Note a request that is sent to this replica."""
-        self.requests.add(live)
-        self.live += live.sequences
+        self.requests.add(request)
+        self.sequences += request.sequences
         self._idle.clear()
 
-    def leave(self, live: Live) -> None:
+    def leave(self, request: InFlight) -> None:
         """Note its end."""
-        self.requests.discard(live)
-        self.live -= live.sequences
+        self.requests.discard(request)
+        self.sequences -= request.sequences
         if not self.requests:
             self._idle.set()
 
@@ -68,8 +69,8 @@ class Replica:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience):
                 await self._idle.wait()
-        for live in list(self.requests):
-            live.abort(Abort.REMOVED)
+        for request in list(self.requests):
+            request.abort(Abort.REMOVED)
         await self._idle.wait()
 
     def observe(self, description: dict[str, Any], now: float, on_loss: Callable[[], None]) -> bool:
@@ -107,8 +108,8 @@ class Replica:
         if self.state is not State.DRAINING:
             self.state = State.LOST
         self.lost_at = now if self.lost_at is None else self.lost_at
-        for live in list(self.requests):
-            live.abort(Abort.WORKER_LOST)
+        for request in list(self.requests):
+            request.abort(Abort.WORKER_LOST)
 
     def begin(self, *, is_loaded: bool) -> None:
         """Note that TorchServe was started anew; what it has not loaded is overdue at once."""

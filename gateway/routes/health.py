@@ -40,7 +40,7 @@ class Health:
         """Whether a request would be served now."""
         if not self.is_serving or self.is_draining:
             return False
-        return self._replicas.was_ready and self._replicas.is_ready()
+        return self._replicas.monitor.was_ready and self._replicas.registry.is_ready()
 
     async def live(self, exchange: Exchange) -> None:
         """Answer `/health/live`: this process works."""
@@ -65,7 +65,7 @@ class Health:
         """Say why requests are not served."""
         if self.is_draining:
             return "draining"
-        return "scaled to 0 workers" if self._replicas.is_at_rest() else "starting"
+        return "scaled to 0 workers" if self._replicas.registry.is_at_rest() else "starting"
 
     async def liveness(self, exchange: Exchange) -> None:
         """Answer `/health_liveness`, the old name of alive."""

@@ -1,4 +1,4 @@
-"""The routes that write texts: what came in becomes a prediction, and goes to the proxy."""
+"""`/generate`, `/v1/...` and `/explanations/...`: completions, tokens, the list of models."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import json
 from typing import Any
 
 from gateway.errors import BadRequest, Unavailable, Unserved
-from gateway.parts import Parts
 from gateway.proxy.prediction import Prediction, read_completion, read_json_object, read_question
+from gateway.proxy.proxy import Proxy
 from gateway.proxy.reply import note_ignored_fields
-from gateway.routes.admission import Door
+from gateway.replicas.registry import Registry
+from gateway.routes.admission import Admission
 from gateway.routes.language import LANGUAGE_ERROR, note_language, refuse_foreign
+from gateway.settings import Settings
 from gateway.web.exchange import Exchange
+from gateway.web.metrics import Metrics
 from handler import ignored
 from handler.errors import NO_EXPLANATIONS
 
@@ -21,17 +24,26 @@ API_VERSION = "v1.0.0"
 class Inference:
     """Serves predictions, and questions about the models."""
 
-    def __init__(self, parts: Parts, door: Door) -> None:
-        self._parts = parts
-        self._settings = parts.settings
-        self._door = door
+    def __init__(
+        self,
+        settings: Settings,
+        admission: Admission,
+        registry: Registry,
+        proxy: Proxy,
+        metrics: Metrics,
+    ) -> None:
+        self._settings = settings
+        self._admission = admission
+        self._registry = registry
+        self._proxy = proxy
+        self._metrics = metrics
 
     async def generate(self, exchange: Exchange) -> None:
         """The plain route of the service before: `input` in, `generated` and `result` out."""
-        value = read_json_object(await self._door.admit(exchange))
+        value = read_json_object(await self._admission.admit(exchange))
         text = value.get("input")
         if not isinstance(text, str):
-            raise BadRequest("`input` must be a text", param="input")
+            raise BadRequest("`input` must be a string", param="input")
         self._ignore(exchange, [name for name in value if name != "input"])
         gate = self._settings.language_gate
         if note_language(exchange, text, gate) and gate == "refuse":
@@ -39,9 +51,7 @@ class Inference:
             return
         asked = {"prompt": text, "max_tokens": self._settings.n_tokens}
         prediction = self._completion(None, asked, json.dumps(asked).encode())
-        reply = await self._parts.proxy.fetch(exchange, prediction)
-        if reply is None:
-            return
+        reply = await self._proxy.fetch(exchange, prediction)
         value = reply.json()
         if reply.status != 200 or not isinstance(value, dict):
             await reply.send(exchange)
@@ -54,31 +64,31 @@ class Inference:
         if names and self._settings.strict_fields:
             shown = names[0][:100]
             raise BadRequest(f"Unknown field `{shown}`", param=shown, code="unknown_field")
-        note_ignored_fields(exchange, ignored.header_value(names), self._parts.metrics)
+        note_ignored_fields(exchange, ignored.header_value(names), self._metrics)
 
     async def completions(self, exchange: Exchange) -> None:
         """OpenAI's completions."""
-        body = await self._door.admit(exchange)
+        body = await self._admission.admit(exchange)
         value = read_json_object(body)
         prediction = self._completion(value.get("model"), value, body)
         refuse_foreign(exchange, prediction.text, self._settings.language_gate)
-        await self._parts.proxy.serve(exchange, prediction)
+        await self._proxy.serve(exchange, prediction)
 
     async def tokenize(self, exchange: Exchange) -> None:
         """Token ids of a text, or the text of token ids."""
-        body = await self._door.admit(exchange)
+        body = await self._admission.admit(exchange)
         model = self._settings.model_name
-        version = self._parts.replicas.resolve(model)
+        version = self._registry.resolve(model)
         path = exchange.path.strip("/")
-        await self._parts.proxy.serve(exchange, read_question(model, version, path, body))
+        await self._proxy.serve(exchange, read_question(model, version, path, body))
 
     async def list_models(self, exchange: Exchange) -> None:
         """What is loaded: all models, or the one that the path names."""
-        await self._door.admit(exchange)
-        replicas = self._parts.replicas
+        await self._admission.admit(exchange)
+        registry = self._registry
         wanted = exchange.scope["path_params"].get("model")
-        names = replicas.models if wanted is None else [wanted]
-        cards = [replicas.card(name, replicas.resolve(name)) for name in names]
+        names = registry.models if wanted is None else [wanted]
+        cards = [registry.card(name, registry.resolve(name)) for name in names]
         data = [card for card in cards if card is not None]
         if not data:
             raise Unavailable("The model is starting", code="not_ready", retry_after=2)
@@ -88,17 +98,17 @@ class Inference:
     async def explain(self, exchange: Exchange) -> None:
         """TorchServe's explanations, which GPT-2 has none of."""
         params = exchange.scope["path_params"]
-        await self._door.admit(exchange)
-        self._parts.replicas.resolve(params["model"], params.get("version"))
+        await self._admission.admit(exchange)
+        self._registry.resolve(params["model"], params.get("version"))
         raise Unserved(NO_EXPLANATIONS)
 
     def _completion(self, name: Any, value: dict[str, Any], body: bytes) -> Prediction:
-        replicas = self._parts.replicas
+        registry = self._registry
         name = self._settings.model_name if name is None else name
         if not isinstance(name, str):
-            raise BadRequest("`model` must be a text", param="model")
-        version = replicas.resolve(name, None)
-        card = replicas.card(name, version) or {}
+            raise BadRequest("`model` must be a string", param="model")
+        version = registry.resolve(name, None)
+        card = registry.card(name, version) or {}
         return read_completion(name, version, value, body, self._settings, card)
 
 

@@ -35,7 +35,7 @@ def note_language(exchange: Exchange, text: str, gate: str) -> str | None:
     """Note the language of a text that is not English in log and reply, and return it."""
     language = None if gate == "off" else foreign_language(text)
     if language is not None:
-        exchange.facts["language"] = language
+        exchange.record.language = language
         exchange.reply_headers.append((b"x-language-warning", language.encode()))
     return language
 

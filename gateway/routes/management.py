@@ -13,9 +13,7 @@ from collections.abc import Awaitable
 from pathlib import PurePosixPath
 from typing import Any
 
-from gateway.archives.archive_urls import DIGEST, Source
-from gateway.archives.fetching import Fetcher
-from gateway.archives.manifest import Manifest, read_manifest
+from gateway.archives.manifest import VERSION, Manifest, read_manifest
 from gateway.errors import (
     BadGateway,
     BadRequest,
@@ -26,6 +24,9 @@ from gateway.errors import (
 )
 from gateway.replicas.replica import State
 from gateway.replicas.replicas import Replicas
+from gateway.routes.admission import Admission
+from gateway.routes.health import Health
+from gateway.routes.model_archives import ModelArchives
 from gateway.routes.parameters import WITHOUT_EFFECT, Parameters, read, read_query
 from gateway.settings import Settings
 from gateway.torchserve.client import UpstreamError
@@ -34,7 +35,6 @@ from gateway.web.exchange import Exchange
 logger = logging.getLogger("gateway.management")
 
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._]|-(?!-)){0,63}")
-ARCHIVE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}\.mar")
 LONGEST_SECONDS = 86_400
 # Seconds; an archive with a configuration file, which has defaults for both, says them itself.
 TIMEOUTS = ("response_timeout", "startup_timeout")
@@ -48,20 +48,35 @@ Answer = tuple[int, Any]
 class Management:
     """List, describe, register, scale, set default, unregister."""
 
-    def __init__(self, settings: Settings, replicas: Replicas) -> None:
+    def __init__(
+        self, settings: Settings, admission: Admission, replicas: Replicas, health: Health
+    ) -> None:
         self._settings = settings
-        self._replicas = replicas
-        self._fetcher = Fetcher(settings)
+        self._admission = admission
+        self._registry = replicas.registry
+        self._scaling = replicas.scaling
+        self._registration = replicas.registration
+        self._health = health
+        self._archives = ModelArchives(settings)
         self._background: set[asyncio.Task[None]] = set()
 
-    async def serve(
-        self, exchange: Exchange, model: str, version: str, verb: str, body: bytes
-    ) -> None:
-        """Answer one management request.
+    async def manage(self, exchange: Exchange) -> None:
+        """Answer `/models...`.
 
         Raises:
             GatewayError: It is not on the list, not allowed, or TorchServe refused it.
         """
+        body = await self._admission.admit_manager(exchange)
+        params = exchange.scope["path_params"]
+        model, version = params.get("model", ""), params.get("version", "")
+        verb = params.get("verb", "")
+        is_good = (not model or NAME.fullmatch(model)) and (
+            not version or VERSION.fullmatch(version)
+        )
+        if not is_good or verb not in ("", "set-default"):
+            raise NotFound("There is no such route")
+        if not self._health.is_serving:
+            raise Unavailable("The service is not ready", code="not_ready", retry_after=5)
         try:
             status, value = await self._answer(exchange, model, version, verb, body)
         except UpstreamError as error:
@@ -87,9 +102,9 @@ class Management:
         query.allow("limit", "next_page_token")
         limit = query.whole("limit", 100, 1, 1000)
         start = query.whole("next_page_token", 0, 0, 1_000_000)
-        names = self._replicas.models
+        names = self._registry.models
         entries = [
-            {"modelName": name, "modelUrl": self._replicas.default(name).archive}
+            {"modelName": name, "modelUrl": self._registry.default(name).archive}
             for name in names[start : start + limit]
         ]
         more = {"nextPageToken": str(start + limit)} if start + limit < len(names) else {}
@@ -99,10 +114,10 @@ class Management:
         query.allow("customized")
         is_customized = query.flag("customized", False)
         if version == "all":
-            self._replicas.resolve(model)
-            versions = self._replicas.versions(model)
+            self._registry.resolve(model)
+            versions = self._registry.versions(model)
         else:
-            versions = [self._replicas.resolve(model, version or None)]
+            versions = [self._registry.resolve(model, version or None)]
         return 200, [self._merged(model, each, is_customized) for each in versions]
 
     async def _register(self, asked: Parameters, notes: list[str]) -> Answer:
@@ -121,7 +136,7 @@ class Management:
             for each in TIMEOUTS
             if each in asked
         }
-        archive = await self._have_archive(asked.text("url") or "", asked.text("sha256"), notes)
+        archive = await self._archives.obtain(asked.text("url") or "", asked.text("sha256"), notes)
         path, bounds = self._settings.model_store / archive, self._settings.archive_bounds
         manifest = await asyncio.to_thread(read_manifest, path, bounds)
         _refuse_other_code(asked.text("handler"), manifest)
@@ -129,8 +144,8 @@ class Management:
             reason = "has no effect: the archive's configuration counts"
             notes += [f"`{limit}` {reason}" for limit in options]
         model, version = name or manifest.model, manifest.version
-        self._replicas.refuse_if_loaded(model, version)
-        loading = self._replicas.register(archive, model, version, count, options)
+        self._registry.refuse_if_loaded(model, version)
+        loading = self._registration.register(archive, model, version, count, options)
         if count and not waits:
             self._run(loading)
             return 202, _status("Processing worker updates...", notes)
@@ -140,33 +155,14 @@ class Management:
             done += ". Use scale workers API to add workers for the model."
         return 200, _status(done, notes)
 
-    async def _have_archive(self, url: str, digest: str | None, notes: list[str]) -> str:
-        """Return the name of an archive in the store; one of an allowed URL is fetched."""
-        sources = self._settings.allowed_sources
-        if sources and url.startswith("https://"):
-            name = await self._fetcher.fetch(_allowed_source(url, sources), _digest(digest))
-            notes.append("this instance alone has it; MODEL_URLS loads it on every one")
-            return name
-        if not ARCHIVE.fullmatch(url):
-            fetched = ", or an https URL of ALLOWED_MODEL_URLS" if sources else ""
-            raise BadRequest(
-                f"`url` must be the name of an archive in the model store, like gpt2.mar{fetched}",
-                param="url",
-            )
-        if digest is not None:
-            raise BadRequest("`sha256` belongs to a URL that is fetched", param="sha256")
-        if not (self._settings.model_store / url).exists():
-            raise NotFound("The model store has no such archive", param="url")
-        return url
-
     async def _scale(self, model: str, version: str, asked: Parameters, notes: list[str]) -> Answer:
         asked.allow(*SCALE)
         notes += asked.without_effect()
-        version = self._replicas.resolve(model, version or asked.text("model_version"))
+        version = self._registry.resolve(model, version or asked.text("model_version"))
         least = asked.whole("min_worker", 1, 0, self._settings.max_replicas)
         most = asked.whole("max_worker", least, least, 10_000)
         patience, waits = _patience(asked), asked.flag("synchronous", False)
-        scaling = self._replicas.scale(model, version, least, most, patience)
+        scaling = self._scaling.scale(model, version, least, most, patience)
         if waits:
             count = await scaling
             return 200, _status(f"Workers scaled to {count} for model: {model}", notes)
@@ -175,22 +171,22 @@ class Management:
 
     async def _set_default(self, model: str, version: str, query: Parameters) -> Answer:
         query.allow()
-        version = self._replicas.resolve(model, version)
-        await self._replicas.set_default(model, version)
+        version = self._registry.resolve(model, version)
+        await self._registration.set_default(model, version)
         return 200, {
             "status": f'Default version successfully updated for model "{model}" to "{version}"'
         }
 
     async def _unregister(self, model: str, version: str, query: Parameters) -> Answer:
         query.allow("synchronous", "timeout")
-        version = self._replicas.resolve(model, version or None)
+        version = self._registry.resolve(model, version or None)
         query.flag("synchronous", True)
-        await self._replicas.unregister(model, version, _patience(query))
+        await self._registration.unregister(model, version, _patience(query))
         return 200, {"status": f'Model "{model}" unregistered'}
 
     def _merged(self, model: str, version: str, is_customized: bool) -> dict[str, Any]:
         """One model with N workers, as TorchServe would describe it."""
-        known = self._replicas.version(model, version)
+        known = self._registry.version(model, version)
         workers = []
         for replica in known.replicas:
             for worker in replica.description.get("workers", []):
@@ -198,7 +194,7 @@ class Management:
                 if replica.state is not State.READY and status == "READY":
                     status = replica.state.value
                 workers.append(
-                    {**worker, "status": status, "replica": replica.name, "live": replica.live}
+                    {**worker, "status": status, "replica": replica.name, "live": replica.sequences}
                 )
         merged = known.description | {
             "modelName": model,
@@ -228,35 +224,13 @@ class Management:
             logger.error("A change of workers failed: %s", error.message)
 
 
-def _allowed_source(url: str, allowed: tuple[Source, ...]) -> Source:
-    """Return where to fetch from, if that is allowed."""
-    try:
-        source = Source.parse(url)
-    except ValueError as fault:
-        raise BadRequest(f"`url`: {fault}", param="url") from None
-    if not any(source.is_under(each) for each in allowed):
-        raise BadRequest("`url` is not in ALLOWED_MODEL_URLS", param="url")
-    if not ARCHIVE.fullmatch(source.file_name):
-        raise BadRequest("`url` must end in the name of an archive, like gpt2.mar", param="url")
-    return source
-
-
-def _digest(text: str | None) -> str:
-    """Return the digest that an archive must have: it is code."""
-    if text is None or not DIGEST.fullmatch(text):
-        raise BadRequest(
-            "`sha256` must be the archive's digest, 64 digits from 0 to f", param="sha256"
-        )
-    return text
-
-
 def _status(text: str, notes: list[str]) -> dict[str, str]:
     """Return what management says of a change, and what it has to say besides."""
     return {"status": text, "note": "; ".join(notes)} if notes else {"status": text}
 
 
 def _patience(asked: Parameters) -> float | None:
-    """Return how long texts may take to end where workers are removed; None is for ever."""
+    """Return how long sequences may take to end where workers are removed; None is for ever."""
     seconds = asked.whole("timeout", -1, -1, LONGEST_SECONDS)
     return None if seconds < 0 else float(seconds)
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 from gateway.archives.manifest import VERSION
 from gateway.errors import BadRequest, NotFound
-from gateway.parts import Parts
 from gateway.proxy.prediction import (
     COMPLETIONS,
     Prediction,
@@ -15,10 +14,13 @@ from gateway.proxy.prediction import (
     read_prediction,
     read_question,
 )
+from gateway.proxy.proxy import Proxy
+from gateway.replicas.registry import Registry
 from gateway.routes import forms
-from gateway.routes.admission import Door
+from gateway.routes.admission import Admission
 from gateway.routes.language import refuse_foreign
 from gateway.routes.management import NAME
+from gateway.settings import Settings
 from gateway.web.exchange import Exchange
 from handler.bodies import Question, read_body, read_form
 from handler.charsets import parse_content_type
@@ -30,17 +32,20 @@ QUESTIONS = ("v1/tokenize", "v1/detokenize", "v1/models")
 class Predictions:
     """Serves `/predictions/{model}[/{version}][/v1/...]`."""
 
-    def __init__(self, parts: Parts, door: Door) -> None:
-        self._parts = parts
-        self._settings = parts.settings
-        self._door = door
+    def __init__(
+        self, settings: Settings, admission: Admission, registry: Registry, proxy: Proxy
+    ) -> None:
+        self._settings = settings
+        self._admission = admission
+        self._registry = registry
+        self._proxy = proxy
 
     async def predict(self, exchange: Exchange) -> None:
         """Serve one prediction, or what follows behind the model's name."""
         name, version, path = _named(exchange.scope["path_params"])
-        body = await self._door.admit(exchange)
-        version = self._parts.replicas.resolve(name, version)
-        card = self._parts.replicas.card(name, version)
+        body = await self._admission.admit(exchange)
+        version = self._registry.resolve(name, version)
+        card = self._registry.card(name, version)
         if path in QUESTIONS:
             prediction = read_question(name, version, path, body)
         elif path == COMPLETIONS:
@@ -53,7 +58,7 @@ class Predictions:
             question = self._read(exchange, body)
             prediction = read_prediction(name, version, question, self._settings, card)
         refuse_foreign(exchange, prediction.text, self._settings.language_gate)
-        await self._parts.proxy.serve(exchange, prediction)
+        await self._proxy.serve(exchange, prediction)
 
     def _read(self, exchange: Exchange, body: bytes) -> Question:
         headers: Mapping[str, str] = exchange.headers

@@ -10,7 +10,7 @@ from urllib.parse import quote, urlsplit
 
 import aiohttp
 
-from gateway.torchserve.connection import Wire, WireLost, Wires
+from gateway.torchserve.connection import Connection, ConnectionLost, ConnectionPool
 
 CONNECT_SECONDS = 5.0
 MANAGEMENT_SECONDS = 10.0
@@ -30,7 +30,9 @@ class Upstream:
 
     def __init__(self, inference: str, management: str, metrics: str) -> None:
         address = urlsplit(inference)
-        self._wires = Wires(address.hostname or "127.0.0.1", address.port or 80, CONNECT_SECONDS)
+        self._connections = ConnectionPool(
+            address.hostname or "127.0.0.1", address.port or 80, CONNECT_SECONDS
+        )
         self._management = management
         self._metrics = metrics
         self._session: aiohttp.ClientSession | None = None
@@ -47,7 +49,7 @@ class Upstream:
 
     async def close(self) -> None:
         """Close every connection."""
-        self._wires.close()
+        self._connections.close()
         if self._session is not None:
             await self._session.close()
 
@@ -59,18 +61,18 @@ class Upstream:
 
     async def predict(
         self, replica: str, version: str, path: str, body: bytes, headers: Mapping[str, str]
-    ) -> Wire:
+    ) -> Connection:
         """Send a prediction and return its connection; `finish` it when its reply is done with.
 
         Raises:
             OSError: TorchServe can not be reached.
         """
         url = f"/predictions/{quote(replica)}/{quote(version)}"
-        return await self._wires.post(f"{url}/{path}" if path else url, body, headers)
+        return await self._connections.post(f"{url}/{path}" if path else url, body, headers)
 
-    def finish(self, wire: Wire) -> None:
+    def finish(self, connection: Connection) -> None:
         """Take a connection back. Closed if unfinished: TorchServe sees that nobody listens."""
-        self._wires.give_back(wire)
+        self._connections.give_back(connection)
 
     async def manage(
         self,
@@ -108,13 +110,13 @@ class Upstream:
         headers = {"content-type": "application/json"}
         try:
             async with asyncio.timeout(MANAGEMENT_SECONDS):
-                wire = await self.predict(replica, version, path, b"{}", headers)
+                connection = await self.predict(replica, version, path, b"{}", headers)
                 try:
-                    status, text = await wire.head(), await wire.read_all()
+                    status, text = await connection.head(), await connection.read_all()
                 finally:
-                    self.finish(wire)
+                    self.finish(connection)
             return json.loads(text) if status == 200 else None
-        except (WireLost, TimeoutError, OSError, ValueError):
+        except (ConnectionLost, TimeoutError, OSError, ValueError):
             return None
 
     async def metrics(self) -> str:

@@ -1,6 +1,6 @@
 """Pooled HTTP/1.1 connections to TorchServe, for predictions alone.
 
-A streamed piece goes from the socket to its taker within one callback, with no task woken between:
+A streamed chunk goes from the socket to its taker within one callback, with no task woken between:
 that halves what a token costs compared with a general client.
 """
 
@@ -14,11 +14,11 @@ import httptools
 Take = Callable[[bytes], None]
 
 
-class WireLost(Exception):
+class ConnectionLost(Exception):
     """The connection ended before the reply did."""
 
 
-class Wire(asyncio.Protocol):
+class Connection(asyncio.Protocol):
     """One connection, and the reply that is on it."""
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class Wire(asyncio.Protocol):
         """Wait for the reply's head and return its status.
 
         Raises:
-            WireLost: The connection ended.
+            ConnectionLost: The connection ended.
         """
         while not self._has_head:
             await self._wait()
@@ -59,13 +59,13 @@ class Wire(asyncio.Protocol):
         """Return what has come of the body, or nothing at its end.
 
         Raises:
-            WireLost: The connection ended before the reply did.
+            ConnectionLost: The connection ended before the reply did.
         """
         while not self._parts and not self._has_ended:
             await self._wait()
-        piece = b"".join(self._parts)
+        chunk = b"".join(self._parts)
         self._parts.clear()
-        return piece
+        return chunk
 
     async def read_all(self) -> bytes:
         """Return the whole body, likewise."""
@@ -74,10 +74,10 @@ class Wire(asyncio.Protocol):
         return b"".join(self._parts)
 
     async def pass_on(self, take: Take) -> None:
-        """Hand every further piece to `take` as it comes; return at the reply's end.
+        """Hand every further chunk to `take` as it comes; return at the reply's end.
 
         Raises:
-            WireLost: The connection ended before the reply did.
+            ConnectionLost: The connection ended before the reply did.
         """
         if self._parts:
             take(await self.read())
@@ -101,7 +101,7 @@ class Wire(asyncio.Protocol):
 
     async def _wait(self) -> None:
         if self.is_lost:
-            raise WireLost
+            raise ConnectionLost
         self._news.clear()
         await self._news.wait()
 
@@ -135,7 +135,7 @@ class Wire(asyncio.Protocol):
         self._news.set()
 
     def on_body(self, body: bytes) -> None:
-        """Hand a piece on, or keep it."""
+        """Hand a chunk on, or keep it."""
         if self._take is not None:
             self._take(body)
             return
@@ -150,16 +150,16 @@ class Wire(asyncio.Protocol):
         self._news.set()
 
 
-class Wires:
+class ConnectionPool:
     """Open connections to one address, used again when their reply has ended."""
 
     def __init__(self, host: str, port: int, connect_seconds: float) -> None:
         self._host = host
         self._port = port
         self._connect_seconds = connect_seconds
-        self._idle: list[Wire] = []
+        self._idle: list[Connection] = []
 
-    async def post(self, path: str, body: bytes, headers: Mapping[str, str]) -> Wire:
+    async def post(self, path: str, body: bytes, headers: Mapping[str, str]) -> Connection:
         """Send a POST on an idle connection or a new one.
 
         Raises:
@@ -167,32 +167,32 @@ class Wires:
         """
         lines = [f"POST {path} HTTP/1.1", f"host: {self._host}", f"content-length: {len(body)}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
-        wire = await self._take()
-        wire.send("\r\n".join([*lines, "", ""]).encode("latin-1"), body)
-        return wire
+        connection = await self._take()
+        connection.send("\r\n".join([*lines, "", ""]).encode("latin-1"), body)
+        return connection
 
-    def give_back(self, wire: Wire) -> None:
+    def give_back(self, connection: Connection) -> None:
         """Keep a connection for the next request, or close it if its reply is unfinished."""
-        if wire.is_reusable:
-            self._idle.append(wire)
+        if connection.is_reusable:
+            self._idle.append(connection)
         else:
-            wire.transport.abort()
+            connection.transport.abort()
 
     def close(self) -> None:
         """Close the idle connections."""
-        for wire in self._idle:
-            wire.transport.abort()
+        for connection in self._idle:
+            connection.transport.abort()
         self._idle.clear()
 
-    async def _take(self) -> Wire:
+    async def _take(self) -> Connection:
         while self._idle:
-            wire = self._idle.pop()
-            if not wire.is_lost and not wire.transport.is_closing():
-                return wire
+            connection = self._idle.pop()
+            if not connection.is_lost and not connection.transport.is_closing():
+                return connection
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._connect_seconds):
-                _, wire = await loop.create_connection(Wire, self._host, self._port)
+                _, connection = await loop.create_connection(Connection, self._host, self._port)
         except TimeoutError:
             raise ConnectionError("TorchServe does not take connections") from None
-        return wire
+        return connection

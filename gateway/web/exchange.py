@@ -12,6 +12,7 @@ from http import HTTPStatus
 from typing import Any, Protocol
 
 from gateway.errors import BadRequest, GatewayError, RequestTimeout, TooLarge
+from gateway.web.record import Record
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -33,8 +34,8 @@ class Flow(Protocol):
         """Wait until it does."""
 
 
-class Connection(Protocol):
-    """What the server tells of a client's connection."""
+class ClientConnection(Protocol):
+    """What the server knows of a client's connection."""
 
     transport: asyncio.Transport
     flow: Flow
@@ -42,11 +43,11 @@ class Connection(Protocol):
     is_reserved: bool
 
 
-async def wait_for_reader(connection: Connection, seconds: float) -> bool:
+async def wait_for_reader(connection: ClientConnection, seconds: float) -> bool:
     """Wait until a client has taken what was written to it, but for the last 16 KB.
 
-    Who does not manage this in `seconds` is cut off, or it would hold its connection and what was
-    written for ever with a byte now and then. Returns whether it was in time.
+    A client that takes longer than `seconds` is cut off: with a byte now and then it could hold its
+    connection, and what was written, for ever. Returns whether it was in time.
     """
     try:
         async with asyncio.timeout(seconds):
@@ -58,7 +59,7 @@ async def wait_for_reader(connection: Connection, seconds: float) -> bool:
 
 
 class ClientGone(Exception):
-    """The client went away before it had said what it wants."""
+    """The client went away, or its reply has begun and cannot go on: there is no answer to give."""
 
 
 class Exchange:
@@ -87,14 +88,13 @@ class Exchange:
         self.status = 0
         self.bytes_sent = 0
         self.body_bytes = 0
-        # What the log says of this request, beside the above.
-        self.facts: dict[str, Any] = {}
+        self.record = Record()
         # Whether the connection is closed after the reply.
         self.closes = False
         self._unread = "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
 
     async def body(self, most: int, seconds: float, take: Callable[[int], None]) -> bytes:
-        """Read the whole body; `take` is told of every piece, and may refuse it.
+        """Read the whole body; `take` gets the size of every chunk, and may refuse it.
 
         Raises:
             TooLarge: It is longer than `most` bytes.
@@ -102,7 +102,7 @@ class Exchange:
             ClientGone: The client went away.
         """
         if self.headers.get("content-encoding", "identity").lower() != "identity":
-            raise BadRequest("Compressed bodies are not taken", param="content-encoding")
+            raise BadRequest("Compressed bodies are not supported", param="content-encoding")
         length = self.headers.get("content-length", "")
         if length.isdigit() and int(length) > most:
             raise TooLarge(f"The body has {int(length)} bytes; at most {most} are allowed")
@@ -126,9 +126,9 @@ class Exchange:
             raise RequestTimeout(f"The body took longer than {seconds:g} s") from None
 
     @property
-    def connection(self) -> Connection:
+    def connection(self) -> ClientConnection:
         """The client's connection, for a stream that is written to it directly."""
-        made: Connection = self.scope["extensions"]["gateway.connection"]
+        made: ClientConnection = self.scope["extensions"]["gateway.connection"]
         return made
 
     async def start(self, status: int, headers: Iterable[Header] = ()) -> None:
@@ -140,7 +140,7 @@ class Exchange:
         await self._send({"type": "http.response.start", "status": status, "headers": own})
 
     async def end(self, chunk: bytes = b"") -> None:
-        """Send the last piece."""
+        """Send the last chunk."""
         self.bytes_sent += len(chunk)
         await self._send({"type": "http.response.body", "body": chunk})
 
@@ -159,13 +159,13 @@ class Exchange:
         await self.end(body)
 
     async def fail(self, error: GatewayError, headers: Iterable[Header] = ()) -> None:
-        """Tell an error."""
+        """Answer with an error."""
         own = list(headers)
         if error.retry_after is not None:
             own.append((b"retry-after", str(error.retry_after).encode()))
         if error.status == 401:
             own.append((b"www-authenticate", b"Bearer"))
-        self.facts["error"] = error.code or error.kind
+        self.record.error = error.code or error.kind
         await self.reply(error.status, error.body(self.path), headers=own)
 
     async def wait_for_reader(self, seconds: float) -> None:
@@ -175,7 +175,7 @@ class Exchange:
             return
         mebibytes = math.ceil(connection.transport.get_write_buffer_size() / MIB)
         if not await wait_for_reader(connection, seconds * mebibytes):
-            self.facts["aborted"] = "client_gone"
+            self.record.aborted = "client_gone"
 
     async def wait_disconnect(self) -> None:
         """Return when the client has gone away."""

@@ -69,13 +69,13 @@ class RequestLog:
             return
         seconds = time.perf_counter() - exchange.began
         level = logging.ERROR if status >= 500 else logging.INFO
-        facts = {key: value for key, value in exchange.facts.items() if value is not None}
+        noted = exchange.record.as_log_fields()
         message = f"{exchange.method} {exchange.path[:200]} {status} {seconds * 1000:.0f} ms"
-        if "completion_tokens" in facts:
-            message += f", {facts['completion_tokens']} tokens"
+        if "completion_tokens" in noted:
+            message += f", {noted['completion_tokens']} tokens"
         for word in ("ttft_ms", "ignored_fields", "error", "aborted"):
-            if word in facts:
-                message += f", {word} {facts[word]}"
+            if word in noted:
+                message += f", {word} {noted[word]}"
         self._logger.log(level, message, extra={"fields": self._fields(exchange, status, seconds)})
 
     def _fields(self, exchange: Exchange, status: int, seconds: float) -> dict[str, Any]:
@@ -86,10 +86,10 @@ class RequestLog:
                 "status": status,
                 "responseSize": str(exchange.bytes_sent),
                 "latency": f"{seconds:.6f}s",
-                "remoteIp": exchange.facts.get("client", exchange.peer),
+                "remoteIp": exchange.record.client or exchange.peer,
             },
             "request_id": exchange.request_id,
-            **{key: value for key, value in exchange.facts.items() if key != "client"},
+            **exchange.record.as_log_fields(),
         }
         if exchange.trace and self._project:
             fields["logging.googleapis.com/trace"] = (

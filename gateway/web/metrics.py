@@ -116,21 +116,21 @@ class Metrics:
 
     def ended(self, exchange: Exchange) -> None:
         """Count a request that wrote text, or was to."""
-        facts = exchange.facts
-        failure = facts.get("aborted") or facts.get("failed")
+        record = exchange.record
+        failure, usage = record.aborted or record.failed, record.usage
         if failure:
             self._failed.labels(failure).inc()
-        if "completion_tokens" not in facts:
+        if usage is None:
             return
         if not failure:
             self._latency.observe(time.perf_counter() - exchange.began)
-        self._prompt.inc(facts["prompt_tokens"])
-        self._cached.inc(facts["cached_tokens"])
-        self._written.inc(facts["completion_tokens"])
-        for reason in facts["finish_reasons"]:
+        self._prompt.inc(usage.prompt_tokens)
+        self._cached.inc(usage.cached_tokens)
+        self._written.inc(usage.completion_tokens)
+        for reason in usage.finish_reasons:
             self._success.labels(reason).inc()
-        if "ttft_ms" in facts:
-            self._first_token.observe(facts["ttft_ms"] / 1000)
+        if record.ttft_ms is not None:
+            self._first_token.observe(record.ttft_ms / 1000)
 
     def fields_ignored(self) -> None:
         """Count a request with fields that were ignored; their names are the client's."""

@@ -55,7 +55,7 @@ def test_a_gateway_that_can_not_start_says_why(tmp_path: Path) -> None:
 def test_chunks_are_counted_once_and_a_reply_that_is_not_whole_is_no_figure(
     torchserve: TorchServe,
 ) -> None:
-    port = torchserve.settings.inference_port
+    port = torchserve.settings.ports.inference
 
     async def ask(path: str, *lengths: int) -> list[int]:
         connection = await Connection.open(Way(port, path))

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,8 +20,7 @@ import psutil
 import pytest
 import requests
 
-from gateway.settings import Settings
-from gateway.supervisor import GaveUp, Supervisor
+from gateway.torchserve.restarts import GaveUp, Restarts
 from tests.conftest import free_ports
 from tests.gateway.conftest import ROOT, Service, StartService, events, wait_until
 
@@ -83,32 +82,25 @@ def test_a_bad_setting_is_one_clear_line(
     assert words in ended.stderr and ended.stderr.count("\n") <= 2
 
 
-@pytest.fixture
-def supervisor() -> Iterator[Supervisor]:
-    """One that has started nothing; nine failures in 100 s of service are too many for it."""
-    with socket.socket() as listener:
-        yield Supervisor(Settings(max_restarts=8, restart_window_seconds=100), [listener])
-
-
-def fail_after(supervisor: Supervisor, served_seconds: float) -> float:
+def fail_after(restarts: Restarts, served_seconds: float) -> float:
     """Have TorchServe end after so much more service; return the pause before its next start."""
-    supervisor._served_seconds += served_seconds
-    return supervisor._count_failure("it ended")
+    restarts.serve(served_seconds)
+    return restarts.fail("it ended")
 
 
-def test_the_pause_before_a_start_doubles_with_each_failure_up_to_a_bound(
-    supervisor: Supervisor,
-) -> None:
-    assert [fail_after(supervisor, 1) for _ in range(8)] == [0.5, 1, 2, 4, 8, 16, 30, 30]
+def test_the_pause_before_a_start_doubles_with_each_failure_up_to_a_bound() -> None:
+    restarts = Restarts(most=8, window=100)
+    assert [fail_after(restarts, 1) for _ in range(8)] == [0.5, 1, 2, 4, 8, 16, 30, 30]
     with pytest.raises(GaveUp, match="failed 9 times within 100 s of service"):
-        fail_after(supervisor, 1)
+        fail_after(restarts, 1)
 
 
-def test_a_failure_is_forgotten_once_enough_was_served_since(supervisor: Supervisor) -> None:
-    assert [fail_after(supervisor, 60) for _ in range(3)] == [0.5, 1, 1]
+def test_a_failure_is_forgotten_once_enough_was_served_since() -> None:
+    restarts = Restarts(most=8, window=100)
+    assert [fail_after(restarts, 60) for _ in range(3)] == [0.5, 1, 1]
     # However long it takes: time in which nothing was served heals nothing.
-    assert [fail_after(supervisor, 0) for _ in range(2)] == [2, 4]
-    assert fail_after(supervisor, 101) == 0.5
+    assert [fail_after(restarts, 0) for _ in range(2)] == [2, 4]
+    assert fail_after(restarts, 101) == 0.5
 
 
 def test_it_gives_up_when_the_worker_never_comes(

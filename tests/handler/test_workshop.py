@@ -80,7 +80,7 @@ def test_clients_that_leave_meanwhile_leave_nothing(torchserve: TorchServe) -> N
     head = f"POST /predictions/gpt2{ROUTE} HTTP/1.1\r\n"
     head += f"host: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
     for _ in range(20):
-        with socket.create_connection(("127.0.0.1", torchserve.settings.inference_port)) as made:
+        with socket.create_connection(("127.0.0.1", torchserve.settings.ports.inference)) as made:
             made.sendall(head.encode() + body)
     with ThreadPoolExecutor(32) as pool:
         assert list(pool.map(lambda _: choices(torchserve, ASKED), range(32))) == [before] * 32

@@ -57,7 +57,7 @@ def ask_over_grpc(clients_python: Path, tmp_path_factory: pytest.TempPathFactory
     subprocess.run([*command, *(Path(name).name for name in own)], check=True, timeout=60)
 
     def ask(server: TorchServe, calls: list[Call]) -> list[Call]:
-        ports = (server.settings.grpc_inference_port, server.settings.grpc_management_port)
+        ports = (server.settings.ports.grpc_inference, server.settings.ports.grpc_management)
         done = subprocess.run(
             [str(clients_python), str(CALLER), str(made), *map(str, ports)],
             input="\n".join(map(json.dumps, calls)),

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from uvicorn.protocols.http.flow_control import FlowControl
 
 from gateway.proxy.relay import Relay
-from gateway.replicas.in_flight import Live
-from gateway.torchserve.connection import Wire
+from gateway.replicas.in_flight import InFlight
+from gateway.torchserve.connection import Connection
 from gateway.web.exchange import Exchange
 from handler import sideband
 from handler.replies import to_json
@@ -25,7 +25,7 @@ cuts = st.lists(st.integers(0, 400), max_size=12)
 
 
 @dataclass
-class Connection:
+class Client:
     transport: asyncio.Transport
     flow: FlowControl
 
@@ -56,13 +56,13 @@ async def passed_on(pieces: list[bytes], *, is_framed: bool) -> tuple[bytes, Rel
     ours, theirs = socket.socketpair()
     transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=ours)
     scope: dict[str, Any] = {"method": "POST", "path": "/", "headers": [], "http_version": "1.1"}
-    scope["extensions"] = {"gateway.connection": Connection(transport, FlowControl(transport))}
+    scope["extensions"] = {"gateway.connection": Client(transport, FlowControl(transport))}
 
     async def nothing(*_: Any) -> Any:
         return {}
 
     exchange = Exchange(scope, nothing, nothing)
-    relay = Relay(exchange, Live(1), Wire(), lambda _: None, 1.0, is_framed=is_framed)
+    relay = Relay(exchange, InFlight(1), Connection(), lambda _: None, 1.0, is_framed=is_framed)
     for piece in pieces:
         relay.take(piece)
     transport.close()

@@ -275,14 +275,14 @@ def with_replicas(
         upstream = Faulty(torchserve)
         await upstream.open()
         replicas = Replicas(Settings(model_store=torchserve.settings.model_store), upstream)
-        await replicas.adopt()
+        await replicas.monitor.adopt(1)
         upstream.loses += lost
-        await replicas.refresh()
+        await replicas.monitor.refresh()
         try:
             await scenario(replicas, upstream)
         finally:
             upstream.loses.clear()
-            await replicas.scale("gpt2", "1.0", 1)
+            await replicas.scaling.scale("gpt2", "1.0", 1)
             await upstream.close()
 
     asyncio.run(run())
@@ -292,15 +292,15 @@ def test_a_change_that_failed_can_be_tried_again(torchserve: TorchServe) -> None
     async def scenario(replicas: Replicas, upstream: Faulty) -> None:
         upstream.loses.append("POST")
         with pytest.raises(UpstreamError):
-            await replicas.scale("gpt2", "1.0", 2)
-        await replicas.scale("gpt2", "1.0", 3)
+            await replicas.scaling.scale("gpt2", "1.0", 2)
+        await replicas.scaling.scale("gpt2", "1.0", 3)
         upstream.loses.append("DELETE")
         with pytest.raises(UpstreamError):
-            await replicas.scale("gpt2", "1.0", 1)
-        await replicas.refresh()
-        assert [replica.state for replica in replicas.all()] == [State.READY] * 3
-        await replicas.scale("gpt2", "1.0", 1)
-        assert len(replicas.all()) == 1
+            await replicas.scaling.scale("gpt2", "1.0", 1)
+        await replicas.monitor.refresh()
+        assert [replica.state for replica in replicas.registry.all()] == [State.READY] * 3
+        await replicas.scaling.scale("gpt2", "1.0", 1)
+        assert len(replicas.registry.all()) == 1
 
     with_replicas(torchserve, scenario)
 
@@ -308,10 +308,10 @@ def test_a_change_that_failed_can_be_tried_again(torchserve: TorchServe) -> None
 def test_scaling_a_model_that_leaves_meanwhile_is_told(torchserve: TorchServe) -> None:
     async def scenario(replicas: Replicas, upstream: Faulty) -> None:
         name, version = "leaver", "1.0"
-        await replicas.register("gpt2.mar", name, version)
-        leaving = asyncio.create_task(replicas.unregister(name, version))
-        scaling = asyncio.create_task(replicas.scale(name, version, 2))
-        again = asyncio.create_task(replicas.unregister(name, version))
+        await replicas.registration.register("gpt2.mar", name, version)
+        leaving = asyncio.create_task(replicas.registration.unregister(name, version))
+        scaling = asyncio.create_task(replicas.scaling.scale(name, version, 2))
+        again = asyncio.create_task(replicas.registration.unregister(name, version))
         await leaving
         for late in (scaling, again):
             with pytest.raises(NotFound):
@@ -324,9 +324,9 @@ def test_what_a_model_says_of_itself_is_asked_again_when_it_got_lost(
     torchserve: TorchServe,
 ) -> None:
     async def scenario(replicas: Replicas, upstream: Faulty) -> None:
-        assert replicas.is_ready() and replicas.card("gpt2", "1.0") is None
+        assert replicas.registry.is_ready() and replicas.registry.card("gpt2", "1.0") is None
         await asyncio.sleep(1.1)
-        await replicas.refresh()
-        assert (replicas.card("gpt2", "1.0") or {})["id"] == "gpt2"
+        await replicas.monitor.refresh()
+        assert (replicas.registry.card("gpt2", "1.0") or {})["id"] == "gpt2"
 
     with_replicas(torchserve, scenario, "v1/models")

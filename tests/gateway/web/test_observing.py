@@ -201,7 +201,7 @@ def request_line(formatter: logging.Formatter, project: str) -> str:
     }
     exchange = Exchange(scope, nothing, nothing)  # type: ignore[arg-type]
     exchange.status = 503
-    exchange.facts["error"] = "not_ready"
+    exchange.record.error = "not_ready"
     RequestLog(project).write(exchange)
     logger.removeHandler(handler)
     return stream.getvalue()

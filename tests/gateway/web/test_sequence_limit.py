@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.errors import TooManyRequests
-from gateway.web.limits import Admission
+from gateway.web.sequence_limit import SequenceLimit
 
 
 class Clock:
@@ -18,11 +18,11 @@ class Clock:
         return self.now
 
 
-def end(admission: Admission, clock: Clock, sequences: int, seconds: float) -> None:
+def end(limit: SequenceLimit, clock: Clock, sequences: int, seconds: float) -> None:
     """Let a request of so many sequences end, after so many seconds."""
-    admission.enter(sequences, capacity=64)
+    limit.enter(sequences, capacity=64)
     clock.now += seconds
-    admission.leave(sequences)
+    limit.leave(sequences)
 
 
 @pytest.mark.parametrize(
@@ -39,30 +39,30 @@ def test_retry_after_is_the_time_in_which_room_comes_at_the_speed_of_late(
     sequences: int, seconds: float, wanted: int, told: int
 ) -> None:
     clock = Clock()
-    admission = Admission(max_waiting=0, clock=clock)
+    limit = SequenceLimit(max_waiting=0, clock=clock)
     for _ in range(6):
-        end(admission, clock, sequences, seconds)
-    assert admission.retry_after(wanted) == told
+        end(limit, clock, sequences, seconds)
+    assert limit.retry_after(wanted) == told
 
 
 def test_only_the_last_half_minute_counts() -> None:
     clock = Clock()
-    admission = Admission(max_waiting=0, clock=clock)
+    limit = SequenceLimit(max_waiting=0, clock=clock)
     for _ in range(20):
-        end(admission, clock, 8, 0.1)
+        end(limit, clock, 8, 0.1)
     clock.now += 31
-    assert admission.retry_after(3) == 5  # nothing is known
-    end(admission, clock, 1, 0)
+    assert limit.retry_after(3) == 5  # nothing is known
+    end(limit, clock, 1, 0)
     clock.now += 4
-    assert admission.retry_after(3) == 12
+    assert limit.retry_after(3) == 12
 
 
 def test_a_refusal_asks_for_as_many_ends_as_it_lacks() -> None:
     clock = Clock()
-    admission = Admission(max_waiting=2, clock=clock)
+    limit = SequenceLimit(max_waiting=2, clock=clock)
     for _ in range(5):
-        end(admission, clock, 1, 5.0)
-    admission.enter(6, capacity=4)
+        end(limit, clock, 1, 5.0)
+    limit.enter(6, capacity=4)
     with pytest.raises(TooManyRequests) as refused:
-        admission.enter(2, capacity=4)
+        limit.enter(2, capacity=4)
     assert refused.value.retry_after == 8

@@ -1,0 +1,63 @@
+"""Builds the ASGI application: every part receives the parts that it uses."""
+
+from __future__ import annotations
+
+from gateway.app import Gateway
+from gateway.proxy.proxy import Proxy
+from gateway.replicas.replicas import Replicas
+from gateway.routes.admission import Admission
+from gateway.routes.exposition import Exposition
+from gateway.routes.health import Health
+from gateway.routes.inference import Inference
+from gateway.routes.management import Management
+from gateway.routes.pages import Pages
+from gateway.routes.predictions import Predictions
+from gateway.routes.table import Answerers, make_routes
+from gateway.settings import Settings
+from gateway.torchserve.client import Upstream
+from gateway.torchserve.restarts import Restarts
+from gateway.web.auth import Guard
+from gateway.web.metrics import Metrics
+from gateway.web.rate_limit import RateLimit
+from gateway.web.sequence_limit import SequenceLimit
+
+
+def make_gateway(
+    settings: Settings,
+    upstream: Upstream,
+    replicas: Replicas,
+    health: Health,
+    sequences: SequenceLimit,
+    restarts: Restarts,
+    secret: str,
+) -> Gateway:
+    """Return the application in front of one TorchServe."""
+
+    def gauges() -> dict[str, tuple[str, float]]:
+        in_flight, capacity = sequences.in_flight, replicas.registry.capacity()
+        running, waiting = min(in_flight, capacity), max(0, in_flight - capacity)
+        return {
+            "gpt2_num_requests_running": ("Sequences that are being generated.", running),
+            "gpt2_num_requests_waiting": ("Sequences that wait for a slot.", waiting),
+            "gpt2_replicas": ("Copies of the model.", len(replicas.registry.all())),
+            "gpt2_ready": ("1 if the service is ready.", float(health.is_ready)),
+            "gpt2_torchserve_restarts": ("Recent restarts of TorchServe.", restarts.count),
+        }
+
+    metrics = Metrics(gauges)
+    guard = Guard(settings)
+    rates = RateLimit(settings.requests_per_minute, settings.redis_url)
+    admission = Admission(settings, guard, rates, replicas, health)
+    proxy = Proxy(settings, upstream, replicas, sequences, metrics, secret)
+    health.on_drain(proxy.drain)
+    registry, needs_key = replicas.registry, settings.metrics_access == "key"
+    answerers = Answerers(
+        pages=Pages(settings),
+        inference=Inference(settings, admission, registry, proxy, metrics),
+        predictions=Predictions(settings, admission, registry, proxy),
+        management=Management(settings, admission, replicas, health),
+        health=health,
+        exposition=Exposition(admission, metrics, upstream, needs_key=needs_key),
+    )
+    routes = make_routes(settings.route_generate, answerers)
+    return Gateway(settings, routes, guard, admission, metrics)

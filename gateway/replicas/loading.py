@@ -1,0 +1,72 @@
+"""Has TorchServe load and unload replicas, each an archive registered under a name of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from typing import Any
+
+from gateway.replicas.registry import Registry, Version
+from gateway.replicas.replica import Replica
+from gateway.torchserve.client import MANAGEMENT_SECONDS, Upstream, UpstreamError
+
+logger = logging.getLogger("gateway.replicas")
+
+
+class Loader:
+    """Registers replicas with TorchServe, and has it forget them."""
+
+    def __init__(self, upstream: Upstream, registry: Registry, start_seconds: float) -> None:
+        self._upstream = upstream
+        self._registry = registry
+        self._start_seconds = start_seconds
+
+    async def load(self, replica: Replica, version: Version) -> None:
+        """Have TorchServe register a replica, and nothing of it left if that fails.
+
+        Raises:
+            UpstreamError: TorchServe refused it, or did not answer.
+        """
+        await self.unload(replica)
+        query = {
+            "url": version.archive,
+            "model_name": replica.name,
+            "initial_workers": "1",
+            "synchronous": "true",
+            **version.options,
+        }
+        try:
+            await self._upstream.manage("POST", "/models", query, seconds=self._start_seconds)
+        except UpstreamError:
+            with contextlib.suppress(UpstreamError):
+                await self.unload(replica)
+            raise
+
+    async def unload(self, replica: Replica, seconds: float = MANAGEMENT_SECONDS) -> None:
+        """Have TorchServe forget a replica, if it knows it.
+
+        Raises:
+            UpstreamError: TorchServe refused it, or did not answer.
+        """
+        for other in self._registry.all():
+            if other.name == replica.name and other.version != replica.version:
+                # It keeps the version that is its own default, which says nothing here.
+                await self._manage_known("PUT", other, "/set-default")
+        await self._manage_known("DELETE", replica, seconds=seconds)
+
+    async def unload_unwanted(self, model: str, version: str) -> None:
+        """Have a TorchServe that was started anew forget what it was started with."""
+        try:
+            await self.unload(Replica(model, version, 1), self._start_seconds)
+        except UpstreamError as error:
+            logger.warning("%s %s stays in memory: %s", model, version, error.message)
+
+    async def _manage_known(
+        self, method: str, replica: Replica, verb: str = "", seconds: float = MANAGEMENT_SECONDS
+    ) -> Any:
+        try:
+            path = f"/models/{replica.name}/{replica.version}{verb}"
+            return await self._upstream.manage(method, path, seconds=seconds)
+        except UpstreamError as error:
+            if error.status != 404:
+                raise

@@ -1,0 +1,47 @@
+"""The page, the reference of the interface, and its description."""
+
+from __future__ import annotations
+
+import json
+
+from gateway.errors import Forbidden
+from gateway.settings import Settings
+from gateway.web.exchange import Exchange
+from gateway.web.static import REFERENCE, StaticFiles
+
+
+class Pages:
+    """Serves what a browser reads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._files = StaticFiles()
+        self._reference_files = StaticFiles(REFERENCE)
+        self._description = b""
+
+    async def index(self, exchange: Exchange) -> None:
+        """Answer `/` with the page, or OPTIONS with the description."""
+        if exchange.method == "OPTIONS":  # TorchServe's question of what there is
+            if "access-control-request-method" in exchange.headers:
+                raise Forbidden("This origin is not in CORS_ORIGINS", code="origin_not_allowed")
+            await self.describe(exchange)
+            return
+        await self._files.serve(exchange, "index.html")
+
+    async def page(self, exchange: Exchange) -> None:
+        """Answer `/page/...` with a file of the page."""
+        await self._files.serve(exchange, exchange.scope["path_params"]["name"])
+
+    async def reference(self, exchange: Exchange) -> None:
+        """Answer `/docs` with the reference, `/docs/...` with a file of it."""
+        name = exchange.scope["path_params"].get("name", "index.html")
+        await self._reference_files.serve(exchange, name)
+
+    async def describe(self, exchange: Exchange) -> None:
+        """Answer `/openapi.json`."""
+        if not self._description:
+            # pydantic is loaded by this alone, so an idle service does without it.
+            from gateway.openapi.document import describe
+
+            self._description = json.dumps(describe(self._settings), indent=1).encode()
+        await exchange.reply(200, self._description)

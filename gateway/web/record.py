@@ -1,0 +1,52 @@
+"""What the log and the metrics keep of one request, beside its path, status and duration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+# Fields that are no part of a log line: the route is a metric's label, the client has a place of
+# its own, and usage is written out.
+APART = ("route", "client", "usage")
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of a request that generated, and why each of its sequences ended."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int
+    finish_reasons: list[str]
+
+
+@dataclass(slots=True)
+class Record:
+    """One request's entry; None is what does not apply to it."""
+
+    route: str = "none"
+    client: str = ""
+    key: str | None = None
+    # How many sequences it generates.
+    n: int | None = None
+    replica: str | None = None
+    retried: bool | None = None
+    stream: bool | None = None
+    ttft_ms: float | None = None
+    usage: Usage | None = None
+    language: str | None = None
+    ignored_fields: str | None = None
+    # Why it was ended early, why its generation failed, and the code of the error it was answered.
+    aborted: str | None = None
+    failed: str | None = None
+    error: str | None = None
+
+    def as_log_fields(self) -> dict[str, Any]:
+        """Return what a log line says of it, by the names that the line has for that."""
+        own = {each.name: getattr(self, each.name) for each in fields(self)}
+        line = {name: value for name, value in own.items() if value is not None}
+        for name in APART:
+            line.pop(name, None)
+        if self.usage is not None:
+            line |= {each.name: getattr(self.usage, each.name) for each in fields(self.usage)}
+        return line
