@@ -46,9 +46,11 @@ def main() -> int:
     try:
         find_java()
         if settings.model_urls:
-            from gateway.archives.fetching import fetch_pinned
+            from gateway.archives.fetching import Fetcher, fetch_pinned
 
-            fetch_pinned(settings)
+            store, most = settings.model_store, settings.max_model_bytes
+            fetcher = Fetcher(store, most, settings.model_fetch_seconds)
+            fetch_pinned(fetcher, settings.pinned_sources)
         archive = settings.model_store / settings.model_archive
         if not archive.exists():
             return fail(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from gateway.app import Gateway
 from gateway.proxy.proxy import Proxy
 from gateway.replicas.replicas import Replicas
@@ -52,7 +54,7 @@ def make_gateway(
     health.on_drain(proxy.drain)
     registry, needs_key = replicas.registry, settings.metrics_access == "key"
     answerers = Answerers(
-        pages=Pages(settings),
+        pages=Pages(lambda: _describe(settings)),
         inference=Inference(settings, admission, registry, proxy, metrics),
         predictions=Predictions(settings, admission, registry, proxy),
         management=Management(settings, admission, replicas, health),
@@ -61,3 +63,13 @@ def make_gateway(
     )
     routes = make_routes(settings.route_generate, answerers)
     return Gateway(settings, routes, guard, admission, metrics)
+
+
+def _describe(settings: Settings) -> dict[str, Any]:
+    """Return the description of the interface.
+
+    pydantic is loaded by this alone, so an idle service does without it.
+    """
+    from gateway.openapi.document import describe
+
+    return describe(settings)

@@ -8,6 +8,7 @@ import os
 import socket
 import ssl
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import IO
 
@@ -17,7 +18,6 @@ from aiohttp.resolver import ThreadedResolver
 
 from gateway.archives.archive_urls import Source, is_public
 from gateway.errors import BadGateway, BadRequest, Conflict
-from gateway.settings import Settings
 
 AT_ONCE = 1 << 18
 
@@ -51,11 +51,16 @@ class Fetcher:
 
     def __init__(
         self,
-        settings: Settings,
+        store: Path,
+        most_bytes: int,
+        most_seconds: float,
+        *,
         resolver: AbstractResolver | None = None,
         context: ssl.SSLContext | None = None,
     ) -> None:
-        self._settings = settings
+        self._store = store
+        self._most_bytes = most_bytes
+        self._most_seconds = most_seconds
         self._resolver = resolver
         self._context = context or ssl.create_default_context()
 
@@ -65,7 +70,7 @@ class Fetcher:
         Raises:
             GatewayError: It can not be had, is another, or its name is taken.
         """
-        target = self._settings.model_store / source.file_name
+        target = self._store / source.file_name
         if target.exists():
             if await asyncio.to_thread(_digest_of, target) != digest:
                 raise Conflict(
@@ -74,7 +79,7 @@ class Fetcher:
             return source.file_name
         with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".fetched-") as file:
             try:
-                async with asyncio.timeout(self._settings.model_fetch_seconds):
+                async with asyncio.timeout(self._most_seconds):
                     found = await self._download(source, file)
             except TimeoutError:
                 raise BadGateway("The archive did not come in MODEL_FETCH_SECONDS") from None
@@ -102,26 +107,26 @@ class Fetcher:
                 raise BadGateway(
                     f"`{source.host}` answered {reply.status}; redirects are not followed"
                 )
-            async for piece in reply.content.iter_chunked(AT_ONCE):
-                size += len(piece)
-                if size > self._settings.max_model_bytes:
+            async for chunk in reply.content.iter_chunked(AT_ONCE):
+                size += len(chunk)
+                if size > self._most_bytes:
                     raise BadRequest("The archive is longer than MAX_MODEL_BYTES", param="url")
-                digest.update(piece)
-                await asyncio.to_thread(file.write, piece)
+                digest.update(chunk)
+                await asyncio.to_thread(file.write, chunk)
             await asyncio.to_thread(file.flush)
         return digest.hexdigest()
 
 
-def fetch_pinned(settings: Settings) -> None:
-    """Have the archives of MODEL_URLS in the store, before anything else is started.
+def fetch_pinned(fetcher: Fetcher, pinned: Iterable[tuple[Source, str]]) -> None:
+    """Have archives in the store, each with its digest, before anything else is started.
 
     Raises:
         GatewayError: One of them can not be had.
     """
 
     async def fetch() -> None:
-        for source, digest in settings.pinned_sources:
-            await Fetcher(settings).fetch(source, digest)
+        for source, digest in pinned:
+            await fetcher.fetch(source, digest)
 
     asyncio.run(fetch())
 

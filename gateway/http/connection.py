@@ -7,46 +7,32 @@ sent on top waits in the kernel, and what is refused is neither parsed nor kept.
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
 
-from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from gateway.errors import error_body
+from gateway.http.connection_limit import ConnectionLimit
 from gateway.http.cycle import Cycle
+from gateway.http.flow import Flow, bound_idle_reader
 from gateway.http.framing import Framing, framing_of
 from gateway.http.head import END, Head, Refusal, begin_of_head, check_start, read_head
 from gateway.http.leaving import end_if_left
+from gateway.http.linger import Linger
 from gateway.http.listeners import unmapped
-from gateway.http.places import Places
+from gateway.http.refusals import TOO_SLOW, UNFINISHED, long_head, note_refusal, reply_to
+from gateway.http.timer import Timer
 from gateway.settings import Settings
-from gateway.web.exchange import Exchange, Message, Scope
-
-
-class Flow(FlowControl):
-    """Has what comes wait in the kernel while enough of it is held here."""
-
-    def __init__(self, transport: asyncio.Transport, holds_enough: Callable[[], bool]) -> None:
-        super().__init__(transport)
-        self._holds_enough = holds_enough
-
-    def resume_reading(self) -> None:
-        """Read on, if there is room."""
-        if not self._holds_enough():
-            super().resume_reading()
-
-
-UNFINISHED = Refusal(400, "The request was not sent to its end", "invalid_http")
+from gateway.web.exchange import Exchange
 
 
 class Connection(HttpToolsProtocol):
     """Takes a client's requests; every byte of them counts."""
 
     settings: Settings
-    places: Places
+    limit: ConnectionLimit
     note: Callable[[Exchange], None]
 
     cycle: Cycle | None  # type: ignore[assignment]
@@ -56,10 +42,7 @@ class Connection(HttpToolsProtocol):
     _looked_at = 0
     # Whether a long body is read on soon, after what others want.
     _will_read = False
-    _timer: asyncio.TimerHandle | None = None
     _finding_out: asyncio.Task[None] | None = None
-    # Bytes that may still come while the connection lingers; None before it does.
-    _discards: int | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection, or close it where there are too many."""
@@ -67,24 +50,26 @@ class Connection(HttpToolsProtocol):
         if self.client is not None:
             self.client = (unmapped(self.client[0]), self.client[1])
         self._received = bytearray()
+        self._timer = Timer(self.loop)
+        self._linger = Linger(transport, self._timer)
         self.flow = Flow(transport, self._holds_enough)
-        if not self.places.enter(self):
+        if not self.limit.enter(self):
             transport.abort()
             return
-        _bound_idle_reader(transport, self.settings.write_seconds)
+        bound_idle_reader(transport, self.settings.write_seconds)
         self._begin_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
-        self._stop_timer()
+        self._timer.stop()
         self._unset_keepalive_if_required()
-        self.places.leave(self)
+        self.limit.leave(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Take what came, and read as far as it is wanted."""
-        if self._discards is not None:
-            self._discard(len(data))
+        if self._linger.has_begun:
+            self._linger.discard(len(data))
             return
         self._unset_keepalive_if_required()
         self._received += data
@@ -94,7 +79,7 @@ class Connection(HttpToolsProtocol):
         """Answer what was asked by a client that says no more; return whether to stay open."""
         self._is_half_closed = True
         cycle = self.cycle
-        if self._discards is not None:
+        if self._linger.has_begun:
             return False
         if cycle is not None and not cycle.response_complete:
             if cycle.response_started:
@@ -106,25 +91,22 @@ class Connection(HttpToolsProtocol):
     # What a reply is written to: see Cycle.
 
     def write(self, data: bytes) -> None:
-        """Send a piece of a reply."""
+        """Send a part of a reply."""
         self.transport.write(data)
 
     def is_closing(self) -> bool:
         """Tell whether nothing can be written any more."""
-        return self._discards is not None or bool(self.transport.is_closing())
+        return self._linger.has_begun or bool(self.transport.is_closing())
 
     def close(self) -> None:
         """Close the connection behind a reply."""
         if self._framing is not None or self._received:
-            self._linger(self.settings.linger_bytes)
+            self._close_slowly(self.settings.linger_bytes)
         else:
             self.transport.close()
 
-    def _linger(self, most: int) -> None:
-        """Close, but first let the client end what it is writing.
-
-        To close at once would reset the connection, and the reply be lost with it.
-        """
+    def _close_slowly(self, most: int) -> None:
+        """Close, but first let the client end what it is writing: at most so many bytes."""
         if self.is_closing():
             return
         if self._is_half_closed:
@@ -132,11 +114,9 @@ class Connection(HttpToolsProtocol):
             return
         self._framing = None
         self._received.clear()
-        self._discards = most
-        self._start_timer(self.settings.linger_seconds, self.transport.abort)
-        self.transport.write_eof()
+        self._linger.begin(most, self.settings.linger_seconds)
         self.flow.resume_reading()
-        self.places.waits(self)
+        self.limit.waits(self)
 
     def give_way(self) -> None:
         """Close a connection that has no request, for the sake of another."""
@@ -150,7 +130,7 @@ class Connection(HttpToolsProtocol):
             self.close()
             return
         super().on_response_complete()
-        self.places.waits(self)
+        self.limit.waits(self)
         if self._received or self._is_half_closed:
             self._unset_keepalive_if_required()
             self._read()
@@ -189,7 +169,7 @@ class Connection(HttpToolsProtocol):
     def _holds_enough(self) -> bool:
         """Tell whether more is to wait in the kernel."""
         held = len(self._received) + (len(self.cycle.body) if self.cycle else 0)
-        return held > HIGH_WATER_LIMIT and self._discards is None
+        return held > HIGH_WATER_LIMIT and not self._linger.has_begun
 
     def _read_some(self) -> bool:
         """Read the next part of a request; tell whether there was one."""
@@ -206,13 +186,13 @@ class Connection(HttpToolsProtocol):
 
     def _read_head(self) -> bool:
         received, most = self._received, self.settings.max_header_bytes
-        if self._timer is None:
+        if not self._timer.is_running:
             self._begin_head()
         begin = begin_of_head(received)
         end = received.find(END, max(begin, self._looked_at - len(END)))
         size = len(received) if end < 0 else end + len(END)
         if size > most:
-            _refuse_long_head(received[begin:most], most)
+            raise long_head(received[begin:most], most)
         check_start(received, begin, self._looked_at, size)
         if end < 0:
             if self._is_half_closed:
@@ -222,12 +202,12 @@ class Connection(HttpToolsProtocol):
         block = bytes(received[begin:size])
         del received[:size]
         self._looked_at = 0
-        self._stop_timer()
+        self._timer.stop()
         self._begin_request(read_head(block))
         return True
 
     def _begin_request(self, head: Head) -> None:
-        self.places.works(self)
+        self.limit.works(self)
         self.on_message_begin()
         scope: Any = self.scope
         scope["method"] = head.method
@@ -236,7 +216,7 @@ class Connection(HttpToolsProtocol):
         scope["query_string"] = head.query
         scope["headers"] = head.fields
         scope["http_version"] = head.version
-        # A stream's pieces are written to the connection itself: see relay.py.
+        # A stream's chunks are written to the connection itself: see gateway/proxy/relay.py.
         scope["extensions"] = {"gateway.connection": self}
         self.cycle = Cycle(
             wants_body=self._read,
@@ -280,31 +260,8 @@ class Connection(HttpToolsProtocol):
         cycle.more_body = False
         cycle.message_event.set()
 
-    def _discard(self, size: int) -> None:
-        assert self._discards is not None
-        self._discards -= size
-        if self._discards < 0:
-            self.transport.abort()
-
-    # Time
-
     def _begin_head(self) -> None:
-        self._start_timer(self.settings.header_seconds, self._too_slow)
-
-    def _start_timer(self, seconds: float, act: Callable[[], None]) -> None:
-        self._stop_timer()
-        self._timer = self.loop.call_later(seconds, act)
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _too_slow(self) -> None:
-        self._timer = None
-        self._refuse(Refusal(408, "The head of the request took too long", "request_timeout"))
-
-    # Refusals
+        self._timer.start(self.settings.header_seconds, lambda: self._refuse(TOO_SLOW))
 
     def _refuse(self, refusal: Refusal) -> None:
         """Answer in the application's place, and close."""
@@ -323,44 +280,6 @@ class Connection(HttpToolsProtocol):
             scope = cycle.scope
             cycle.disconnected = True
             cycle.message_event.set()
-        request_id = self._note_refusal(scope, refusal)
-        body = error_body(refusal.message, "invalid_request_error", None, refusal.code)
-        head = b"content-type: application/json\r\nconnection: close\r\nx-request-id: %s\r\n"
-        length = b"content-length: %d\r\n\r\n" % len(body)
-        self.write(STATUS_LINE[refusal.status] + head % request_id.encode() + length + body)
-        self._linger(lingers)
-
-    def _note_refusal(self, scope: Scope, refusal: Refusal) -> str:
-        """Have a refusal logged and counted, once; return the request id of its log line."""
-        is_served = "exchange" in scope  # then its own end is logged, with this status
-        if not is_served:
-            scope["exchange"] = Exchange(scope, _nothing_comes, _nothing_goes)
-        exchange: Exchange = scope["exchange"]
-        exchange.status = refusal.status
-        exchange.record.error = refusal.code
-        if not is_served:
-            exchange.record.route = "refused"
-            type(self).note(exchange)
-        return exchange.request_id
-
-
-def _refuse_long_head(received: bytearray, most: int) -> None:
-    if received and b"\r\n" not in received:
-        raise Refusal(414, f"The target of the request does not fit {most} bytes", "uri_too_long")
-    raise Refusal(431, f"The head of the request is longer than {most} bytes", "head_too_large")
-
-
-async def _nothing_comes() -> Message:
-    return {"type": "http.disconnect"}
-
-
-async def _nothing_goes(message: Message) -> None:
-    return None
-
-
-def _bound_idle_reader(transport: asyncio.Transport, seconds: float) -> None:
-    """Have the kernel end a connection whose reader takes nothing for so long (Linux)."""
-    connection = transport.get_extra_info("socket")
-    option = getattr(socket, "TCP_USER_TIMEOUT", None)
-    if connection is not None and option is not None:
-        connection.setsockopt(socket.IPPROTO_TCP, option, int(seconds * 1000))
+        request_id = note_refusal(scope, refusal, type(self).note)
+        self.write(reply_to(refusal, request_id))
+        self._close_slowly(lingers)

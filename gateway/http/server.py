@@ -1,4 +1,4 @@
-"""The ASGI server: uvicorn, with connections of our own (connection.py) and bounds on them."""
+"""The ASGI server: uvicorn, with our own connections and bounds on them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Protocol
 import uvicorn
 
 from gateway.http.connection import Connection
-from gateway.http.places import Places
+from gateway.http.connection_limit import ConnectionLimit
 from gateway.settings import Settings
 from gateway.web.exchange import Exchange, Receive, Scope, Send
 
@@ -19,7 +19,7 @@ logger = logging.getLogger("gateway.server")
 # Time for connections that are still open at the end.
 CLOSE_SECONDS = 0.3
 # Connections to TorchServe, and whatever else is a file: logs, pipes, sockets of the event loop.
-MAX_WIRES = 256
+MAX_UPSTREAM_CONNECTIONS = 256
 SPARE_FILES = 64
 LEAST_CONNECTIONS = 8
 
@@ -48,7 +48,7 @@ def make_server(app: Application, settings: Settings) -> Server:
     most = affordable_connections(settings.max_connections)
     shared = {
         "settings": settings,
-        "places": Places(most, settings.health_connections),
+        "limit": ConnectionLimit(most, settings.health_connections),
         "note": staticmethod(app.note),
     }
     protocol = type("Protocol", (Connection,), shared)
@@ -64,7 +64,7 @@ def make_server(app: Application, settings: Settings) -> Server:
         proxy_headers=False,
         timeout_keep_alive=int(settings.idle_seconds),
     )
-    # Replies were told before: what is left are readers that do not read. Uvicorn says `int`.
+    # Requests were ended before: what is left are readers that do not read. Uvicorn says `int`.
     config.timeout_graceful_shutdown = CLOSE_SECONDS  # type: ignore[assignment]
     return Server(config)
 
@@ -78,14 +78,14 @@ def affordable_connections(wanted: int) -> int:
         import resource
     except ImportError:  # no such bound on this system
         return wanted
-    needed = wanted + MAX_WIRES + SPARE_FILES
+    needed = wanted + MAX_UPSTREAM_CONNECTIONS + SPARE_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < needed:
         soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     if soft == resource.RLIM_INFINITY or soft >= needed:
         return wanted
-    allowed = max(LEAST_CONNECTIONS, soft - MAX_WIRES - SPARE_FILES)
+    allowed = max(LEAST_CONNECTIONS, soft - MAX_UPSTREAM_CONNECTIONS - SPARE_FILES)
     logger.warning(
         "MAX_CONNECTIONS is %d, but the system allows %d open files: %d are taken",
         wanted,

@@ -18,7 +18,9 @@ class ModelArchives:
     def __init__(self, settings: Settings) -> None:
         self._store = settings.model_store
         self._sources = settings.allowed_sources
-        self._fetcher = Fetcher(settings)
+        self._fetcher = Fetcher(
+            settings.model_store, settings.max_model_bytes, settings.model_fetch_seconds
+        )
 
     async def obtain(self, url: str, digest: str | None, notes: list[str]) -> str:
         """Return the name of an archive in the store; one of an allowed URL is fetched.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from typing import Any
 
 from gateway.errors import Forbidden
-from gateway.settings import Settings
 from gateway.web.exchange import Exchange
 from gateway.web.static import REFERENCE, StaticFiles
 
@@ -13,8 +14,8 @@ from gateway.web.static import REFERENCE, StaticFiles
 class Pages:
     """Serves what a browser reads."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, describe: Callable[[], dict[str, Any]]) -> None:
+        self._describe = describe
         self._files = StaticFiles()
         self._reference_files = StaticFiles(REFERENCE)
         self._description = b""
@@ -40,8 +41,5 @@ class Pages:
     async def describe(self, exchange: Exchange) -> None:
         """Answer `/openapi.json`."""
         if not self._description:
-            # pydantic is loaded by this alone, so an idle service does without it.
-            from gateway.openapi.document import describe
-
-            self._description = json.dumps(describe(self._settings), indent=1).encode()
+            self._description = json.dumps(self._describe(), indent=1).encode()
         await exchange.reply(200, self._description)

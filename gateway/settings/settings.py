@@ -1,41 +1,18 @@
-"""The gateway's settings: one frozen object, read once from the environment and `.env` files."""
+"""Every setting of the service, declared once; one frozen object, handed down."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from gateway.archives import archive_file
 from gateway.archives.archive_urls import Source, parse_pinned
 from gateway.paths import ROOT
-from gateway.settings import keys
-from gateway.settings.sources import KEY_NAMES, SettingsError, Tell, gather
-from gateway.settings.values import parse
-
-Value = TypeVar("Value")
+from gateway.settings.checks import check
+from gateway.settings.declaration import setting
 
 LOCAL_HOST = "http://localhost:8080"
-NEVER_PASSED = (*KEY_NAMES, "REDIS_URL", "TS_CONFIG_FILE")
-
-
-def setting(
-    default: Value,
-    about: str,
-    *,
-    least: float | None = None,
-    most: float | None = None,
-    choices: tuple[str, ...] = (),
-    secret: bool = False,
-) -> Value:
-    """Declare one setting: its default, what it is for and what it may be."""
-    facts = {"about": about, "least": least, "most": most, "choices": choices, "secret": secret}
-    made: Value = field(default=default, metadata=facts)
-    return made
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,126 +212,4 @@ class Settings:
         return f"{parts.scheme}://{parts.netloc.lower().removesuffix(usual_port)}"
 
     def __post_init__(self) -> None:
-        route = self.route_generate
-        if not route.startswith("/") or route == "/" or any(c in route for c in "{}?#% "):
-            raise SettingsError(f"ROUTE_GENERATE must be a path like /generate, not {route!r}")
-        taken = (
-            *("/v1/", "/predictions", "/models", "/health", "/metrics", "/docs", "/page/"),
-            *("/explanations/", "/ping/", "/api-description/"),
-        )
-        if f"{route}/".startswith(taken) or route == "/openapi.json":
-            raise SettingsError(f"ROUTE_GENERATE: {route} is taken by another route")
-        if self.max_bodies_bytes < self.max_body_bytes:
-            raise SettingsError(
-                f"MAX_BODIES_BYTES must be at least MAX_BODY_BYTES ({self.max_body_bytes})"
-            )
-        self._judge_sources()
-        for name in self.pass_variables:
-            if name in NEVER_PASSED:
-                raise SettingsError(f"PASS_VARIABLES must not name {name}: it would open a door")
-        with _named_faults():
-            keys.judge(self.management_key, "MANAGEMENT_KEY")
-            longest = max(map(len, keys.named_keys(self.api_keys).values()), default=0)
-        if max(longest, len(self.management_key)) > self.max_header_bytes // 2:
-            raise SettingsError(
-                "a key of API_KEYS or MANAGEMENT_KEY takes half of MAX_HEADER_BYTES"
-            )
-        if not _is_public_url(self.host):
-            raise SettingsError(
-                f"HOST is the page's public URL (http://...), not {self.host!r}; "
-                "BIND is the address to listen on"
-            )
-
-    def _judge_sources(self) -> None:
-        judged: tuple[tuple[str, Callable[[str], object], tuple[str, ...]], ...] = (
-            ("ALLOWED_MODEL_URLS", Source.parse, self.allowed_model_urls),
-            ("MODEL_URLS", parse_pinned, self.model_urls),
-        )
-        for name, take_apart, values in judged:
-            for value in values:
-                try:
-                    take_apart(value)
-                except ValueError as fault:
-                    raise SettingsError(f"{name}: {fault}, not {value!r}") from None
-
-
-def load(
-    environment: Mapping[str, str] | None = None,
-    *,
-    folder: Path = ROOT,
-    tell: Tell = lambda line: None,
-) -> Settings:
-    """Read the settings: the environment, the files of the folder, the defaults.
-
-    What is passed over on the way is told, a line each.
-
-    Raises:
-        SettingsError: A value is not allowed.
-    """
-    specs = {spec.name.upper(): spec for spec in fields(Settings)}
-    given = gather(specs, os.environ if environment is None else environment, folder, tell)
-    values: dict[str, Any] = {}
-    for name, text in given.items():
-        spec, text = specs[name], text.strip(keys.BLANKS)
-        if text:
-            values[spec.name] = parse(name, text, spec.default, spec.metadata)
-    if "route_generate" in values:
-        values["route_generate"] = "/" + values["route_generate"].lstrip("/")
-    # Keys that are given and come to none are a mistake: it must not open what was to be closed.
-    if values.get("api_keys") == ():
-        raise SettingsError("API_KEYS must be `name:key` by commas; it holds no key")
-    if values.get("api_keys_file"):
-        content = _read_secret("API_KEYS_FILE", values["api_keys_file"])
-        with _named_faults():
-            found = tuple(keys.lines_of("API_KEYS_FILE", content))
-        if not found:
-            raise SettingsError("API_KEYS_FILE must hold `name:key`, one a line; it holds no key")
-        values["api_keys"] = values.get("api_keys", ()) + found
-    if values.get("management_key_file"):
-        content = _read_secret("MANAGEMENT_KEY_FILE", values["management_key_file"])
-        with _named_faults():
-            secret = keys.text_of("MANAGEMENT_KEY_FILE", content).strip(keys.BLANKS)
-        if not secret:
-            raise SettingsError("MANAGEMENT_KEY_FILE: the file is empty")
-        values["management_key"] = secret
-    return Settings(**values)
-
-
-def table() -> str:
-    """Return all settings as a Markdown table, for the documentation."""
-    rows = ["| setting | default | what it is |", "|---|---|---|"]
-    for spec in fields(Settings):
-        assert spec.default is not MISSING
-        default, facts = spec.default, spec.metadata
-        if isinstance(default, Path):
-            default = default.relative_to(ROOT)
-        shown = "" if default in ("", (), None) else f"`{default}`"
-        about = facts["about"]
-        if facts["choices"]:
-            about += " One of " + ", ".join(f"`{choice}`" for choice in facts["choices"]) + "."
-        rows.append(f"| `{spec.name.upper()}` | {shown} | {about} |")
-    return "\n".join(rows)
-
-
-def _is_public_url(text: str) -> bool:
-    try:
-        parts = urlsplit(text)
-        is_web = parts.scheme in ("http", "https") and parts.port != 0
-        return is_web and bool(parts.hostname) and parts.username is None
-    except ValueError:  # a port or an address that is none
-        return False
-
-
-@contextmanager
-def _named_faults() -> Iterator[None]:
-    try:
-        yield
-    except keys.KeyFault as fault:
-        raise SettingsError(str(fault)) from None
-
-
-def _read_secret(name: str, path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise SettingsError(f"{name}: {error.strerror}") from None
+        check(self)

@@ -11,14 +11,14 @@ from gateway.settings.keys import BLANKS
 from gateway.settings.sources import SettingsError
 
 
-def parse(name: str, text: str, default: object, facts: Mapping[str, Any]) -> object:
+def parse(name: str, text: str, default: object, declared: Mapping[str, Any]) -> object:
     """Return the value of the setting `name`, of its default's type.
 
     Raises:
         SettingsError: The text is none of what is allowed.
     """
     names_file = isinstance(default, Path) or name.endswith(("_FILE", "_ARCHIVE"))
-    if not names_file and not facts["secret"]:
+    if not names_file and not declared["secret"]:
         # Docker's --env-file hands the comment behind a value on; a file may be called `a #b`.
         text = re.sub(r"\s+#.*", "", text)
     if isinstance(default, bool):
@@ -27,22 +27,22 @@ def parse(name: str, text: str, default: object, facts: Mapping[str, Any]) -> ob
             raise SettingsError(f"{name} must be true or false, not {text!r}")
         return words[text.lower()]
     if isinstance(default, (int, float)):
-        return _parse_number(name, text, default, facts)
+        return _parse_number(name, text, default, declared)
     if isinstance(default, tuple):
         parts = (part.strip(BLANKS) for part in text.split(","))
         return tuple(part for part in parts if part)
     if isinstance(default, Path) or name.endswith("_FILE"):
         return Path(text)
-    if facts["choices"] and text not in facts["choices"]:
-        raise SettingsError(f"{name} must be one of {', '.join(facts['choices'])}, not {text!r}")
+    if declared["choices"] and text not in declared["choices"]:
+        raise SettingsError(f"{name} must be one of {', '.join(declared['choices'])}, not {text!r}")
     return text
 
 
 def _parse_number(
-    name: str, text: str, default: int | float, facts: Mapping[str, Any]
+    name: str, text: str, default: int | float, declared: Mapping[str, Any]
 ) -> int | float:
     kind, word = (int, "a whole number") if isinstance(default, int) else (float, "a number")
-    least, most = facts["least"], facts["most"]
+    least, most = declared["least"], declared["most"]
     if isinstance(default, int) and name.endswith("_SECONDS"):
         kind, word = float, "a number"
     bounds = f" from {least:g}" if least is not None else ""

@@ -18,7 +18,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from gateway.archives.archive_urls import Source, is_public
 from gateway.archives.fetching import Fetcher
 from gateway.errors import GatewayError
-from gateway.settings import Settings, SettingsError, load
+from gateway.settings import SettingsError, load
 from tests.gateway.conftest import Service, StartService
 
 ARCHIVE = b"an archive" * 1000
@@ -85,12 +85,13 @@ def fetch(
     *,
     host: str = HOST,
     resolver: AbstractResolver | None = None,
-    **settings: int,
+    most_bytes: int = 1 << 30,
+    most_seconds: float = 30,
 ) -> str:
     port, context = server
 
     async def run() -> str:
-        fetcher = Fetcher(Settings(model_store=store, **settings), resolver, context)
+        fetcher = Fetcher(store, most_bytes, most_seconds, resolver=resolver, context=context)
         return await fetcher.fetch(Source.parse(f"https://{host}:{port}{path}"), digest)
 
     return asyncio.run(run())
@@ -111,7 +112,7 @@ def test_an_archive_comes_once_and_whole(
         ("/a.mar", "0" * 64, {}, "digest"),
         ("/cut.mar", DIGEST, {}, "can not be fetched"),
         ("/moved.mar", DIGEST, {}, "redirects are not followed"),
-        ("/a.mar", DIGEST, {"max_model_bytes": 5000}, "MAX_MODEL_BYTES"),
+        ("/a.mar", DIGEST, {"most_bytes": 5000}, "MAX_MODEL_BYTES"),
         ("/taken.mar", DIGEST, {}, "another `taken.mar`"),
     ],
 )

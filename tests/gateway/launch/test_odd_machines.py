@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from gateway.settings import SettingsError, load
-from gateway.settings.settings import NEVER_PASSED
+from gateway.settings.checks import NEVER_PASSED
 from tests.conftest import free_ports
 from tests.gateway.conftest import Service, StartService
 
