@@ -13,7 +13,7 @@ import pytest
 
 from gateway.launch.folders import PREFIX
 from gateway.torchserve.last_words import LastWords
-from gateway.torchserve.repeated_failure import RepeatedFailure
+from gateway.torchserve.restarts import RepeatedFailure
 from tests.gateway.conftest import Service, mounted
 
 MANIFEST = """{"model": {"modelName": "gpt2", "modelVersion": "1.0", "handler": "broken.py"}}"""
