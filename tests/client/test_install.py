@@ -14,7 +14,16 @@ import pytest
 ROOT = Path(__file__).parents[2]
 OLDEST, NEWEST = (3, 9), (3, 14)
 # Without a server of the project's, so that they run where the service cannot.
-TESTS = ("test_command_line", "test_management", "test_retries", "test_streams", "test_terminal")
+TESTS = ("test_management", "test_retries", "test_streams", "test_terminal")
+# Whose processes take their time.
+LONG_TESTS = ("test_batch", "test_command_line", "test_unix")
+ALL = os.environ.get("CLIENT_PYTHONS") == "all"
+IMPORT_ALL = """
+import importlib, pkgutil, gpt2_client
+for module in pkgutil.walk_packages(gpt2_client.__path__, "gpt2_client."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+"""
 
 
 def version_of(python: str) -> tuple[int, int] | None:
@@ -38,9 +47,9 @@ def pythons() -> dict[tuple[int, int], str]:
 
 
 def chosen() -> list[str]:
-    """The oldest one; all of them where CLIENT_PYTHONS=all, since each takes some seconds."""
+    """The oldest one; where CLIENT_PYTHONS=all each of them, and each with the long tests too."""
     found = list(pythons().values())
-    return found if os.environ.get("CLIENT_PYTHONS") == "all" else found[:1]
+    return found if ALL else found[:1]
 
 
 @pytest.mark.parametrize("python", chosen())
@@ -64,8 +73,10 @@ def test_it_works_installed_with_requests_alone(python: str, tmp_path: Path) -> 
         "PATH": os.environ["PATH"],
         "PYTHONPATH": os.pathsep.join([str(place), str(ROOT)]),
     }
+    subprocess.run([python, "-W", "error", "-c", IMPORT_ALL], env=environment, check=True)
     command = [python, "-m", "pytest", "--noconftest", "-c", os.devnull, "-p", "no:cacheprovider"]
-    command += ["-q", *(str(ROOT / "tests" / "client" / f"{name}.py") for name in TESTS)]
+    tests = (*TESTS, *LONG_TESTS) if ALL else TESTS
+    command += ["-q", *(str(ROOT / "tests" / "client" / f"{name}.py") for name in tests)]
     tested = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import shutil
+import textwrap
 from collections.abc import Mapping
 
 from gpt2_client import __version__
@@ -16,6 +18,8 @@ examples:
   gpt2 generate "Once upon a time" --max-tokens 60
   echo "The old house" | gpt2 generate - --temperature 0 --json
   gpt2 repl --max-tokens 40
+  gpt2 batch requests.jsonl answers.jsonl
+  gpt2 score story.txt --format html > story.html
   gpt2 status
   GPT2_MANAGEMENT_KEY=... gpt2 scale 2
   gpt2 --url http://127.0.0.1:7080 --management-url http://127.0.0.1:7081 register gpt2.mar
@@ -41,6 +45,8 @@ EXIT_CODES = {
 # How many requests of a batch are out at once at most, and how long it waits for a lost service.
 PARALLEL = 64
 PATIENCE_SECONDS = 300.0
+# The column at which --help begins to explain.
+MEANING_AT = 24
 SHELLS = ("bash", "zsh", "fish")
 
 Commands = argparse._SubParsersAction  # what add_subparsers returns has no public name
@@ -51,7 +57,7 @@ def parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     settings = gather(environment)
     top = argparse.ArgumentParser(
         prog="gpt2",
-        description=DESCRIPTION,
+        description=textwrap.fill(DESCRIPTION, _width()),
         epilog="\n".join(
             (EXAMPLES, _listed("environment", ENVIRONMENT), _listed("exit codes", EXIT_CODES))
         ),
@@ -229,5 +235,17 @@ def _add_shell(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _listed(title: str, words: Mapping[str, str]) -> str:
-    lines = (f"  {name:<21} {text}\n" for name, text in words.items())
-    return f"{title}:\n{''.join(lines)}"
+    """Write words and what they mean beside each other, as wide as COLUMNS say."""
+    lines = [f"{title}:"]
+    for name, text in words.items():
+        first = f"  {name}".ljust(MEANING_AT)
+        if len(first) > MEANING_AT:
+            lines.append(first)
+            first = " " * MEANING_AT
+        indent = " " * MEANING_AT
+        lines += textwrap.wrap(text, _width(), initial_indent=first, subsequent_indent=indent)
+    return "\n".join(lines) + "\n"
+
+
+def _width() -> int:
+    return max(MEANING_AT + 20, shutil.get_terminal_size().columns - 2)

@@ -12,7 +12,6 @@ from pathlib import Path
 
 DEFAULT_HOST = "http://127.0.0.1"
 DEFAULT_PORT = 8080
-DEFAULT_URL = f"{DEFAULT_HOST}:{DEFAULT_PORT}"
 NAMES = ("GPT2_URL", "GPT2_MANAGEMENT_URL", "GPT2_API_KEY", "GPT2_MANAGEMENT_KEY")
 FILES = (".env", ".env.local")  # the later one counts more
 
