@@ -130,11 +130,11 @@ def address_of(container: Container) -> str:
 
 def end(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
-    process.wait(10)
+    process.wait(60)
 
 
 def wait_for(url: str) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         with contextlib.suppress(requests.RequestException):
             if requests.get(url, timeout=2).status_code == 200:
@@ -161,7 +161,7 @@ class Writers:
         for thread in self._threads:
             thread.start()
         for _ in self._threads:
-            assert self._begun.acquire(timeout=30)
+            assert self._begun.acquire(timeout=120)
 
     def wait(self) -> list[Told]:
         for thread in self._threads:

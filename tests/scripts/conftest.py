@@ -21,6 +21,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 REAL_PYTHON = os.path.realpath(sys.executable)  # under the environment: without its packages
 TOOLS = "bash cat cp dirname env mkdir readlink sleep touch"
 COPIED = "scripts commands pyproject.toml requirements.lock gateway handler/utf8.py"
+# How long a busy machine may take for what takes a moment: only a fault takes longer.
+PATIENCE = 120.0
 # What an archive is made of.
 SOURCES = (
     "handler/gpt2_handler.py",
@@ -117,7 +119,7 @@ class Checkout:
     ) -> subprocess.CompletedProcess[str]:
         """Run a script to its end."""
         process = self.start(*arguments, script=script, **environment)
-        output, errors = process.communicate(timeout=30)
+        output, errors = process.communicate(timeout=PATIENCE)
         return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
     @property
@@ -150,7 +152,7 @@ def _hear_signals() -> None:
         signal.signal(sent, signal.SIG_DFL)
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it took too long"

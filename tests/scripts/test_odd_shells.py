@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from tests.scripts.conftest import Checkout
+from tests.scripts.conftest import PATIENCE, Checkout
 
 
 def test_a_script_that_is_linked_from_elsewhere(checkout: Checkout) -> None:
@@ -22,7 +22,7 @@ def test_a_script_that_is_linked_from_elsewhere(checkout: Checkout) -> None:
             executable=str(checkout.tools / command),
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=PATIENCE,
         )
         assert ended.returncode == 0, ended.stderr
         assert checkout.asked[-1] == "gateway"

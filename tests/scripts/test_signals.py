@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from tests.scripts.conftest import Checkout, living
+from tests.scripts.conftest import PATIENCE, Checkout, living
 
 SIGNALS = [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)]
 
@@ -19,7 +19,7 @@ def test_a_signal_leaves_no_process_behind(
     process, children = checkout.hang(phase)
     assert len(children) >= 2  # the command and what it started
     process.send_signal(sent)
-    _, errors = process.communicate(timeout=10)
+    _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == status
     assert not living(children)
     assert "error:" not in errors and "gateway" not in checkout.asked
@@ -28,7 +28,7 @@ def test_a_signal_leaves_no_process_behind(
 def test_the_next_start_takes_up_where_it_ended(checkout: Checkout) -> None:
     process, _ = checkout.hang("pip install")
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=10)
+    process.communicate(timeout=PATIENCE)
     (checkout.root / "hangs").unlink()
     assert checkout.serve().returncode == 0
     assert checkout.asked[-1] == "gateway"
