@@ -54,7 +54,7 @@ RUN .venv/bin/python -m compileall -q --invalidation-mode unchecked-hash gateway
 
 # ---- 4. what is shipped: the base without pip, and /app
 FROM ${BASE_IMAGE}
-ARG VERSION=0.1.0
+ARG VERSION=0.2.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="text-generator-gpt2" \
       org.opencontainers.image.description="GPT-2 text generation on TorchServe: page, API, one port" \

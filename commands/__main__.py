@@ -32,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     program = os.environ.pop("GPT2_PROGRAM", "")
     processes.hear_signals()
     try:
+        _check_place()
         if words[:1] == [CLIENT]:
             from commands import client
 
@@ -43,6 +44,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.status
     except Stopped as stopped:
         return stopped.status
+
+
+def _check_place() -> None:
+    """A copy in site-packages has no models, no settings and no place for an environment."""
+    if not (ROOT / "pyproject.toml").is_file():
+        raise CommandError(
+            "gpt2-torchserve works in a checkout: pip install --editable DIRECTORY_OF_THE_CHECKOUT"
+        )
 
 
 def _run(words: list[str], program: str, started_in: str, passed_over: str) -> int:

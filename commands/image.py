@@ -26,7 +26,14 @@ PYTHON_BASE = "python:3.11-slim-bookworm"
 DEBIAN_BASE = "localhost/debian-python:bookworm"
 DEBIAN_MIRROR = "http://deb.debian.org/debian"
 # Of a new Debian, what no image needs.
-NOT_IN_BASE = ("var/cache/apt", "var/lib/apt/lists", "var/log", "usr/share/doc", "usr/share/man")
+NOT_IN_BASE = (
+    "var/cache/apt",
+    "var/lib/apt/lists",
+    "var/log",
+    "usr/share/doc",
+    "usr/share/man",
+    "usr/share/locale",
+)
 # Programs of --test, and Debian's packages of them.
 BUILDING = {"buildah": "buildah", "podman": "podman"}
 TESTING = {

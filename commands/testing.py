@@ -41,6 +41,7 @@ def test(words: Sequence[str], environment: Environment) -> int:
         runs = [["-m", "not alone", "-n", workers, *PARALLEL], list(ALONE)]
     program = ["-m", "pytest"]
     if measured:
+        (ROOT / "build" / "coverage").mkdir(parents=True, exist_ok=True)
         _python(environment, "-m", "coverage", "erase")
         program = ["-m", "coverage", "run", *program]
     worst = 0

@@ -81,6 +81,11 @@ class Checkout:
             (self.tools / tool).symlink_to(shutil.which(tool) or tool)
         self.has_python("python3.11", STAND_IN)
 
+    def has_rooms(self, *names: str) -> None:
+        """Have all of these rooms, not only what serving needs of them."""
+        for name in names:
+            shutil.copytree(ROOT / name, self.root / name, dirs_exist_ok=True)
+
     def has_python(self, name: str, script: str) -> None:
         """Put a Python, or what claims to be one, on the PATH."""
         (self.tools / name).write_text(script)

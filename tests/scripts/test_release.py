@@ -1,0 +1,84 @@
+"""Versions, their notes, and the workflows that make releases."""
+
+from __future__ import annotations
+
+import datetime
+import re
+import shutil
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from commands import release
+from commands.errors import CommandError
+from tests.conftest import ROOT
+
+PAGE = (
+    "# Changelog\n\n## Unreleased\n\n- New.\n\n## 0.1.0 (2026-01-02)\n\n- First.\n  More of it.\n"
+)
+WORKFLOWS = ROOT / ".github" / "workflows"
+
+
+def test_the_notes_of_a_version_are_its_section() -> None:
+    assert release.notes(PAGE, "0.1.0") == "- First.\n  More of it.\n"
+    assert release.notes(PAGE, "Unreleased") == "- New.\n"
+
+
+@pytest.mark.parametrize("version", ["0.2.0", "0.1", "0x1.0"])
+def test_a_version_without_a_section_has_no_notes(version: str) -> None:
+    with pytest.raises(CommandError, match=re.escape(version)):
+        release.notes(PAGE, version)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    for name in release.PLACES:
+        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / "CHANGELOG.md").write_text(PAGE)
+    return tmp_path
+
+
+def test_a_cut_names_what_was_not_released_and_writes_the_version(checkout: Path) -> None:
+    release.cut(checkout, "7.8.9", datetime.date(2026, 3, 4))
+    page = (checkout / "CHANGELOG.md").read_text()
+    assert "## 7.8.9 (2026-03-04)\n" in page
+    assert release.notes(page, "7.8.9") == "- New.\n"
+    assert release.notes(page, "0.1.0") == "- First.\n  More of it.\n"
+    with pytest.raises(CommandError):
+        release.notes(page, "Unreleased")
+    project = tomllib.loads((checkout / "pyproject.toml").read_text())["project"]
+    assert project["version"] == "7.8.9"
+    assert "ARG VERSION=7.8.9\n" in (checkout / "Dockerfile").read_text()
+
+
+@pytest.mark.parametrize("version", ["1.0", "v1.0.0", "1.0.0-rc1", ""])
+def test_a_cut_to_no_version_changes_nothing(checkout: Path, version: str) -> None:
+    before = [path.read_bytes() for path in sorted(checkout.iterdir())]
+    with pytest.raises(CommandError):
+        release.cut(checkout, version, datetime.date(2026, 3, 4))
+    assert [path.read_bytes() for path in sorted(checkout.iterdir())] == before
+
+
+def test_the_versions_of_the_project_and_of_the_image_are_one() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert f"ARG VERSION={version}\n" in (ROOT / "Dockerfile").read_text()
+    assert release.notes((ROOT / "CHANGELOG.md").read_text(), "Unreleased")
+
+
+def commands_of(name: str) -> list[str]:
+    """What the steps of a workflow run."""
+    workflow = yaml.safe_load((WORKFLOWS / f"{name}.yml").read_text())
+    steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
+    return [step["run"] for step in steps if "run" in step]
+
+
+def test_the_workflow_does_what_must_pass_before_anything_lands() -> None:
+    assert ".ci/run" in commands_of("ci")
+
+
+def test_a_release_runs_the_tool_of_this_checkout() -> None:
+    notes, create = commands_of("release")
+    assert notes.startswith('python3 -m commands.release notes "${GITHUB_REF_NAME#v}" > ')
+    assert create.endswith(f"--notes-file {notes.rpartition('> ')[2]}")
