@@ -31,38 +31,12 @@ from archive.tokenizer import (
     load_tokenizer,
     own_tokenizer,
 )
+from handler.engine.model import ModelShape
 
 Weights = Mapping[str, NDArray[np.float32]]
 
 # What the engines compute (archive/formats/config.py has the names that people give them).
 ACTIVATIONS_SERVED = frozenset({"gelu_new"})
-
-
-@dataclass(frozen=True)
-class ModelShape:
-    """The numbers of a config that the model is built from."""
-
-    n_layer: int
-    n_head: int
-    n_embd: int
-    n_inner: int
-    n_positions: int
-    vocab_size: int
-    layer_norm_epsilon: float
-    tied_head: bool
-    scale_attn_weights: bool
-    scale_attn_by_inverse_layer_idx: bool
-    activation: str = "gelu_new"
-
-    @property
-    def head_dim(self) -> int:
-        """Width of one attention head."""
-        return self.n_embd // self.n_head
-
-    def attention_scale(self, layer: int) -> float:
-        """Return what query-key products of `layer` are multiplied by."""
-        scale = self.head_dim**-0.5 if self.scale_attn_weights else 1.0
-        return scale / (layer + 1) if self.scale_attn_by_inverse_layer_idx else scale
 
 
 class LazyWeights(Mapping[str, NDArray[np.float32]]):
@@ -154,7 +128,7 @@ def open_checkpoint(
             f"config.json names {stored.config['architectures'][0]}, and the weights have no "
             "lm_head: there is no language model in it"
         )
-    shape = shape_from(config)
+    shape = ModelShape.from_config(config)
     layout = gpt2_layout(
         stored.tensors, weight_shapes(replace(shape, tied_head=True)), shape.tied_head
     )
@@ -196,36 +170,20 @@ def _has_head(stored: StoredModel) -> bool:
 
 def read_shape(directory: Path) -> ModelShape:
     """Read config.json and check that it describes a GPT-2 that the engine can compute."""
-    return shape_from(normal_config(read_json(directory / "config.json"), ACTIVATIONS_SERVED))
-
-
-def shape_from(config: Mapping[str, Any]) -> ModelShape:
-    """Return the sizes that a config of `normal_config` names."""
-    return ModelShape(
-        n_layer=config["n_layer"],
-        n_head=config["n_head"],
-        n_embd=config["n_embd"],
-        n_inner=config["n_inner"],
-        n_positions=config["n_positions"],
-        vocab_size=config["vocab_size"],
-        layer_norm_epsilon=config["layer_norm_epsilon"],
-        tied_head=config["tie_word_embeddings"],
-        scale_attn_weights=config["scale_attn_weights"],
-        scale_attn_by_inverse_layer_idx=config["scale_attn_by_inverse_layer_idx"],
-        activation=config["activation_function"],
-    )
+    config = normal_config(read_json(directory / "config.json"), ACTIVATIONS_SERVED)
+    return ModelShape.from_config(config)
 
 
 def weight_shapes(shape: ModelShape) -> dict[str, tuple[int, ...]]:
     """Return every weight that a checkpoint of this shape must have."""
-    width = shape.n_embd
+    width = shape.width
     expected: dict[str, tuple[int, ...]] = {
         "wte.weight": (shape.vocab_size, width),
-        "wpe.weight": (shape.n_positions, width),
+        "wpe.weight": (shape.max_length, width),
         "ln_f.weight": (width,),
         "ln_f.bias": (width,),
     }
-    for layer in range(shape.n_layer):
+    for layer in range(shape.layers):
         expected |= layer_shapes(shape, layer)
     if not shape.tied_head:
         expected["lm_head.weight"] = (shape.vocab_size, width)
@@ -234,7 +192,7 @@ def weight_shapes(shape: ModelShape) -> dict[str, tuple[int, ...]]:
 
 def layer_shapes(shape: ModelShape, layer: int) -> dict[str, tuple[int, ...]]:
     """Return the weights of one layer."""
-    width, inner = shape.n_embd, shape.n_inner
+    width, inner = shape.width, shape.inner_width
     expected: dict[str, tuple[int, ...]] = {}
     for norm in ("ln_1", "ln_2"):
         expected[f"h.{layer}.{norm}.weight"] = (width,)

@@ -1,4 +1,4 @@
-"""Writes what the archive says about its model: archive.json and the checkpoint's own files."""
+"""Reads what a checkpoint says of itself, and copies its own files into the archive."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -33,25 +32,6 @@ def copy_checkpoint_files(checkpoint: Checkpoint, model: Path) -> None:
         if source.is_file():
             shutil.copyfile(source, model / name)
     checkpoint.tokenizer.save(str(model / "tokenizer.json"))
-
-
-def write_facts(model: Path, facts: dict[str, Any]) -> None:
-    """Write archive.json."""
-    text = json.dumps(facts, indent=2, ensure_ascii=False)
-    (model / "archive.json").write_text(text + "\n", encoding="utf-8")
-
-
-def checkpoint_facts(checkpoint: Checkpoint) -> dict[str, Any]:
-    """Return what archive.json says about the checkpoint itself."""
-    return {
-        "checkpoint": checkpoint.name,
-        "parameters": checkpoint.parameters,
-        "context_length": checkpoint.shape.n_positions,
-        "vocab_size": checkpoint.shape.vocab_size,
-        "tokens": checkpoint.tokens.facts(),
-        "license": read_license(checkpoint.directory),
-        "examples": read_examples(checkpoint.directory),
-    }
 
 
 def read_license(directory: Path) -> str | None:

@@ -11,6 +11,7 @@ import zipfile
 from pathlib import Path
 
 from archive.errors import PackagingError
+from handler.model_name import LONGEST
 
 NOT_PLAIN = re.compile(r"[^A-Za-z0-9_.-]+")
 
@@ -34,7 +35,7 @@ def default_name(model: str) -> str:
     own = path.resolve().name if path.exists() else model.rpartition("/")[2]
     own = Path(own).stem if path.is_file() else own
     letters = unicodedata.normalize("NFKD", plain_name(own)).encode("ascii", "ignore").decode()
-    name = NOT_PLAIN.sub("-", letters).strip("-_.")
+    name = re.sub("--+", "-", NOT_PLAIN.sub("-", letters)).strip("-_.")[:LONGEST].rstrip("-_.")
     if not name:
         raise PackagingError(f"--name is needed: {model} holds no plain letter to make one of")
     return name

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from archive.checkpoint import Checkpoint, open_checkpoint
-from archive.facts import checkpoint_facts, copy_checkpoint_files, write_facts
+from archive.facts import copy_checkpoint_files, read_examples, read_license
 from archive.files import copy_weights
 from archive.forms import FULL, forms_for
 from archive.gate import write_model
@@ -24,7 +24,7 @@ from archive.packing import (
 from archive.settings import Settings
 from archive.text import read_passages
 from archive.trial import try_out
-from handler.engine.model import ModelShape
+from handler.archive_facts import ArchiveFacts
 
 
 def package_model(settings: Settings) -> Path:
@@ -38,29 +38,34 @@ def package_model(settings: Settings) -> Path:
     source = find_checkpoint(settings.model, settings.tokenizer, settings.base)
     say(f"checking {source.name}")
     checkpoint = open_checkpoint(source.path, source.name, source.tokenizer, source.base)
-    say(f"{checkpoint.parameters / 1e6:,.1f} million parameters, {checkpoint.shape.n_layer} layers")
+    say(f"{checkpoint.parameters / 1e6:,.1f} million parameters, {checkpoint.shape.layers} layers")
     for remark in (*checkpoint.remarks, *checkpoint.tokens.remarks):
         say(f"note: {remark}")
     with staging(settings.target) as content:
         check_space(content, 4 * checkpoint.parameters)
-        facts = {
-            **checkpoint_facts(checkpoint),
-            "source": source_id(settings.model),
-            "name": settings.target.name,
-            "version": settings.target.version,
-            "engine": settings.engine,
-            **_add_model(settings, checkpoint, content / "model"),
-        }
+        form = _add_model(settings, checkpoint, content / "model")
         copy_checkpoint_files(checkpoint, content / "model")
         add_code(content, settings.engine)
         add_settings(content, settings.engine, settings.model_config)
-        facts["size_bytes"] = model_bytes(content)
-        facts["content_sha256"] = content_digest(content)
-        write_facts(content / "model", facts)
+        ArchiveFacts(
+            name=settings.target.name,
+            version=settings.target.version,
+            source=source_id(settings.model),
+            checkpoint=checkpoint.name,
+            parameters=checkpoint.parameters,
+            shape=checkpoint.shape,
+            tokens=checkpoint.tokens.facts(),
+            engine=settings.engine,
+            license=read_license(checkpoint.directory),
+            examples=read_examples(checkpoint.directory),
+            size_bytes=model_bytes(content),
+            content_sha256=content_digest(content),
+            **form,
+        ).write(content / "model")
         say("loading it and writing from it, as a worker does")
         try_out(content)
         path = pack(content, settings.target)
-    say(f"{path} is ready: {facts['precision']}, {path.stat().st_size / 1e6:,.1f} MB")
+    say(f"{path} is ready: {form['form']}, {path.stat().st_size / 1e6:,.1f} MB")
     return path
 
 
@@ -68,11 +73,11 @@ def _add_model(settings: Settings, checkpoint: Checkpoint, model: Path) -> dict[
     """Write what the engine loads and return what archive.json says about it."""
     if settings.engine == "torch":
         copy_weights(checkpoint, model)
-        return {"precision": "fp32", "cache": "float32", "quality": None}
+        return {"precision": "fp32", "form": "fp32", "cache": "float32"}
     is_full = forms_for(settings.precision, settings.cache) == [FULL]
     choice = write_model(
         checkpoint.weights,
-        ModelShape.from_config(checkpoint.config),
+        checkpoint.shape,
         model,
         precision=settings.precision,
         cache=settings.cache,

@@ -24,11 +24,11 @@ import yaml
 
 from archive.errors import PackagingError
 from archive.native_build import build_libraries
+from handler import model_name
 from handler.engine.native_model import LIBRARIES
 
 ROOT = Path(__file__).resolve().parent.parent
 ENTRY = "gpt2_handler.py"
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 VERSION = re.compile(r"\d+(\.\d+)*")
 # A worker reads its model at no less than this, on a slow disk too.
 STARTUP_BYTES_PER_SECOND = 20_000_000
@@ -45,11 +45,8 @@ class Target:
     directory: Path
 
     def __post_init__(self) -> None:
-        if not NAME.fullmatch(self.name):
-            raise PackagingError(
-                f"--name {self.name!r}: letters, digits, '_', '-' and '.' are allowed, "
-                "a letter or digit first"
-            )
+        if fault := model_name.find_fault(self.name):
+            raise PackagingError(f"--name {self.name!r}: a model's name {fault}")
         if not VERSION.fullmatch(self.version):
             raise PackagingError(f"--version {self.version!r}: numbers and dots, such as 1.0")
 

@@ -73,7 +73,7 @@ def _windows(checkpoint: Checkpoint, ids: Tokens) -> list[Tokens]:
 
     Every second window begins as an empty prompt does.
     """
-    length = min(WINDOW, checkpoint.shape.n_positions)
+    length = min(WINDOW, checkpoint.shape.max_length)
     windows = [ids[start : start + length] for start in range(0, len(ids), length)]
     for window in windows[1::2]:
         window[0] = checkpoint.tokens.begin

@@ -10,6 +10,7 @@ from typing import Any
 from archive.errors import CheckpointError
 from archive.reading import read_json
 from archive.tokenizer import CheckpointTokenizer
+from handler.archive_facts import Tokens
 from handler.engine.vocabulary import surroundings
 
 
@@ -26,14 +27,14 @@ class TextTokens:
     splits_special: bool
     remarks: tuple[str, ...] = ()
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> Tokens:
         """Return what archive.json says of them."""
-        return {
-            "begin": self.begin,
-            "end": list(self.end),
-            "delimiters": list(self.delimiters),
-            "splits_special": self.splits_special,
-        }
+        return Tokens(
+            begin=self.begin,
+            end=list(self.end),
+            delimiters=list(self.delimiters),
+            splits_special=self.splits_special,
+        )
 
 
 def find_text_tokens(

@@ -162,7 +162,7 @@ def archive_name(model: str) -> str:
     """Return the name of the archive that `serve` keeps for a checkpoint."""
     if model == str(EMBEDDED):
         return f"served-{EMBEDDED.name}"
-    plain = re.sub(r"[^A-Za-z0-9]", "-", Path(model).name)[:LONGEST_NAME]
+    plain = re.sub(r"[^A-Za-z0-9]+", "-", Path(model).name)[:LONGEST_NAME]
     return f"served-{plain}-{zlib.crc32(model.encode(errors='surrogateescape'))}"
 
 

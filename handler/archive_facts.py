@@ -1,16 +1,24 @@
-"""What the archive says of itself and of the model in it."""
+"""What is in an archive: the record archive.json, which packaging writes and the service reads."""
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
 from handler import strict_json
+from handler.engine.model import ModelShape
 from handler.errors import BadRequest, ModelError
 from handler.schema import CompletionRequest, validate
+
+FACTS = "archive.json"
+# Goes up when an archive's files are called otherwise or hold something else.
+LAYOUT = 2
+PACK_AGAIN = "pack the model again, with package_model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,61 +56,119 @@ class Defaults:
         return cls(max_tokens, **{name: getattr(request, name) for name in given})
 
 
-@dataclass(frozen=True, slots=True)
-class ArchiveFacts:
-    """The file archive.json.
+class Record(BaseModel):
+    """A part of archive.json."""
 
-    An empty prompt is `bos_token`; each of `end_tokens` ends a text. `delimiters` begin and end
-    texts and are no part of them. A tokenizer may split special tokens in a text like other words.
+    model_config = ConfigDict(frozen=True, strict=True)
+
+
+class Tokens(Record):
+    """Tokens with a meaning of their own.
+
+    An empty prompt is `begin`; each of `end` ends a text. `delimiters` begin and end texts and are
+    no part of them. A tokenizer may split special tokens in a text like other words.
     """
 
+    begin: int
+    end: list[int]
+    delimiters: list[int]
+    splits_special: bool
+
+
+class ArchiveFacts(Record):
+    """The file archive.json.
+
+    Attributes:
+        layout: LAYOUT of the version that packed it.
+        name: What the archive is called.
+        version: Its version.
+        source: What tells the checkpoint's place from all others.
+        checkpoint: What people call the checkpoint.
+        parameters: Trained ones; a head that is the embedding counts once.
+        shape: The model's sizes.
+        tokens: Tokens with a meaning of their own.
+        engine: What computes it, "native" or "torch".
+        precision: Of the matrices, "int8" or "fp32".
+        form: The same in detail, for people.
+        cache: Of keys and values, "int8" or "float32".
+        quality: What the form was measured to cost; None if it was not.
+        license: What the model card names.
+        examples: First words for people.
+        size_bytes: Of the model's files.
+        content_sha256: SHA-256 over everything in the archive but this file.
+        created: When it was loaded, seconds since 1970; not in the file.
+    """
+
+    layout: int = LAYOUT
+    name: str
+    version: str
+    source: str
     checkpoint: str
     parameters: int
-    context_length: int
-    vocab_size: int
-    bos_token: int
-    end_tokens: frozenset[int]
-    delimiters: frozenset[int]
-    splits_special_tokens: bool
+    shape: ModelShape
+    tokens: Tokens
+    engine: str
     precision: str
+    form: str
     cache: str
-    size_bytes: int
-    quality: Mapping[str, Any] | None
-    license: str | None
-    # SHA-256 over everything in the archive; one packed by hand has none.
-    content_sha256: str | None
-    examples: tuple[str, ...]
-    created: int = field(default_factory=lambda: int(time.time()))
+    quality: dict[str, Any] | None = None
+    license: str | None = None
+    examples: list[str] = []
+    size_bytes: int = 0
+    content_sha256: str | None = None
+    created: int = Field(default_factory=lambda: int(time.time()), exclude=True)
 
     @classmethod
-    def read(cls, directory: Path, config: Mapping[str, Any]) -> ArchiveFacts:
-        """Read archive.json beside the checkpoint's config.json.
+    def read(cls, directory: Path) -> ArchiveFacts:
+        """Read the archive.json in an archive's model directory.
 
         Raises:
-            ModelError: The file is missing or says too little.
+            ModelError: It is missing or broken, or another version has packed it.
         """
-        facts = read_json(directory / "archive.json")
+        data = read_json(directory / FACTS)
+        if data.get("layout") != LAYOUT:
+            raise ModelError(f"the archive was packed for another version: {PACK_AGAIN}")
         try:
-            tokens = facts["tokens"]
-            return cls(
-                checkpoint=facts["checkpoint"],
-                parameters=facts["parameters"],
-                context_length=int(config["n_positions"]),
-                vocab_size=int(config["vocab_size"]),
-                bos_token=tokens["begin"],
-                end_tokens=frozenset(tokens["end"]),
-                delimiters=frozenset(tokens["delimiters"]),
-                splits_special_tokens=tokens["splits_special"],
-                precision=facts["precision"],
-                cache=facts.get("cache", "float32"),
-                size_bytes=facts["size_bytes"],
-                quality=facts.get("quality"),
-                license=facts.get("license"),
-                content_sha256=facts.get("content_sha256"),
-                examples=tuple(facts.get("examples", ())),
-            )
-        except KeyError as error:
-            raise ModelError(f"archive.json does not say {error.args[0]}") from None
+            return cls.model_validate_json(json.dumps(data))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise ModelError(f"{FACTS}: {where}: {first['msg']}; {PACK_AGAIN}") from None
+
+    def write(self, directory: Path) -> None:
+        """Write archive.json into an archive's model directory."""
+        text = self.model_dump_json(indent=2)
+        (directory / FACTS).write_text(text + "\n", encoding="utf-8")
+
+    @property
+    def context_length(self) -> int:
+        """Positions of a text, its prompt among them."""
+        return self.shape.max_length
+
+    @property
+    def vocab_size(self) -> int:
+        """Tokens that the model knows."""
+        return self.shape.vocab_size
+
+    @property
+    def bos_token(self) -> int:
+        """What an empty prompt is."""
+        return self.tokens.begin
+
+    @property
+    def end_tokens(self) -> frozenset[int]:
+        """Tokens that end a text."""
+        return frozenset(self.tokens.end)
+
+    @property
+    def delimiters(self) -> frozenset[int]:
+        """Tokens that begin and end texts and are no part of them."""
+        return frozenset(self.tokens.delimiters)
+
+    @property
+    def splits_special_tokens(self) -> bool:
+        """Whether special tokens in a text are split like other words."""
+        return self.tokens.splits_special
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -114,9 +180,9 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         value = strict_json.load(path.read_bytes())
     except OSError:
-        raise ModelError(f"the archive has no {path.name}") from None
+        raise ModelError(f"the archive has no {path.name}: {PACK_AGAIN}") from None
     except ValueError:
-        raise ModelError(f"{path.name} is not valid JSON") from None
+        raise ModelError(f"{path.name} is not valid JSON: {PACK_AGAIN}") from None
     if not isinstance(value, dict):
         raise ModelError(f"{path.name} must hold an object")
     return value

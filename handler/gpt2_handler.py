@@ -37,6 +37,7 @@ from handler.grpc_calls import (
 )
 from handler.live_reply import LiveReply
 from handler.metrics import RequestMetrics
+from handler.model_name import REPLICA_MARK
 from handler.prepare import MAX_LOGPROB_ENTRIES
 from handler.replies import WholeReply, error_body
 from handler.schema import parse_json
@@ -52,7 +53,6 @@ MOST_BYTES_AT_ONCE = 8192
 MOST_TOKENS_AT_ONCE = 64
 # How long new requests may stand before the door while there is only the workshop to wait for.
 BUSY_SECONDS = 0.01
-REPLICA_MARK = "--"  # the gateway registers one archive as gpt2, gpt2--2, ...: one model to clients
 
 
 class GPT2Handler:

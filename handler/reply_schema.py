@@ -91,6 +91,7 @@ class ModelCard(BaseModel):
     shape: dict[str, int]
     engine: str
     precision: str
+    form: str
     cache: str
     size_bytes: int
     content_sha256: str | None

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from handler import ignored, sideband
-from handler.archive_facts import ArchiveFacts, Defaults, read_json
+from handler.archive_facts import ArchiveFacts, Defaults
 from handler.bodies import COMPLETION, Question
 from handler.encoding import to_json
 from handler.engine.engine import Engine
-from handler.engine.model import Model, ModelShape, load_model
+from handler.engine.model import Model, load_model
 from handler.engine.options import SamplingOptions
 from handler.engine.settings import EngineSettings
 from handler.engine.step import Draw
@@ -116,9 +116,8 @@ class Service:
             raise ModelError("engine in model-config.yaml must hold settings, such as `slots: 32`")
         settings = EngineSettings.from_mapping({**engine, **(overrides or {})})
         model_directory = directory / "model"
-        checkpoint = read_json(model_directory / "config.json")
-        shape = ModelShape.from_config(checkpoint)
-        facts = ArchiveFacts.read(model_directory, checkpoint)
+        facts = ArchiveFacts.read(model_directory)
+        shape = facts.shape
         vocabulary = Vocabulary.load(
             model_directory / "tokenizer.json",
             shape.vocab_size,
@@ -287,6 +286,7 @@ class Service:
             "shape": {"layers": shape.layers, "heads": shape.heads, "width": shape.width},
             "engine": settings.kind,
             "precision": facts.precision,
+            "form": facts.form,
             "cache": facts.cache,
             "size_bytes": facts.size_bytes,
             "content_sha256": facts.content_sha256,
@@ -294,7 +294,7 @@ class Service:
             "license": facts.license,
             "defaults": asdict(self._defaults),
             "defaults_rule": DEFAULTS_RULE,
-            "examples": list(facts.examples),
+            "examples": facts.examples,
             "limits": {
                 "texts": self._preparer.max_sequences,
                 "stop": MAX_STOP,

@@ -8,12 +8,11 @@ from pathlib import Path
 
 from gateway.archives import archive_file
 from gateway.errors import BadRequest
-from handler import strict_json
+from handler import model_name, strict_json
 
 MANIFEST = "MAR-INF/MANIFEST.json"
 MOST_BYTES = 1 << 20
 VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.]{0,31}")
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +50,10 @@ def read_manifest(archive: Path, bounds: archive_file.Bounds) -> Manifest:
             f"`{archive.name}` is no archive of a model", param="url", code="bad_archive"
         ) from None
     name = made.model
-    if not NAME.fullmatch(name) or "--" in name:  # that is how replicas are called
+    if wrong := model_name.find_fault(name):
         raise BadRequest(
-            f"`{archive.name}` names its model `{name[:64]}`; give it another with `model_name`",
+            f"`{archive.name}` names its model `{name[:64]}`, and a name {wrong}; give it another "
+            "with `model_name`",
             param="model_name",
         )
     if not VERSION.fullmatch(made.version):

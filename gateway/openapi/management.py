@@ -19,10 +19,11 @@ from gateway.openapi.parts import (
     in_query,
     operation,
 )
-from gateway.routes.management import LONGEST_SECONDS, NAME
+from gateway.routes.management import LONGEST_SECONDS
 from gateway.routes.model_archives import ARCHIVE
 from gateway.routes.parameters import RUNTIMES, WITHOUT_EFFECT
 from gateway.settings import Settings
+from handler.model_name import NAME
 
 MODEL, VERSION = in_path("model", "gpt2"), in_path("version", "1.0")
 FLAG: Json = {"type": "boolean"}

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import re
 from collections.abc import Awaitable
 from pathlib import PurePosixPath
 from typing import Any
@@ -31,10 +30,10 @@ from gateway.routes.parameters import WITHOUT_EFFECT, Parameters, read, read_que
 from gateway.settings import Settings
 from gateway.torchserve.client import UpstreamError
 from gateway.web.exchange import Exchange
+from handler import model_name
 
 logger = logging.getLogger("gateway.management")
 
-NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._]|-(?!-)){0,63}")
 LONGEST_SECONDS = 86_400
 # Seconds; an archive with a configuration file, which has defaults for both, says them itself.
 TIMEOUTS = ("response_timeout", "startup_timeout")
@@ -70,7 +69,7 @@ class Management:
         params = exchange.scope["path_params"]
         model, version = params.get("model", ""), params.get("version", "")
         verb = params.get("verb", "")
-        is_good = (not model or NAME.fullmatch(model)) and (
+        is_good = (not model or model_name.NAME.fullmatch(model)) and (
             not version or VERSION.fullmatch(version)
         )
         if not is_good or verb not in ("", "set-default"):
@@ -126,11 +125,8 @@ class Management:
         count = asked.whole("initial_workers", 1, 0, self._settings.max_replicas)
         waits = asked.flag("synchronous", True)
         name = asked.text("model_name")
-        if name is not None and not NAME.fullmatch(name):
-            raise BadRequest(
-                "`model_name` may hold letters, digits, `.`, `_` and single `-`",
-                param="model_name",
-            )
+        if name is not None and (fault := model_name.find_fault(name)):
+            raise BadRequest(f"`model_name` {fault}", param="model_name")
         options = {
             each: str(asked.whole(each, 0, 1, LONGEST_SECONDS))
             for each in TIMEOUTS

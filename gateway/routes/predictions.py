@@ -19,12 +19,12 @@ from gateway.replicas.registry import Registry
 from gateway.routes import forms
 from gateway.routes.admission import Admission
 from gateway.routes.language import refuse_foreign
-from gateway.routes.management import NAME
 from gateway.settings import Settings
 from gateway.web.exchange import Exchange
 from handler.bodies import Question, read_body, read_form
 from handler.charsets import parse_content_type
 from handler.errors import RequestError
+from handler.model_name import NAME
 
 QUESTIONS = ("v1/tokenize", "v1/detokenize", "v1/models")
 

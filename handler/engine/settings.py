@@ -31,11 +31,11 @@ class EngineSettings:
 
     kind: str = "native"
     slots: int = 32
-    cache_memory_mib: int = 1024
+    cache_memory_mib: int = 2560
     max_num_batched_tokens: int = 160
     stream_interval_ms: float = 15.0
     threads: int = 0
-    max_waiting: int = 128
+    max_waiting: int = 64
     deadline_seconds: float = 120.0
 
     @classmethod

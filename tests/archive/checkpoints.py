@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
-from archive.checkpoint import Checkpoint, ModelShape, Weights, read_shape, weight_shapes
+from archive.checkpoint import Checkpoint, Weights, read_shape, weight_shapes
+from handler.engine.model import ModelShape
 
 ROOT = Path(__file__).resolve().parents[2]
 EMBEDDED_MODEL = ROOT / "models" / "gpt2-tales"
@@ -57,7 +58,7 @@ def twin_with_outliers(checkpoint: Checkpoint, factor: float) -> Checkpoint:
     weights = {name: weight.copy() for name, weight in checkpoint.weights.items()}
     weights["lm_head.weight"] = weights["wte.weight"].copy()
     channels = [3, 77]
-    for layer in range(checkpoint.shape.n_layer):
+    for layer in range(checkpoint.shape.layers):
         for norm, product in (("ln_1", "attn.c_attn"), ("ln_2", "mlp.c_fc")):
             for kind in ("weight", "bias"):
                 weights[f"h.{layer}.{norm}.{kind}"][channels] *= factor
@@ -74,7 +75,7 @@ def twin_with_loud_units(checkpoint: Checkpoint, loudness: float) -> Checkpoint:
     The output's bias takes it away again.
     """
     weights = {name: weight.copy() for name, weight in checkpoint.weights.items()}
-    for layer in range(checkpoint.shape.n_layer):
+    for layer in range(checkpoint.shape.layers):
         block = f"h.{layer}.mlp"
         weights[f"{block}.c_fc.weight"][:, 5] = 0
         weights[f"{block}.c_fc.bias"][5] = loudness
@@ -90,7 +91,7 @@ def twin_with_a_rare_shout(checkpoint: Checkpoint, layer: int, loudness: float) 
     its row of the next product is zero: the range after GELU is stretched by few rows.
     """
     weights = {name: weight.copy() for name, weight in checkpoint.weights.items()}
-    width, block = checkpoint.shape.n_embd, f"h.{layer}"
+    width, block = checkpoint.shape.width, f"h.{layer}"
     signs = np.random.default_rng(0).choice([-1.0, 1.0], width).astype(np.float32)
     gain, bias = weights[f"{block}.ln_2.weight"], weights[f"{block}.ln_2.bias"]
     direction = signs / gain / np.float32(width**0.5)

@@ -40,10 +40,9 @@ ODD = {
 def written(directory: Path, form: Form, **settings: object) -> tuple[Path, ModelShape]:
     write_checkpoint(directory / "model", **settings)
     checkpoint = open_checkpoint(directory / "model", "test")
-    shape = ModelShape.from_config(checkpoint.config)
     path = directory / "arrays"
-    write_form(checkpoint.weights, shape, form, path, lambda line: None)
-    return path, shape
+    write_form(checkpoint.weights, checkpoint.shape, form, path, lambda line: None)
+    return path, checkpoint.shape
 
 
 @pytest.mark.parametrize("form", [FORMS[0], FULL], ids=["int8", "fp32"])
@@ -122,14 +121,12 @@ from pathlib import Path
 from archive.checkpoint import load_checkpoint
 from archive.gate import write_model
 from archive.text import read_passages
-from handler.engine.model import ModelShape
 from tests.archive.checkpoints import EMBEDDED_MODEL, twin_with_outliers
 twin = twin_with_outliers(load_checkpoint(EMBEDDED_MODEL, "twin"), 100)
-shape = ModelShape.from_config(twin.config | {"tie_word_embeddings": False})
 passages = read_passages(twin, None)
 passages = replace(passages, calibration=passages.calibration[:1],
                    evaluation=passages.evaluation[:1])
-choice = write_model(twin.weights, shape, Path(sys.argv[1]), precision="int8", cache="int8",
+choice = write_model(twin.weights, twin.shape, Path(sys.argv[1]), precision="int8", cache="int8",
                      passages=passages, say=lambda line: None)
 print(repr(choice.tried))
 """

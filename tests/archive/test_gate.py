@@ -16,7 +16,6 @@ from archive.native_build import build_libraries
 from archive.progress import Progress
 from archive.smoothing import smooth
 from archive.text import read_passages
-from handler.engine.model import ModelShape
 from handler.engine.native_model import choose_library
 from tests.archive.checkpoints import (
     EMBEDDED_MODEL,
@@ -31,13 +30,6 @@ def embedded() -> Checkpoint:
     return load_checkpoint(EMBEDDED_MODEL, "gpt2-tales")
 
 
-def shape_of(checkpoint: Checkpoint) -> ModelShape:
-    """Twins may have a head of their own, of which the config knows nothing."""
-    return ModelShape.from_config(
-        checkpoint.config | {"tie_word_embeddings": checkpoint.shape.tied_head}
-    )
-
-
 def packed(
     checkpoint: Checkpoint, model: Path, precision: str = "auto", windows: int = 4
 ) -> tuple[Choice, dict[str, Any]]:
@@ -45,7 +37,7 @@ def packed(
     passages = read_passages(checkpoint, None)
     choice = write_model(
         checkpoint.weights,
-        shape_of(checkpoint),
+        checkpoint.shape,
         model,
         precision=precision,
         cache="auto",
@@ -111,13 +103,13 @@ def test_smoothing_leaves_the_function_as_it_is(embedded: Checkpoint) -> None:
     library = choose_library(build_libraries())
     windows = read_passages(embedded, None).calibration[:1]
     progress = Progress("", 99, lambda line: None)
-    source = FloatSource(twin.weights, shape_of(twin))
+    source = FloatSource(twin.weights, twin.shape)
     smoothed = smooth(source, Layerwise(source, library, 2), windows, progress)
     logits = []
     for weights, shape in (
-        (embedded.weights, shape_of(embedded)),
-        (twin.weights, shape_of(twin)),
-        (smoothed, replace(shape_of(twin), tied_head=False)),
+        (embedded.weights, embedded.shape),
+        (twin.weights, twin.shape),
+        (smoothed, replace(twin.shape, tied_head=False)),
     ):
         model = Layerwise(FloatSource(weights, shape), library, 2)
         [hidden] = model.hidden(windows, progress)

@@ -79,6 +79,8 @@ def test_what_is_no_archive_is_left_alone(tmp_path: Path, kind: str) -> None:
         ("someone/mine.mar", "mine"),
         ("-- my  model --", "my-model"),
         ("./modèle (2)", "modele-2"),
+        ("a--b", "a-b"),
+        ("x" * 99, "x" * 64),
     ],
 )
 def test_a_name_is_made_of_the_models_own(model: str, name: str) -> None:

@@ -50,7 +50,7 @@ def test_the_archive_holds_code_model_and_settings(checkpoint: Path, tmp_path: P
     assert manifest["model"]["modelName"] == "mine"
     assert manifest["model"]["modelVersion"] == "2.1"
     assert (facts["precision"], facts["cache"], facts["quality"]) == ("fp32", "float32", None)
-    assert facts["context_length"] == 256 and facts["examples"]
+    assert facts["shape"]["max_length"] == 256 and facts["examples"]
     assert settings["engine"]["kind"] == "native"
     assert (settings["minWorkers"], settings["maxWorkers"]) == (1, 1)
     assert "tokenizers==" in requirements and "torch==" not in requirements
@@ -211,7 +211,7 @@ def test_a_directory_that_is_not_there_is_said(tmp_path: Path) -> None:
 
 
 def test_bad_names_and_versions_are_refused(tmp_path: Path) -> None:
-    for option, value in (("--name", "a/b"), ("--version", "one")):
+    for option, value in (("--name", "a/b"), ("--name", "a--b"), ("--version", "one")):
         done = package(EMBEDDED_MODEL, tmp_path, option, value)
         assert done.returncode == 1
         assert f"error: {option}" in done.stderr

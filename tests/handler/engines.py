@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from handler.archive_facts import ArchiveFacts, read_json
+from handler.archive_facts import ArchiveFacts
 from handler.engine.engine import Engine
-from handler.engine.model import Model, ModelShape, load_model
+from handler.engine.model import Model, load_model
 from handler.engine.options import SamplingOptions
 from handler.engine.sequence import LogprobEntry, Output
 from handler.engine.sequence import Sequence as EngineSequence
@@ -68,14 +68,13 @@ class Rig:
     """An engine, the model under it with the batch size of each step, and a way to write texts."""
 
     def __init__(self, directory: Path, **settings: object) -> None:
-        config = read_json(directory / "model" / "config.json")
-        self.shape = ModelShape.from_config(config)
+        self.facts = ArchiveFacts.read(directory / "model")
+        self.shape = self.facts.shape
         kind = next(kind for kind, name in FILES.items() if (directory / "model" / name).exists())
         self.settings = EngineSettings.from_mapping(
             {"kind": kind, "threads": 2, "stream_interval_ms": 0, **settings}
         )
         self.vocabulary = vocabulary(directory)
-        self.facts = ArchiveFacts.read(directory / "model", config)
         self.model = Recorder(load_model(directory / "model", self.shape, self.settings))
         self.engine = Engine(self.model, self.settings)
         self.engine.start()
@@ -170,7 +169,7 @@ class Chunk(NamedTuple):
 
 @cache
 def vocabulary(directory: Path) -> Vocabulary:
-    facts = ArchiveFacts.read(directory / "model", read_json(directory / "model" / "config.json"))
+    facts = ArchiveFacts.read(directory / "model")
     return Vocabulary.load(
         directory / "model" / "tokenizer.json",
         facts.vocab_size,

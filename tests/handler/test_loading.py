@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -12,8 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from handler.engine.settings import EngineSettings
 from handler.engine.step import Rows, Score
 from handler.errors import ModelError
 from handler.service import Service
@@ -33,8 +36,17 @@ def archive(archives: dict[str, Path], tmp_path: Path) -> Path:
 
 
 def say_more_layers(archive: Path) -> None:
-    path = archive / "model" / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"n_layer": 9}))
+    path = archive / "model" / "archive.json"
+    facts = json.loads(path.read_text())
+    facts["shape"]["layers"] = 9
+    path.write_text(json.dumps(facts))
+
+
+def say_no_precision(archive: Path) -> None:
+    path = archive / "model" / "archive.json"
+    facts = json.loads(path.read_text())
+    del facts["precision"]
+    path.write_text(json.dumps(facts))
 
 
 def cut_the_weights(archive: Path) -> None:
@@ -58,7 +70,14 @@ def say_heat_in_words(archive: Path) -> None:
 
 @pytest.mark.parametrize(
     "spoil",
-    [say_more_layers, cut_the_weights, drop_facts, say_too_much_heat, say_heat_in_words],
+    [
+        say_more_layers,
+        say_no_precision,
+        cut_the_weights,
+        drop_facts,
+        say_too_much_heat,
+        say_heat_in_words,
+    ],
 )
 def test_a_broken_archive_is_told_in_one_line(archive: Path, spoil: Any) -> None:
     spoil(archive)
@@ -66,6 +85,29 @@ def test_a_broken_archive_is_told_in_one_line(archive: Path, spoil: Any) -> None
         load(archive)
     assert str(told.value) and "\n" not in str(told.value)
     assert str(archive) not in str(told.value)
+
+
+def keep_no_layout(archive: Path) -> None:
+    path = archive / "model" / "archive.json"
+    facts = json.loads(path.read_text())
+    del facts["layout"]
+    path.write_text(json.dumps(facts))
+
+
+def rename_the_weights(archive: Path) -> None:
+    (archive / "model" / "model.native.safetensors").rename(archive / "model" / "model.onnx")
+
+
+@pytest.mark.parametrize("age", [keep_no_layout, rename_the_weights])
+def test_an_archive_of_another_version_is_to_be_packed_again(archive: Path, age: Any) -> None:
+    age(archive)
+    with pytest.raises(ModelError, match="pack the model again, with package_model"):
+        load(archive)
+
+
+def test_settings_left_out_are_those_that_ship() -> None:
+    shipped = yaml.safe_load((ROOT / "config" / "model-config.yaml").read_text())["engine"]
+    assert dataclasses.asdict(EngineSettings()) == shipped
 
 
 @pytest.mark.parametrize(
