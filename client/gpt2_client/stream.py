@@ -16,7 +16,7 @@ from gpt2_client.results import Event, FinishEvent, Logprobs, TextEvent
 from gpt2_client.retry import Retry
 
 # Errors in mid-stream that tell of the instance, not of the request.
-INSTANCE_LOST = ("worker_lost", "drained", "removed")
+INSTANCE_LOST = ("worker_lost", "stalled", "drained", "removed")
 
 
 class AnotherText(StreamBroken):

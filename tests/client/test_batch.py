@@ -72,11 +72,11 @@ def test_a_killed_batch_ends_in_the_file_of_an_undisturbed_one(tmp_path: Path) -
 
 
 def test_as_many_are_out_as_the_server_takes_and_none_is_lost(tmp_path: Path) -> None:
-    rows = source(tmp_path, (request(n) for n in range(300)))
+    rows = source(tmp_path, (request(n) for n in range(150)))
     with busy_server(most=6) as server:
         assert batch(server.url, rows, tmp_path / "out", "--parallel", "40") == 0
     assert server.largest == 6 and server.refused
-    assert [row["custom_id"] for row in read(tmp_path / "out")] == [f"r{n}" for n in range(300)]
+    assert [row["custom_id"] for row in read(tmp_path / "out")] == [f"r{n}" for n in range(150)]
 
 
 def test_no_more_is_read_ahead_than_the_bound_while_one_answer_is_awaited(tmp_path: Path) -> None:

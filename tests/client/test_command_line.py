@@ -162,7 +162,7 @@ def test_a_model_is_taken_by_the_name_that_people_type(
     ("words", "answers", "said"),
     [
         ("unregister my-modle", [UNKNOWN, LOADED], "is my-model meant?"),
-        ("status other", [DONE, DONE, LOADED], "loaded: my-model, gpt2"),
+        ("status other", [DONE, DONE, UNKNOWN, LOADED], "loaded: my-model, gpt2"),
         ("unregister gpt2 3.0", [UNKNOWN, Answer(200, VERSIONS)], "loaded: 1.0, 2.0"),
     ],
 )

@@ -7,10 +7,10 @@ import re
 
 from gpt2_client.cli import standard
 from gpt2_client.cli.main import DONE, FAILED, NO_ANSWER
-from gpt2_client.cli.names import UnknownName, alike, names, with_model
+from gpt2_client.cli.names import UnknownName, names, with_model
 from gpt2_client.cli.terminal import Terminal, status_lines
 from gpt2_client.client import Client
-from gpt2_client.errors import APIError, NotFound, Unauthorized
+from gpt2_client.errors import APIError, NotFound, Unauthorized, Unavailable
 from gpt2_client.results import ModelInfo, ModelStatus
 
 _VERSION = re.compile(r"v?\d+(\.\d+)*")
@@ -55,11 +55,7 @@ def status(client: Client, args: argparse.Namespace, terminal: Terminal) -> int:
     health = client.health(model=model)
     models: list[ModelInfo] = []
     if health.ready:
-        if model not in (loaded := names(client)):
-            meant = alike(model, loaded)
-            terminal.note(f"gpt2: {model!r} is taken for the model {meant}")
-            model = meant
-        models = client.models(model=model)
+        model, models = with_model(client, model, terminal, lambda name: _cards(client, name))
     versions, closed = _versions(client, model) if health.live else ([], "")
     if args.json:
         terminal.json({"health": health, "models": models, "versions": versions})
@@ -105,6 +101,14 @@ def _no_version(client: Client, model: str, version: str | None) -> UnknownName 
     if version in there:
         return None
     return UnknownName(f"{model} has no version {version!r}; loaded: {', '.join(there)}")
+
+
+def _cards(client: Client, model: str) -> tuple[str, list[ModelInfo]]:
+    """Return the name of a model and what it says of itself; nothing where it writes no text."""
+    try:
+        return model, client.models(model=model)
+    except Unavailable:
+        return model, []
 
 
 def _versions(client: Client, model: str) -> tuple[list[ModelStatus], str]:
