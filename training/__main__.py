@@ -5,37 +5,36 @@ import errno
 import json
 import shlex
 import sys
+import warnings
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 from safetensors import SafetensorError
 from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast, set_seed
 from transformers.utils import logging as transformers_logging
 
 from training.card import CURVE_FILE
-from training.corpus import Corpus, read_corpus
+from training.corpus import Corpus
 from training.curve import draw
 from training.errors import TrainingError
 from training.figures import Figure, measure_checkpoint, references, score_held_out, table
-from training.model import load_model, new_model
+from training.lora import add_lora, merge_lora
 from training.options import parser
 from training.ownership import check_output, keep_changed, note_written
-from training.plan import heads, plan
+from training.plan import LOOKS
+from training.prepare import keep_tokenizer, prepare, read_corpus
 from training.progress import say
 from training.publish import Publication, curve_file, publish, save_weights
+from training.report import report
 from training.run import check_same_run, keep_what_was_automatic, train, write_whole
 from training.settings import Reporting, RunSettings
+from training.texts.sources import STANDARD_INPUT, TABLE_OF_SOURCES
 from training.trainer import check_space, phases_of
-from training.vocabulary import encode_pieces, load_tokenizer, train_tokenizer
 from training.windows import tokens_at
 
 # What people may have changed in a finished run: a resumed one writes it again.
 PUBLISHED = ("README.md", "examples.json", "generation_config.json", "config.json", CURVE_FILE)
 AUTOMATIC = {"precision": "precision", "compile": "compiled"}  # option -> setting of the run
-TOKENIZER = "tokenizer"
-MADE_FOR = "made-for.txt"
-# Two checkpoints with weights and two moments in float32, and what a third takes meanwhile.
-BYTES_PER_WEIGHT = 50
 SPACE_FOR_THE_REST = 5_000_000  # card, curve, tokenizer
 NO_SPACE = "no space left on the disk; free some and start the same command again"
 
@@ -45,6 +44,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
+    # What peft asks of transformers today is no news to the person who trains.
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
     try:
         if options.evaluate:
             evaluate(options)
@@ -73,7 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def evaluate(options: argparse.Namespace) -> None:
     """Print the figures of models that exist."""
-    corpus = read_corpus(options.text, options.min_characters or 10_000)
+    _, corpus = read_corpus(options)
     figures = []
     for source in options.evaluate:
         say(f"measuring {source}")
@@ -85,37 +86,34 @@ def evaluate(options: argparse.Namespace) -> None:
 
 def train_and_publish(options: argparse.Namespace) -> None:
     """Text in, checkpoint directory out."""
-    corpus = read_corpus(
-        options.text, options.min_characters or (10_000 if options.base else 200_000)
-    )
-    output = options.output or Path("training-runs") / (options.name or options.text.stem)
+    output = options.output or Path("training-runs") / (options.name or _name(options.text[0]))
     check_output(output)
     prompts = _read_prompts(options.prompts)
-    model, tokenizer = _model_and_tokenizer(options, corpus, output)
-    start = int(model.config.bos_token_id)
-    stream = np.concatenate(encode_pieces(tokenizer, corpus.train, start))
-    base = model.config if options.base else None
-    run = plan(options, corpus, base, model.config.vocab_size, len(stream))
-    reporting = Reporting(
-        output,
-        options.save_every,
-        options.evaluate_every or max(1, run.steps // 10),
-        options.progress_seconds,
-    )
-    automatic = [name for option, name in AUTOMATIC.items() if getattr(options, option) == "auto"]
-    run = keep_what_was_automatic(run, output, automatic)
-    run, changes = check_same_run(run, output)
-    if not options.base:
-        _keep_tokenizer(tokenizer, output, _tokenizer_key(options, corpus))
+    prepared = prepare(options, output)
+    for line in report(prepared):
+        say(line)
+    if options.check:
+        return
+    run, changes = _settle(options, prepared.run, output)
+    corpus, tokenizer, model = prepared.corpus, prepared.tokenizer, prepared.model
+    output.mkdir(parents=True, exist_ok=True)
+    keep_tokenizer(prepared, options, output)
     before = _before(model, tokenizer, corpus, output, run)
-    log = train(model, tokenizer, corpus, stream, run, reporting)
+    set_seed(run.seed)
+    trained = add_lora(model, run.lora_rank) if run.lora_rank else model
+    outcome = train(
+        trained, tokenizer, corpus, prepared.stream, run, _reporting(options, run, output)
+    )
+    model = merge_lora(trained)
     check_space(output, 2 * model.num_parameters() + SPACE_FOR_THE_REST)
     kept = keep_changed(output, PUBLISHED)
     if kept:
         say(f"kept, since they were not as this command wrote them: {', '.join(kept)}")
     save_weights(model, tokenizer, output)
     phases = phases_of(run)
-    draw(log, lambda step: tokens_at(phases, step), curve_file(output))
+    draw(outcome.log, lambda step: tokens_at(phases, step), curve_file(output))
+    if run.stop_check_every:
+        changes.append(f"the held-out loss was least there (of {outcome.steps:,} steps)")
     publication = Publication(
         name=options.name or output.name,
         license=options.license,
@@ -126,59 +124,32 @@ def train_and_publish(options: argparse.Namespace) -> None:
         samples=options.samples,
         changes=tuple(changes),
     )
-    seen = tokens_at(phases, run.steps), len(stream)
+    seen = tokens_at(phases, outcome.best), len(prepared.stream)
+    told = replace(run, steps=outcome.best)
     figures = publish(
-        output, before, corpus, _sources(options.text), run, seen, tokenizer, publication
+        output, before, corpus, _sources(options.text[0]), told, seen, tokenizer, publication
     )
     note_written(output, PUBLISHED)
     print(table(figures))
     say(f"done: {output}\nnext: ./scripts/package_model --model {shlex.quote(str(output))}")
 
 
-def _model_and_tokenizer(
-    options: argparse.Namespace, corpus: Corpus, output: Path
-) -> tuple[GPT2LMHeadModel, PreTrainedTokenizerFast]:
-    if options.base:
-        overrides = {}
-        if options.dropout is not None:
-            dropouts = ("resid_pdrop", "embd_pdrop", "attn_pdrop")
-            overrides = dict.fromkeys(dropouts, options.dropout)
-        model = load_model(options.base, **overrides)
-        check_space(output, BYTES_PER_WEIGHT * model.num_parameters())
-        return model, load_tokenizer(options.base)
-    count = heads(options)
-    context = options.context or 512
-    weights = options.width * (12 * options.layers * options.width + options.vocab_size + context)
-    check_space(output, BYTES_PER_WEIGHT * weights)
-    kept = output / TOKENIZER
-    if _is_kept_for(_tokenizer_key(options, corpus), kept):
-        tokenizer = load_tokenizer(str(kept))
-    else:
-        say(f"training a byte-level BPE of {options.vocab_size:,} tokens")
-        tokenizer = train_tokenizer(corpus.train, options.vocab_size, context)
-    set_seed(options.seed)
-    model = new_model(
-        len(tokenizer), context, options.layers, options.width, count, options.dropout or 0.0
+def _settle(
+    options: argparse.Namespace, run: RunSettings, output: Path
+) -> tuple[RunSettings, list[str]]:
+    """The run as it goes on, where it was begun before, and what was changed under way."""
+    automatic = [name for option, name in AUTOMATIC.items() if getattr(options, option) == "auto"]
+    return check_same_run(keep_what_was_automatic(run, output, automatic), output)
+
+
+def _reporting(options: argparse.Namespace, run: RunSettings, output: Path) -> Reporting:
+    """What is told and kept on the way."""
+    return Reporting(
+        output,
+        options.save_every,
+        options.evaluate_every or max(1, run.steps // LOOKS),
+        options.progress_seconds,
     )
-    return model, tokenizer
-
-
-def _tokenizer_key(options: argparse.Namespace, corpus: Corpus) -> str:
-    """What a tokenizer was trained on and for: another text or size needs another one."""
-    return f"{corpus.digest} {options.vocab_size}\n"
-
-
-def _is_kept_for(key: str, kept: Path) -> bool:
-    made_for = kept / MADE_FOR
-    return made_for.is_file() and made_for.read_text() == key
-
-
-def _keep_tokenizer(tokenizer: PreTrainedTokenizerFast, output: Path, key: str) -> None:
-    """Keep it for when the run is resumed; its last file says that it is whole."""
-    kept = output / TOKENIZER
-    if not _is_kept_for(key, kept):
-        tokenizer.save_pretrained(kept)
-        write_whole(kept / MADE_FOR, key)
 
 
 def _before(
@@ -216,8 +187,14 @@ def _read_prompts(file: Path | None) -> tuple[str, ...]:
     return tuple(prompts)
 
 
-def _sources(text: Path) -> Path:
-    return (text if text.is_dir() else text.parent) / "SOURCES.tsv"
+def _name(text: str) -> str:
+    """What a run is called after its text, where nobody says."""
+    return "text" if text == STANDARD_INPUT else Path(text).name.split(".")[0] or "text"
+
+
+def _sources(text: str) -> Path:
+    path = Path(text)
+    return (path if path.is_dir() else path.parent) / TABLE_OF_SOURCES
 
 
 if __name__ == "__main__":

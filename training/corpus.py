@@ -1,4 +1,4 @@
-"""Reads text files and splits them into training and held-out pieces.
+"""Splits documents into training and held-out pieces.
 
 Knows nothing of tokens: the split depends on the text alone, so that models with different
 vocabularies can be compared in bits per character.
@@ -6,26 +6,42 @@ vocabularies can be compared in bits per character.
 
 import hashlib
 import re
-from codecs import BOM_UTF16_BE, BOM_UTF16_LE
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from training.errors import TrainingError
+from training.texts.document import Texts
 
 PIECE_CHARACTERS = 20_000
 HELD_OUT_EVERY = 20
-BYTE_ORDER_MARK = "\ufeff"
+# Of a text that is shorter than this, a greater part: it is little enough to measure on.
+SHORT_CHARACTERS = 200_000
+HELD_OUT_EVERY_OF_SHORT = 10
 _BLANK_LINES = re.compile(r"\n[ \t]*\n\s*")
+# Where a text may be cut, the better places first; after the last of them, anywhere.
+_PLACES = (
+    re.compile(r"\n\n"),
+    re.compile(r"\n"),
+    re.compile(r"[.!?\u2026][\"'\u201d\u2019)\]]*(\s+)|[\u3002\uff01\uff1f]()"),
+    re.compile(r"\s+"),
+)
+
+Span = tuple[int, int]
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Pieces of text of about a chapter's length, in file order, every twentieth held out."""
+    """Pieces of text of about a chapter's length, in file order, some of them held out.
+
+    A piece lies in one document. Pieces that follow one another are one in ``train``, up to
+    ``PIECE_CHARACTERS``: the finer cuts that a short text needs for holding out are none there.
+    """
 
     train: tuple[str, ...]
     held_out: tuple[str, ...]
     files: tuple[str, ...]
     piece_characters: int
+    held_out_every: int
 
     @property
     def train_characters(self) -> int:
@@ -47,68 +63,84 @@ class Corpus:
         return digest.hexdigest()
 
 
-def read_corpus(source: Path, min_characters: int) -> Corpus:
-    """Read one text file, or all ``*.txt`` of a directory in name order, and split them.
+def split(texts: Texts) -> Corpus:
+    """Cut documents into pieces and hold out every twentieth, of a short text every tenth.
 
     Raises:
-        TrainingError: nothing to read, not UTF-8, or fewer than ``min_characters`` characters.
+        TrainingError: there are too few characters to cut so many pieces.
     """
-    files = _text_files(source)
-    texts = [_read_text(file) for file in files]
-    total = sum(map(len, texts))
-    if total < min_characters:
-        raise TrainingError(
-            f"too little text: {total:,} characters in {len(files)} file(s) of {source}; "
-            f"at least {min_characters:,} are needed (--min-characters)"
-        )
-    # A short text is cut finer, so that something can be held out of it as well.
-    size = min(PIECE_CHARACTERS, total // (2 * HELD_OUT_EVERY))
-    pieces = [piece for text in texts for piece in split_into_pieces(text, size)]
-    train = tuple(p for k, p in enumerate(pieces) if k % HELD_OUT_EVERY != HELD_OUT_EVERY - 1)
-    held_out = tuple(p for k, p in enumerate(pieces) if k % HELD_OUT_EVERY == HELD_OUT_EVERY - 1)
-    if not held_out:
-        raise TrainingError(
-            f"{source} has only {len(pieces)} paragraph(s) to split at, so nothing can be held "
-            f"out; at least {HELD_OUT_EVERY} paragraphs with a blank line between are needed"
-        )
-    return Corpus(train, held_out, tuple(file.name for file in files), size)
+    bodies = ["\n\n".join(_BLANK_LINES.split(d.text)) for d in texts.documents]
+    total = sum(map(len, bodies))
+    every = HELD_OUT_EVERY if total >= SHORT_CHARACTERS else HELD_OUT_EVERY_OF_SHORT
+    size = PIECE_CHARACTERS
+    if len(bodies) < 2 * every:
+        # A short text is cut finer, so that something can be held out of it as well.
+        size = max(1, min(size, total // (2 * every)))
+    spans = [(number, span) for number, body in enumerate(bodies) for span in pieces(body, size)]
+    if len(spans) < every:
+        raise TrainingError(f"too little text: {total:,} characters")
+    held_out = spans[every - 1 :: every]
+    return Corpus(
+        tuple(bodies[number][start:end] for number, (start, end) in _runs(spans, every)),
+        tuple(bodies[number][start:end] for number, (start, end) in held_out),
+        texts.files,
+        size,
+        every,
+    )
 
 
-def split_into_pieces(text: str, size: int) -> list[str]:
-    """Gather paragraphs until a piece exceeds ``size`` characters; the last may be shorter."""
-    pieces: list[str] = []
-    gathered: list[str] = []
-    length = 0
-    for paragraph in _BLANK_LINES.split(text.strip()):
-        gathered.append(paragraph)
-        length += len(paragraph) + 2
-        if length > size:
-            pieces.append("\n\n".join(gathered))
-            gathered, length = [], 0
-    if any(gathered):
-        pieces.append("\n\n".join(gathered))
-    return pieces
+def pieces(text: str, size: int) -> list[Span]:
+    """Gather parts of a text until a piece exceeds ``size`` characters; the last may be shorter.
+
+    Parts are paragraphs; one that is longer than ``size`` is cut into lines, a line into
+    sentences, these at blanks, and what has none anywhere.
+    """
+    found: list[Span] = []
+    start = end = 0
+    for part_start, part_end in _parts(text, (0, len(text)), size, 0):
+        if end == 0:
+            start = part_start
+        end = part_end
+        if _is_full(start, end, size):
+            found.append((start, end))
+            end = 0
+    if end:
+        found.append((start, end))
+    return found
 
 
-def _text_files(source: Path) -> list[Path]:
-    if source.is_file():
-        return [source]
-    if not source.is_dir():
-        raise TrainingError(f"no text: {source} is neither a file nor a directory")
-    files = sorted(source.glob("*.txt"))
-    if not files:
-        raise TrainingError(f"no text: {source} holds no *.txt file")
-    return files
+def _parts(text: str, whole: Span, size: int, place: int) -> Iterator[Span]:
+    """The parts of ``whole``, none much longer than ``size``, cut at the best places there are."""
+    start, end = whole
+    if place == len(_PLACES):
+        yield from ((k, min(k + size, end)) for k in range(start, end, size))
+        return
+    found = _PLACES[place].finditer(text, start, end)
+    for stop, following in [*(match.span(match.lastindex or 0) for match in found), (end, end)]:
+        if stop - start > size:
+            yield from _parts(text, (start, stop), size, place + 1)
+        elif stop > start:
+            yield start, stop
+        start = following
 
 
-def _read_text(file: Path) -> str:
-    raw = file.read_bytes()
-    try:
-        text = raw.decode("utf-8").removeprefix(BYTE_ORDER_MARK)
-    except UnicodeDecodeError as error:
-        encoding = "utf-16" if raw.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "latin1"
-        raise TrainingError(
-            f"{file.name} is not UTF-8: byte 0x{raw[error.start]:02x} at offset {error.start:,}; "
-            f"convert it first, for example with iconv -f {encoding} -t utf-8"
-        ) from error
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+def _is_full(start: int, end: int, size: int) -> bool:
+    return end - start + len("\n\n") > size
+
+
+def _runs(spans: Sequence[tuple[int, Span]], every: int) -> list[tuple[int, Span]]:
+    """Training pieces, those that follow one another in a document put together."""
+    runs: list[tuple[int, Span]] = []
+    together = False
+    for k, (number, (start, end)) in enumerate(spans):
+        if k % every == every - 1:
+            together = False
+            continue
+        if together and runs[-1][0] == number:
+            first = runs[-1][1][0]
+            if not _is_full(*runs[-1][1], PIECE_CHARACTERS):
+                runs[-1] = number, (first, end)
+                continue
+        runs.append((number, (start, end)))
+        together = True
+    return runs

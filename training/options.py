@@ -1,13 +1,17 @@
 """The command line of ``scripts/train_model`` and the defaults behind it."""
 
 import argparse
+import codecs
 from pathlib import Path
+
+from training.texts.read import FORMS
 
 DESCRIPTION = """\
 Train a GPT-2 on a text, from scratch or from a model that exists, or measure one.
 
   from scratch    ./scripts/train_model --text DIR --output my-model
   fine-tuning     ./scripts/train_model --text DIR --from openai-community/gpt2 --output my-model
+  looking first   ./scripts/train_model --text DIR --from openai-community/gpt2 --check
   measuring       ./scripts/train_model --text DIR --evaluate my-model
 
 The same command again goes on where a stopped run was, with the same result. What comes out is a
@@ -25,10 +29,11 @@ def parser() -> argparse.ArgumentParser:
     add = result.add_argument
     add(
         "--text",
-        type=Path,
+        nargs="+",
         required=True,
         metavar="PATH",
-        help="a UTF-8 *.txt file or a directory of them",
+        help="files, folders, patterns ('books/**/*.md'), a pipe, or - for standard input: plain "
+        "text, JSON Lines, CSV, TSV or Parquet, packed (.gz, .zst, .bz2, .xz, .zip) or not",
     )
     add(
         "--output",
@@ -49,11 +54,53 @@ def parser() -> argparse.ArgumentParser:
         help="train nothing; measure these "
         "models on the held-out part of the text, beside the references",
     )
+    add(
+        "--check",
+        action="store_true",
+        help="train nothing and write nothing; tell what the text is, and what a run would take",
+    )
+    _text(result.add_argument_group("how to read the text"))
     _training(result.add_argument_group("training"))
     _shape(result.add_argument_group("shape of a model from scratch"))
     _card(result.add_argument_group("measuring and the card"))
     _limits(result.add_argument_group("this machine"))
     return result
+
+
+def _text(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--lines", action="store_true", help="each line is a text of its own")
+    add(
+        "--separator",
+        type=separator,
+        metavar="MARK",
+        help="what stands between two texts, as '\\n***\\n' (<|endoftext|> is found by itself)",
+    )
+    add(
+        "--column",
+        metavar="NAME",
+        help="field or column that is the text (default: text; prompt and completion; messages; "
+        "the only one)",
+    )
+    add("--no-header", action="store_true", help="the first row of a table is a text already")
+    add(
+        "--form",
+        choices=FORMS,
+        default="auto",
+        help="of all that --text names (default: by name and content of each)",
+    )
+    add(
+        "--encoding",
+        type=encoding,
+        metavar="NAME",
+        help="of files that are neither UTF-8 nor marked as UTF-16 or 32, as windows-1252",
+    )
+    add(
+        "--chat-template",
+        type=Path,
+        metavar="FILE",
+        help="Jinja template that writes messages as text (default: that of the model of --from)",
+    )
 
 
 def _training(group: argparse._ArgumentGroup) -> None:
@@ -63,9 +110,18 @@ def _training(group: argparse._ArgumentGroup) -> None:
         type=positive_float,
         metavar="N",
         help="passes over the text (default: 4 from scratch; for fine-tuning 3, or what 200 steps "
-        "take)",
+        "take, or fewer where the held-out loss goes up before)",
     )
     add("--steps", type=positive_int, metavar="N", help="steps, instead of --passes")
+    add(
+        "--lora",
+        nargs="?",
+        type=positive_int,
+        const=16,
+        metavar="RANK",
+        help="with --from: train small matrices of this rank (default: %(const)s) beside the "
+        "weights, which takes a fraction of the memory; they are merged at the end",
+    )
     add(
         "--tokens-per-step",
         type=positive_int,
@@ -83,7 +139,7 @@ def _training(group: argparse._ArgumentGroup) -> None:
         type=positive_float,
         metavar="LR",
         help="AdamW's peak (default: 8e-3 beside Muon, 2e-3 alone; for fine-tuning 2e-4 at GPT-2's "
-        "width, more for narrower models)",
+        "width, more for narrower models; with --lora ten times that)",
     )
     add(
         "--muon-learning-rate",
@@ -156,12 +212,6 @@ def _card(group: argparse._ArgumentGroup) -> None:
 
 def _limits(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add(
-        "--min-characters",
-        type=positive_int,
-        metavar="N",
-        help="refuse a shorter text (default: 200000 from scratch, 10000 for fine-tuning)",
-    )
     add(
         "--save-every",
         type=positive_int,
@@ -243,3 +293,24 @@ def vocabulary_size(text: str) -> int:
     if value < 257:
         raise argparse.ArgumentTypeError(f"{text} is less than 257: all bytes and the end of text")
     return value
+
+
+def separator(text: str) -> str:
+    r"""A mark between texts, with ``\n`` and ``\t`` for line end and tab."""
+    mark = text.replace("\\n", "\n").replace("\\t", "\t")
+    if not mark:
+        raise argparse.ArgumentTypeError("an empty mark parts nothing")
+    return mark
+
+
+def encoding(name: str) -> str:
+    """An encoding that Python knows and that gives text."""
+    try:
+        text = codecs.lookup(name)._is_text_encoding
+    except LookupError:
+        text = False
+    if not text:
+        raise argparse.ArgumentTypeError(
+            f"{name} is no encoding that is known here (utf-16, windows-1252, shift_jis, ...)"
+        )
+    return name

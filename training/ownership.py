@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 from training.errors import TrainingError
@@ -16,8 +17,11 @@ def check_output(directory: Path) -> None:
     Raises:
         TrainingError: It is somebody else's, or is no directory.
     """
-    if directory.exists() and not directory.is_dir():
-        raise TrainingError(f"--output: {directory} is no directory")
+    above = next(p for p in (directory, *directory.absolute().parents) if os.path.lexists(p))
+    if not above.is_dir():
+        raise TrainingError(f"--output: {above} is no directory")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise TrainingError(f"--output: {above} can not be written to")
     if not directory.is_dir() or _holds_run(directory):
         return
     found = [path for path in directory.iterdir() if not path.name.startswith(".")]

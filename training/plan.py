@@ -14,6 +14,12 @@ HEAD_WIDTH = 64
 LONG_SHARE = 0.25
 MIN_STEPS_PER_PASS = 25
 MIN_FINE_TUNING_STEPS = 200
+CONTEXT = 512
+# A window that sees less says nothing of a text.
+MIN_CONTEXT = 16
+LOOKS = 10  # at the held-out loss in a run
+# Rank-r matrices start at nothing and take larger steps than weights that know much already.
+LORA_RATE = 10
 
 
 def plan(
@@ -28,8 +34,12 @@ def plan(
     tokens_per_step = options.tokens_per_step or _tokens_per_step(base, context, stream_tokens)
     steps = options.steps or _steps(options, base, stream_tokens / tokens_per_step)
     optimizer = options.optimizer or ("muon" if base is None else "adamw")
+    _check_lora(options, optimizer)
     # A long run learns most at short windows, which are faster; fine-tuning is short anyway.
     short = context // 2 if optimizer == "muon" and context >= 256 else context
+    # Where windows grow under way, the held-out loss falls at the very end.
+    chosen_here = not options.steps and not options.passes and short == context
+    look_every = options.evaluate_every or max(1, steps // LOOKS)
     return RunSettings(
         text_digest=corpus.digest,
         base=options.base,
@@ -42,7 +52,7 @@ def plan(
         long_share=LONG_SHARE,
         dropout=_dropout(options, base),
         optimizer=optimizer,
-        learning_rate=options.learning_rate or _learning_rate(base, optimizer),
+        learning_rate=options.learning_rate or _learning_rate(options, base, optimizer),
         muon_learning_rate=options.muon_learning_rate,
         weight_decay=_weight_decay(options, base),
         warmup_steps=max(1, min(50, steps // 10)),
@@ -51,7 +61,16 @@ def plan(
         seed=options.seed,
         precision=auto_precision() if options.precision == "auto" else options.precision,
         compiled=auto_compile(steps) if options.compile == "auto" else options.compile == "yes",
+        stop_check_every=look_every if chosen_here else 0,
+        lora_rank=options.lora or 0,
     )
+
+
+def _check_lora(options: argparse.Namespace, optimizer: str) -> None:
+    if options.lora and options.base is None:
+        raise TrainingError("--lora trains beside a model that exists; name one with --from")
+    if options.lora and optimizer != "adamw":
+        raise TrainingError("--lora goes with --optimizer adamw")
 
 
 def heads(options: argparse.Namespace) -> int:
@@ -67,13 +86,15 @@ def heads(options: argparse.Namespace) -> int:
 
 
 def _context(options: argparse.Namespace, base: GPT2Config | None, stream_tokens: int) -> int:
-    wanted = int(options.context or 512)
+    wanted = int(options.context or CONTEXT)
     if base is not None and options.context and wanted > base.n_positions:
         raise TrainingError(
             f"--context {wanted} is more than the {base.n_positions} that {options.base} can see"
         )
     if base is not None:
         wanted = min(wanted, base.n_positions)
+    while not options.context and wanted > MIN_CONTEXT and stream_tokens <= 2 * wanted:
+        wanted //= 2
     if stream_tokens <= 2 * wanted:
         raise TrainingError(
             f"too little text: {stream_tokens:,} tokens for windows of {wanted} (--context); "
@@ -104,10 +125,11 @@ def _steps(options: argparse.Namespace, base: GPT2Config | None, per_pass: float
     return max(MIN_FINE_TUNING_STEPS, math.ceil(3 * per_pass))
 
 
-def _learning_rate(base: GPT2Config | None, optimizer: str) -> float:
+def _learning_rate(options: argparse.Namespace, base: GPT2Config | None, optimizer: str) -> float:
     if base is not None:
         # What suits GPT-2's own 768, more for narrower models, less for wider ones.
-        return float(f"{2e-4 * 768 / base.n_embd:.2g}")
+        rate = 2e-4 * (LORA_RATE if options.lora else 1) * 768 / base.n_embd
+        return float(f"{rate:.2g}")
     return 8e-3 if optimizer == "muon" else 2e-3
 
 

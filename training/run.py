@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,14 @@ import numpy as np
 from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast, PrinterCallback
 
 from training.corpus import Corpus
+from training.early_stop import KeepBest, best_step, is_over, take_best
 from training.errors import TrainingError
 from training.evaluate import score
 from training.muon import multiplies_bf16
 from training.ownership import RUN_FILE
 from training.progress import Progress, SampleOnTheWay, say
 from training.settings import Reporting, RunSettings
-from training.trainer import GPT2Trainer, last_whole_checkpoint, phases_of
+from training.trainer import GPT2Trainer, last_whole_checkpoint, log_of, phases_of
 from training.vocabulary import encode_pieces
 from training.windows import Tokens, tokens_at
 
@@ -25,7 +26,17 @@ HELD_OUT_SAMPLE_TOKENS = 40_000
 CHECKPOINTS = "checkpoints"
 NAMES = {"text_digest": "text"}  # of settings, where a person would call them otherwise
 # What may be changed under way.
-CHANGEABLE = ("steps", "warmup_steps", "tokens_per_step", "earlier")
+CHANGEABLE = ("steps", "warmup_steps", "tokens_per_step", "earlier", "stop_check_every")
+_DEFAULTS = {field.name: field.default for field in fields(RunSettings)}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run came to: its log, steps trained, and the step whose weights were taken."""
+
+    log: list[dict[str, Any]]
+    steps: int
+    best: int
 
 
 def train(
@@ -35,8 +46,8 @@ def train(
     stream: Tokens,
     run: RunSettings,
     reporting: Reporting,
-) -> list[dict[str, Any]]:
-    """Train ``model`` in place, from its last checkpoint if there is one; return the log."""
+) -> Outcome:
+    """Train ``model`` in place, from its last checkpoint if there is one."""
     start = int(model.config.bos_token_id)
     held_out = np.concatenate(encode_pieces(tokenizer, corpus.held_out, start))
     sample = [held_out[:HELD_OUT_SAMPLE_TOKENS]]
@@ -59,11 +70,20 @@ def train(
         ],
     )
     trainer.remove_callback(PrinterCallback)
+    if run.stop_check_every:
+        trainer.add_callback(KeepBest(reporting.output))
     checkpoint = last_whole_checkpoint(reporting.checkpoints)
+    log = log_of(checkpoint) if checkpoint else []
+    steps = steps_done(reporting.output)
     if checkpoint is not None:
-        say(f"resuming at step {steps_done(reporting.output):,} of {run.steps:,}")
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    return list(trainer.state.log_history)
+        say(f"resuming at step {steps:,} of {run.steps:,}")
+    if not (run.stop_check_every and is_over(log)):
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        log, steps = list(trainer.state.log_history), trainer.state.global_step
+    if not run.stop_check_every:
+        return Outcome(log, steps, steps)
+    take_best(model, reporting.output)
+    return Outcome(log, steps, best_step(log))
 
 
 def check_same_run(run: RunSettings, output: Path) -> tuple[RunSettings, list[str]]:
@@ -81,7 +101,8 @@ def check_same_run(run: RunSettings, output: Path) -> tuple[RunSettings, list[st
     if record.is_file():
         before = json.loads(record.read_text())
         changes = before.pop("changes", [])
-        changed = [key for key in settings if settings[key] != before.get(key)]
+        # A run that was begun before a setting was invented went as its default says.
+        changed = [key for key in settings if settings[key] != before.get(key, _DEFAULTS.get(key))]
         other = [key for key in changed if key not in CHANGEABLE]
         if other:
             raise TrainingError(

@@ -31,6 +31,10 @@ class RunSettings:
     compiled: bool
     # (until step, tokens a step) for each stretch before tokens_per_step was changed under way.
     earlier: tuple[tuple[int, int], ...] = ()
+    # The held-out loss is looked at so often, and ends the run; 0: the run has a length of its own.
+    stop_check_every: int = 0
+    # Rank of the matrices that are trained instead of the weights; 0: the weights themselves.
+    lora_rank: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""

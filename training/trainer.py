@@ -56,14 +56,8 @@ class GPT2Trainer(Trainer):  # type: ignore[misc]
         self.model_accepts_loss_kwargs = False
         # Each shape has kernels of its own: which of two came first must not change a resumed run.
         self._loss = (
-            torch.compile(self._next_token_loss, dynamic=False)
-            if run.compiled
-            else self._next_token_loss
+            torch.compile(next_token_loss, dynamic=False) if run.compiled else next_token_loss
         )
-
-    def _next_token_loss(self, model: GPT2LMHeadModel, ids: Any, targets: Any) -> torch.Tensor:
-        logits = model(input_ids=ids, use_cache=False).logits
-        return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
 
     def compute_loss(self, model: Any, inputs: Any, *_: Any, **__: Any) -> torch.Tensor:
         """Mean nats per token; ``labels`` are the inputs moved by one."""
@@ -106,9 +100,16 @@ class GPT2Trainer(Trainer):  # type: ignore[misc]
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         # Weights and two moments in float32, and some air: full disks leave broken files.
-        needed = 16 * sum(p.numel() for p in self.model.parameters()) + 1_000_000
+        trained = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
+        needed = 16 * trained + 1_000_000
         check_space(Path(self.args.output_dir), needed)
         super()._save_checkpoint(model, trial)
+
+
+def next_token_loss(model: Any, ids: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Mean nats per token."""
+    logits = model(input_ids=ids, use_cache=False).logits
+    return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
 
 
 def phases_of(run: RunSettings) -> tuple[Phase, ...]:
@@ -164,6 +165,12 @@ def last_whole_checkpoint(directory: Path) -> Path | None:
     return max(found)[1] if found else None
 
 
+def log_of(checkpoint: Path) -> list[dict[str, Any]]:
+    """What the run had logged until then."""
+    state = json.loads((checkpoint / "trainer_state.json").read_text())
+    return list(state["log_history"])
+
+
 def _arguments(run: RunSettings, reporting: Reporting) -> TrainingArguments:
     return TrainingArguments(
         output_dir=str(reporting.checkpoints),
@@ -177,7 +184,7 @@ def _arguments(run: RunSettings, reporting: Reporting) -> TrainingArguments:
         save_steps=reporting.save_every,
         save_total_limit=reporting.kept_checkpoints,
         eval_strategy="steps",
-        eval_steps=reporting.evaluate_every,
+        eval_steps=run.stop_check_every or reporting.evaluate_every,
         report_to="none",
         disable_tqdm=True,
         dataloader_pin_memory=False,

@@ -13,9 +13,7 @@ END_OF_TEXT = "<|endoftext|>"
 ALL_BYTES = 256
 
 
-def train_tokenizer(
-    pieces: Iterable[str], vocab_size: int, context: int
-) -> PreTrainedTokenizerFast:
+def train_tokenizer(pieces: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
     """A byte-level BPE of at most ``vocab_size`` tokens; ``<|endoftext|>`` is token 0."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -28,12 +26,20 @@ def train_tokenizer(
         show_progress=False,
     )
     tokenizer.train_from_iterator(pieces, trainer)
+    return _wrapped(tokenizer)
+
+
+def blank_tokenizer() -> PreTrainedTokenizerFast:
+    """One that knows ``<|endoftext|>`` alone: enough to fill a chat template."""
+    return _wrapped(Tokenizer(models.BPE()))
+
+
+def _wrapped(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         bos_token=END_OF_TEXT,
         eos_token=END_OF_TEXT,
         unk_token=END_OF_TEXT,
-        model_max_length=context,
         clean_up_tokenization_spaces=False,
     )
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.training.text import tales
-from training.corpus import read_corpus, split_into_pieces
+from training.corpus import pieces, split
 from training.evaluate import score
 from training.model import new_model
 from training.ngram import KneserNey
@@ -17,30 +17,41 @@ from training.references import (
     xz_bits_per_character,
 )
 from training.samples import closed_quotes, distinct_4grams
+from training.texts.document import Reading
+from training.texts.read import read_texts
 from training.windows import BatchPerStep, plan_phases, tokens_at
 
 
-def test_every_twentieth_piece_is_held_out(tmp_path: Path) -> None:
+@pytest.mark.parametrize("paragraphs_of_each", [300, 1200])
+def test_every_twentieth_piece_is_held_out_of_a_short_text_every_tenth(
+    paragraphs_of_each: int, tmp_path: Path
+) -> None:
     for name in ("b.txt", "a.txt"):
-        paragraphs = [f"{name} {number} " + "x" * 100 for number in range(300)]
+        paragraphs = [f"{name} {number} " + "x" * 100 for number in range(paragraphs_of_each)]
         (tmp_path / name).write_text("\r\n\r\n".join(paragraphs), encoding="utf-8-sig")
-    corpus = read_corpus(tmp_path, 1000)
-    pieces = [
-        piece
+    corpus = split(read_texts([str(tmp_path)], Reading()))
+    cut = [
+        text[start:end]
         for name in ("a.txt", "b.txt")
-        for piece in split_into_pieces(
-            (tmp_path / name).read_text("utf-8-sig"), corpus.piece_characters
-        )
+        for text in [(tmp_path / name).read_text("utf-8-sig").replace("\r\n", "\n")]
+        for start, end in pieces(text, corpus.piece_characters)
     ]
-    assert corpus.held_out == tuple(pieces[19::20])
-    assert len(corpus.train) + len(corpus.held_out) == len(pieces)
+    assert corpus.held_out_every == (20 if paragraphs_of_each > 1000 else 10)
+    every = corpus.held_out_every
+    assert corpus.held_out == tuple(cut[every - 1 :: every])
+    assert sum(map(len, cut)) - 2 * len(cut) < corpus.train_characters + sum(
+        map(len, corpus.held_out)
+    )
     assert corpus.files == ("a.txt", "b.txt")
     assert "\r" not in "".join(corpus.train)
 
 
 def test_pieces_end_at_the_first_paragraph_beyond_the_size() -> None:
     text = "\n\n".join(["a" * 60, "b" * 60, "c" * 60])
-    assert split_into_pieces(text, 100) == ["a" * 60 + "\n\n" + "b" * 60, "c" * 60]
+    assert [text[start:end] for start, end in pieces(text, 100)] == [
+        "a" * 60 + "\n\n" + "b" * 60,
+        "c" * 60,
+    ]
 
 
 def test_one_pass_shows_every_window_once_and_targets_are_one_ahead() -> None:
@@ -136,7 +147,7 @@ def test_kneser_ney_gives_the_values_that_one_works_out_by_hand() -> None:
 
 def test_references_find_the_order_in_a_text(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text(tales(300))
-    corpus = read_corpus(tmp_path, 1000)
+    corpus = split(read_texts([str(tmp_path)], Reading()))
     for reference in (
         character_bits_per_character,
         word_bits_per_character,

@@ -1,16 +1,19 @@
 import json
+import math
+import re
 import shutil
-import signal
 import subprocess
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import load_file
 from transformers import GPT2LMHeadModel
 
-from tests.training.conftest import ROOT, TINY, Tool
+from tests.training.conftest import ROOT, TINY, Ended
+from tests.training.text import tales
 
 
 def test_a_run_leaves_a_checkpoint_that_loads_and_has_learnt(trained: Path) -> None:
@@ -39,60 +42,93 @@ def test_the_card_has_settings_figures_samples_and_limits(trained: Path) -> None
     assert str(trained.parent) not in card
 
 
-def test_a_killed_and_resumed_run_gives_the_same_weights_as_an_unbroken_one(
-    trained: Path, text: Path, tool: Tool, tmp_path: Path
+# From a context of 256 on, the first three quarters of the steps see windows of half of it.
+TWO_PHASES = ("--context", 256, "--steps", 16, "--save-every", 2)
+# 200 steps are planned for a text that is learnt by heart before.
+UNTIL_LOSS_GOES_UP = ("--lora", 4, "--context", 64, "--tokens-per-step", 64, "--save-every", 7)
+
+
+@pytest.mark.parametrize(
+    ("options", "from_trained", "kills"),
+    [(TWO_PHASES, False, (3, 13)), (UNTIL_LOSS_GOES_UP, True, (31,))],
+)
+def test_a_run_killed_anywhere_gives_the_same_weights_as_an_unbroken_one(
+    options: tuple[object, ...],
+    from_trained: bool,
+    kills: tuple[int, ...],
+    trained: Path,
+    killed_at: Callable[..., None],
+    run_whole: Callable[..., Ended],
+    tmp_path: Path,
 ) -> None:
-    output = tmp_path / "killed"
-    command = ("--text", text, "--output", output, *TINY)
-    process = tool(*command)
-    try:
-        _wait_for(output / "checkpoints" / "checkpoint-10" / "trainer_state.json", process)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-    assert not (output / "model.safetensors").exists(), "killed too late to show anything"
+    text = tmp_path / "short.txt"
+    text.write_text(tales(60))
+    settings = ("--learning-rate", 0.02, "--from", trained) if from_trained else TINY
+    quick = ("--samples", 1, "--no-references", "--no-sweep", "--evaluate-every", 9)
+
+    def command(output: Path) -> tuple[object, ...]:
+        return ("--text", text, "--output", output, *settings, *options, *quick)
+
+    unbroken, killed = tmp_path / "unbroken", tmp_path / "killed"
+    said = _end(run_whole(*command(unbroken)))
+    assert ("was least" in said) == from_trained
+    for step in kills:
+        killed_at(step, *command(killed))
+        assert not (killed / "model.safetensors").exists()
     # What a kill in the middle of saving leaves behind must not be taken for a checkpoint.
-    torn = output / "checkpoints" / "checkpoint-29"
+    torn = killed / "checkpoints" / "checkpoint-299"
     torn.mkdir()
     (torn / "trainer_state.json").write_text('{"global_st')
-
-    resumed = tool(*command)
-    _, said = resumed.communicate(timeout=240)
-    assert resumed.returncode == 0, said
-    assert "resuming at step" in said
-    before, after = (
-        load_file(trained / "model.safetensors"),
-        load_file(output / "model.safetensors"),
-    )
+    assert "resuming at step" in _end(run_whole(*command(killed)))
+    run = json.loads(_read(unbroken, "run.json"))
+    assert from_trained or (run["short_context"], run["context"]) == (128, 256)
+    before, after = (load_file(d / "model.safetensors") for d in (unbroken, killed))
     assert before.keys() == after.keys()
     for name, weights in before.items():
         assert torch.equal(weights, after[name]), name
+    # A finished run is not trained on.
+    assert "tokens/s" not in _end(run_whole(*command(unbroken)))
 
 
-def test_a_run_killed_in_each_of_its_phases_gives_the_same_weights(
-    text: Path, tool: Tool, tmp_path: Path
+def test_the_weights_of_the_least_held_out_loss_are_taken(
+    trained: Path, run_whole: Callable[..., Ended], tmp_path: Path
 ) -> None:
-    # From a context of 256 on, the first three quarters of the steps see windows of half of it.
-    phases = ("--context", 256, "--steps", 16, "--save-every", 1)
+    (tmp_path / "short.txt").write_text(tales(60))
+    output = tmp_path / "out"
+    settings = ("--learning-rate", 0.02, "--context", 64, "--tokens-per-step", 64)
+    quick = ("--samples", 1, "--no-references", "--no-sweep", "--evaluate-every", 9)
+    said = _end(
+        run_whole(
+            "--text",
+            tmp_path / "short.txt",
+            "--from",
+            trained,
+            "--output",
+            output,
+            *settings,
+            *quick,
+        )
+    )
+    looks = [
+        (float(loss), int(step)) for loss, step in re.findall(r"loss (\S+) at step (\d+)", said)
+    ]
+    step = min(looks)[1]
+    assert f"was least at step {step}: enough" in said and looks[-1][1] < 200
+    assert f"{step} steps, " in _read(output, "README.md")
+    # The figure is that of the best look, not of the last.
+    perplexity = float(re.search(r"this model.*\| ([\d.]+) \|", _read(output, "README.md"))[1])
+    assert abs(math.log(perplexity) - min(looks)[0]) < 0.05 < looks[-1][0] - min(looks)[0]
 
-    def command(output: Path) -> tuple[object, ...]:
-        return ("--text", text, "--output", output, *TINY, *phases)
 
-    unbroken, killed = tmp_path / "unbroken", tmp_path / "killed"
-    _end(tool(*command(unbroken)))
-    for step in (3, 13):
-        process = tool(*command(killed))
-        try:
-            _wait_for(killed / "checkpoints" / f"checkpoint-{step}" / "trainer_state.json", process)
-        finally:
-            process.kill()
-            process.communicate()
-        assert not (killed / "model.safetensors").exists(), "killed too late to show anything"
-    _end(tool(*command(killed)))
-    run = json.loads(_read(unbroken, "run.json"))
-    assert (run["short_context"], run["context"]) == (128, 256)
-    for name, weights in load_file(unbroken / "model.safetensors").items():
-        assert torch.equal(weights, load_file(killed / "model.safetensors")[name]), name
+def test_check_tells_and_writes_nothing(
+    text: Path, run_whole: Callable[..., Ended], tmp_path: Path
+) -> None:
+    output = tmp_path / "none"
+    said = _end(run_whole("--text", text, "--output", output, *TINY, "--check"))
+    for part in ("1 file, 1 document", "held out", "passes over the text", "memory", "disk"):
+        assert part in said
+    assert re.search(r"time +about .* for the steps", said)
+    assert not output.exists()
 
 
 def test_a_trained_directory_is_packed_as_it_is(trained: Path, tmp_path: Path) -> None:
@@ -104,24 +140,22 @@ def test_a_trained_directory_is_packed_as_it_is(trained: Path, tmp_path: Path) -
 
 
 def test_a_file_of_sources_that_says_other_things_is_no_fault(
-    text: Path, tool: Tool, tmp_path: Path
+    text: Path, run_whole, tmp_path: Path
 ) -> None:
     source = Path(shutil.copytree(text, tmp_path / "text"))
     (source / "SOURCES.tsv").write_text("where\twhen\nhere\tnow\n")
-    _end(tool("--text", source, "--output", tmp_path / "out", *TINY, "--steps", 2))
+    _end(run_whole("--text", source, "--output", tmp_path / "out", *TINY, "--steps", 2))
     assert "- tales.txt" in _read(tmp_path / "out", "README.md")
 
 
 def test_length_and_tokens_of_a_step_can_be_changed_under_way(
-    text: Path, tool: Tool, tmp_path: Path
+    text: Path, run_whole, tmp_path: Path
 ) -> None:
     output = tmp_path / "longer"
     said: list[str] = []
     for steps, tokens in ((6, 128), (9, 64), (9, 64)):
         settings = ("--steps", steps, "--tokens-per-step", tokens)
-        process = tool("--text", text, "--output", output, *TINY, *settings)
-        said.append(process.communicate(timeout=240)[1])
-        assert process.returncode == 0, said[-1]
+        said.append(_end(run_whole("--text", text, "--output", output, *TINY, *settings)))
     assert "resuming at step 6 of 9" in said[1] and "resuming at step 9 of 9" in said[2]
     card = _read(output, "README.md")
     assert "planned for 6 steps until step 6" in card
@@ -129,17 +163,9 @@ def test_length_and_tokens_of_a_step_can_be_changed_under_way(
     assert "9 steps, 0.00 million tokens" in card
 
 
-def _end(process: subprocess.Popen[str]) -> None:
-    _, said = process.communicate(timeout=240)
-    assert process.returncode == 0, said
-
-
-def _wait_for(file: Path, process: object, seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not file.exists():
-        assert time.monotonic() < end, f"{file.name} never came"
-        assert process.poll() is None  # type: ignore[attr-defined]
-        time.sleep(0.02)
+def _end(run: Ended) -> str:
+    assert run.status == 0, run.said
+    return run.said
 
 
 def _bits_in_card(directory: Path) -> float:

@@ -1,0 +1,154 @@
+"""Bytes to text: UTF-8, what a mark says, or what a person says. Nothing is taken on a guess.
+
+Eight-bit encodings read the same bytes as different letters, all of them well formed: guessers take
+French in Windows-1252 for Windows-1250. So the likely ones are shown, and a person decides.
+"""
+
+import codecs
+from collections.abc import Iterable
+
+from charset_normalizer.md import mess_ratio
+
+from training.errors import TrainingError
+from training.texts.document import Tell
+
+# UTF-32 before UTF-16, whose mark is the beginning of its own.
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+# Never left out of the likely ones; the others are those that people's files come in.
+_ALWAYS = ("windows-1252", "latin-1")
+_OTHERS = (
+    *("windows-1250", "windows-1251", "windows-1253", "windows-1254", "windows-1255"),
+    *("windows-1256", "windows-1257", "windows-1258", "cp874", "iso8859-2", "iso8859-15"),
+    *("koi8-r", "mac-roman", "cp437", "cp850", "cp866"),
+    *("shift_jis", "euc_jp", "gb18030", "big5", "euc_kr"),
+)
+_SAMPLE_BYTES = 200_000
+_LIKELY = 6
+_RANKED_CHARACTERS = 2_000
+_SHOWN_CHARACTERS = 70
+# Of the bytes, from which on it is no text in any encoding that people use.
+_BINARY_SHARE = 0.05
+_CONTROL = bytes(set(range(32)) - set(b"\t\n\r\x0c\x1b"))
+
+
+def decode(name: str, data: bytes, encoding: str | None, tell: Tell) -> str:
+    """The text of a file.
+
+    Raises:
+        TrainingError: it is in no encoding that is beyond doubt; the message shows how it could
+            be read.
+    """
+    for mark, marked in _MARKS:
+        if data.startswith(mark):
+            return _strictly(name, data[len(mark) :], marked, offset=len(mark))
+    if encoding is not None:
+        return _as_told(name, data, encoding, tell)
+    without_mark = _utf16_without_mark(data)
+    if without_mark:
+        raise TrainingError(
+            _choices(f"{name} looks like UTF-16 without a mark", data, without_mark)
+        )
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        where = f"{name} is not UTF-8 (byte 0x{data[error.start]:02x} at offset {error.start:,})"
+    if _is_binary(data):
+        raise TrainingError(f"{where} but binary data of a kind that is not known here")
+    raise TrainingError(_choices(where, data, _likely(data)))
+
+
+def _strictly(name: str, data: bytes, encoding: str, offset: int = 0) -> str:
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise TrainingError(
+            f"{name} is not {encoding}: byte 0x{data[error.start]:02x} at offset "
+            f"{error.start + offset:,} ({error.reason})"
+        ) from error
+
+
+def _as_told(name: str, data: bytes, encoding: str, tell: Tell) -> str:
+    text = _strictly(name, data, encoding)
+    if codecs.lookup(encoding).name != "utf-8" and not data.isascii():
+        try:
+            data.decode("utf-8")
+        except UnicodeDecodeError:
+            return text
+        tell(f"{name} is UTF-8 as well, but read as --encoding says ({encoding})")
+    return text
+
+
+def _likely(data: bytes) -> list[str]:
+    """Encodings that can read all of it, those first whose text is the least of a mess."""
+    part = _telling_part(data)
+    mess = {}
+    for name in (*_ALWAYS, *_OTHERS):
+        try:
+            data.decode(name)
+        except UnicodeDecodeError:
+            continue
+        mess[name] = mess_ratio(part.decode(name, errors="replace")[:_RANKED_CHARACTERS])
+    ranked = sorted(mess, key=lambda name: mess[name])
+    return [name for k, name in enumerate(ranked) if k < _LIKELY or name in _ALWAYS]
+
+
+def _choices(where: str, data: bytes, encodings: Iterable[str]) -> str:
+    """The refusal: one line of the file as each encoding would read it."""
+    readings: dict[str, list[str]] = {}
+    line = _telling_line(data, encodings)
+    for encoding in encodings:
+        readings.setdefault(_shown(line, encoding), []).append(encoding)
+    rows = [f"  {' or '.join(names):<24} {shown}" for shown, names in readings.items()]
+    return "\n".join([f"{where}; choose how to read it with --encoding:", *rows])
+
+
+def _telling_line(data: bytes, encodings: Iterable[str]) -> bytes:
+    """The line that the encodings read in the most different ways."""
+    if b"\x00" in data:  # UTF-16: lines end in two bytes, and any will do
+        return data[: 2 * _SHOWN_CHARACTERS]
+    lines = [line for line in data[:_SAMPLE_BYTES].splitlines() if not line.isascii()]
+    lines = lines[:200] or [next(line for line in data.splitlines() if not line.isascii())]
+    return max(lines, key=lambda line: len({_shown(line, encoding) for encoding in encodings}))
+
+
+def _shown(line: bytes, encoding: str) -> str:
+    text = line.decode(encoding, errors="replace").strip()
+    first = next((k for k, character in enumerate(text) if ord(character) > 127), 0)
+    start = max(0, first - _SHOWN_CHARACTERS // 2)
+    shown = text[start : start + _SHOWN_CHARACTERS]
+    return "".join(character if character.isprintable() else "\ufffd" for character in shown)
+
+
+def _telling_part(data: bytes) -> bytes:
+    """Lines that are not ASCII, as many as a ranking needs."""
+    part, size = [], 0
+    for line in data.splitlines(keepends=True):
+        if not line.isascii():
+            part.append(line)
+            size += len(line)
+            if size > _SAMPLE_BYTES:
+                break
+    return b"".join(part)[:_SAMPLE_BYTES]
+
+
+def _utf16_without_mark(data: bytes) -> list[str]:
+    sample = data[:4096]
+    if len(sample) < 16:
+        return []
+    zeros = [sample[start::2].count(0) / (len(sample) // 2) for start in (0, 1)]
+    # Letters of Europe have a zero beside them; no text in bytes has one in any place.
+    for encoding, place in (("utf-16-be", 0), ("utf-16-le", 1)):
+        if zeros[place] > 0.4 and zeros[1 - place] < 0.05:
+            return [encoding]
+    return []
+
+
+def _is_binary(data: bytes) -> bool:
+    sample = data[:65_536]
+    return len(sample) - len(sample.translate(None, _CONTROL)) > _BINARY_SHARE * len(sample)

@@ -1,0 +1,45 @@
+"""Plain text: a whole file, one text a line, or texts with a mark between them."""
+
+import re
+from collections.abc import Iterator
+from statistics import median
+
+from training.errors import TrainingError
+from training.texts.document import Document, cut_at, documents, unix_lines
+
+_BLANK_LINE = re.compile(r"\n[ \t]*\n")
+_FEW_LINES = 20
+_WRAPPED_WIDTH = 100
+
+
+def read_whole(text: str, source: str) -> Iterator[Document]:
+    """A file is one document, or several with ``<|endoftext|>`` between them."""
+    return documents(text, source, 1)
+
+
+def read_lines(text: str, source: str) -> Iterator[Document]:
+    """Each line is a document."""
+    for number, line in enumerate(unix_lines(text).split("\n"), start=1):
+        yield from documents(line, source, number)
+
+
+def read_separated(text: str, source: str, separator: str) -> Iterator[Document]:
+    """Documents with ``separator`` between them.
+
+    Raises:
+        TrainingError: it does not occur.
+    """
+    text = unix_lines(text)
+    if separator not in text:
+        raise TrainingError(f"--separator: {separator!r} does not occur in {source}")
+    return cut_at(re.compile(re.escape(separator)), text, source, 1)
+
+
+def looks_like_lines(text: str) -> bool:
+    """Whether each line seems to be a text: no blank line, and not wrapped at some width."""
+    lines = text.strip().split("\n")
+    if len(lines) < _FEW_LINES or _BLANK_LINE.search(text.strip()):
+        return False
+    lengths = [len(line) for line in lines]
+    longest = max(lengths)
+    return longest > _WRAPPED_WIDTH or median(lengths) < 0.75 * longest

@@ -1,0 +1,89 @@
+"""From what ``--text`` names to documents: finds, unpacks, decodes and reads each in its form."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import PurePosixPath
+
+from training.errors import TrainingError
+from training.texts.characters import holdable, odd_characters
+from training.texts.document import MARKS, Document, Reading, Tell, Texts
+from training.texts.encodings import decode
+from training.texts.json_lines import looks_like_json_lines, read_json_lines
+from training.texts.kinds import kind_of
+from training.texts.parquet import MAGIC as PARQUET
+from training.texts.parquet import read_parquet
+from training.texts.plain import looks_like_lines, read_lines, read_separated, read_whole
+from training.texts.sources import find_sources
+from training.texts.tables import read_table
+from training.texts.unpack import unpack
+
+FORMS = ("auto", "text", "lines", "jsonl", "csv", "tsv", "parquet")
+_BY_SUFFIX = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".parquet": "parquet",
+}
+
+
+def read_texts(named: Sequence[str], how: Reading) -> Texts:
+    """All documents of all that is named, in order, and what there is to say about them.
+
+    Raises:
+        TrainingError: something can not be read, or nothing is in it.
+    """
+    notes: list[str] = []
+    found: list[Document] = []
+    files: list[str] = []
+    for source in find_sources(named, notes.append):
+        for name, data in unpack(source.name, source.read(), notes.append):
+            files.append(name)
+            found += _read(name, data, how, notes.append)
+    if not found:
+        raise TrainingError(f"no text: {' '.join(named)} holds nothing but white space")
+    odd = odd_characters(found)
+    if odd:
+        notes.append(odd)
+    kept = tuple(Document(holdable(d.text), d.source, d.line) for d in found)
+    return Texts(kept, tuple(files), tuple(notes))
+
+
+def _read(name: str, data: bytes, how: Reading, tell: Tell) -> Iterator[Document]:
+    if how.form == "parquet" or data.startswith(PARQUET):
+        return read_parquet(data, name, how)
+    kind = kind_of(data)
+    if kind:
+        raise TrainingError(f"{name} is no text but {kind}")
+    text = decode(name, data, how.encoding, tell)
+    form = how.form if how.form != "auto" else _form_of(name, text, how)
+    if form == "jsonl":
+        return read_json_lines(text, name, how)
+    if form in ("csv", "tsv"):
+        return read_table(text, name, how, "\t" if form == "tsv" else ",", tell)
+    if form == "lines":
+        return read_lines(text, name)
+    if how.separator is not None:
+        return read_separated(text, name, how.separator)
+    _say_what_it_looks_like(text, name, tell)
+    return read_whole(text, name)
+
+
+def _form_of(name: str, text: str, how: Reading) -> str:
+    suffix = PurePosixPath(name.lower()).suffix
+    if suffix in _BY_SUFFIX:
+        return _BY_SUFFIX[suffix]
+    if how.separator is None and looks_like_json_lines(text):
+        return "jsonl"
+    return "text"
+
+
+def _say_what_it_looks_like(text: str, name: str, tell: Tell) -> None:
+    marks = len(MARKS.findall(text))
+    if marks:
+        tell(f"{name}: its {marks:,} marks as <|endoftext|> part documents")
+    elif looks_like_lines(text):
+        tell(
+            f"{name} looks as if each line were a text of its own; it is read as one text "
+            "(--lines reads each line for itself)"
+        )

@@ -1,0 +1,92 @@
+"""Which field of a record is its text: ``text``, ``prompt`` and ``completion``, ``messages``."""
+
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+from training.errors import TrainingError
+from training.texts.document import Document, Reading, documents
+
+TEXT, PROMPT, COMPLETION, MESSAGES = "text", "prompt", "completion", "messages"
+_KNOWN = ((TEXT,), (PROMPT, COMPLETION), (MESSAGES,))
+_SHOWN_FIELDS = 12
+NO_TEMPLATE = (
+    "there is no chat template to write them as text; name one with --chat-template, or a model "
+    "that has one with --from"
+)
+
+
+def choose_fields(names: Collection[str], how: Reading, where: str) -> tuple[str, ...]:
+    """The fields that make a text.
+
+    Raises:
+        TrainingError: none is known, or the one that was asked for is not there.
+    """
+    shown = ", ".join(list(names)[:_SHOWN_FIELDS]) + (", ..." if len(names) > _SHOWN_FIELDS else "")
+    if how.column is not None:
+        if how.column not in names:
+            raise TrainingError(
+                f"--column: {where} has no {how.column!r}; it has {shown or 'none'}"
+            )
+        return (how.column,)
+    for fields in _KNOWN:
+        if all(field in names for field in fields):
+            return fields
+    if len(names) == 1:
+        return tuple(names)
+    raise TrainingError(
+        f"{where} has neither text, nor prompt and completion, nor messages; it has "
+        f"{shown or 'nothing'}: choose one with --column"
+    )
+
+
+def read_record(
+    record: Mapping[str, Any], fields: Sequence[str], how: Reading, source: str, line: int
+) -> Iterator[Document]:
+    """The documents of one record: mostly one; none where the field is empty.
+
+    Raises:
+        TrainingError: a field is not what its name says.
+    """
+    where = f"{source} line {line}"
+    values = [record.get(field) for field in fields]
+    if tuple(fields) == (MESSAGES,):
+        values = [_as_list(values[0])]
+    if any(isinstance(value, list) for value in values):
+        turns = [turn for value in values for turn in (value or [])]
+        text = _render(turns, how, where).strip()
+        if text:
+            yield Document(text, source, line)
+        return
+    for field, value in zip(fields, values, strict=True):
+        if value is not None and not isinstance(value, str):
+            raise TrainingError(f"{where}: {field} is no text but {type(value).__name__}")
+    yield from documents("".join(value or "" for value in values), source, line)
+
+
+def _as_list(value: Any) -> Any:
+    """Messages in a table are JSON in a cell."""
+    if isinstance(value, str):
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _render(turns: Any, how: Reading, where: str) -> str:
+    if not all(
+        isinstance(turn, Mapping)
+        and isinstance(turn.get("role"), str)
+        and isinstance(turn.get("content"), str)
+        for turn in turns
+    ):
+        raise TrainingError(f"{where}: messages are no list of turns with role and content")
+    if how.render is None:
+        raise TrainingError(f"{where} has messages; {NO_TEMPLATE}")
+    try:
+        return how.render(turns)
+    except TrainingError as error:
+        raise TrainingError(f"{where} has messages; {error}") from error
+    except Exception as error:  # a template may raise what it likes
+        raise TrainingError(f"{where}: the chat template says: {error}") from error

@@ -1,0 +1,81 @@
+"""CSV and TSV: a row is a record, the first row names the columns."""
+
+import csv
+import io
+import sys
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from training.errors import TrainingError
+from training.texts.document import Document, Reading, Tell
+from training.texts.records import choose_fields, read_record
+
+_TITLE_LENGTH = 40
+Row = tuple[int, list[str]]
+
+
+def read_table(text: str, source: str, how: Reading, comma: str, tell: Tell) -> Iterator[Document]:
+    """A document for each row.
+
+    Raises:
+        TrainingError: the quotes do not fit, a row is too long or short, no column is the text.
+    """
+    rows = _rows(text, source, comma if comma == "\t" else _comma_of(text), tell)
+    if not rows:
+        return
+    names = rows[0][1] if how.header else [str(k) for k in range(1, len(rows[0][1]) + 1)]
+    if how.header:
+        rows = rows[1:]
+        _say_what_is_a_header(names, source, tell)
+    fields = choose_fields(names, how, source)
+    for line, row in rows:
+        if len(row) != len(names):
+            raise TrainingError(
+                f"{source} line {line} has {len(row)} fields, the first row {len(names)}; texts "
+                "with a comma or a line end in them stand in quotes (is each line a text? --lines)"
+            )
+        yield from read_record(dict(zip(names, row, strict=True)), fields, how, source, line)
+
+
+def _rows(text: str, source: str, comma: str, tell: Tell) -> list[Row]:
+    """All rows that are not empty, each with the line where it begins."""
+    try:
+        return list(_parse(_reader(text, comma, csv.QUOTE_MINIMAL)))
+    except csv.Error as error:
+        if comma != "\t":
+            raise TrainingError(f"{source} is no CSV: {error}") from error
+    tell(f"{source}: its quotes are not those of a table, so they are read as part of the texts")
+    return list(_parse(_reader(text, comma, csv.QUOTE_NONE)))
+
+
+def _reader(text: str, comma: str, quoting: Literal[0, 3]) -> Any:
+    csv.field_size_limit(sys.maxsize)
+    lines = io.StringIO(text, newline="")
+    return csv.reader(lines, delimiter=comma, quoting=quoting, strict=True)
+
+
+def _parse(reader: Any) -> Iterator[Row]:
+    line = 1
+    try:
+        for row in reader:
+            if any(field.strip() for field in row):
+                yield line, row
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise csv.Error(f"line {line}: {error}") from error
+
+
+def _comma_of(text: str) -> str:
+    """Excel writes semicolons where a comma parts decimals."""
+    first = text.split("\n", 1)[0]
+    return max(",;\t", key=first.count) if any(c in first for c in ",;\t") else ","
+
+
+def _say_what_is_a_header(names: list[str], source: str, tell: Tell) -> None:
+    for name in names:
+        if len(name) > _TITLE_LENGTH and " " in name.strip():
+            tell(
+                f"{source}: the first row is taken for the names of columns, though it looks like "
+                "a text (--no-header)"
+            )
+            return
