@@ -27,6 +27,7 @@ def parse_arguments(arguments: list[str] | None = None) -> Settings:
         calibration_text=chosen.calibration_text,
         tokenizer=chosen.tokenizer,
         base=chosen.base,
+        chat_template=chosen.chat_template,
     )
 
 

@@ -22,6 +22,7 @@ REVISION = re.compile(r"[\w./-]+")
 TOKENIZER = (
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
     *("vocab.json", "merges.txt", "vocab.txt", "vocab.bpe", "encoder.json", "*.model"),
+    "chat_template.jinja",
 )
 # What packaging reads beside the weights.
 WANTED = (

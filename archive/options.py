@@ -44,6 +44,13 @@ def parser() -> argparse.ArgumentParser:
         metavar="DIR_FILE_OR_HUB_ID",
         help="the model that a LoRA adapter was trained on (default: the one that it names)",
     )
+    result.add_argument(
+        "--chat-template",
+        type=Path,
+        metavar="FILE",
+        help="a chat template (Jinja), in place of the checkpoint's own if it has one: it makes "
+        "a prompt of the messages at /v1/chat/completions",
+    )
     result.add_argument("--name", help="the model's name (default: its directory's or hub id's)")
     result.add_argument(
         "--replace",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from archive.chat import find_chat_template
 from archive.checkpoint import Checkpoint, open_checkpoint
 from archive.facts import copy_checkpoint_files, read_examples, read_license
 from archive.files import copy_weights
@@ -24,7 +25,7 @@ from archive.packing import (
 from archive.settings import Settings
 from archive.text import read_passages
 from archive.trial import try_out
-from handler.archive_facts import ArchiveFacts
+from handler.archive_facts import CHAT_TEMPLATE, ArchiveFacts
 
 
 def package_model(settings: Settings) -> Path:
@@ -41,10 +42,15 @@ def package_model(settings: Settings) -> Path:
     say(f"{checkpoint.parameters / 1e6:,.1f} million parameters, {checkpoint.shape.layers} layers")
     for remark in (*checkpoint.remarks, *checkpoint.tokens.remarks):
         say(f"note: {remark}")
+    chat_template = find_chat_template(
+        settings.chat_template, checkpoint, source.tokenizer or checkpoint.directory
+    )
     with staging(settings.target) as content:
         check_space(content, 4 * checkpoint.parameters)
         form = _add_model(settings, checkpoint, content / "model")
         copy_checkpoint_files(checkpoint, content / "model")
+        if chat_template is not None:
+            (content / "model" / CHAT_TEMPLATE).write_text(chat_template, encoding="utf-8")
         add_code(content, settings.engine)
         add_settings(content, settings.engine, settings.model_config)
         ArchiveFacts(

@@ -28,6 +28,7 @@ class Settings:
     model_config: Path = MODEL_CONFIG
     tokenizer: str | None = None
     base: str | None = None
+    chat_template: Path | None = None
 
 
 def packaging_defaults(path: Path = MODEL_CONFIG) -> dict[str, str]:

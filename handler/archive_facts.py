@@ -19,6 +19,7 @@ FACTS = "archive.json"
 # Goes up when an archive's files are called otherwise or hold something else.
 LAYOUT = 2
 PACK_AGAIN = "pack the model again, with package_model"
+CHAT_TEMPLATE = "chat_template.jinja"
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ from handler.workshop import Beginning, Part, Workshop
 
 logger = logging.getLogger(__name__)
 
-COMPLETIONS = "v1/completions"
+COMPLETIONS, CHATS = "v1/completions", "v1/chat/completions"
 # Bodies that are begun with within one step: 8 KiB of prose take 1.6 ms.
 MOST_BYTES_AT_ONCE = 8192
 # Tokens whose log probabilities are written out within one step: 1 to 2 ms.
@@ -266,10 +266,12 @@ class GPT2Handler:
             )
         route, framed = lower.get("url_path", "").strip("/"), given is not None
         body = row.get("body", row.get("data", b""))
-        if route not in ("", COMPLETIONS):
-            return self._service.answer(route, body)
         if route == COMPLETIONS:
             return self._service.complete(request_id, parse_json(body), framed=framed)
+        if route == CHATS:
+            return self._service.chat(request_id, parse_json(body), framed=framed)
+        if route:
+            return self._service.answer(route, body)
         question = parameters.read(row, headers)
         return self._service.predict(request_id, question, framed=framed)
 

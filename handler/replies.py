@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from handler import sideband
 from handler.encoding import to_json, to_json_in_pieces
@@ -14,19 +15,39 @@ from handler.logprobs import LogprobWriter
 from handler.prepare import Prepared
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ReplyHead:
-    """What every part of a reply begins with."""
+    """What every part of a reply begins with, and the shape that its choices take."""
+
+    prefix: ClassVar[str] = "cmpl-"
+    whole_object: ClassVar[str] = "text_completion"
+    event_object: ClassVar[str] = "text_completion"
+    writer: ClassVar[type[Any]] = LogprobWriter
 
     id: str
     created: int
     model: str
 
     def completion(self, choices: list[Json], usage: Json | None = None) -> Json:
-        """An object of type text_completion."""
+        """The object of a whole reply."""
+        return self._object(self.whole_object, choices, usage)
+
+    def event(self, choices: list[Json], usage: Json | None = None) -> Json:
+        """The object of one event of a stream."""
+        return self._object(self.event_object, choices, usage)
+
+    def whole_choice(self, choice: Json) -> Json:
+        """A choice as a whole reply shows it."""
+        return choice
+
+    def event_choice(self, choice: Json, *, begins: bool) -> Json:
+        """What an event shows of a choice; `begins` in the first one of it."""
+        return choice
+
+    def _object(self, name: str, choices: list[Json], usage: Json | None) -> Json:
         body: Json = {
             "id": self.id,
-            "object": "text_completion",
+            "object": name,
             "created": self.created,
             "model": self.model,
             "choices": choices,
@@ -71,7 +92,7 @@ class Reply:
         self._scores_prompts = any(each.options.prompt_logprobs for each in sequences)
         # Taken in, and not yet written out: of log probabilities there may be many.
         self._waiting: list[Output] = []
-        self._writers = [LogprobWriter(vocabulary, prompt) for prompt in prepared.prompts]
+        self._writers = [head.writer(vocabulary, prompt) for prompt in prepared.prompts]
 
     @property
     def finished(self) -> bool:
@@ -227,7 +248,8 @@ class JsonReply(Reply):
     def completion(self) -> Json:
         """The whole of it, once it is finished."""
         self._take_waiting()
-        return self.head.completion(self._returned(), self.usage)
+        choices = [self.head.whole_choice(choice) for choice in self._returned()]
+        return self.head.completion(choices, self.usage)
 
     def _returned(self) -> list[Json]:
         """All choices; where more were written than are returned, the likeliest of each prompt."""

@@ -60,6 +60,55 @@ class Completion(BaseModel):
     usage: Usage | None = None
 
 
+class ChatMessage(BaseModel):
+    """What the assistant says."""
+
+    role: Literal["assistant"] = "assistant"
+    content: str
+    refusal: None = None
+
+
+class ChatToken(BaseModel):
+    """A token of a chat's answer, its log probability and its bytes."""
+
+    token: str
+    logprob: float
+    bytes: list[int]
+
+
+class ScoredChatToken(ChatToken):
+    """One that was written, and the likeliest in its place."""
+
+    top_logprobs: list[ChatToken]
+
+
+class ChatLogprobs(BaseModel):
+    """Log probabilities in the shape of chat completions."""
+
+    content: list[ScoredChatToken]
+    refusal: None = None
+
+
+class ChatChoice(BaseModel):
+    """One answer."""
+
+    index: int
+    message: ChatMessage
+    logprobs: ChatLogprobs | None = None
+    finish_reason: FinishReason
+
+
+class Chat(BaseModel):
+    """A chat reply; a streamed one has events of type `chat.completion.chunk`, with `delta`."""
+
+    id: str
+    object: Literal["chat.completion"] = "chat.completion"
+    created: int
+    model: str
+    choices: list[ChatChoice]
+    usage: Usage | None = None
+
+
 class TokenizeReply(BaseModel):
     """Token ids, the text of each (bytes that are no character become U+FFFD), and their number."""
 

@@ -60,21 +60,10 @@ class StreamOptions(_Request):
     )
 
 
-class CompletionRequest(_Request):
-    """Go on with a prompt. What is left out (or null) takes the model's default.
+class WritingRequest(_Request):
+    """What completions and chats have in common: how a text is written and sent."""
 
-    A request that asks for the likeliest token (`temperature` 0, `top_k` 1, `top_p` 0 or `min_p` 1)
-    gets it: the model's own defaults, its `repetition_penalty` among them, then do not apply.
-    Fields that are not listed are ignored, and named in the reply's header `x-ignored-fields`.
-    """
-
-    other_names = frozenset({"input"})
     model: Text | None = Field(None, description="Name of the model; informative.")
-    prompt: Prompt = Field(
-        None,
-        description="What to go on with; empty starts a new text.",
-        examples=["Once upon a time"],
-    )
     max_tokens: Whole | None = Field(
         None, ge=0, le=1_000_000, description="Tokens to write at most; the context ends it too."
     )
@@ -120,19 +109,8 @@ class CompletionRequest(_Request):
         ge=1,
         description="Texts for each prompt; with all prompts at most the model's `limits.texts`.",
     )
-    best_of: Whole | None = Field(
-        None,
-        ge=1,
-        description="Texts to write for each prompt, of which the `n` with the highest mean log "
-        "probability are returned, best first. Above `n`, not with `stream`.",
-    )
     stream: bool | None = Field(None, description="Send the text as it is written, as events.")
     stream_options: StreamOptions | None = None
-    logprobs: Whole | None = Field(
-        None, ge=0, le=MAX_LOGPROBS, description="Log probabilities, with this many runners-up."
-    )
-    echo: bool | None = Field(None, description="Begin the text with the prompt.")
-    suffix: NoSuffix | None = Field(None, description="GPT-2 has none; it may be empty.")
     user: Text | None = Field(None, description="Ignored.")
     truncate_prompt: bool | None = Field(
         None, description="Keep the end of a prompt that is too long, instead of refusing it."
@@ -141,8 +119,49 @@ class CompletionRequest(_Request):
         None, description="Keep so many tokens at the prompt's end; -1: as `truncate_prompt`."
     )
     ignore_eos: bool | None = Field(None, description="Write on after the end-of-text token.")
-    add_special_tokens: AddSpecialTokens = None
     skip_special_tokens: SkipSpecialTokens = None
+
+    @model_validator(mode="after")
+    def _check_common(self) -> WritingRequest:
+        if self.max_tokens is not None and (self.min_tokens or 0) > self.max_tokens:
+            raise PydanticCustomError(
+                "min_tokens",
+                "`min_tokens` must be at most `max_tokens`, which is {most}",
+                {"most": self.max_tokens},
+            )
+        options = self.stream_options
+        asks_for_usage = options and (options.include_usage or options.continuous_usage_stats)
+        if asks_for_usage and not self.stream:
+            raise PydanticCustomError("stream_options", "`stream_options` needs `stream`: true")
+        return self
+
+
+class CompletionRequest(WritingRequest):
+    """Go on with a prompt. What is left out (or null) takes the model's default.
+
+    A request that asks for the likeliest token (`temperature` 0, `top_k` 1, `top_p` 0 or `min_p` 1)
+    gets it: the model's own defaults, its `repetition_penalty` among them, then do not apply.
+    Fields that are not listed are ignored, and named in the reply's header `x-ignored-fields`.
+    """
+
+    other_names = frozenset({"input"})
+    prompt: Prompt = Field(
+        None,
+        description="What to go on with; empty starts a new text.",
+        examples=["Once upon a time"],
+    )
+    best_of: Whole | None = Field(
+        None,
+        ge=1,
+        description="Texts to write for each prompt, of which the `n` with the highest mean log "
+        "probability are returned, best first. Above `n`, not with `stream`.",
+    )
+    logprobs: Whole | None = Field(
+        None, ge=0, le=MAX_LOGPROBS, description="Log probabilities, with this many runners-up."
+    )
+    echo: bool | None = Field(None, description="Begin the text with the prompt.")
+    suffix: NoSuffix | None = Field(None, description="GPT-2 has none; it may be empty.")
+    add_special_tokens: AddSpecialTokens = None
 
     @model_validator(mode="before")
     @classmethod
@@ -165,16 +184,6 @@ class CompletionRequest(_Request):
             raise PydanticCustomError(
                 "best_of", "`best_of` above `n` can not be streamed: the best are known at the end"
             )
-        if self.max_tokens is not None and (self.min_tokens or 0) > self.max_tokens:
-            raise PydanticCustomError(
-                "min_tokens",
-                "`min_tokens` must be at most `max_tokens`, which is {most}",
-                {"most": self.max_tokens},
-            )
-        options = self.stream_options
-        asks_for_usage = options and (options.include_usage or options.continuous_usage_stats)
-        if asks_for_usage and not self.stream:
-            raise PydanticCustomError("stream_options", "`stream_options` needs `stream`: true")
         return self
 
     @property
@@ -224,7 +233,7 @@ def validate(model: type[AnyRequest], value: Any) -> AnyRequest:
     try:
         return model.model_validate(value)
     except ValidationError as failure:
-        raise _to_bad_request(failure) from None
+        raise _to_bad_request(failure, model) from None
     except RecursionError:
         raise BadRequest("The body is nested too deeply", code="invalid_json") from None
 
@@ -246,7 +255,7 @@ def unknown_field(name: str) -> BadRequest:
     return BadRequest(f"Unknown field `{shown}`", param=shown, code="unknown_field")
 
 
-def _to_bad_request(failure: ValidationError) -> BadRequest:
+def _to_bad_request(failure: ValidationError, model: type[_Request]) -> BadRequest:
     fault = failure.errors(include_url=False, include_input=False)[0]
     location = [part for part in fault["loc"] if isinstance(part, int) or part.isidentifier()]
     param = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in location).lstrip(".")
@@ -255,6 +264,8 @@ def _to_bad_request(failure: ValidationError) -> BadRequest:
         return BadRequest(f"`{param}` must be an object", param=param, code="model_type")
     message = fault["msg"].replace("Input should be", "must be").replace("Value error, ", "")
     if not param:
-        about = fault["type"] if fault["type"] in CompletionRequest.model_fields else None
-        return BadRequest(message[:1].upper() + message[1:], param=about)
+        about = fault["type"] if fault["type"] in model.model_fields else None
+        about = about or fault.get("ctx", {}).get("name")
+        code = None if about == fault["type"] else fault["type"]
+        return BadRequest(message[:1].upper() + message[1:], param=about, code=code)
     return BadRequest(f"`{param}` {message}", param=param.split("[")[0], code=fault["type"])

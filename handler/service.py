@@ -14,6 +14,8 @@ import numpy as np
 from handler import ignored, sideband
 from handler.archive_facts import ArchiveFacts, Defaults
 from handler.bodies import COMPLETION, Question
+from handler.chat import ChatHead, Conversations, naming_messages
+from handler.chat_schema import ChatRequest
 from handler.encoding import to_json
 from handler.engine.engine import Engine
 from handler.engine.model import Model, load_model
@@ -61,6 +63,7 @@ class Service:
         vocabulary: Vocabulary,
         model: Model,
         settings: EngineSettings,
+        conversations: Conversations,
         *,
         max_logprobs: int = MAX_LOGPROB_ENTRIES,
         strict_fields: bool = False,
@@ -72,6 +75,7 @@ class Service:
         self._shape = model.shape
         self._defaults = defaults
         self._vocabulary = vocabulary
+        self._conversations = conversations
         self._settings = settings
         self._strict_fields = strict_fields
         self._shapes = TokenShapes(facts.end_tokens, facts.end_tokens | facts.delimiters)
@@ -141,6 +145,7 @@ class Service:
             vocabulary,
             model,
             settings,
+            Conversations.load(model_directory, facts, vocabulary),
             max_logprobs=max_logprobs,
             strict_fields=strict_fields,
         )
@@ -153,15 +158,40 @@ class Service:
         Raises:
             RequestError: It is not allowed.
         """
-        resume = None
-        if framed and isinstance(body, dict) and sideband.RESUME in body:
-            resume = Resume.read(body.pop(sideband.RESUME))
+        resume = _take_resume(body) if framed else None
         request, unknown = self._read(CompletionRequest, body)
+        head = self._head(ReplyHead, resume)
+        return self._begin(request_id, request, head, unknown, framed=framed, resume=resume)
+
+    def chat(self, request_id: str, body: Any, *, framed: bool = False) -> Reply:
+        """As `complete`, for a conversation.
+
+        Raises:
+            RequestError: It is not allowed, or the model has no chat template.
+        """
+        resume = _take_resume(body) if framed else None
+        asked, unknown = self._read(ChatRequest, body)
+        head = self._head(ChatHead, resume)
+        request = self._conversations.as_completion(asked, head.created)
+        with naming_messages():
+            return self._begin(request_id, request, head, unknown, framed=framed, resume=resume)
+
+    def _begin(
+        self,
+        request_id: str,
+        request: CompletionRequest,
+        head: ReplyHead,
+        unknown: str,
+        *,
+        framed: bool,
+        resume: Resume | None,
+    ) -> Reply:
+        """Turn a request into sequences, and into the reply that waits for them."""
         prepared = self._preparer.prepare(request_id, request, resume)
         reply: Reply
         if request.stream:
             reply = StreamReply(
-                ReplyHead(resume.id, resume.created, self.name) if resume else self._head(),
+                head,
                 prepared,
                 self._vocabulary,
                 request.stream_options,
@@ -170,7 +200,7 @@ class Service:
             )
         else:
             n = request.n or 1
-            reply = JsonReply(self._head(), prepared, self._vocabulary, n=n, framed=framed)
+            reply = JsonReply(head, prepared, self._vocabulary, n=n, framed=framed)
         reply.ignored_fields = unknown
         return reply
 
@@ -222,8 +252,8 @@ class Service:
         if route == "v1/detokenize":
             return self._detokenize(value)
         raise NotFound(
-            f"There is no route {route[:100]!r}; there are v1/completions, v1/models, v1/tokenize "
-            "and v1/detokenize"
+            f"There is no route {route[:100]!r}; there are v1/completions, v1/chat/completions, "
+            "v1/models, v1/tokenize and v1/detokenize"
         )
 
     def _tokenize(self, value: Any) -> WholeReply:
@@ -267,8 +297,10 @@ class Service:
                 error.message = f"In item {number} of the list: {error.message}"
             raise
 
-    def _head(self) -> ReplyHead:
-        return ReplyHead(f"cmpl-{uuid.uuid4().hex}", int(time.time()), self.name)
+    def _head(self, kind: type[ReplyHead] = ReplyHead, resume: Resume | None = None) -> ReplyHead:
+        if resume is not None:
+            return kind(resume.id, resume.created, self.name)
+        return kind(kind.prefix + uuid.uuid4().hex, int(time.time()), self.name)
 
     def card(self) -> dict[str, Any]:
         """What is loaded, for v1/models."""
@@ -291,6 +323,7 @@ class Service:
             "size_bytes": facts.size_bytes,
             "content_sha256": facts.content_sha256,
             "quality": facts.quality,
+            "chat_template": self._conversations.has_template,
             "license": facts.license,
             "defaults": asdict(self._defaults),
             "defaults_rule": DEFAULTS_RULE,
@@ -305,6 +338,13 @@ class Service:
                 "deadline_seconds": settings.deadline_seconds,
             },
         }
+
+
+def _take_resume(body: Any) -> Resume | None:
+    """What the gateway says, in a body, of a stream that is to go on."""
+    if isinstance(body, dict) and sideband.RESUME in body:
+        return Resume.read(body.pop(sideband.RESUME))
+    return None
 
 
 def warm_up(model: Model, token: int) -> None:

@@ -38,7 +38,7 @@ class StreamReply(Reply):
         self._with_usage = bool(options and options.include_usage)
         self._with_counts = self._with_usage and bool(options and options.continuous_usage_stats)
         # What all events begin and end with, encoded once.
-        self._opening = to_json(head.completion([])).removesuffix("]}")
+        self._opening = to_json(head.event([])).removesuffix("]}")
         self._closing = '],"usage":null}' if self._with_usage else "]}"
         self._begun = [False] * len(prepared.sequences)
         self._events: list[str] = []
@@ -76,7 +76,7 @@ class StreamReply(Reply):
         if self.error is not None:
             self._last_event(to_json(error_body(self.error)))
         elif self._with_usage:
-            self._last_event(to_json(self.head.completion([], self.usage)))
+            self._last_event(to_json(self.head.event([], self.usage)))
         self._last_event("[DONE]")
         return self.take_chunk()
 
@@ -96,16 +96,18 @@ class StreamReply(Reply):
                 self._shown[index] += sum(len(o.text) for o in outputs)
             else:
                 self._tokens[index] += [o.token for o in outputs if o.token is not None]
-            cached = None if self._begun[index] else outputs[0].cached_tokens
+            begins = self._begins(index)
+            cached = outputs[0].cached_tokens if begins else None
             self._begun[index] = True
-            has_logprobs = bool(choice["logprobs"] and choice["logprobs"]["tokens"])
+            has_logprobs = any((choice["logprobs"] or {}).values())
             if choice["text"] or choice["finish_reason"] or has_logprobs:
                 if self._framed:
                     self._events.append(self._frame(index, choice["finish_reason"], cached))
                 closing = self._closing
                 if self._with_counts:
                     closing = f'],"usage":{to_json(self.usage)}}}'
-                self._events.append(f"data: {self._opening}{to_json(choice)}{closing}\n\n")
+                shown = to_json(self.head.event_choice(choice, begins=begins))
+                self._events.append(f"data: {self._opening}{shown}{closing}\n\n")
 
     def _frame(self, index: int, finish_reason: str | None, cached: int | None) -> str:
         tokens, self._tokens[index] = self._tokens[index], []

@@ -21,19 +21,22 @@ from gateway.openapi.parts import (
 )
 from gateway.openapi.predictions import PROMPT
 from gateway.settings import Settings
-from handler import reply_schema, schema
+from handler import chat_schema, reply_schema, schema
 
 MODELS = (
     schema.CompletionRequest,
+    chat_schema.ChatRequest,
     schema.TokenizeRequest,
     schema.DetokenizeRequest,
     reply_schema.Completion,
+    reply_schema.Chat,
     reply_schema.TokenizeReply,
     reply_schema.DetokenizeReply,
     reply_schema.ModelCard,
     reply_schema.ModelList,
     reply_schema.ErrorReply,
 )
+MESSAGE = {"role": "user", "content": "Who are you?"}
 EVENT: Json = {
     "description": "One event of a stream.",
     "type": "object",
@@ -136,6 +139,17 @@ def _inference(settings: Settings) -> Json:
         },
     )
     completions["responses"]["200"]["content"]["text/event-stream"] = {"schema": EVENT}
+    chats = _post(
+        "chat_completions",
+        "Answer a conversation, where the model has a chat template",
+        "ChatRequest",
+        "Chat",
+        {
+            "whole": {"messages": [MESSAGE], "max_completion_tokens": 20},
+            "stream": {"messages": [MESSAGE], "max_completion_tokens": 20, "stream": True},
+        },
+    )
+    chats["responses"]["200"]["content"]["text/event-stream"] = {"schema": EVENT}
     generate = _post(
         "generate",
         f"Go on with a text, {settings.n_tokens} tokens",
@@ -160,6 +174,7 @@ def _inference(settings: Settings) -> Json:
     predict = predictions.predict(EVENT)
     return {
         "/v1/completions": {"post": completions},
+        "/v1/chat/completions": {"post": chats},
         settings.route_generate: {"post": generate},
         "/v1/models": {"get": _read("list_models", "The loaded models", "ModelList")},
         "/v1/models/{model}": with_parameters(
@@ -169,6 +184,7 @@ def _inference(settings: Settings) -> Json:
         "/v1/detokenize": {"post": detokenize},
         **_predictions("", predict),
         **_predictions("/v1/completions", completions),
+        **_predictions("/v1/chat/completions", chats),
         **_predictions("/v1/tokenize", tokenize),
         **_predictions("/v1/detokenize", detokenize),
     }

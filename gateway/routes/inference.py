@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from gateway.errors import BadRequest, Unavailable, Unserved
+from gateway.proxy.chat import read_chat
 from gateway.proxy.prediction import Prediction, read_completion, read_json_object, read_question
 from gateway.proxy.proxy import Proxy
 from gateway.proxy.reply import note_ignored_fields
@@ -74,6 +75,14 @@ class Inference:
         refuse_foreign(exchange, prediction.text, self._settings.language_gate)
         await self._proxy.serve(exchange, prediction)
 
+    async def chats(self, exchange: Exchange) -> None:
+        """OpenAI's chat completions."""
+        body = await self._admission.admit(exchange)
+        value = read_json_object(body)
+        prediction = read_chat(*self._asked(value.get("model"), value, body))
+        refuse_foreign(exchange, prediction.text, self._settings.language_gate)
+        await self._proxy.serve(exchange, prediction)
+
     async def tokenize(self, exchange: Exchange) -> None:
         """Token ids of a text, or the text of token ids."""
         body = await self._admission.admit(exchange)
@@ -103,13 +112,19 @@ class Inference:
         raise Unserved(NO_EXPLANATIONS)
 
     def _completion(self, name: Any, value: dict[str, Any], body: bytes) -> Prediction:
+        return read_completion(*self._asked(name, value, body))
+
+    def _asked(
+        self, name: Any, value: dict[str, Any], body: bytes
+    ) -> tuple[str, str, dict[str, Any], bytes, Settings, dict[str, Any]]:
+        """What a request is read with: the model that it names, and what that says of itself."""
         registry = self._registry
         name = self._settings.model_name if name is None else name
         if not isinstance(name, str):
             raise BadRequest("`model` must be a string", param="model")
         version = registry.resolve(name, None)
         card = registry.card(name, version) or {}
-        return read_completion(name, version, value, body, self._settings, card)
+        return name, version, value, body, self._settings, card
 
 
 async def _reply_generated(exchange: Exchange, query: str, generated: str, result: str) -> None:

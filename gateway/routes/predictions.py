@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from gateway.archives.manifest import VERSION
 from gateway.errors import BadRequest, NotFound
+from gateway.proxy.chat import CHATS, read_chat
 from gateway.proxy.prediction import (
     COMPLETIONS,
     Prediction,
@@ -48,9 +49,10 @@ class Predictions:
         card = self._registry.card(name, version)
         if path in QUESTIONS:
             prediction = read_question(name, version, path, body)
-        elif path == COMPLETIONS:
+        elif path in (COMPLETIONS, CHATS):
+            read = read_chat if path == CHATS else read_completion
             value = read_json_object(body)
-            prediction = read_completion(name, version, value, body, self._settings, card or {})
+            prediction = read(name, version, value, body, self._settings, card or {})
         elif card is None:  # another kind of model: its own business
             content_type = exchange.headers.get("content-type", "")
             prediction = Prediction(name, version, "", body, content_type)
@@ -78,7 +80,7 @@ class Predictions:
 def _named(params: dict[str, str]) -> tuple[str, str | None, str]:
     """Split `/predictions/{model}[/{version}][/v1/...]` into model, version and path."""
     model, rest = params["model"], params.get("rest", "")
-    known = ("", COMPLETIONS, *QUESTIONS)
+    known = ("", COMPLETIONS, CHATS, *QUESTIONS)
     version: str | None = None
     if rest and rest not in known:
         version, _, rest = rest.partition("/")

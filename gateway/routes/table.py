@@ -60,6 +60,7 @@ def make_routes(plain: str, of: Answerers) -> list[Route]:
         route("page", "/page/{name:path}", of.pages.page, "GET"),
         route("generate", plain, inference.generate, "POST"),
         route("completions", "/v1/completions", inference.completions, "POST"),
+        route("chats", "/v1/chat/completions", inference.chats, "POST"),
         route("tokenize", "/v1/tokenize", inference.tokenize, "POST"),
         route("tokenize", "/v1/detokenize", inference.tokenize, "POST"),
         route("list_models", "/v1/models", inference.list_models, "GET"),

@@ -96,6 +96,13 @@ class Vocabulary:
         hidden = self._hidden[skip_special_tokens]
         return Detokenizer(self._pieces, hidden, is_first=hidden.issuperset(after))
 
+    def bytes_of(self, token: int) -> bytes:
+        """The bytes of what `symbol` shows."""
+        added = self._added.get(token)
+        if added is not None:
+            return str(added.content).encode()
+        return self._pieces.following[token] or self.symbol(token).encode()
+
     def symbol(self, token: int) -> str:
         r"""A token as log probabilities show it: its text, or `bytes:\xe2\x80` if that is none.
 
