@@ -4,7 +4,7 @@ import argparse
 import codecs
 from pathlib import Path
 
-from training.texts.read import FORMS
+from training.texts.document import FORMS
 
 DESCRIPTION = """\
 Train a GPT-2 on a text, from scratch or from a model that exists, or measure one.

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import zstandard
+from backports import zstd
 from pyarrow import Table, parquet
 
 from tests.training.conftest import ROOT
@@ -126,7 +126,7 @@ FORMS: dict[str, tuple[str, bytes, Reading]] = {
     ),
     "Parquet": ("a.parquet", as_parquet({"n": NUMBERS, "text": STORIES}), Reading()),
     "gzip": ("a.csv.gz", gzip.compress(table([["text"], *([s] for s in STORIES)])), Reading()),
-    "zstd": ("a.txt.zst", zstandard.compress(marked(STORIES).encode()), Reading()),
+    "zstd": ("a.txt.zst", zstd.compress(marked(STORIES).encode()), Reading()),
     "bzip2": ("a.txt.bz2", bz2.compress(marked(STORIES).encode()), Reading()),
     "xz": ("a.txt.xz", lzma.compress(marked(STORIES).encode()), Reading()),
     "zip": (
@@ -288,7 +288,7 @@ def test_an_encoding_in_doubt_is_refused_until_it_is_named(
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\x00", "an old Word"),
         (bytes(range(256)) * 20, "binary data"),
         (gzip.compress(b"x" * 1000)[:-9], "damaged"),
-        (zstandard.compress(b"x" * 1000)[:-3], "damaged"),
+        (zstd.compress(b"x" * 1000)[:-3], "damaged"),
         (b"", "nothing but white space"),
         (b" \n\n", "nothing but white space"),
     ],
@@ -330,7 +330,7 @@ def test_without_pyarrow_the_line_that_installs_it_is_told(
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(TrainingError, match=re.escape(parquet_reader.install_line())):
         read_texts([str(tmp_path / "a.parquet")], Reading())
-    assert "-m pip install -c requirements.lock pyarrow" in parquet_reader.install_line()
+    assert parquet_reader.install_line().endswith("requirements.lock pyarrow")
 
 
 def test_odd_characters_are_counted_and_named(tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 # gpt-2-simple writes both around a text, OpenAI's own data sets the second between texts.
 MARKS = re.compile(r"<\|startoftext\|>|<\|endoftext\|>")
 
+FORMS = ("auto", "text", "lines", "jsonl", "csv", "tsv", "parquet")
+
 Messages = Sequence[Mapping[str, Any]]
 Tell = Callable[[str], None]
 

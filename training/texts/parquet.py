@@ -5,12 +5,14 @@ import os
 import shlex
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 from training.errors import TrainingError
 from training.texts.document import Document, Reading
 from training.texts.records import choose_fields, read_record
 
 MAGIC = b"PAR1"
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def read_parquet(data: bytes, source: str, how: Reading) -> Iterator[Document]:
@@ -40,7 +42,11 @@ def read_parquet(data: bytes, source: str, how: Reading) -> Iterator[Document]:
 
 
 def install_line() -> str:
-    """How to install what is missing, with the Python that runs."""
-    here = os.path.relpath(sys.executable)
-    python = sys.executable if here.startswith("..") else here
-    return f"{shlex.quote(python)} -m pip install -c requirements.lock pyarrow"
+    """How to install what is missing, for the Python that runs, from where the person stands."""
+    python, lock = (_from_here(path) for path in (sys.executable, ROOT / "requirements.lock"))
+    return f"{python} -m pip install -c {lock} pyarrow"
+
+
+def _from_here(path: str | Path) -> str:
+    here = os.path.relpath(path)
+    return shlex.quote(str(path) if here.startswith("..") else here)

@@ -16,7 +16,6 @@ from training.texts.sources import find_sources
 from training.texts.tables import read_table
 from training.texts.unpack import unpack
 
-FORMS = ("auto", "text", "lines", "jsonl", "csv", "tsv", "parquet")
 _BY_SUFFIX = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",

@@ -73,19 +73,12 @@ def _decompress(data: bytes) -> bytes | None:
 
 
 def _decompress_zstd(data: bytes) -> bytes:
-    import zstandard
+    from backports import zstd  # the standard library's, from Python 3.14 on
 
-    content, left = [], data
-    while left:  # frame by frame
-        frame = zstandard.ZstdDecompressor().decompressobj()
-        try:
-            content.append(frame.decompress(left))
-        except zstandard.ZstdError as error:
-            raise OSError(str(error)) from error
-        if not frame.eof:
-            raise EOFError("it ends too early")
-        left = frame.unused_data
-    return b"".join(content)
+    try:
+        return zstd.decompress(data)
+    except zstd.ZstdError as error:
+        raise OSError(str(error)) from error
 
 
 def _members(name: str, data: bytes, tell: Tell) -> Iterator[tuple[str, bytes]]:
