@@ -18,7 +18,12 @@ ROOT = Path(__file__).resolve().parent.parent
 UNRELEASED = "Unreleased"
 VERSION = re.compile(r"\d+\.\d+\.\d+")
 # Where the version stands, as what precedes it.
-PLACES = {"pyproject.toml": 'version = "', "Dockerfile": "ARG VERSION="}
+PLACES = {
+    "pyproject.toml": 'version = "',
+    "Dockerfile": "ARG VERSION=",
+    "client/gpt2_client/__init__.py": '__version__ = "',
+    "client/data/share/man/man1/gpt2.1": '"gpt2 ',
+}
 
 
 def notes(changelog: str, version: str) -> str:

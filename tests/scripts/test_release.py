@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import gpt2_client
 from commands import release
 from commands.errors import CommandError
 from tests.conftest import ROOT
@@ -35,7 +36,8 @@ def test_a_version_without_a_section_has_no_notes(version: str) -> None:
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     for name in release.PLACES:
-        shutil.copy(ROOT / name, tmp_path)
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
     (tmp_path / "CHANGELOG.md").write_text(PAGE)
     return tmp_path
 
@@ -51,19 +53,26 @@ def test_a_cut_names_what_was_not_released_and_writes_the_version(checkout: Path
     project = tomllib.loads((checkout / "pyproject.toml").read_text())["project"]
     assert project["version"] == "7.8.9"
     assert "ARG VERSION=7.8.9\n" in (checkout / "Dockerfile").read_text()
+    client = (checkout / "client" / "gpt2_client" / "__init__.py").read_text()
+    assert '__version__ = "7.8.9"\n' in client
 
 
 @pytest.mark.parametrize("version", ["1.0", "v1.0.0", "1.0.0-rc1", ""])
 def test_a_cut_to_no_version_changes_nothing(checkout: Path, version: str) -> None:
-    before = [path.read_bytes() for path in sorted(checkout.iterdir())]
+    before = contents(checkout)
     with pytest.raises(CommandError):
         release.cut(checkout, version, datetime.date(2026, 3, 4))
-    assert [path.read_bytes() for path in sorted(checkout.iterdir())] == before
+    assert contents(checkout) == before
 
 
-def test_the_versions_of_the_project_and_of_the_image_are_one() -> None:
+def contents(checkout: Path) -> list[bytes]:
+    return [path.read_bytes() for path in sorted(checkout.rglob("*")) if path.is_file()]
+
+
+def test_the_versions_of_project_image_and_client_are_one() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert f"ARG VERSION={version}\n" in (ROOT / "Dockerfile").read_text()
+    assert gpt2_client.__version__ == version
     assert release.notes((ROOT / "CHANGELOG.md").read_text(), "Unreleased")
 
 
