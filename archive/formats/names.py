@@ -15,7 +15,7 @@ from archive.formats.tensors import StoredTensor
 WRAPPERS = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.", "base_layer.")
 # DataParallel, PEFT, TRL, Lightning and people's own classes put these in front, also several.
 PREFIXES = (
-    *("module.", "base_model.", "pretrained_model.", "model.", "gpt2.", "gpt.", "lm.", "decoder."),
+    *("module.", "_module.", "base_model.", "pretrained_model.", "model.", "gpt2.", "gpt.", "lm."),
     "transformer.",
 )
 # Causal masks that old checkpoints carry along; they are not weights.
@@ -62,6 +62,7 @@ def plain_name(name: str) -> str:
     while (prefix := next((p for p in PREFIXES if short.startswith(p)), None)) is not None:
         short = short.removeprefix(prefix)
     short = re.sub(r"\.gamma$", ".weight", re.sub(r"\.beta$", ".bias", short))
+    short = short.replace("lm_head.decoder.", "lm_head.")  # of 2019, as DialoGPT has it
     return short if PARTS.fullmatch(short) else name
 
 

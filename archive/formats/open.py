@@ -137,6 +137,7 @@ READERS: tuple[tuple[str, Reader], ...] = (
     ("*.pt", _open_torch),
     ("*.pth", _open_torch),
     ("*.ckpt", _open_torch),
+    ("*.pkl", _open_torch),
     ("*.gguf", read_gguf),
     ("*.h5", _open_keras),
     ("*.msgpack", _open_flax),
@@ -151,7 +152,7 @@ CERTAIN = (
     "tf_model.h5",
     "flax_model.msgpack",
 )
-UNCERTAIN = ("*.safetensors", "*.gguf", "*.pt", "*.pth", "*.ckpt", "*.bin")
+UNCERTAIN = ("*.safetensors", "*.gguf", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.bin")
 # Of a trainer, beside the weights.
 OTHERS = (
     *("optimizer.pt", "scheduler.pt", "scaler.pt", "training_args.bin", "optimizer.bin"),
