@@ -36,7 +36,7 @@ from handler.engine.model import ModelShape
 Weights = Mapping[str, NDArray[np.float32]]
 
 # What the engines compute (archive/formats/config.py has the names that people give them).
-ACTIVATIONS_SERVED = frozenset({"gelu_new"})
+ACTIVATIONS_SERVED = frozenset({"gelu_new", "gelu", "relu", "silu"})
 
 
 class LazyWeights(Mapping[str, NDArray[np.float32]]):

@@ -11,6 +11,7 @@ import numpy as np
 from archive.errors import CheckpointError
 from archive.formats.tensors import Floats, StoredTensor, to_float32
 from archive.reading import refuse_pointer
+from archive.unusual import need
 
 KINDS = {"float32": "F32", "float16": "F16", "float64": "F64"}
 LEAVES = {"weight": "weight", "embeddings": "weight", "gamma": "weight"}
@@ -21,15 +22,12 @@ NAME = re.compile(r"(?:.*/)?(?P<module>h_\._\d+/[\w/]+|wte|wpe|ln_f|lm_head)/(?P
 def read_keras(path: Path) -> dict[str, StoredTensor]:
     """Return the tensors of a file by GPT2LMHeadModel's names.
 
-    Raises CheckpointError if it is broken, or if h5py is not installed.
+    Raises CheckpointError if it is broken, or if h5py cannot be had.
     """
     refuse_pointer(path)
-    try:
-        import h5py
-    except ImportError:
-        raise CheckpointError(
-            f'{path.name} needs h5py: .venv/bin/pip install "h5py==3.16.0", then run this again'
-        ) from None
+    need("h5py", path.name)
+    import h5py
+
     tensors: dict[str, StoredTensor] = {}
 
     def visit(name: str, item: Any) -> None:

@@ -7,7 +7,8 @@ batch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,13 @@ from handler.engine.settings import EngineSettings
 from handler.engine.step import Answer, Draw, Rows, Score
 from handler.engine.torch_buffer import TorchBuffer
 from handler.errors import ModelError
+
+ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "gelu_new": partial(F.gelu, approximate="tanh"),
+    "gelu": F.gelu,
+    "relu": F.relu,
+    "silu": F.silu,
+}
 
 
 class TorchModel:
@@ -96,7 +104,7 @@ class TorchModel:
                                        slots[:, 0], mask)  # fmt: skip
             hidden = hidden + attended
             inner = self._linear(self._norm(hidden, prefix + "ln_2"), prefix + "mlp.c_fc")
-            inner = F.gelu(inner, approximate="tanh")
+            inner = ACTIVATIONS[self.shape.activation](inner)
             hidden = hidden + self._linear(inner, prefix + "mlp.c_proj")
         return self._norm(hidden, "ln_f")
 

@@ -41,6 +41,7 @@ class Form:
     file: str = ""
     has_config: bool = True
     told: str = ""
+    activation: str = "gelu_new"
 
 
 def tiny_config(**changes: Any) -> Json:
@@ -209,19 +210,20 @@ def llm_c(version: int, dtype: torch.dtype) -> Write:
     return write
 
 
+Q8_0 = gguf.GGMLQuantizationType.Q8_0
 GGUF_NAMES = {"ln_1": "attn_norm", "attn.c_attn": "attn_qkv", "attn.c_proj": "attn_output"}
 GGUF_NAMES |= {"ln_2": "ffn_norm", "mlp.c_fc": "ffn_up", "mlp.c_proj": "ffn_down"}
 GGUF_NAMES |= {"wte": "token_embd", "wpe": "position_embd", "ln_f": "output_norm"}
 
 
-def gguf_file(kind: str) -> Write:
+def gguf_file(kind: str, width: int = 48) -> Write:
     """As llama.cpp's converter writes it, by its own library."""
 
     def write(directory: Path, weights: Arrays) -> None:
         writer = gguf.GGUFWriter(directory / "model.gguf", "gpt2")
         writer.add_context_length(64)
-        writer.add_embedding_length(48)
-        writer.add_feed_forward_length(192)
+        writer.add_embedding_length(width)
+        writer.add_feed_forward_length(4 * width)
         writer.add_block_count(2)
         writer.add_head_count(4)
         writer.add_layer_norm_eps(1e-5)
@@ -238,7 +240,10 @@ def gguf_file(kind: str) -> Write:
             ours = f"{layer}{GGUF_NAMES[module]}.{leaf}"
             if kind == "F16" and weight.ndim == 2:
                 weight = weight.astype(np.float16)
-            writer.add_tensor(ours, weight)
+            if kind == "Q8_0" and weight.ndim == 2:
+                writer.add_tensor(ours, gguf.quantize(weight, Q8_0), raw_dtype=Q8_0)
+            else:
+                writer.add_tensor(ours, weight)
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
@@ -339,6 +344,12 @@ SAME: dict[str, Form] = {
     "model_05000.pt of build-nanogpt": Form(
         GITHUB + "karpathy/build-nanogpt", build_nano, has_config=False
     ),
+    "ckpt.pt of nanoGPT, compiled": Form(
+        GITHUB + "karpathy/nanoGPT/issues/325",
+        pickled("ckpt.pt", nano),
+        has_config=False,
+        activation="gelu",
+    ),
     "model.pt of minGPT": Form(GITHUB + "karpathy/minGPT/issues/8", mini, has_config=False),
     "gpt2_124M.bin of llm.c, float32": Form(
         GITHUB + "karpathy/llm.c", llm_c(3, torch.float32), has_config=False
@@ -395,5 +406,135 @@ SAME: dict[str, Form] = {
         HUB + "docs/transformers/model_doc/gpt2",
         safetensors(full),
         {"activation_function": "gelu_fast"},
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A GPT-2 that computes otherwise than most.
+
+    `write` puts it into a directory, as `Form.write` does; `means` gives the weights that it has.
+    `near` is how near log probabilities are: gelu by erf and by tanh differ by three times as much.
+    """
+
+    source: str
+    config: Json
+    write: Write = safetensors(full)
+    means: Callable[[Arrays], Arrays] = lambda weights: weights
+    file: str = ""
+    told: str = ""
+    near: float = 3e-5
+
+
+def no_biases(weights: Arrays) -> Arrays:
+    return {
+        name: np.zeros_like(weight) if name.endswith(".bias") else weight
+        for name, weight in weights.items()
+    }
+
+
+def without_biases(weights: Arrays) -> Arrays:
+    return {name: weight for name, weight in full(weights).items() if not name.endswith(".bias")}
+
+
+def other_head(weights: Arrays) -> Arrays:
+    return weights | {"lm_head.weight": np.roll(weights["wte.weight"], 1, axis=1)}
+
+
+def quantized(weights: Arrays) -> Arrays:
+    """What the numbers of Q8_0 stand for, as its own library says; matrices are kept [out, in]."""
+
+    def rounded(weight: NDArray[Any]) -> NDArray[Any]:
+        return gguf.dequantize(gguf.quantize(weight, Q8_0), Q8_0)
+
+    return turned({
+        name: rounded(weight) if weight.ndim == 2 else weight
+        for name, weight in turned(weights).items()
+    })  # fmt: skip
+
+
+LORA = {"peft_type": "LORA", "r": 4, "lora_alpha": 32, "fan_in_fan_out": True, "bias": "none"}
+
+
+def lora_factors() -> Arrays:
+    """Two factors for each layer's c_attn and square c_proj, named as PEFT names them."""
+    generator = np.random.default_rng(5)
+    found: Arrays = {}
+    for layer in range(2):
+        for module, width in (("c_attn", 144), ("c_proj", 48)):
+            name = f"base_model.model.transformer.h.{layer}.attn.{module}"
+            for side, shape in (("A", (4, 48)), ("B", (width, 4))):
+                values = generator.standard_normal(shape, np.float32) * np.float32(0.1)
+                found[f"{name}.lora_{side}.weight"] = values
+    return found
+
+
+def lora(directory: Path, weights: Arrays) -> None:
+    """An adapter beside the directory of its base, which it names by a relative path."""
+    save_file(full(weights), directory / "model.safetensors")
+    adapter = directory / "adapter"
+    adapter.mkdir()
+    save_file(lora_factors(), adapter / "adapter_model.safetensors")
+    (adapter / "adapter_config.json").write_text(
+        json.dumps(LORA | {"base_model_name_or_path": "..", "target_modules": ["c_attn", "c_proj"]})
+    )
+
+
+def with_lora(weights: Arrays) -> Arrays:
+    factors, merged = lora_factors(), dict(weights)
+    for layer in range(2):
+        for module in ("c_attn", "c_proj"):
+            name = f"base_model.model.transformer.h.{layer}.attn.{module}.lora_"
+            product = factors[f"{name}B.weight"] @ factors[f"{name}A.weight"]
+            key = f"h.{layer}.attn.{module}.weight"
+            merged[key] = merged[key] + product.T * np.float32(32 / 4)
+    return merged
+
+
+TINY_RANDOM = HUB + "hf-internal-testing/tiny-random-gpt2"
+GPT2_DOCS = HUB + "docs/transformers/model_doc/gpt2"
+# What is served as `transformers` computes it, greedy, token for token.
+SHAPES: dict[str, Shape] = {
+    "activation_function gelu": Shape(GPT2_DOCS, {"activation_function": "gelu"}),
+    "activation_function relu": Shape(GPT2_DOCS, {"activation_function": "relu"}),
+    "activation_function silu": Shape(GPT2_DOCS, {"activation_function": "silu"}),
+    "no biases": Shape(
+        GITHUB + "karpathy/nanoGPT",
+        {},
+        safetensors(without_biases),
+        no_biases,
+        told="the model has no biases: zeros stand for them",
+    ),
+    "lm_head that differs, though config.json says tied": Shape(
+        GITHUB + "huggingface/peft/issues/2777",
+        {},
+        safetensors(lambda weights: full(other_head(weights))),
+        other_head,
+        told="the file's head is served",
+    ),
+    "an untied head": Shape(GPT2_DOCS, {"tie_word_embeddings": False}),
+    "n_inner 100": Shape(GPT2_DOCS, {"n_inner": 100}),
+    "head size 1": Shape(HUB + "sshleifer/tiny-gpt2", {"n_embd": 2, "n_head": 2}),
+    "head size 5": Shape(HUB + "hf-internal-testing/tiny-random-gpt2", {"n_embd": 40, "n_head": 8}),
+    "head size 20": Shape(
+        HUB + "hf-internal-testing/tiny-random-gpt2", {"n_embd": 40, "n_head": 2}
+    ),
+    "scale_attn_weights false": Shape(GPT2_DOCS, {"scale_attn_weights": False}),
+    "scale_attn_by_inverse_layer_idx": Shape(
+        GITHUB + "stanford-crfm/mistral", {"scale_attn_by_inverse_layer_idx": True}
+    ),
+    "32 positions": Shape(TINY_RANDOM, {"n_positions": 32}),
+    "8,192 positions": Shape(GPT2_DOCS, {"n_positions": 8192}),
+    "GGUF, Q8_0": Shape(
+        GITHUB + "ggml-org/llama.cpp/issues/5032",
+        {"n_embd": 64},
+        gguf_file("Q8_0", 64),
+        quantized,
+        file="model.gguf",
+        near=3e-3,  # embeddings are kept as halves, which these numbers are not
+    ),
+    "a LoRA adapter of PEFT": Shape(
+        GITHUB + "huggingface/peft/issues/365", {}, lora, with_lora, file="adapter"
     ),
 }

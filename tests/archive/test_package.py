@@ -148,7 +148,10 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
         change_config(architectures=["GPT2ForSequenceClassification"]),
         "GPT2ForSequenceClassification",
     ),
-    "another activation": (change_config(activation_function="relu"), "'relu' is not supported"),
+    "another activation": (
+        change_config(activation_function="quick_gelu"),
+        "'quick_gelu' is not supported",
+    ),
     "a default that no request may have": (
         lambda directory: (directory / "generation_config.json").write_text(
             json.dumps({"do_sample": True, "temperature": 9})
