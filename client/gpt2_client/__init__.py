@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from gpt2_client.client import Client
     from gpt2_client.stream import Stream
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "APIError",
