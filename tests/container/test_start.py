@@ -192,6 +192,7 @@ def test_what_the_contract_needs_is_told_at_once(tmp_path: Path, contract: Contr
     # Where Debian has these, they must not be found this once.
     shutil.copytree(ROOT / "scripts", tmp_path / "scripts")
     shutil.copytree(ROOT / "commands", tmp_path / "commands")
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
     module = tmp_path / "commands" / "image.py"
     module.write_text(module.read_text().replace('("/usr/sbin", "/sbin")', "()"))
     done = subprocess.run(
