@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CLIENT = "client"
 OFFLINE = "--offline"
 WRONG_USE = 2
+READER_IS_GONE = 141  # as a shell says SIGPIPE
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,6 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.status
     except Stopped as stopped:
         return stopped.status
+    except BrokenPipeError:  # who read has gone, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return READER_IS_GONE
 
 
 def _check_place() -> None:

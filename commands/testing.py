@@ -18,8 +18,8 @@ Sets up, then linter, types and all tests, four files at a time (TEST_WORKERS=1:
 them wait for servers.
 
   PYTEST_ARGUMENTS  go to pytest, and that is all that runs: ./scripts/test tests/handler -x
-  --coverage        measure which lines run, in servers and workers too; it ends with a table, and
-                    takes longer
+  --coverage        measure which lines run, in programs that tests start too (but not in workers
+                    of TorchServe, whose environment is built); ends with a table, takes longer
   --help            this text"""
 WORKERS = "4"
 # By files, since what is set up for one file is shared in it; in the order of their names.
