@@ -120,6 +120,9 @@ class Environment:
             CommandError: There is none.
         """
         check_space(self.place, size.fetched, size.left)
+        if size.left == 0:
+            say(f"Bringing {self.place.name} up to date for {', '.join(names)}")
+            return
         source = "takes" if self.wheels is not None else "fetches"
         say(
             f"Setting up {self.place.name} for {', '.join(names)}: once; {source} about "

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
+
+from commands import sizes
 
 
 class Groups:
@@ -41,5 +44,13 @@ class Groups:
 
     def digest(self, names: Iterable[str]) -> str:
         """Return a hash of all that decides what is installed for these groups."""
-        parts = [*sorted(self.requirements(names)), self.lock.read_text(encoding="utf-8")]
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+        names = list(names)
+        brought = sizes.packages(names)
+        lines = self.lock.read_text(encoding="utf-8").splitlines()
+        pins = [line for line in lines if _name(line) in brought]
+        return hashlib.sha256("\n".join(self.requirements(names) + pins).encode()).hexdigest()[:16]
+
+
+def _name(pin: str) -> str:
+    """The package of a line of the lock, as sizes.json spells it."""
+    return re.sub(r"[-_.]+", "-", pin.partition("==")[0]).lower()

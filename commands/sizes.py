@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 FILE = Path(__file__).resolve().parent / "sizes.json"
 # An environment without packages: pip, as Python brings it and as it is pinned.
@@ -25,12 +26,19 @@ class Size:
 
 def of(groups: Iterable[str], there: Iterable[str] = ()) -> Size:
     """Return what these groups bring where those of `there` are installed already."""
-    known = json.loads(FILE.read_text(encoding="utf-8"))
     there = tuple(there)
-    new = _packages(known, groups) - _packages(known, there)
-    pairs = [known["packages"][name] for name in new] + ([] if there else [EMPTY])
+    figures = _known()["packages"]
+    pairs = [figures[name] for name in packages(groups) - packages(there)]
+    pairs += [] if there else [EMPTY]
     return Size(round(sum(pair[0] for pair in pairs)), round(sum(pair[1] for pair in pairs)))
 
 
-def _packages(known: dict[str, dict[str, list[str]]], groups: Iterable[str]) -> set[str]:
-    return {package for group in groups for package in known["groups"][group]}
+def packages(groups: Iterable[str]) -> set[str]:
+    """Return the packages that these groups bring; none of a group that nobody measured."""
+    known = _known()["groups"]
+    return {package for group in groups for package in known.get(group, ())}
+
+
+def _known() -> dict[str, Any]:
+    known: dict[str, Any] = json.loads(FILE.read_text(encoding="utf-8"))
+    return known

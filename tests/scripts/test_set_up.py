@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import threading
 import zipfile
@@ -158,3 +159,17 @@ def test_a_torch_of_another_version_does_not_become_a_cuda_build(
     last = ended.stderr.splitlines()[-1]
     assert last.startswith("error: only a CUDA build of torch==") and "TORCH_INDEX_URL" in last
     assert not [line for line in checkout.asked if "torchserve==" in line]
+
+
+def test_another_version_of_a_package_is_installed_by_whom_it_serves_alone(
+    checkout: Checkout,
+) -> None:
+    assert checkout.serve().returncode == 0
+    lock = checkout.root / "requirements.lock"
+    for pin, times in (("matplotlib==0.0.1", 1), ("numpy==0.0.1", 2)):
+        name = pin.partition("==")[0]
+        lock.write_text(re.sub(rf"^{name}==.*$", pin, lock.read_text(), flags=re.MULTILINE))
+        ended = checkout.serve()
+        assert ended.returncode == 0
+        assert len([line for line in checkout.asked if "torchserve==" in line]) == times
+    assert "Bringing .venv up to date for serve, package\n" in ended.stderr
