@@ -26,6 +26,7 @@ from archive.settings import Settings
 from archive.text import read_passages
 from archive.trial import try_out
 from handler.archive_facts import CHAT_TEMPLATE, ArchiveFacts
+from handler.start_checks import file_digests
 
 
 def package_model(settings: Settings) -> Path:
@@ -53,7 +54,7 @@ def package_model(settings: Settings) -> Path:
             (content / "model" / CHAT_TEMPLATE).write_text(chat_template, encoding="utf-8")
         add_code(content, settings.engine)
         add_settings(content, settings.engine, settings.model_config)
-        ArchiveFacts(
+        facts = ArchiveFacts(
             name=settings.target.name,
             version=settings.target.version,
             source=source_id(settings.model),
@@ -66,10 +67,12 @@ def package_model(settings: Settings) -> Path:
             examples=read_examples(checkpoint.directory),
             size_bytes=model_bytes(content),
             content_sha256=content_digest(content),
+            files=file_digests(content),
             **form,
-        ).write(content / "model")
+        )
+        facts.write(content / "model")
         say("loading it and writing from it, as a worker does")
-        try_out(content)
+        facts.model_copy(update={"self_test": try_out(content)}).write(content / "model")
         path = pack(content, settings.target)
     say(f"{path} is ready: {form['form']}, {path.stat().st_size / 1e6:,.1f} MB")
     return path

@@ -23,8 +23,12 @@ SECONDS = 600  # for texts that a slow machine writes in a few, of the largest m
 FAILED = "error: "
 
 
-def try_out(content: Path) -> None:
-    """Raise PackagingError, with the worker's own words, if the staged files cannot be served."""
+def try_out(content: Path) -> str:
+    """Return the digest of what the model in the staged files writes (`Service.self_test`).
+
+    Raises:
+        PackagingError: They cannot be served, in the worker's own words.
+    """
     command = [sys.executable, "-m", "archive.trial", str(content)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -32,10 +36,14 @@ def try_out(content: Path) -> None:
         told = [line.removeprefix(FAILED) for line in lines if line.startswith(FAILED)]
         reason = (told or lines or [f"it ended with status {done.returncode}"])[-1]
         raise PackagingError(f"the archive cannot be served: {reason}")
+    return done.stdout.strip()
 
 
-def write_from(directory: Path) -> None:
+def write_from(directory: Path) -> str:
     """Load an archive and go on with some prompts, with every default that it brings.
+
+    Returns:
+        The digest of the short text that the model writes when it is loaded.
 
     Raises:
         ModelError: It cannot be loaded, or does not write.
@@ -58,10 +66,11 @@ def write_from(directory: Path) -> None:
         service.engine.stop()
     if reply.error is not None:
         raise ModelError(reply.error.message)
+    return service.self_test
 
 
 if __name__ == "__main__":
     try:
-        write_from(Path(sys.argv[1]))
+        print(write_from(Path(sys.argv[1])))
     except ModelError as failure:
         sys.exit(f"{FAILED}{failure}")

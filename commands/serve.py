@@ -63,6 +63,12 @@ def parser() -> argparse.ArgumentParser:
         type=_port,
         help="the port to listen on (default: PORT in .env.local or .env, 8080)",
     )
+    result.add_argument(
+        "--skip-self-test",
+        action="store_true",
+        help="start without comparing the archive's files and a short text with what they were "
+        "when it was packed",
+    )
     return result
 
 
@@ -93,6 +99,8 @@ def run(options: argparse.Namespace, environment: Environment) -> int:
     """
     if options.port is not None:
         os.environ["PORT"] = str(options.port)
+    if options.skip_self_test:
+        os.environ["SKIP_SELF_TEST"] = "true"
     os.chdir(ROOT)
     _check_settings()
     model = options.model

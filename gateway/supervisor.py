@@ -149,6 +149,7 @@ def _worker_environment(settings: Settings, secret: str) -> dict[str, str]:
         "N_TOKENS": str(settings.n_tokens),
         "MAX_LOGPROBS_PER_REQUEST": str(settings.max_logprobs_per_request),
         "STREAM_INTERVAL_MS": str(settings.stream_interval_ms),
+        "SKIP_SELF_TEST": str(int(settings.skip_self_test)),
         "STRICT_FIELDS": str(int(settings.strict_fields)),
         sideband.SECRET_VARIABLE: secret,
     }

@@ -97,6 +97,8 @@ class ArchiveFacts(Record):
         examples: First words for people.
         size_bytes: Of the model's files.
         content_sha256: SHA-256 over everything in the archive but this file.
+        files: SHA-256 of each file that is compared at the start, by its path in the archive.
+        self_test: Digest of the text that the model wrote when it was packed (`start_checks`).
         created: When it was loaded, seconds since 1970; not in the file.
     """
 
@@ -117,6 +119,8 @@ class ArchiveFacts(Record):
     examples: list[str] = []
     size_bytes: int = 0
     content_sha256: str | None = None
+    files: dict[str, str] = {}
+    self_test: str | None = None
     created: int = Field(default_factory=lambda: int(time.time()), exclude=True)
 
     @classmethod

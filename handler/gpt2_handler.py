@@ -82,7 +82,8 @@ class GPT2Handler:
                 max_tokens=_whole_number("N_TOKENS", 20),
                 overrides=_overrides(),
                 max_logprobs=_whole_number("MAX_LOGPROBS_PER_REQUEST", MAX_LOGPROB_ENTRIES),
-                strict_fields=os.environ.get("STRICT_FIELDS", "").lower() in ("1", "true", "yes"),
+                strict_fields=_switch("STRICT_FIELDS"),
+                is_checked=not _switch("SKIP_SELF_TEST"),
             )
         except ModelError as error:
             # TorchServe passes on what a worker says on stderr, and nothing of its tracebacks.
@@ -346,6 +347,10 @@ def _overrides() -> dict[str, int]:
     if os.environ.get("STREAM_INTERVAL_MS"):
         overrides["stream_interval_ms"] = _whole_number("STREAM_INTERVAL_MS", 0)
     return overrides
+
+
+def _switch(name: str) -> bool:
+    return os.environ.get(name, "").lower() in ("1", "true", "yes")
 
 
 def _whole_number(name: str, default: int) -> int:

@@ -9,8 +9,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from handler import ignored, sideband
 from handler.archive_facts import ArchiveFacts, Defaults
 from handler.bodies import COMPLETION, Question
@@ -19,9 +17,7 @@ from handler.chat_schema import ChatRequest
 from handler.encoding import to_json
 from handler.engine.engine import Engine
 from handler.engine.model import Model, load_model
-from handler.engine.options import SamplingOptions
 from handler.engine.settings import EngineSettings
-from handler.engine.step import Draw
 from handler.engine.vocabulary import Vocabulary
 from handler.errors import BadRequest, ModelError, NotFound
 from handler.fields import MAX_LOGPROBS, MAX_STOP
@@ -43,6 +39,7 @@ from handler.schema import (
     unknown_fields,
     validate,
 )
+from handler.start_checks import files_compared, greedy_digest, run_self_test
 from handler.stream import StreamReply
 
 DEFAULTS_RULE = (
@@ -70,6 +67,8 @@ class Service:
     ) -> None:
         self.name = name
         self.engine = Engine(model, settings)
+        # Digest of what the model wrote when it was loaded.
+        self.self_test = ""
         self._version = version
         self._facts = facts
         self._shape = model.shape
@@ -99,8 +98,9 @@ class Service:
         overrides: Mapping[str, Any] | None = None,
         max_logprobs: int = MAX_LOGPROB_ENTRIES,
         strict_fields: bool = False,
+        is_checked: bool = True,
     ) -> Service:
-        """Load an unpacked archive and generate a token with it, so that what follows is warm.
+        """Load an unpacked archive and generate a few tokens with it, so that what follows is warm.
 
         Args:
             directory: The archive's root.
@@ -111,6 +111,7 @@ class Service:
             overrides: Settings of the engine that take the place of `config`'s.
             max_logprobs: Log probabilities that one reply may hold.
             strict_fields: Refuse fields of a request that are not known.
+            is_checked: Compare its files and those tokens with what they were when it was packed.
 
         Raises:
             ModelError: Says in one line why the archive can not be served.
@@ -121,22 +122,15 @@ class Service:
         settings = EngineSettings.from_mapping({**engine, **(overrides or {})})
         model_directory = directory / "model"
         facts = ArchiveFacts.read(model_directory)
-        shape = facts.shape
-        vocabulary = Vocabulary.load(
-            model_directory / "tokenizer.json",
-            shape.vocab_size,
-            facts.delimiters,
-            splits_special_tokens=facts.splits_special_tokens,
-        )
-        try:
-            model = load_model(model_directory, shape, settings)
-            warm_up(model, facts.bos_token)
-        except ModelError:
-            raise
-        except Exception as error:  # no memory for the cache, or graph and config disagree
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise ModelError(f"the model can not be started: {reason}") from error
-        defaults = Defaults.read(model_directory, min(max_tokens, shape.max_length))
+        with files_compared(directory, facts.files if is_checked else {}):
+            vocabulary = Vocabulary.load(
+                model_directory / "tokenizer.json",
+                facts.vocab_size,
+                facts.delimiters,
+                splits_special_tokens=facts.splits_special_tokens,
+            )
+            model, self_test = _load_and_test(model_directory, facts, settings, is_checked)
+            defaults = Defaults.read(model_directory, min(max_tokens, facts.context_length))
         service = cls(
             name,
             version,
@@ -149,6 +143,7 @@ class Service:
             max_logprobs=max_logprobs,
             strict_fields=strict_fields,
         )
+        service.self_test = self_test
         service.engine.start()
         return service
 
@@ -347,7 +342,15 @@ def _take_resume(body: Any) -> Resume | None:
     return None
 
 
-def warm_up(model: Model, token: int) -> None:
-    """Compute a token, so that the first request finds everything touched."""
-    ask = Draw(SamplingOptions(max_tokens=1, seed=0), top=1)
-    model.step(np.array([[token, 0, 0]], np.int32), [ask])
+def _load_and_test(
+    directory: Path, facts: ArchiveFacts, settings: EngineSettings, is_checked: bool
+) -> tuple[Model, str]:
+    """Load the model in `directory`; return it and the digest of what it writes."""
+    try:
+        model = load_model(directory, facts.shape, settings)
+        return model, run_self_test(model, facts) if is_checked else greedy_digest(model, facts)
+    except ModelError:
+        raise
+    except Exception as error:  # no memory for the cache, or arrays and sizes disagree
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ModelError(f"the model can not be started: {reason}") from error

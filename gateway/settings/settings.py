@@ -152,6 +152,11 @@ class Settings:
         least=0,
         most=1000,
     )
+    skip_self_test: bool = setting(
+        False,
+        "Start without comparing the archive's files and a short text with what they were when "
+        "it was packed.",
+    )
     stall_seconds: float = setting(60, "Time a reply may stand still before it is ended.", least=1)
     retry_seconds: float = setting(
         15, "Time a request may wait for a worker that is coming back.", least=0
