@@ -163,6 +163,7 @@ def compiler(scratch: Path, say: Callable[[str], None]) -> Iterator[Command]:
         PackagingError: It cannot be fetched.
     """
     packages = scratch / "compiler"
+    scratch.mkdir(exist_ok=True)
     say(
         f"Fetching a C compiler ({FETCHED} MB, {UNPACKED} MB on the disk while it works, "
         "removed afterwards)"

@@ -14,7 +14,6 @@ from handler.engine.model import ModelShape
 from handler.engine.native import cpu
 from handler.engine.native.arrays_file import ARRAYS, read_arrays
 from handler.engine.native.library import NativeStep, load_library
-from handler.engine.native.sampling import NativeSampler
 from handler.engine.native.weights import Array, pack_model, uniform
 from handler.engine.settings import EngineSettings
 from handler.engine.step import Answer, Draw, Rows, Score
@@ -32,7 +31,6 @@ class NativeModel:
         self.shape = step.shape
         self.buffer = step
         self._step = step
-        self._sampler = NativeSampler(step.library, step.shape.vocab_size)
 
     @classmethod
     def load(cls, directory: Path, shape: ModelShape, settings: EngineSettings) -> NativeModel:
@@ -50,10 +48,7 @@ class NativeModel:
 
     def step(self, rows: Rows, asks: Sequence[Draw | Score]) -> list[Answer]:
         """See `Model.step`."""
-        want = sorted({ask.row for ask in asks})
-        logits = np.empty((len(want), self.shape.vocab_size), np.float32)
-        self._step.step(rows, want, logits)
-        return [self._sampler.answer(logits[want.index(ask.row)], ask) for ask in asks]
+        return self._step.step_and_answer(rows, asks)
 
 
 def load_step(

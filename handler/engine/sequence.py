@@ -202,6 +202,8 @@ class Sequence:
     def _take(self, answer: Answer) -> Output:
         if answer.token == NOT_FINITE:
             raise FloatingPointError("the model's logits are not finite")
+        if answer.token < 0:
+            raise FloatingPointError("a token or an option of the request is out of range")
         return self._append(answer.token, answer.logprob)
 
     def _append(self, token: int, logprob: TokenLogprob | None) -> Output:

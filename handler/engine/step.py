@@ -94,7 +94,8 @@ class Score:
 class Answer:
     """What came of a draw or a score.
 
-    `token` is `NOT_FINITE` where the row's logits are no numbers; nothing else is told then.
+    `token` is `NOT_FINITE` where the row's logits are no numbers, and `BAD_ASK` where a row, a token
+    or an option is out of range; nothing else is told then.
     """
 
     token: int
@@ -102,3 +103,4 @@ class Answer:
 
 
 NOT_FINITE = -1
+BAD_ASK = -2

@@ -255,33 +255,8 @@ EXPORT int32_t gpt2_copy(Engine *engine, int32_t source, int32_t target, int32_t
     return OK;
 }
 
-EXPORT Sampler *gpt2_create_sampler(int32_t vocabulary) {
-    Sampler *sampler = calloc(1, sizeof *sampler);
-    if (sampler == NULL || allocate_sampler(sampler, vocabulary)) return sampler;
-    gpt2_destroy_sampler(sampler);
-    return NULL;
-}
-
-EXPORT void gpt2_destroy_sampler(Sampler *sampler) {
-    free_sampler(sampler);
-    free(sampler);
-}
-
-static bool are_tokens(const int32_t *token, int32_t count, int32_t vocabulary) {
-    for (int32_t i = 0; i < count; i++)
-        if (token[i] < 0 || token[i] >= vocabulary) return false;
-    return true;
-}
-
-EXPORT int32_t gpt2_sample(Sampler *sampler, const float *logits, const Sampling *options) {
-    if (!are_tokens(options->seen_token, options->seen_count, sampler->vocabulary) ||
-        !are_tokens(options->bias_token, options->bias_count, sampler->vocabulary))
-        return BAD_SAMPLE;
-    return sample(sampler, logits, options);
-}
-
 EXPORT double gpt2_log_probability(const float *logits, int32_t vocabulary, int32_t token,
                                    int32_t top, int32_t *top_token, double *top_value) {
-    if (!are_tokens(&token, 1, vocabulary) || top < 0 || top > vocabulary) return NAN;
+    if (token < 0 || token >= vocabulary || top < 0 || top > vocabulary) return NAN;
     return log_probability(logits, vocabulary, token, top, top_token, top_value);
 }

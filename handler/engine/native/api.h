@@ -2,10 +2,8 @@
 #ifndef GPT2_API_H
 #define GPT2_API_H
 
-#include "sample.h"
 #include "step.h"
 
-#define BAD_SAMPLE (-2)
 #define EXPORT __attribute__((visibility("default")))
 
 typedef enum {
@@ -46,13 +44,6 @@ EXPORT int32_t gpt2_step_and_answer(Engine *engine, const Row *rows, int32_t cou
 
 /* Copies the first `length` positions of a slot to another one. */
 EXPORT int32_t gpt2_copy(Engine *engine, int32_t source, int32_t target, int32_t length);
-
-/* Makes what a thread samples in, for rows of `vocabulary` logits. NULL: no memory. */
-EXPORT Sampler *gpt2_create_sampler(int32_t vocabulary);
-EXPORT void gpt2_destroy_sampler(Sampler *sampler);
-
-/* See sample.h. BAD_SAMPLE where options name a token outside the vocabulary. */
-EXPORT int32_t gpt2_sample(Sampler *sampler, const float *logits, const Sampling *options);
 
 /* See log_probability. NaN where `token` or `top` is outside the vocabulary. */
 EXPORT double gpt2_log_probability(const float *logits, int32_t vocabulary, int32_t token,

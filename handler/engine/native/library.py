@@ -13,15 +13,22 @@ import numpy as np
 import numpy.typing as npt
 
 from handler.engine.model import ModelShape
+from handler.engine.native.asks import Asks
 from handler.engine.native.memory import CacheMemory
+from handler.engine.native.records import (
+    ACTIVATIONS,
+    MAX_CHANNELS,
+    PRECISIONS,
+    Layer,
+    Linear,
+    Model,
+)
 from handler.engine.native.weights import LANES, Array, padded
+from handler.engine.step import Answer, Draw, Score
 from handler.errors import ModelError
 
 Floats = npt.NDArray[np.float32]
 
-MAX_CHANNELS = 1024
-PRECISIONS = {"float32": 0, "int8": 1}
-ACTIVATIONS = {"gelu_new": 2, "gelu": 3, "relu": 4, "silu": 5}  # `Finish` of matmul.h
 STATUS = (
     "",
     "no memory",
@@ -32,47 +39,6 @@ STATUS = (
     "rows of one slot must follow each other, at consecutive positions",
     "wanted rows must be ascending indices of rows",
 )
-
-
-class Linear(ctypes.Structure):
-    """`Linear` of model.h."""
-
-    _fields_ = [
-        *((name, ctypes.c_void_p) for name in ("weight", "scale", "sum", "bias", "peaks")),
-        *((name, ctypes.c_int32) for name in ("inputs", "outputs", "precision")),
-    ]
-
-
-class Layer(ctypes.Structure):
-    """`Layer` of model.h."""
-
-    _fields_ = [
-        *((name, ctypes.c_void_p) for name in ("gain_1", "bias_1", "gain_2", "bias_2")),
-        *((name, Linear) for name in ("qkv", "projection", "expand", "contract")),
-        ("attention_scale", ctypes.c_float),
-    ]
-
-
-class Model(ctypes.Structure):
-    """`Model` of model.h."""
-
-    _fields_ = [
-        *(
-            (name, ctypes.c_int32)
-            for name in (
-                *("layers", "heads", "width", "inner", "vocabulary", "positions"),
-                *("width_pad", "inner_pad", "channels_pad", "positions_pad"),
-                *("cache_precision", "activation", "slots", "max_rows", "threads"),
-            )
-        ),
-        ("epsilon", ctypes.c_float),
-        *(
-            (name, ctypes.c_void_p)
-            for name in ("layer", "token_embedding", "position_embedding", "gain", "bias")
-        ),
-        ("head", Linear),
-        ("cache", ctypes.c_void_p),
-    ]
 
 
 def load_library(path: Path) -> ctypes.CDLL:
@@ -105,11 +71,6 @@ def _declare(library: ctypes.CDLL) -> None:
         *(pointer, pointer, number, pointer, number, pointer, number, pointer)
     ]
     library.gpt2_copy.argtypes = [pointer, number, number, number]
-    library.gpt2_create_sampler.restype = pointer
-    library.gpt2_create_sampler.argtypes = [number]
-    library.gpt2_destroy_sampler.restype = None
-    library.gpt2_destroy_sampler.argtypes = [pointer]
-    library.gpt2_sample.argtypes = [pointer, pointer, pointer]
     library.gpt2_log_probability.restype = ctypes.c_double
     library.gpt2_log_probability.argtypes = [pointer, number, number, number, pointer, pointer]
 
@@ -212,10 +173,7 @@ class NativeStep:
         Raises:
             ValueError: A size or an index is wrong; nothing was computed.
         """
-        rows = np.ascontiguousarray(rows, np.int32)
-        wanted = np.ascontiguousarray(want, np.int32)
-        if rows.ndim != 2 or rows.shape[1] != 3 or wanted.ndim != 1:
-            raise ValueError("rows must be [count, 3], and wanted ones a list")
+        rows, wanted = _judged(rows, want)
         self._judge(
             self.library.gpt2_step(
                 self._engine,
@@ -227,6 +185,47 @@ class NativeStep:
                 _target(hidden, (len(wanted), self.shape.width)),
             )
         )
+
+    def step_and_answer(
+        self,
+        rows: npt.NDArray[np.int32],
+        asks: Sequence[Draw | Score],
+        want: Sequence[int] = (),
+        hidden: Floats | None = None,
+    ) -> list[Answer]:
+        """Compute rows as `step` does, and answer what is asked of them, in one call.
+
+        Args:
+            rows: See `step`.
+            asks: In any order; several may ask for one row. Rows that nobody asks for have no
+                logits.
+            want: Indices of the rows whose hidden states are wanted, ascending.
+            hidden: float32 [len(want), width], filled.
+
+        Returns:
+            One for each of `asks`. Its token is `NOT_FINITE` where logits are no numbers, and
+            `BAD_ASK` where a row, a token or an option is out of range.
+
+        Raises:
+            ValueError: A size or an index of `rows` or `want` is wrong; nothing was computed.
+        """
+        rows, wanted = _judged(rows, want)
+        records = Asks(asks, self.shape.vocab_size)
+        if (hidden is None) != (len(wanted) == 0):
+            raise ValueError("hidden states need rows that are wanted, and room")
+        self._judge(
+            self.library.gpt2_step_and_answer(
+                self._engine,
+                rows.ctypes.data,
+                len(rows),
+                records.address,
+                len(records),
+                wanted.ctypes.data,
+                len(wanted),
+                _target(hidden, (len(wanted), self.shape.width)),
+            )
+        )
+        return records.answers()
 
     def copy(self, source: int, target: int, length: int) -> None:
         """Copy the first `length` positions of one slot to another.
@@ -277,6 +276,16 @@ class NativeStep:
             found = "missing" if array is None else f"{array.size} values"
             raise ModelError(f"the model's array {name} must have {size} values; it is {found}")
         return array.ctypes.data
+
+
+def _judged(
+    rows: npt.NDArray[np.int32], want: Sequence[int] | npt.NDArray[np.signedinteger]
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    rows = np.ascontiguousarray(rows, np.int32)
+    wanted = np.ascontiguousarray(want, np.int32)
+    if rows.ndim != 2 or rows.shape[1] != 3 or wanted.ndim != 1:
+        raise ValueError("rows must be [count, 3], and wanted ones a list")
+    return rows, wanted
 
 
 def _target(array: Floats | None, shape: tuple[int, int]) -> int | None:

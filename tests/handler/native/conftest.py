@@ -11,7 +11,7 @@ import pytest
 from filelock import FileLock
 
 from archive import native_build
-from archive.native_build import Command, build_libraries
+from archive.native_build import FLAGS, LIBRARIES, TARGETS, Command, build_libraries, sources
 from handler.engine.native import cpu
 from handler.engine.native.library import load_library
 
@@ -48,3 +48,31 @@ def native_command(shared_folder: Path) -> Iterator[Command]:
         native_build.compiler(shared_folder / "compiler", lambda _: None) as command,
     ):
         yield command
+
+
+@pytest.fixture(scope="session")
+def kernels(native_command: Command, shared_folder: Path) -> ctypes.CDLL:
+    """The sources as a library that shows every function."""
+    target = TARGETS[HERE[0]]
+    output = shared_folder / "libkernels.so"
+    names = [path.name for path in sources() if path.suffix == ".c"]
+    native_command.run(
+        *(*FLAGS, "-shared", "-target", target.triple, f"-mcpu={target.cpu}"),
+        *("-o", str(output), *names, *LIBRARIES),
+    )
+    library = ctypes.CDLL(str(output))
+    pointer, number, real, size = ctypes.c_void_p, ctypes.c_int, ctypes.c_float, ctypes.c_size_t
+    library.layer_norm.argtypes = [pointer, pointer, pointer, number, number, real, pointer]
+    library.quantize_row.argtypes = [pointer, number, pointer, pointer, pointer]
+    for name in ("matmul_int8", "matmul_float"):
+        matmul = getattr(library, name)
+        matmul.argtypes = [pointer, pointer, number, pointer, size, number, number]
+    library.cache_write.argtypes = [pointer, pointer, number, pointer, pointer]
+    for name in ("attend_int8", "attend_float"):
+        attend = getattr(library, name)
+        attend.argtypes = [
+            *(pointer, pointer, pointer, size, pointer, size, number, number, real, pointer)
+        ]
+    for name in ("layer_norm", "quantize_row", "cache_write"):
+        getattr(library, name).restype = None
+    return library

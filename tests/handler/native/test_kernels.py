@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.special import expit, ndtr
 
-from archive.native_build import FLAGS, LIBRARIES, TARGETS, Command, sources
-from handler.engine.native.library import ACTIVATIONS, PRECISIONS, Linear, Model
+from handler.engine.native.records import ACTIVATIONS, PRECISIONS, Linear, Model
 from handler.engine.native.weights import LANES, PACKERS, padded, widened
 from tests.handler.native.conftest import HERE
 
@@ -29,34 +27,6 @@ class Activations(ctypes.Structure):
 
 class Scratch(ctypes.Structure):
     _fields_ = [(name, ctypes.c_void_p) for name in ("scores", "high", "low")]
-
-
-@pytest.fixture(scope="session")
-def kernels(native_command: Command, shared_folder: Path) -> ctypes.CDLL:
-    """The sources as a library that shows every function."""
-    target = TARGETS[HERE[0]]
-    output = shared_folder / "libkernels.so"
-    names = [path.name for path in sources() if path.suffix == ".c"]
-    native_command.run(
-        *(*FLAGS, "-shared", "-target", target.triple, f"-mcpu={target.cpu}"),
-        *("-o", str(output), *names, *LIBRARIES),
-    )
-    library = ctypes.CDLL(str(output))
-    pointer, number, real, size = ctypes.c_void_p, ctypes.c_int, ctypes.c_float, ctypes.c_size_t
-    library.layer_norm.argtypes = [pointer, pointer, pointer, number, number, real, pointer]
-    library.quantize_row.argtypes = [pointer, number, pointer, pointer, pointer]
-    for name in ("matmul_int8", "matmul_float"):
-        matmul = getattr(library, name)
-        matmul.argtypes = [pointer, pointer, number, pointer, size, number, number]
-    library.cache_write.argtypes = [pointer, pointer, number, pointer, pointer]
-    for name in ("attend_int8", "attend_float"):
-        attend = getattr(library, name)
-        attend.argtypes = [
-            *(pointer, pointer, pointer, size, pointer, size, number, number, real, pointer)
-        ]
-    for name in ("layer_norm", "quantize_row", "cache_write"):
-        getattr(library, name).restype = None
-    return library
 
 
 def _rows(seed: int, rows: int, width: int, spread: float = 1.0) -> np.ndarray[Any, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from handler.engine.native.sampling import NativeSampler
+from handler.engine.native.asks import Asks
 from handler.engine.options import LogitBias, SamplingOptions
 from handler.engine.sampler import forbid, penalize
-from handler.engine.step import NOT_FINITE, Draw, Score, TokenHistory
+from handler.engine.step import NOT_FINITE, Answer, Draw, Score, TokenHistory
 
 SIZES = (1, 2, 17, 256, 300, 5000)
 many = settings(
@@ -22,9 +23,46 @@ many = settings(
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 
+class Sampler(ctypes.Structure):
+    _fields_ = [
+        ("vocabulary", ctypes.c_int32),
+        *((n, ctypes.c_void_p) for n in ("values", "block_sum", "block_most", "list", "sorting")),
+        *((name, ctypes.c_int64) for name in ("high", "high_sum", "low", "low_sum")),
+    ]
+
+
+class KernelSampler:
+    """Asks `answer` of ask.h about logits of its own."""
+
+    def __init__(self, kernels: ctypes.CDLL, vocabulary: int) -> None:
+        self._answer = kernels.answer
+        self._answer.argtypes = [ctypes.c_void_p] * 3
+        self._vocabulary = vocabulary
+        blocks = -(-vocabulary // 256)
+        sizes = (1024, 8, 4, 2048, 2048)
+        self._room = [np.zeros(blocks * size, np.uint8) for size in sizes]
+        self._sampler = Sampler(vocabulary, *(room.ctypes.data for room in self._room))
+
+    def answer(self, logits: Any, ask: Draw | Score) -> Answer:
+        asks = Asks([ask], self._vocabulary)
+        [address] = np.ctypeslib.as_array((ctypes.c_uint64 * 1).from_address(asks.address))
+        self._answer(ctypes.addressof(self._sampler), logits.ctypes.data, int(address))
+        return asks.answers()[0]
+
+    def choose(
+        self,
+        logits: Any,
+        options: SamplingOptions,
+        history: TokenHistory | None,
+        forbidden: Collection[int],
+        uniform: float,
+    ) -> int:
+        return self.answer(logits, Draw(options, history, forbidden, None, 0, uniform)).token
+
+
 @pytest.fixture(scope="module")
-def samplers(library: ctypes.CDLL) -> dict[int, NativeSampler]:
-    return {size: NativeSampler(library, size) for size in SIZES}
+def samplers(kernels: ctypes.CDLL) -> dict[int, KernelSampler]:
+    return {size: KernelSampler(kernels, size) for size in SIZES}
 
 
 def _logits(size: int, seed: int, spread: float) -> Any:
@@ -32,7 +70,7 @@ def _logits(size: int, seed: int, spread: float) -> Any:
 
 
 def _choose(
-    sampler: NativeSampler,
+    sampler: KernelSampler,
     logits: Any,
     options: SamplingOptions,
     uniform: float,
@@ -76,7 +114,7 @@ def _candidates(logits: Any, options: SamplingOptions) -> tuple[Any, Floats]:
     uniform=st.floats(0, 1, exclude_max=True),
 )
 def test_the_chosen_token_is_the_one_at_the_random_number(
-    samplers: dict[int, NativeSampler],
+    samplers: dict[int, KernelSampler],
     size: int,
     seed: int,
     spread: float,
@@ -110,7 +148,7 @@ def test_the_chosen_token_is_the_one_at_the_random_number(
     forbids=st.booleans(),
 )
 def test_penalties_bias_and_forbidden_tokens_change_the_likeliest(
-    samplers: dict[int, NativeSampler],
+    samplers: dict[int, KernelSampler],
     size: int,
     seed: int,
     repetition: float,
@@ -138,7 +176,7 @@ def test_penalties_bias_and_forbidden_tokens_change_the_likeliest(
     assert expected[token] >= expected.max() - 1e-5
 
 
-def test_greedy_takes_the_first_of_equal_ones(samplers: dict[int, NativeSampler]) -> None:
+def test_greedy_takes_the_first_of_equal_ones(samplers: dict[int, KernelSampler]) -> None:
     logits = np.zeros(300, np.float32)
     logits[[7, 40, 299]] = 2.0
     options = SamplingOptions(max_tokens=1, seed=0, temperature=0.0)
@@ -146,7 +184,7 @@ def test_greedy_takes_the_first_of_equal_ones(samplers: dict[int, NativeSampler]
 
 
 def test_of_equal_tokens_at_the_edge_the_lowest_ids_are_kept(
-    samplers: dict[int, NativeSampler],
+    samplers: dict[int, KernelSampler],
 ) -> None:
     options = SamplingOptions(max_tokens=1, seed=0, top_k=3)
     logits = np.zeros(300, np.float32)
@@ -158,7 +196,7 @@ def test_of_equal_tokens_at_the_edge_the_lowest_ids_are_kept(
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_logits_that_are_not_finite_are_told(
-    samplers: dict[int, NativeSampler], value: float
+    samplers: dict[int, KernelSampler], value: float
 ) -> None:
     logits = np.zeros(300, np.float32)
     logits[290] = value
@@ -175,7 +213,7 @@ def test_logits_that_are_not_finite_are_told(
     top=st.integers(0, 20),
 )
 def test_log_probabilities_are_those_of_doubles(
-    samplers: dict[int, NativeSampler], size: int, seed: int, spread: float, top: int
+    samplers: dict[int, KernelSampler], size: int, seed: int, spread: float, top: int
 ) -> None:
     logits = _logits(size, seed, spread)
     token = seed % size
@@ -187,12 +225,3 @@ def test_log_probabilities_are_those_of_doubles(
     assert found.logprob == pytest.approx(expected[token], abs=1e-5)
     assert [t for t, _ in found.top] == likeliest.tolist()
     assert [v for _, v in found.top] == pytest.approx(expected[likeliest].tolist(), abs=1e-5)
-
-
-def test_wrong_sizes_and_tokens_are_told(samplers: dict[int, NativeSampler]) -> None:
-    options = SamplingOptions(max_tokens=1, seed=0)
-    with pytest.raises(ValueError, match=r"float32 \[300\]"):
-        _choose(samplers[300], np.zeros(299, np.float32), options, 0.5)
-    biased = SamplingOptions(max_tokens=1, seed=0, logit_bias=LogitBias.of({300: 1.0}))
-    with pytest.raises(ValueError, match="outside the vocabulary"):
-        _choose(samplers[300], np.zeros(300, np.float32), biased, 0.5)

@@ -1,0 +1,50 @@
+"""A model as C reads it: the records of model.h."""
+
+from __future__ import annotations
+
+import ctypes
+
+MAX_CHANNELS = 1024
+PRECISIONS = {"float32": 0, "int8": 1}
+ACTIVATIONS = {"gelu_new": 2, "gelu": 3, "relu": 4, "silu": 5}  # `Finish` of matmul.h
+
+
+class Linear(ctypes.Structure):
+    """`Linear` of model.h."""
+
+    _fields_ = [
+        *((name, ctypes.c_void_p) for name in ("weight", "scale", "sum", "bias", "peaks")),
+        *((name, ctypes.c_int32) for name in ("inputs", "outputs", "precision")),
+    ]
+
+
+class Layer(ctypes.Structure):
+    """`Layer` of model.h."""
+
+    _fields_ = [
+        *((name, ctypes.c_void_p) for name in ("gain_1", "bias_1", "gain_2", "bias_2")),
+        *((name, Linear) for name in ("qkv", "projection", "expand", "contract")),
+        ("attention_scale", ctypes.c_float),
+    ]
+
+
+class Model(ctypes.Structure):
+    """`Model` of model.h."""
+
+    _fields_ = [
+        *(
+            (name, ctypes.c_int32)
+            for name in (
+                *("layers", "heads", "width", "inner", "vocabulary", "positions"),
+                *("width_pad", "inner_pad", "channels_pad", "positions_pad"),
+                *("cache_precision", "activation", "slots", "max_rows", "threads"),
+            )
+        ),
+        ("epsilon", ctypes.c_float),
+        *(
+            (name, ctypes.c_void_p)
+            for name in ("layer", "token_embedding", "position_embedding", "gain", "bias")
+        ),
+        ("head", Linear),
+        ("cache", ctypes.c_void_p),
+    ]
