@@ -9,6 +9,7 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, GPT2Config, GPT2LMHeadModel
 
 from training.errors import TrainingError
+from training.foreign import is_foreign, load_foreign_model
 
 # On a CPU the fused attention's backward pass is slower than the plain one (docs/training.md).
 ATTENTION = "sdpa" if torch.cuda.is_available() else "eager"
@@ -40,11 +41,13 @@ def new_model(
 
 
 def load_model(source: str, **overrides: Any) -> GPT2LMHeadModel:
-    """GPT-2 from a directory or a model hub, in float32; safetensors only.
+    """GPT-2 from a directory, a file or a model hub, in float32; from the hub safetensors only.
 
     Raises:
         TrainingError: not a GPT-2, no such model, or the hub is out of reach.
     """
+    if is_foreign(source):
+        return load_foreign_model(source, ATTENTION, **overrides)
     try:
         config = AutoConfig.from_pretrained(source)
     except (OSError, ValueError) as error:

@@ -45,7 +45,8 @@ def parser() -> argparse.ArgumentParser:
         "--from",
         dest="base",
         metavar="DIR_OR_HUB_ID",
-        help="fine-tune this GPT-2 instead of starting from scratch",
+        help="fine-tune this GPT-2, in any form that package_model reads, instead of starting from "
+        "scratch",
     )
     add(
         "--evaluate",

@@ -1,6 +1,7 @@
 """Byte-level BPE, as GPT-2 has it: trained on a text, or taken from a checkpoint."""
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -8,9 +9,11 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from training.errors import TrainingError
+from training.foreign import is_foreign, load_foreign_tokenizer
 
 END_OF_TEXT = "<|endoftext|>"
 ALL_BYTES = 256
+TOKENIZER_FILE = "tokenizer.json"
 
 
 def train_tokenizer(pieces: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
@@ -50,6 +53,8 @@ def load_tokenizer(source: str) -> PreTrainedTokenizerFast:
     Raises:
         TrainingError: there is none.
     """
+    if is_foreign(source) and not (Path(source) / TOKENIZER_FILE).is_file():
+        return load_foreign_tokenizer(source)
     missing = f"{source} has no tokenizer.json that can be read"
     try:
         tokenizer = AutoTokenizer.from_pretrained(source)

@@ -90,7 +90,8 @@ def test_a_model_that_is_no_gpt2(refused, text: Path, tmp_path: Path) -> None:
     (other / "config.json").write_text(json.dumps({"model_type": "llama"}))
     error = refused("--text", text, "--from", other)
     assert "is no GPT-2" in error and "'llama'" in error
-    assert "config.json" in refused("--text", text, "--from", tmp_path)
+    (tmp_path / "empty").mkdir()
+    assert "no model.safetensors" in refused("--text", text, "--from", tmp_path / "empty")
 
 
 def test_a_model_without_weights(refused, text: Path, tmp_path: Path) -> None:
