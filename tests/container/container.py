@@ -184,7 +184,7 @@ class Container:
                 return int(float(line.split()[1]))
         raise AssertionError(f"no metric {name}")
 
-    def wait_figure(self, name: str, least: int, seconds: float = 30) -> None:
+    def wait_figure(self, name: str, least: int, seconds: float = 120) -> None:
         """Wait until a metric is at least that."""
         deadline = time.monotonic() + seconds
         while self.figure(name) < least:

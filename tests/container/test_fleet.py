@@ -277,6 +277,8 @@ def test_plain_requests_outlive_an_instance(fleet: Fleet, contract: Contract) ->
     victim = fleet.containers[1]
     process = psutil.Process(victim.pid)
     begun = Askers(fleet, 6, max_tokens=900, n=4, ignore_eos=True)
+    for container in fleet.containers:  # two of them each, before others are shared out
+        container.wait_figure("gpt2_num_requests_running", 8)
     writers = Writers(fleet, 9)
     for container in fleet.containers:
         container.wait_figure("gpt2_num_requests_running", 32)

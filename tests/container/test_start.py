@@ -197,7 +197,7 @@ def test_what_the_contract_needs_is_told_at_once(tmp_path: Path, contract: Contr
     module.write_text(module.read_text().replace('("/usr/sbin", "/sbin")', "()"))
     done = subprocess.run(
         [str(tmp_path / "scripts" / "image"), "--test"],
-        env=os.environ | {"PATH": str(have)},
+        env={"PATH": str(have), "HOME": str(tmp_path)},
         capture_output=True,
         text=True,
         check=False,
