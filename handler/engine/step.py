@@ -94,8 +94,8 @@ class Score:
 class Answer:
     """What came of a draw or a score.
 
-    `token` is `NOT_FINITE` where the row's logits are no numbers, and `BAD_ASK` where a row, a token
-    or an option is out of range; nothing else is told then.
+    `token` is `NOT_FINITE` where the row's logits are no numbers, and `BAD_ASK` where a row, a
+    token or an option is out of range; nothing else is told then.
     """
 
     token: int

@@ -51,7 +51,12 @@ def choose(
     Raises:
         ModelError: There is none, or the processor cannot run the forced one.
     """
-    can = runnable(CPUINFO.read_text(encoding="utf-8") if CPUINFO.exists() else "")
+    if not CPUINFO.exists():
+        raise ModelError(
+            "the native engine runs on Linux alone: its threads wait in Linux's futexes; use the "
+            "container image, or pack the model with `package_model --engine torch`"
+        )
+    can = runnable(CPUINFO.read_text(encoding="utf-8"))
     if not can:
         raise ModelError(
             "this processor has neither AVX2 with FMA nor ARM's dot products, which the native "

@@ -66,3 +66,11 @@ def test_what_cannot_be_run_is_refused_with_the_way_out(
         _choose(tmp_path, monkeypatch, "sse2", agrees=True)
     with pytest.raises(ModelError, match="ENGINE_ISA must be one of avx2 here, not 'avx512-vnni'"):
         _choose(tmp_path, monkeypatch, AVX2, agrees=True, forced="avx512-vnni")
+
+
+def test_another_system_than_linux_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cpu, "CPUINFO", tmp_path / "none")
+    with pytest.raises(ModelError, match="Linux alone.*container image"):
+        cpu.choose(lambda isa: cast(CDLL, isa), lambda *_: True)
