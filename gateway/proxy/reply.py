@@ -65,7 +65,7 @@ def note_end(record: Record, frame: bytes) -> None:
 
 
 def note_origin(exchange: Exchange, card: dict[str, Any], frame: bytes = b"") -> None:
-    """Report what a reply follows from: its model's digest and, of a stream's first frame, its seed.
+    """Report what a reply follows from: its model's digest and, of a first frame, its seed.
 
     With both, any instance generates it again. On torch it depends on its neighbours: no digest.
     """
