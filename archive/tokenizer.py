@@ -16,8 +16,8 @@ from archive.errors import CheckpointError
 from archive.gpt2_own import END_ID, gpt2_tokenizer
 from archive.plain_tokenizer import read_plain
 from archive.unusual import need
+from handler.engine.errors import ModelError
 from handler.engine.vocabulary import Vocabulary, surroundings
-from handler.errors import ModelError
 
 # Any of these is a tokenizer; GPT-2's first layout needs merges.txt besides.
 TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "vocab.txt", "*.model", "*.tiktoken")

@@ -14,7 +14,8 @@ import yaml
 
 from archive.errors import PackagingError
 from archive.packing import ROOT
-from handler.errors import ModelError, RequestError
+from handler.engine.errors import ModelError
+from handler.errors import RequestError
 from handler.service import Service
 
 PROMPTS = ["", "Once upon a time"]

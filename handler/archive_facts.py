@@ -11,8 +11,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from handler import strict_json
+from handler.engine.errors import ModelError
 from handler.engine.model import ModelShape
-from handler.errors import BadRequest, ModelError
+from handler.errors import BadRequest
 from handler.schema import CompletionRequest, validate
 
 FACTS = "archive.json"

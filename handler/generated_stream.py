@@ -6,10 +6,11 @@ from handler.bodies import Asked
 from handler.encoding import to_json
 from handler.engine.sequence import Output
 from handler.engine.vocabulary import Vocabulary
+from handler.error_replies import error_body
 from handler.generated import TokenShapes
 from handler.live_reply import Json
 from handler.prepare import Prepared
-from handler.replies import ReplyHead, error_body
+from handler.replies import ReplyHead
 from handler.stream import StreamReply
 
 

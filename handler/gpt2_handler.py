@@ -20,11 +20,12 @@ from handler import ignored, parameters, sideband
 from handler.charsets import parse_content_type
 from handler.descriptions import Descriptions
 from handler.encoding import to_json
+from handler.engine.errors import ModelError
+from handler.error_replies import error_body, in_torchserves_words, status_of
 from handler.errors import (
     NO_EXPLANATIONS,
     BadRequest,
     EngineFailure,
-    ModelError,
     RequestError,
     Unserved,
 )
@@ -39,7 +40,7 @@ from handler.live_reply import LiveReply
 from handler.metrics import RequestMetrics
 from handler.model_name import REPLICA_MARK
 from handler.prepare import MAX_LOGPROB_ENTRIES
-from handler.replies import WholeReply, error_body
+from handler.replies import WholeReply
 from handler.schema import parse_json
 from handler.service import Service
 from handler.workshop import Beginning, Part, Workshop
@@ -335,8 +336,9 @@ def _refusal(error: RequestError, *, is_framed: bool) -> WholeReply:
     """An error as a reply; the gateway knows itself whose clients read what."""
     body = error_body(error)
     if not is_framed:
-        body = error.torchserves_words() | body
-    return WholeReply(to_json(body), error.status, error.reason)
+        body = in_torchserves_words(error) | body
+    status = status_of(error)
+    return WholeReply(to_json(body), int(status), status.phrase)
 
 
 def _overrides() -> dict[str, int]:

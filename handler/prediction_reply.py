@@ -8,10 +8,11 @@ from handler import answers, sideband
 from handler.bodies import Question
 from handler.encoding import to_json
 from handler.engine.sequence import Output, Sequence
+from handler.error_replies import error_body
 from handler.errors import RequestError
 from handler.generated import TokenShapes
 from handler.live_reply import Json, Timings, last_frame
-from handler.replies import JsonReply, error_body
+from handler.replies import JsonReply
 
 
 class PredictionReply:

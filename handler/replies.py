@@ -9,6 +9,7 @@ from handler import sideband
 from handler.encoding import to_json, to_json_in_pieces
 from handler.engine.sequence import Output, Sequence
 from handler.engine.vocabulary import Vocabulary
+from handler.error_replies import error_body
 from handler.errors import EngineFailure, RequestError
 from handler.live_reply import Json, Timings, last_frame
 from handler.logprobs import LogprobWriter
@@ -201,17 +202,6 @@ class Reply:
 
     def _begins(self, index: int) -> bool:
         raise NotImplementedError
-
-
-def error_body(error: RequestError) -> Json:
-    """An error in OpenAI's shape."""
-    detail = {
-        "message": error.message,
-        "type": error.kind,
-        "param": error.param,
-        "code": error.code,
-    }
-    return {"error": detail}
 
 
 class JsonReply(Reply):

@@ -16,10 +16,12 @@ from handler.chat import ChatHead, Conversations, naming_messages
 from handler.chat_schema import ChatRequest
 from handler.encoding import to_json
 from handler.engine.engine import Engine
-from handler.engine.model import Model, load_model
+from handler.engine.errors import ModelError, QueueFull
+from handler.engine.loading import load_model
+from handler.engine.model import Model
 from handler.engine.settings import EngineSettings
 from handler.engine.vocabulary import Vocabulary
-from handler.errors import BadRequest, ModelError, NotFound
+from handler.errors import BadRequest, NotFound, TooBusy
 from handler.fields import MAX_LOGPROBS, MAX_STOP
 from handler.generated import TokenShapes
 from handler.generated_stream import GeneratedStreamReply
@@ -226,12 +228,15 @@ class Service:
         return reply
 
     def submit(self, reply: LiveReply) -> None:
-        """Have the texts of a reply written; its outputs may come with the next step.
+        """Have the sequences of a reply generated; its outputs may come with the next step.
 
         Raises:
-            RequestError: There is no room.
+            TooBusy: There is no room.
         """
-        self.engine.submit(reply.sequences)
+        try:
+            self.engine.submit(reply.sequences)
+        except QueueFull as full:
+            raise TooBusy(str(full), code="queue_full") from None
 
     def answer(self, route: str, body: bytes | str | Any) -> WholeReply:
         """Answer a question that needs no generation: v1/models, v1/tokenize, v1/detokenize.

@@ -8,9 +8,10 @@ from handler import sideband
 from handler.encoding import to_json
 from handler.engine.sequence import Output
 from handler.engine.vocabulary import Vocabulary
+from handler.error_replies import error_body
 from handler.live_reply import last_frame
 from handler.prepare import Prepared
-from handler.replies import Reply, ReplyHead, error_body
+from handler.replies import Reply, ReplyHead
 from handler.resume import Resume, ResumedChoice
 from handler.schema import StreamOptions
 

@@ -34,7 +34,8 @@ class EngineDriver:
         self._vocabulary = vocabulary.Vocabulary.load(
             archive / "model" / "tokenizer.json", shape.vocab_size
         )
-        self._model = model.load_model(archive / "model", shape, settings)
+        load_model: Any = import_module("handler.engine.loading").load_model
+        self._model = load_model(archive / "model", shape, settings)
         self._engine = import_module("handler.engine.engine").Engine(self._model, settings)
         self._engine.start()
         self._requests = 0

@@ -13,13 +13,13 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from handler.engine.errors import QueueFull
 from handler.engine.kv_cache import KVCache
 from handler.engine.model import Model
 from handler.engine.scheduler import Chunk, Scheduler
 from handler.engine.sequence import Output, Sequence
 from handler.engine.settings import EngineSettings
 from handler.engine.step import Answer, Draw, Rows, Score
-from handler.errors import QueueFull
 
 logger = logging.getLogger(__name__)
 
@@ -82,8 +82,7 @@ class Engine:
             if waiting + len(sequences) > self._settings.slots + self._settings.max_waiting:
                 raise QueueFull(
                     f"{waiting} completions are being generated or waiting; the server takes "
-                    f"{self._settings.slots + self._settings.max_waiting}. Try again shortly.",
-                    code="queue_full",
+                    f"{self._settings.slots + self._settings.max_waiting}. Try again shortly."
                 )
             self._submitted.extend(sequences)
             self._open.update(sequence.request_id for sequence in sequences)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
-from handler.engine.settings import EngineSettings
+from handler.engine.errors import ModelError
 from handler.engine.step import Answer, Draw, Rows, Score
-from handler.errors import ModelError
 
 # What config.json may name as the feed-forward layer's activation; many names mean the same.
 ACTIVATIONS = {
@@ -127,24 +125,3 @@ class Model(Protocol):
             An answer for each of `asks`.
         """
         ...
-
-
-def load_model(directory: Path, shape: ModelShape, settings: EngineSettings) -> Model:
-    """Load what the archive carries, with the engine its settings name.
-
-    Raises:
-        ModelError: The weights are missing or cannot be read.
-    """
-    if settings.kind == "torch":
-        try:  # torch costs a second, and need not be installed: only where used
-            from handler.engine.torch_model import TorchModel
-        except ModuleNotFoundError as error:
-            raise ModelError(
-                f"engine: torch needs {error.name}, which is not installed: "
-                "./scripts/serve --model ARCHIVE.mar installs it, ./scripts/image --torch has it"
-            ) from None
-
-        return TorchModel.load(directory / "model.safetensors", shape, settings)
-    from handler.engine.native_model import NativeModel
-
-    return NativeModel.load(directory, shape, settings)

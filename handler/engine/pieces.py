@@ -15,7 +15,7 @@ from functools import cache
 from tokenizers import Tokenizer
 from tokenizers.decoders import ByteLevel
 
-from handler.errors import ModelError
+from handler.engine.errors import ModelError
 
 BYTE_TOKEN = re.compile(r"<0x([0-9A-F]{2})>")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from handler.engine.container import available_cpus, available_memory, resident_memory
-from handler.errors import ModelError
+from handler.engine.errors import ModelError
 
 FRACTIONS = ("stream_interval_ms", "deadline_seconds")
 

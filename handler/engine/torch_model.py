@@ -16,12 +16,12 @@ import torch
 import torch.nn.functional as F
 from safetensors import safe_open
 
+from handler.engine.errors import ModelError
 from handler.engine.model import ModelShape
 from handler.engine.sampler import answer
 from handler.engine.settings import EngineSettings
 from handler.engine.step import Answer, Draw, Rows, Score
 from handler.engine.torch_buffer import TorchBuffer
-from handler.errors import ModelError
 
 ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "gelu_new": partial(F.gelu, approximate="tanh"),

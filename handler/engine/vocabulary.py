@@ -9,8 +9,8 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from handler.engine.detokenizer import Detokenizer
+from handler.engine.errors import ModelError
 from handler.engine.pieces import read_pieces
-from handler.errors import ModelError
 
 # Any tokenizer makes tokens of some of this; what it adds stands before and behind them.
 SAMPLE = "a A 0 . é 中 я א"

@@ -18,13 +18,13 @@ from archive.forms import FORMS, FULL, Form
 from archive.layers import FileSource, Layerwise
 from archive.native_build import build_libraries
 from archive.progress import Progress
+from handler.engine.errors import ModelError
 from handler.engine.model import ModelShape
 from handler.engine.native import cpu
 from handler.engine.native.arrays_file import read_arrays, write_arrays
 from handler.engine.native.library import NativeStep
 from handler.engine.native.weights import model_arrays, pack_int8, pack_model, uniform
 from handler.engine.native_model import choose_library
-from handler.errors import ModelError
 from tests.archive.checkpoints import ROOT, write_checkpoint
 
 # Widths that no vector divides, a head of its own, attention scaled by layer.

@@ -16,7 +16,8 @@ import numpy as np
 
 from handler.archive_facts import ArchiveFacts
 from handler.engine.engine import Engine
-from handler.engine.model import Model, load_model
+from handler.engine.loading import load_model
+from handler.engine.model import Model
 from handler.engine.options import SamplingOptions
 from handler.engine.sequence import LogprobEntry, Output
 from handler.engine.sequence import Sequence as EngineSequence

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from handler.archive_facts import read_json
-from handler.engine.model import Model, ModelShape, load_model
+from handler.engine.loading import load_model
+from handler.engine.model import Model, ModelShape
 from handler.engine.settings import EngineSettings
 from handler.engine.step import Score
 from tests.conftest import ROOT

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
+from handler.engine.errors import ModelError
 from handler.engine.stops import StopMatcher
 from handler.engine.vocabulary import Vocabulary
-from handler.errors import ModelError
 from tests.conftest import EMBEDDED_MODEL, EMBEDDED_VOCABULARY
 
 VOCABULARY = Vocabulary.load(EMBEDDED_MODEL / "tokenizer.json", EMBEDDED_VOCABULARY, frozenset({0}))

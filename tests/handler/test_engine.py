@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import GPT2LMHeadModel
 
-from handler.errors import QueueFull
+from handler.engine.errors import QueueFull
 from tests.conftest import EMBEDDED_MODEL, EMBEDDED_VOCABULARY
 from tests.handler.conftest import MakeRig
 from tests.handler.engines import Rig, Text

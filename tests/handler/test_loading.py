@@ -16,9 +16,9 @@ import torch
 import yaml
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from handler.engine.errors import ModelError
 from handler.engine.settings import EngineSettings
 from handler.engine.step import Rows, Score
-from handler.errors import ModelError
 from handler.service import Service
 from tests.archive.checkpoints import write_checkpoint
 from tests.conftest import EMBEDDED_VOCABULARY, ROOT

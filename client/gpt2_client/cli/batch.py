@@ -11,7 +11,7 @@ from gpt2_client.batch.asker import Asker
 from gpt2_client.batch.files import Source, Target
 from gpt2_client.batch.gate import Gate
 from gpt2_client.batch.run import Batch, Progress
-from gpt2_client.cli.main import DONE, FAILED
+from gpt2_client.cli.exit_codes import DONE, FAILED
 from gpt2_client.cli.terminal import Terminal
 from gpt2_client.client import Client
 from gpt2_client.errors import ClientError

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from gpt2_client.batch.files import FileProblem
 from gpt2_client.cli import batch, generate, manage, repl, score, standard
-from gpt2_client.cli.main import FAILED, NO_ANSWER, USAGE
+from gpt2_client.cli.exit_codes import FAILED, NO_ANSWER, USAGE
 from gpt2_client.cli.names import UnknownName
 from gpt2_client.cli.settings import gather
 from gpt2_client.cli.terminal import RED, Terminal

@@ -7,7 +7,7 @@ import time
 from typing import cast
 
 from gpt2_client.cli import standard
-from gpt2_client.cli.main import DONE
+from gpt2_client.cli.exit_codes import DONE
 from gpt2_client.cli.names import with_model
 from gpt2_client.cli.terminal import DIM, Terminal, figures
 from gpt2_client.client import Client

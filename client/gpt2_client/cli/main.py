@@ -8,8 +8,7 @@ from collections.abc import Mapping
 
 from gpt2_client.cli import standard
 from gpt2_client.cli.arguments import parser
-
-DONE, FAILED, USAGE, NO_ANSWER, INTERRUPTED, LEFT = 0, 1, 2, 3, 130, 141
+from gpt2_client.cli.exit_codes import DONE, FAILED, INTERRUPTED, LEFT, USAGE
 
 
 def main(arguments: list[str] | None = None, environment: Mapping[str, str] | None = None) -> int:

@@ -6,7 +6,7 @@ import argparse
 import re
 
 from gpt2_client.cli import standard
-from gpt2_client.cli.main import DONE, FAILED, NO_ANSWER
+from gpt2_client.cli.exit_codes import DONE, FAILED, NO_ANSWER
 from gpt2_client.cli.names import UnknownName, names, with_model
 from gpt2_client.cli.terminal import Terminal, status_lines
 from gpt2_client.client import Client

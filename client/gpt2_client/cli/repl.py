@@ -8,8 +8,8 @@ import sys
 import time
 
 from gpt2_client.cli import standard
+from gpt2_client.cli.exit_codes import DONE
 from gpt2_client.cli.generate import options_of
-from gpt2_client.cli.main import DONE
 from gpt2_client.cli.terminal import DIM, RED, Terminal, figures
 from gpt2_client.client import Client
 from gpt2_client.errors import APIError

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gpt2_client.cli import standard
+from gpt2_client.cli.exit_codes import DONE
 from gpt2_client.cli.heat_map import HOT_BITS, page
-from gpt2_client.cli.main import DONE
 from gpt2_client.cli.names import with_model
 from gpt2_client.cli.terminal import Terminal
 from gpt2_client.client import Client

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from handler.engine.errors import ModelError
 from handler.engine.native.memory import Arena
 from handler.engine.native.weights import LAYOUT, Array, ArrayKind
-from handler.errors import ModelError
 
 ARRAYS = "model.native.safetensors"
 # What safetensors calls the types that arrays have.

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from ctypes import CDLL
 from pathlib import Path
 
-from handler.errors import ModelError
+from handler.engine.errors import ModelError
 
 CPUINFO = Path("/proc/cpuinfo")
 _AVX2 = frozenset({"avx2", "fma", "f16c", "bmi1", "bmi2", "movbe"})

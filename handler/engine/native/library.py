@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from handler.engine.errors import ModelError
 from handler.engine.model import ModelShape
 from handler.engine.native.asks import Asks
 from handler.engine.native.memory import CacheMemory
@@ -25,7 +26,6 @@ from handler.engine.native.records import (
 )
 from handler.engine.native.weights import LANES, Array, padded
 from handler.engine.step import Answer, Draw, Score
-from handler.errors import ModelError
 
 Floats = npt.NDArray[np.float32]
 

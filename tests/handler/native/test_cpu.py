@@ -8,8 +8,8 @@ from typing import Any, cast
 
 import pytest
 
+from handler.engine.errors import ModelError
 from handler.engine.native import cpu
-from handler.errors import ModelError
 
 AVX2 = "avx2 fma f16c bmi1 bmi2 movbe"
 AVX512 = f"{AVX2} avx512f avx512bw avx512cd avx512dq avx512vl avx512_vnni"

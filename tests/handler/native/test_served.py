@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import requests
 
+from handler.engine.errors import ModelError
 from handler.engine.native import cpu
-from handler.errors import ModelError
 from tests.conftest import running_torchserve
 from tests.handler.engines import Rig, packed
 

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file
 from transformers import GPT2LMHeadModel
 
+from handler.engine.errors import ModelError
 from handler.engine.model import ModelShape
 from handler.engine.native.library import NativeStep
 from handler.engine.native.weights import pack_model, uniform
-from handler.errors import ModelError
 from tests.conftest import EMBEDDED_MODEL
 
 TOKENS = [(i * 37 + 5) % 7552 for i in range(70)]
