@@ -19,7 +19,8 @@ from jinja2.ext import Extension
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from handler.errors import BadRequest, ModelError
+from handler.engine.errors import ModelError
+from handler.errors import BadRequest
 
 MAX_TEMPLATE_BYTES = 262_144
 # Passes of all loops and calls of macros together; a long talk takes a few for each message.

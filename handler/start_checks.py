@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from handler.archive_facts import FACTS, PACK_AGAIN, ArchiveFacts
+from handler.engine.errors import ModelError
 from handler.engine.model import Model
 from handler.engine.options import SamplingOptions
 from handler.engine.step import Draw
-from handler.errors import ModelError
 
 # Folders of an archive whose files are compared; code and settings may be changed by hand.
 CHECKED = (Path("model"), Path("handler", "engine", "native", "lib"))

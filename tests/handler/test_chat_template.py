@@ -10,7 +10,8 @@ from transformers.utils.chat_template_utils import _compile_jinja_template
 
 from archive.chat import TURNS
 from handler.chat_template import MAX_SECONDS, ChatTemplate
-from handler.errors import BadRequest, ModelError
+from handler.engine.errors import ModelError
+from handler.errors import BadRequest
 
 TOKENS = {"bos_token": "<s>", "eos_token": "</s>"}
 CHATML = """\

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from handler.archive_facts import ArchiveFacts
-from handler.errors import ModelError
+from handler.engine.errors import ModelError
 from handler.service import Service
 from handler.start_checks import file_digests
 from tests.handler.native.conftest import HERE
