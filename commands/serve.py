@@ -53,10 +53,10 @@ def parser() -> argparse.ArgumentParser:
         "--model",
         type=_model,
         default=str(EMBEDDED),
-        metavar="DIR_OR_HUB_ID_OR_MAR",
-        help="the GPT-2 to serve: a checkpoint directory or a model hub's id (default: the small "
-        "one that comes with this project); or an archive of ./scripts/package_model, which is "
-        "served as it is",
+        metavar="DIR_FILE_HUB_ID_OR_MAR",
+        help="the GPT-2 to serve: a checkpoint's directory or file, or a model hub's id or "
+        "ID@REVISION (default: the small one that comes with this project); or an archive of "
+        "./scripts/package_model, which is served as it is",
     )
     result.add_argument(
         "--port",

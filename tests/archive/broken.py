@@ -1,0 +1,343 @@
+"""Checkpoints that are refused: what each does to a good one, and the words that come."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+import struct
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.numpy import load_file, save_file
+
+from tests.archive.forms import GITHUB, HUB, LORA, full, gguf_file, llm_c, lora_factors, tensors
+
+MADE = Path(__file__).parent / "made"
+Spoil = Callable[[Path], None]
+
+
+@dataclass(frozen=True)
+class Refused:
+    """What is done to a directory with a good model.safetensors, and what is said then."""
+
+    source: str
+    spoil: Spoil
+    words: str
+
+
+class RunsCode:
+    """A pickle that leaves the file `place` behind, if ever it is run."""
+
+    place: Path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, (f"touch {self.place}",)
+
+
+def arrays(directory: Path) -> dict[str, np.ndarray]:
+    found: dict[str, np.ndarray] = load_file(directory / "model.safetensors")
+    (directory / "model.safetensors").unlink()
+    return found
+
+
+def cut(name: str, count: int) -> Spoil:
+    def spoil(directory: Path) -> None:
+        path = directory / name
+        path.write_bytes(path.read_bytes()[:count])
+
+    return spoil
+
+
+def after(first: Callable[[Path], None], *others: Spoil) -> Spoil:
+    def spoil(directory: Path) -> None:
+        for each in (first, *others):
+            each(directory)
+
+    return spoil
+
+
+def pickled(change: Callable[[dict[str, Any]], Any]) -> Spoil:
+    def spoil(directory: Path) -> None:
+        state = change(dict(tensors(full(arrays(directory)))))
+        torch.save(state, directory / "pytorch_model.bin")
+
+    return spoil
+
+
+def plain_pickle(directory: Path) -> None:
+    arrays(directory)
+    (directory / "pytorch_model.bin").write_bytes(pickle.dumps(RunsCode()))
+
+
+def zip_bomb(directory: Path) -> None:
+    pickled(lambda state: state)(directory)
+    path = directory / "pytorch_model.bin"
+    with zipfile.ZipFile(path) as whole:
+        parts = {info.filename: whole.read(info) for info in whole.infolist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as bomb:
+        for name, content in parts.items():
+            bomb.writestr(name, bytes(50_000_000) if "/data/" in name else content)
+            if "/data/" in name:
+                break
+
+
+def expanded(state: dict[str, Any]) -> dict[str, Any]:
+    """One number that a stride of nothing makes a terabyte."""
+    return state | {"transformer.wte.weight": torch.zeros(1, 1).expand(10**6, 10**6)}
+
+
+def header(change: Callable[[dict[str, Any]], None]) -> Spoil:
+    """Another header of model.safetensors."""
+
+    def spoil(directory: Path) -> None:
+        path = directory / "model.safetensors"
+        data = path.read_bytes()
+        (length,) = struct.unpack("<Q", data[:8])
+        entries = json.loads(data[8 : 8 + length])
+        change(entries)
+        text = json.dumps(entries).encode()
+        path.write_bytes(struct.pack("<Q", len(text)) + text + data[8 + length :])
+
+    return spoil
+
+
+def beyond(entries: dict[str, Any]) -> None:
+    entries["wte.weight"] = {"dtype": "F32", "shape": [7552, 48], "data_offsets": [1 << 40, 0]}
+    entries["wte.weight"]["data_offsets"][1] = (1 << 40) + 7552 * 48 * 4
+
+
+def larger(entries: dict[str, Any]) -> None:
+    entries["wte.weight"]["shape"] = [1 << 40, 48]
+
+
+def pointer(directory: Path) -> None:
+    text = "version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 548105171\n"
+    (directory / "model.safetensors").write_text(text)
+
+
+def with_arrays(change: Callable[[dict[str, np.ndarray]], dict[str, Any]]) -> Spoil:
+    def spoil(directory: Path) -> None:
+        save_file(change(arrays(directory)), directory / "model.safetensors")
+
+    return spoil
+
+
+def as_gguf(directory: Path) -> None:
+    gguf_file("F32")(directory, arrays(directory))
+
+
+def gguf_bytes(at: int, content: bytes) -> Spoil:
+    def spoil(directory: Path) -> None:
+        path = directory / "model.gguf"
+        data = bytearray(path.read_bytes())
+        data[at : at + len(content)] = content
+        path.write_bytes(data)
+
+    return spoil
+
+
+def as_llm_c(directory: Path) -> None:
+    llm_c(3, torch.float32)(directory, arrays(directory))
+
+
+def made(name: str) -> Spoil:
+    def spoil(directory: Path) -> None:
+        arrays(directory)
+        shutil.copytree(MADE / name, directory, dirs_exist_ok=True)
+
+    return spoil
+
+
+def adapter(config: dict[str, Any], extra: dict[str, np.ndarray] | None = None) -> Spoil:
+    def spoil(directory: Path) -> None:
+        base = directory / "base"
+        base.mkdir()
+        save_file(full(arrays(directory)), base / "model.safetensors")
+        shutil.copy(directory / "config.json", base)
+        save_file(lora_factors() | (extra or {}), directory / "adapter_model.safetensors")
+        (directory / "adapter_config.json").write_text(json.dumps(LORA | config))
+
+    return spoil
+
+
+def config(**changes: Any) -> Spoil:
+    def spoil(directory: Path) -> None:
+        path = directory / "config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+    return spoil
+
+
+def run_of_trainer(directory: Path) -> None:
+    arrays(directory)
+    (directory / "checkpoint-500").mkdir()
+
+
+def two_ggufs(directory: Path) -> None:
+    arrays(directory)
+    for name in ("f16.gguf", "q8_0.gguf"):
+        (directory / name).write_bytes(b"GGUF")
+
+
+DORA = {
+    "base_model.model.transformer.h.0.attn.c_attn.lora_magnitude_vector": np.ones(4, np.float32)
+}
+BASE = {"base_model_name_or_path": "base"}
+REFUSED: dict[str, Refused] = {
+    "a pickle that runs code": Refused(
+        HUB + "docs/hub/security-pickle",
+        pickled(lambda state: state | {"code": RunsCode()}),
+        "pytorch_model.bin is a pickle that needs more than tensors: posix.system, which is never "
+        "run here; load it where you trust it, and save it with model.save_pretrained(DIR)",
+    ),
+    "a bare pickle": Refused(
+        HUB + "docs/hub/security-pickle",
+        plain_pickle,
+        "pytorch_model.bin cannot be read: it is broken or cut short, or no file of torch.save",
+    ),
+    "a zip bomb": Refused(
+        GITHUB + "pytorch/pytorch/security",
+        zip_bomb,
+        "pytorch_model.bin cannot be read: its parts are compressed, as torch.save never does",
+    ),
+    "a tensor of a terabyte in one number": Refused(
+        GITHUB + "pytorch/pytorch/security",
+        pickled(expanded),
+        "pytorch_model.bin cannot be read: transformer.wte.weight is larger than the file",
+    ),
+    "pytorch_model.bin cut short": Refused(
+        GITHUB + "huggingface/transformers/issues/27923",
+        after(pickled(lambda state: state), cut("pytorch_model.bin", 100_000)),
+        "pytorch_model.bin cannot be read: it is broken or cut short",
+    ),
+    "safetensors cut short": Refused(
+        GITHUB + "huggingface/transformers/issues/27923",
+        cut("model.safetensors", 100_000),
+        "model.safetensors is broken or cut short (",
+    ),
+    "safetensors that lie behind the file's end": Refused(
+        HUB + "docs/safetensors/index",
+        header(beyond),
+        "model.safetensors is broken or cut short (wte.weight lies behind the file's end)",
+    ),
+    "safetensors with a shape that lies": Refused(
+        HUB + "docs/safetensors/index",
+        header(larger),
+        "model.safetensors is broken or cut short (wte.weight has not the size that its shape "
+        "asks for)",
+    ),
+    "a Git LFS pointer": Refused(
+        GITHUB + "AUTOMATIC1111/stable-diffusion-webui/issues/8123",
+        pointer,
+        'model.safetensors is not here yet, only its Git LFS pointer: run "git lfs pull" in the '
+        "checkpoint's directory",
+    ),
+    "bitsandbytes, int8": Refused(
+        GITHUB + "bitsandbytes-foundation/bitsandbytes",
+        with_arrays(lambda found: found | {"h.0.mlp.c_fc.SCB": np.ones(192, np.float32)}),
+        "the weights are quantised (h.0.mlp.c_fc.SCB says so), not floats: load the model with "
+        "transformers, then model.dequantize().save_pretrained(DIR)",
+    ),
+    "wrong shapes": Refused(
+        GITHUB + "huggingface/transformers/issues/698",
+        with_arrays(lambda found: found | {"wpe.weight": found["wpe.weight"][:9]}),
+        "wpe.weight has shape [9, 48], config.json asks for [64, 48]",
+    ),
+    "a layer that is missing": Refused(
+        GITHUB + "andreamad8/DialoGPT2-Interact/issues/1",
+        config(n_layer=3),
+        "the checkpoint lacks h.2.ln_1.weight and 11 more",
+    ),
+    "a classifier without lm_head": Refused(
+        HUB + "docs/transformers/model_doc/gpt2",
+        config(architectures=["GPT2ForSequenceClassification"]),
+        "config.json names GPT2ForSequenceClassification, and the weights have no lm_head: there "
+        "is no language model in it",
+    ),
+    "GGUF cut short": Refused(
+        GITHUB + "ggml-org/llama.cpp",
+        after(as_gguf, cut("model.gguf", 400_000)),
+        "model.gguf is broken or cut short (",
+    ),
+    "GGUF with counts that lie": Refused(
+        GITHUB + "ggml-org/llama.cpp/security",
+        after(as_gguf, gguf_bytes(8, struct.pack("<Q", 1 << 60))),
+        "model.gguf is broken or cut short (it says that it holds more than its size allows)",
+    ),
+    "GGUF of another version": Refused(
+        GITHUB + "ggml-org/ggml/blob/master/docs/gguf.md",
+        after(as_gguf, gguf_bytes(4, struct.pack("<I", 1))),
+        "model.gguf is broken or cut short (its version is 1; 2 and 3 are read)",
+    ),
+    "llm.c's file cut short": Refused(
+        GITHUB + "karpathy/llm.c",
+        after(as_llm_c, cut("model.bin", 900_000)),
+        "model.bin is broken or cut short: it has 900,000 bytes, its header asks for 1,689,856",
+    ),
+    "Flax's file cut short": Refused(
+        HUB + "docs/transformers/model_doc/gpt2",
+        after(made("flax"), cut("flax_model.msgpack", 20_000)),
+        "flax_model.msgpack is broken or cut short",
+    ),
+    "tf_model.h5 cut short": Refused(
+        HUB + "docs/transformers/model_doc/gpt2",
+        after(made("keras"), cut("tf_model.h5", 20_000)),
+        "tf_model.h5 is broken or cut short",
+    ),
+    "TensorFlow's data cut short": Refused(
+        GITHUB + "minimaxir/gpt-2-simple",
+        after(made("tensorflow"), cut("model-1000.data-00000-of-00001", 20_000)),
+        "model-1000.data-00000-of-00001 is cut short",
+    ),
+    "TensorFlow's index cut short": Refused(
+        GITHUB + "minimaxir/gpt-2-simple",
+        after(made("tensorflow"), cut("model-1000.index", 500)),
+        "model-1000.index is broken or cut short",
+    ),
+    "TensorFlow without hparams.json": Refused(
+        GITHUB + "minimaxir/gpt-2-simple",
+        after(made("tensorflow"), lambda directory: (directory / "hparams.json").unlink()),
+        "no hparams.json beside model-1000.index: copy it from the GPT-2 that it was trained from",
+    ),
+    "an adapter that is no LoRA": Refused(
+        GITHUB + "huggingface/peft",
+        adapter(BASE | {"peft_type": "PREFIX_TUNING"}),
+        "the adapter is PREFIX_TUNING, not LORA; merge it with PEFT: "
+        "model.merge_and_unload().save_pretrained(DIR)",
+    ),
+    "DoRA": Refused(
+        GITHUB + "huggingface/peft/issues/3531",
+        adapter(BASE, DORA),
+        "lora_magnitude_vector, which is no plain LoRA; merge it with PEFT: "
+        "model.merge_and_unload().save_pretrained(DIR)",
+    ),
+    "an adapter that names no base": Refused(
+        GITHUB + "huggingface/peft/issues/309",
+        adapter({}),
+        "adapter_config.json names no base model: give it with --base",
+    ),
+    "several GGUFs in a directory": Refused(
+        GITHUB + "ggml-org/llama.cpp/issues/5032",
+        two_ggufs,
+        "several weights are there (f16.gguf, q8_0.gguf): name the file with --model",
+    ),
+    "the directory around checkpoint-500": Refused(
+        HUB + "docs/transformers/main_classes/trainer",
+        run_of_trainer,
+        "no weights in the directory itself: name one of its checkpoints with --model, such as "
+        "model/checkpoint-500",
+    ),
+    "no tokenizer": Refused(
+        GITHUB + "karpathy/nanoGPT/issues/241",
+        lambda directory: (directory / "tokenizer.json").unlink(),
+        "no tokenizer in the checkpoint: tokenizer.json, or vocab.json and merges.txt, is needed; "
+        "give the one that it was trained with: --tokenizer gpt2, DIR or HUB_ID",
+    ),
+}

@@ -1,0 +1,45 @@
+"""Checkpoints that cannot be served: refused in words that help, and nothing of them is run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from safetensors.numpy import save_file
+
+from archive.checkpoint import open_checkpoint
+from archive.errors import CheckpointError
+from archive.hub import find_checkpoint
+from tests.archive.broken import REFUSED, Refused, RunsCode
+from tests.archive.forms import full, tiny_weights
+from tests.archive.table import PAGE, page_with, table
+from tests.archive.test_checkpoint_forms import put_tokenizer
+
+
+@pytest.mark.parametrize("case", REFUSED.values(), ids=REFUSED.keys())
+def test_it_is_refused_in_one_line_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: Refused
+) -> None:
+    directory, temporary = tmp_path / "model", tmp_path / "temporary"
+    directory.mkdir()
+    temporary.mkdir()
+    put_tokenizer(directory)
+    weights = tiny_weights(directory)
+    save_file(full(weights) if "LFS" in case.words else weights, directory / "model.safetensors")
+    monkeypatch.setattr(RunsCode, "place", tmp_path / "executed", raising=False)
+    case.spoil(directory)
+    before = sorted(tmp_path.rglob("*"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    with pytest.raises(CheckpointError) as told:
+        source = find_checkpoint(str(directory))
+        checkpoint = open_checkpoint(source.path, source.name, source.tokenizer, source.base)
+        for name in checkpoint.weights:
+            checkpoint.weights[name]
+    assert case.words in str(told.value) and "\n" not in str(told.value)
+    assert str(tmp_path) not in str(told.value)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_page_has_the_table_of_all_cases() -> None:
+    assert PAGE.read_text(encoding="utf-8") == page_with(table()), "python -m tests.archive.table"
