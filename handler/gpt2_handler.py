@@ -1,8 +1,8 @@
-"""TorchServe's side: preprocess, inference, postprocess. The only file that knows TorchServe.
+"""TorchServe's side: preprocess, inference, postprocess. It and torchserve/ alone know TorchServe.
 
-Continuous batching: every call brings all live requests, a new one with its body, one seen before
-with its id alone, and every one gets a chunk back. A request that is missing has left. Without it
-every call is a batch of its own, and is answered whole.
+Continuous batching: every call brings all requests in flight, a new one with its body, one seen
+before with its id alone, and every one gets a chunk back. A request that is missing has left.
+Without it every call is a batch of its own, and is answered whole.
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from handler import ignored, parameters, sideband
+from handler import ignored, sideband
 from handler.charsets import parse_content_type
-from handler.descriptions import Descriptions
 from handler.encoding import to_json
 from handler.engine.errors import ModelError
 from handler.error_replies import error_body, in_torchserves_words, status_of
@@ -29,20 +28,22 @@ from handler.errors import (
     RequestError,
     Unserved,
 )
-from handler.frames import read_ahead
-from handler.grpc_calls import (
-    ASK_OVER_HTTP,
-    came_by_grpc,
-    let_rows_wait,
-    refuse_tensors,
-)
 from handler.live_reply import LiveReply
-from handler.metrics import RequestMetrics
 from handler.model_name import REPLICA_MARK
 from handler.prepare import MAX_LOGPROB_ENTRIES
 from handler.replies import WholeReply
 from handler.schema import parse_json
 from handler.service import Service
+from handler.torchserve import parameters
+from handler.torchserve.descriptions import Descriptions
+from handler.torchserve.frames import read_ahead
+from handler.torchserve.grpc_calls import (
+    ASK_OVER_HTTP,
+    came_by_grpc,
+    let_rows_wait,
+    refuse_tensors,
+)
+from handler.torchserve.metrics import RequestMetrics
 from handler.workshop import Beginning, Part, Workshop
 
 logger = logging.getLogger(__name__)

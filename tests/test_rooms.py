@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -16,7 +17,7 @@ MAY_IMPORT = {
     "handler": set(),
     "archive": {"handler"},
     "gateway": {"handler"},
-    "training": {"handler"},
+    "training": {"archive", "handler"},
     "deploy": {"gateway", "handler"},
     "bench": {"archive", "deploy", "gateway", "handler", "gpt2_client", "training"},
     "gpt2_client": set(),
@@ -114,6 +115,16 @@ def test_the_engine_knows_nothing_of_the_handler_around_it() -> None:
         for name in imports(module)
         if not name.startswith("handler.engine")
     ]
+
+
+def test_only_one_room_of_the_handler_names_torchserves_modules() -> None:
+    own = {name: path for name, path in modules().items() if name.startswith("handler")}
+    naming = [
+        name
+        for name, path in own.items()
+        if re.search(r"""(import|from) ts\b|["']ts\.""", path.read_text(encoding="utf-8"))
+    ]
+    assert naming and all(name.startswith("handler.torchserve.") for name in naming)
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:

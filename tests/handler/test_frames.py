@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 from ts.protocol import otf_message_handler as protocol
 
-from handler.frames import FrameReader, read_ahead
+from handler.torchserve.frames import FrameReader, read_ahead
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from ts.service import Service
 
-from handler import parameters
 from handler.bodies import Asked, Question
+from handler.torchserve import parameters
 
 MULTIPART = {"Content-Type": "multipart/form-data; boundary=x"}
 

@@ -15,7 +15,7 @@ from typing import Any
 from handler.accept import JSON
 from handler.bodies import Field, Question, read_body, read_form
 from handler.charsets import parse_content_type
-from handler.grpc_calls import holds_object
+from handler.torchserve.grpc_calls import holds_object
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""What knows TorchServe: its messages, its parameters, its metrics, and patches to its worker."""
