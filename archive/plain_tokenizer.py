@@ -1,4 +1,4 @@
-"""Reads a tokenizer.json that is GPT-2's byte-level BPE and nothing else, without `transformers`.
+"""Reads a tokenizer that is GPT-2's byte-level BPE and nothing else, without `transformers`.
 
 Plain is what no other file of the checkpoint changes, so that the file alone says all there is.
 """
@@ -12,6 +12,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from archive.errors import CheckpointError
+from archive.plain_vocabulary import Names, read_vocabulary
 from archive.reading import read_json
 
 GENERAL_CLASS = "PreTrainedTokenizerFast"
@@ -53,19 +54,21 @@ ADDED = {
 # transformers repairs larger vocabularies of one family while it loads them.
 LARGEST = 100_000
 
+FIRST_LAYOUT = ("vocab.json", "merges.txt")
+
 Plain = tuple[Tokenizer, int | None, int | None]
 
 
 def read_plain(directory: Path) -> Plain | None:
     """Return the tokenizer and the ids of its bos and eos tokens, or None if it is not plain.
 
-    Raises CheckpointError if tokenizer.json is broken.
+    Raises CheckpointError if one of its files is broken.
     """
+    names = _names(directory)
     path = directory / "tokenizer.json"
     if not path.is_file():
-        return None
+        return _read_first_layout(directory, names)
     data = read_json(path)
-    names = _names(directory)
     added = {token.get("content"): token for token in data.get("added_tokens") or []}
     if names is None or not _is_byte_level(data) or not set(names.values()) <= {None, *added}:
         return None
@@ -77,6 +80,18 @@ def read_plain(directory: Path) -> Plain | None:
         tokenizer = Tokenizer.from_str(json.dumps(data))
     except Exception as error:  # the library raises nothing narrower
         raise CheckpointError(f"the tokenizer's files are broken ({error})") from None
+    return tokenizer, _id(tokenizer, names["bos_token"]), _id(tokenizer, names["eos_token"])
+
+
+def _read_first_layout(directory: Path, names: Names | None) -> Plain | None:
+    """The tokenizer of vocab.json and merges.txt, beside which `add_bos_token` is heeded."""
+    if names is None or not all((directory / name).is_file() for name in FIRST_LAYOUT):
+        return None
+    config = directory / "tokenizer_config.json"
+    said = read_json(config) if config.is_file() else {}
+    tokenizer = read_vocabulary(directory, names)
+    if tokenizer is None or said.get("add_bos_token") or said.get("add_eos_token"):
+        return None
     return tokenizer, _id(tokenizer, names["bos_token"]), _id(tokenizer, names["eos_token"])
 
 
@@ -100,7 +115,7 @@ def _matches(part: Any, allowed: dict[str, tuple[Any, ...]]) -> bool:
     return isinstance(part, dict) and all(part.get(key) in allowed[key] for key in allowed)
 
 
-def _names(directory: Path) -> dict[str, str | None] | None:
+def _names(directory: Path) -> Names | None:
     """What the special tokens are called; None if another file says more than names."""
     if (directory / "added_tokens.json").exists():
         return None
@@ -114,7 +129,7 @@ def _names(directory: Path) -> dict[str, str | None] | None:
     if kind not in CLASSES:
         return None
     default = None if kind == GENERAL_CLASS else END_OF_TEXT
-    names: dict[str, str | None] = dict.fromkeys(("bos_token", "eos_token", "unk_token"), default)
+    names: Names = dict.fromkeys(("bos_token", "eos_token", "unk_token"), default)
     for given in files:
         said = {key: given[key] for key in given.keys() - IDLE}
         if said.pop("add_prefix_space", False) or not said.keys() <= NAMES:

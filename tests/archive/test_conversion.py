@@ -26,6 +26,7 @@ from handler.engine.native.library import NativeStep
 from handler.engine.native.weights import model_arrays, pack_int8, pack_model, uniform
 from handler.engine.native_model import choose_library
 from tests.archive.checkpoints import ROOT, write_checkpoint
+from tests.archive.layouts import legacy
 
 # Widths that no vector divides, a head of its own, attention scaled by layer.
 ODD = {
@@ -170,8 +171,12 @@ def test_a_plain_checkpoint_is_packed_without_torch_and_transformers(tmp_path: P
     blocked = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path / "site"), str(ROOT)])}
     probe = [sys.executable, "-c", "import torch"]
     assert subprocess.run(probe, env=blocked, capture_output=True).returncode
-    write_checkpoint(tmp_path / "one")
-    command = [sys.executable, "-m", "archive", "--model", str(tmp_path / "one")]
-    command += ["--output", str(tmp_path / "store"), "--precision", "fp32"]
-    done = subprocess.run(command, cwd=ROOT, env=blocked, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    for name in ("tokenizer.json", "vocab.json"):
+        write_checkpoint(tmp_path / name)
+    (tmp_path / "vocab.json" / "tokenizer.json").unlink()
+    legacy()(tmp_path / "vocab.json")
+    for name in ("tokenizer.json", "vocab.json"):
+        command = [sys.executable, "-m", "archive", "--model", str(tmp_path / name)]
+        command += ["--output", str(tmp_path / "store"), "--precision", "fp32"]
+        done = subprocess.run(command, cwd=ROOT, env=blocked, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
