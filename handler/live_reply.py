@@ -92,11 +92,15 @@ class LiveReply(Protocol):
         """What closes the reply."""
 
 
-def last_frame(reply: LiveReply, *, ends: bool = False) -> str:
-    """What the gateway is told at the end."""
+def last_frame(reply: LiveReply, *, ends: bool = False, seed: int | None = None) -> str:
+    """What the gateway is told at the end; of a whole reply, by which seed it was written too."""
     end: Json = {
         "usage": reply.usage,
         "finish_reasons": reply.finish_reasons,
         "error": reply.error and reply.error.code,
     }
-    return sideband.frame(sideband.fields(end | {"ends": True} if ends else end))
+    if ends:
+        end["ends"] = True
+    if seed is not None:
+        end["seed"] = seed
+    return sideband.frame(sideband.fields(end))

@@ -230,7 +230,7 @@ class JsonReply(Reply):
 
     def take_end(self) -> str:
         """See `Reply.take_end`."""
-        frame = last_frame(self) if self._framed else ""
+        frame = last_frame(self, seed=self.prepared.seed) if self._framed else ""
         if self.error is not None:
             return frame + to_json(error_body(self.error))
         return frame + to_json_in_pieces(self.completion())

@@ -56,7 +56,7 @@ ORIGIN: Json = {
         "schema": {"type": "string"},
     },
     "x-seed": {
-        "description": "The seed of a stream, chosen for it where the request has none.",
+        "description": "The seed of a text, chosen for it where the request has none.",
         "schema": {"type": "string"},
     },
 }

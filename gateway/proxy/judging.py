@@ -47,7 +47,7 @@ class Judge:
             note_end(record, frame)
             content_type = content_type.removesuffix(sideband.SUFFIX)
             if not record.failed:
-                return Reply(status, body, content_type)
+                return Reply(status, body, content_type, frame=frame)
             content_type = JSON_TYPE  # its own went out before it failed
         reply = Reply(status, body, content_type)
         value = reply.json()

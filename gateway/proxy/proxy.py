@@ -215,7 +215,7 @@ class Proxy:
         reply = self._judge.whole(exchange.record, status, connection.content_type, body)
         self._note_ignored(exchange, connection)
         if reply.status == 200:
-            note_origin(exchange, self._card(prediction))
+            note_origin(exchange, self._card(prediction), reply.frame)
         return reply
 
     def _card(self, prediction: Prediction) -> dict[str, Any]:

@@ -24,6 +24,8 @@ class Reply:
     body: bytes
     content_type: str
     headers: list[Header] = field(default_factory=list)
+    # What the handler says of it beside.
+    frame: bytes = b""
 
     async def send(self, exchange: Exchange) -> None:
         """Answer with it."""
@@ -65,7 +67,7 @@ def note_end(record: Record, frame: bytes) -> None:
 
 
 def note_origin(exchange: Exchange, card: dict[str, Any], frame: bytes = b"") -> None:
-    """Report what a reply follows from: its model's digest and, of a first frame, its seed.
+    """Report what a reply follows from: its model's digest and, by the handler's frame, its seed.
 
     With both, any instance generates it again. On torch it depends on its neighbours: no digest.
     """
