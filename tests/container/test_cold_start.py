@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.container.conftest import Contract, StartContainer
+from tests.container.conftest import SMALL_SECONDS, Contract, StartContainer
 from tests.container.container import Container, mapped_files, since_boot
 
 RUNS = int(os.environ.get("COLD_STARTS", "10"))
@@ -102,6 +102,7 @@ def began(pid: int) -> float:
     return int(fields[19]) / os.sysconf("SC_CLK_TCK")
 
 
+@pytest.mark.timeout(SMALL_SECONDS)
 @pytest.mark.parametrize("model", ["embedded", "small"])
 def test_a_cold_start_is_quick(
     model: str, start: StartContainer, contract: Contract, request: pytest.FixtureRequest
