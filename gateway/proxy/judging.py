@@ -8,6 +8,7 @@ from typing import Any
 
 from gateway.errors import KINDS, BadGateway, GatewayError, TooManyRequests, error_body
 from gateway.proxy.prediction import JSON_TYPE
+from gateway.proxy.replay import Lost
 from gateway.proxy.reply import FAILED, Reply, note_end, note_usage
 from gateway.web.record import Record
 from gateway.web.sequence_limit import SequenceLimit
@@ -15,10 +16,6 @@ from handler import sideband
 
 # When to come back where nothing says how long it takes.
 RETRY_SECONDS = 2
-
-
-class NotStarted(Exception):
-    """The worker was lost before it began with the request: it may be sent again."""
 
 
 class TooLargeForTorchServe(GatewayError):
@@ -39,7 +36,7 @@ class Judge:
         """Turn a whole reply into ours.
 
         Raises:
-            NotStarted: The worker was lost before it began.
+            Lost: The worker was lost before it began.
             GatewayError: It is an error of TorchServe itself.
         """
         if content_type.endswith(sideband.SUFFIX):
@@ -90,7 +87,7 @@ class Judge:
                 f"The service is full; try again in {seconds} s", code="full", retry_after=seconds
             )
         if status in (500, 503):  # "Worker died.", or one that is being started anew
-            return NotStarted()
+            return Lost()
         if status == 413:
             return TooLargeForTorchServe("The body is too long for TorchServe")
         return BadGateway("TorchServe refused the request", code="bad_gateway")

@@ -1,7 +1,7 @@
 """Sends predictions to replicas and brings their replies back, streamed or whole.
 
 A whole reply is held until it is complete, a stream until its first event: until then a failure
-still has its status, and a request whose worker was lost before it began is sent again.
+still has its status. What loses its worker is asked for again (`replay.py`).
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from gateway.errors import Unavailable
-from gateway.proxy.judging import RETRY_SECONDS, Judge, NotStarted
+from gateway.proxy.judging import RETRY_SECONDS, Judge
 from gateway.proxy.prediction import Prediction
+from gateway.proxy.replay import REPEATABLE, Lost, Replay
 from gateway.proxy.reply import Reply, note_ignored_fields, note_origin
 from gateway.proxy.streaming import ENDED_EARLY, Stream
 from gateway.replicas.in_flight import Abort, Aborted, InFlight
@@ -25,16 +27,30 @@ from gateway.torchserve.client import Upstream
 from gateway.torchserve.connection import Connection, ConnectionLost
 from gateway.web.exchange import ClientGone, Exchange
 from gateway.web.metrics import Metrics
+from gateway.web.record import Record
 from gateway.web.sequence_limit import SequenceLimit
 from handler import ignored, sideband
 
-# The death of a worker, or of TorchServe, is seen by the rest of the gateway within this time; who
-# is sent again sooner would meet the same dead replica.
-LOSS_SEEN_SECONDS = 0.25
+# How an event begins that is an error.
+ERROR = b'data: {"error"'
+# Errors of the handler that ended everything in flight, or lost a request, by no fault of its own.
+PASSING_ERRORS = ("engine_error", "lost_request")
+
+
+@dataclass(slots=True)
+class Job:
+    """One prediction on its way, whichever replicas are asked for it."""
+
+    exchange: Exchange
+    prediction: Prediction
+    request: InFlight
+    replay: Replay
+    stream: Stream | None = None  # once its head was sent
+
 
 Result = TypeVar("Result")
 # Takes what a replica answers, from the head of its reply on.
-Take = Callable[[Exchange, Prediction, InFlight, Connection], Awaitable[Result]]
+Take = Callable[[Job, Connection], Awaitable[Result]]
 
 
 class Proxy:
@@ -61,6 +77,8 @@ class Proxy:
         self._liveness = Liveness(upstream, replicas.registry, settings.stall_seconds)
         # Requests that are with no worker just now.
         self._parked: set[InFlight] = set()
+        # Of those that may be what workers end by, one runs at a time.
+        self._suspects = asyncio.Lock()
         self._is_draining = False
 
     def drain(self) -> None:
@@ -95,127 +113,161 @@ class Proxy:
         sequences = prediction.sequences
         capacity = self._registry.capacity()
         self._sequences.enter(sequences, capacity, prediction.most_sequences)
-        request = InFlight(sequences)
-        gone = asyncio.create_task(self._watch_client(exchange, request))
+        replay = Replay(prediction, self._settings.stall_seconds)
+        job = Job(exchange, prediction, InFlight(sequences), replay)
+        gone = asyncio.create_task(self._watch_client(job))
         exchange.record.n = sequences
         try:
-            return await self._try_twice(exchange, prediction, request, take)
+            return await self._try_until_answered(job, take)
         finally:
             gone.cancel()
             self._sequences.leave(sequences)
             if prediction.writes:
                 self._metrics.ended(exchange)
 
-    async def _try_twice(
-        self, exchange: Exchange, prediction: Prediction, request: InFlight, take: Take[Result]
-    ) -> Result:
-        for pause in (0.0, LOSS_SEEN_SECONDS):
-            replica = await self._find_replica(exchange, prediction, request, pause)
-            # How the try before ended counts only if there is no further one.
-            exchange.record.aborted = None
-            replica.enter(request)
-            self._liveness.follow(replica)
-            try:
-                return await self._try_once(exchange, prediction, request, replica, take)
-            except NotStarted:
-                exchange.record.retried = True
-                exchange.record.aborted = Abort.WORKER_LOST.value
-            finally:
-                replica.leave(request)
-        raise Unavailable(
-            "The worker was lost; please send the request again",
-            code="worker_lost",
-            retry_after=RETRY_SECONDS,
-        )
-
-    async def _find_replica(
-        self, exchange: Exchange, prediction: Prediction, request: InFlight, pause: float
-    ) -> Replica:
-        """Return a replica after `pause`; waits for one that is coming back."""
-        model, version, prefix = prediction.model, prediction.version, prediction.prefix
-        self._parked.add(request)
-        try:
-            async with request:
-                if pause:
-                    await asyncio.sleep(pause)
-                # Who comes while a lost worker is coming back waits; before the first one nobody.
-                waits = self._monitor.was_ready and not self._is_draining
-                patience = self._settings.retry_seconds if waits else 0.0
-                return await self._monitor.wait_for(model, version, prefix, patience)
-        except Aborted as aborted:
-            raise _ended_early(exchange, request, aborted.cause) from None
-        finally:
-            self._parked.discard(request)
-
-    async def _try_once(
-        self,
-        exchange: Exchange,
-        prediction: Prediction,
-        request: InFlight,
-        replica: Replica,
-        take: Take[Result],
-    ) -> Result:
-        exchange.record.replica = replica.name
-        try:
-            async with request, self._asked(exchange, prediction, replica) as connection:
-                return await take(exchange, prediction, request, connection)
-        except Aborted as aborted:
-            raise _ended_early(exchange, request, aborted.cause) from None
-        except (ConnectionLost, OSError):
-            raise _ended_early(exchange, request, Abort.WORKER_LOST) from None
+    async def _try_until_answered(self, job: Job, take: Take[Result]) -> Result:
+        """Ask replicas until one has answered to the end, as long as that can be hoped for."""
+        while True:
+            async with self._alone(job):
+                replica = await self._find_replica(job)
+                # How the try before ended counts only if there is no further one.
+                job.exchange.record.aborted = None
+                replica.enter(job.request)
+                self._liveness.follow(replica)
+                try:
+                    return await self._try_once(job, replica, take)
+                except Lost as lost:
+                    job.exchange.record.retried = True
+                    job.replay.lose(lost)
+                    if self._is_draining or not job.replay.may_go_on(self._card(job.prediction)):
+                        raise await _broken_off(job, lost.cause) from None
+                    self._metrics.replayed()
+                finally:
+                    replica.leave(job.request)
 
     @asynccontextmanager
-    async def _asked(
-        self, exchange: Exchange, prediction: Prediction, replica: Replica
-    ) -> AsyncIterator[Connection]:
+    async def _alone(self, job: Job) -> AsyncIterator[None]:
+        """Let requests that lost several workers be asked for one after the other."""
+        if not job.replay.is_suspect:
+            yield
+            return
+        async with self._parked_in(job):
+            try:
+                async with asyncio.timeout(job.replay.patience):
+                    await self._suspects.acquire()
+            except TimeoutError:
+                raise await _broken_off(job, Abort.WORKER_LOST) from None
+        try:
+            yield
+        finally:
+            self._suspects.release()
+
+    async def _find_replica(self, job: Job) -> Replica:
+        """Return a replica; waits for one that is coming back."""
+        prediction, patience = job.prediction, job.replay.patience
+        if patience is None:
+            # Who comes while a lost worker is coming back waits; before the first one nobody.
+            waits = self._monitor.was_ready and not self._is_draining
+            patience = self._settings.retry_seconds if waits else 0.0
+        try:
+            async with self._parked_in(job):
+                await asyncio.sleep(job.replay.pause)
+                return await self._monitor.wait_for(
+                    prediction.model, prediction.version, prediction.prefix, patience
+                )
+        except Unavailable:
+            if job.stream is None:
+                raise
+            raise await _broken_off(job, Abort.WORKER_LOST) from None
+
+    @asynccontextmanager
+    async def _parked_in(self, job: Job) -> AsyncIterator[None]:
+        """Have a request wait where it is with no worker."""
+        self._parked.add(job.request)
+        try:
+            async with job.request:
+                yield
+        except Aborted as aborted:
+            raise await _broken_off(job, aborted.cause) from None
+        finally:
+            self._parked.discard(job.request)
+
+    async def _try_once(self, job: Job, replica: Replica, take: Take[Result]) -> Result:
+        job.exchange.record.replica = replica.name
+        try:
+            async with job.request, self._asked(job, replica) as connection:
+                return await take(job, connection)
+        except Aborted as aborted:
+            if aborted.cause in REPEATABLE:
+                raise Lost(aborted.cause) from None
+            raise await _broken_off(job, aborted.cause) from None
+        except (ConnectionLost, OSError):
+            raise Lost from None
+
+    @asynccontextmanager
+    async def _asked(self, job: Job, replica: Replica) -> AsyncIterator[Connection]:
         """The connection on which a prediction was sent to a replica."""
+        prediction = job.prediction
         connection = await self._upstream.predict(
             replica.name,
             prediction.version,
             prediction.path,
-            prediction.body,
-            self._headers(exchange, prediction),
+            job.replay.body(),
+            self._headers(job.exchange, prediction),
         )
         try:
             yield connection
         finally:
             self._upstream.finish(connection)
 
-    async def _stream_or_read(
-        self,
-        exchange: Exchange,
-        prediction: Prediction,
-        request: InFlight,
-        connection: Connection,
-    ) -> Reply | None:
+    async def _stream_or_read(self, job: Job, connection: Connection) -> Reply | None:
         """Pass a stream on, or return a whole reply: what TorchServe sends decides."""
         is_ok = await connection.head() == 200
-        if not (is_ok and connection.content_type.startswith("text/event-stream")):
-            return await self._read_whole(exchange, prediction, request, connection)
+        is_stream = is_ok and connection.content_type.startswith("text/event-stream")
+        if job.stream is not None:
+            await self._go_on(job, job.stream, connection, is_stream=is_stream)
+            return None
+        if not is_stream:
+            return await self._read_whole(job, connection)
+        exchange, record = job.exchange, job.exchange.record
         seconds, observe_gap = self._settings.write_seconds, self._metrics.token_gap
-        stream = Stream(exchange, request, connection, observe_gap, seconds)
+        stream = Stream(exchange, job.request, connection, job.replay, observe_gap, seconds)
         events, frame = await stream.begin()
-        if events.startswith(b'data: {"error"'):
-            return self._judge.first_event(exchange.record, events)
+        if events.startswith(ERROR):
+            return _unless_lost(self._judge.first_event(record, events), record)
+        card = self._card(job.prediction)
         self._note_ignored(exchange, connection)
-        note_origin(exchange, self._card(prediction), frame)
+        note_origin(exchange, card, frame)
+        job.stream = stream
+        await stream.start(card)
         await stream.pass_on()
         return None
 
-    async def _read_whole(
-        self,
-        exchange: Exchange,
-        prediction: Prediction,
-        request: InFlight,
-        connection: Connection,
-    ) -> Reply:
+    async def _go_on(
+        self, job: Job, stream: Stream, connection: Connection, *, is_stream: bool
+    ) -> None:
+        """Send the rest of a stream that was taken up."""
+        if job.replay.has_all:
+            await stream.finish()
+            return
+        if not is_stream:  # there is no room for it yet
+            await connection.read_all()
+            raise Lost(is_loss=False)
+        stream.follow(connection)
+        events, _ = await stream.begin()
+        if events.startswith(ERROR):
+            raise Lost(is_loss=False)
+        await stream.pass_on()
+
+    async def _read_whole(self, job: Job, connection: Connection) -> Reply:
+        record = job.exchange.record
         status = await connection.head()
-        request.started = True
         body = await connection.read_all()
-        reply = self._judge.whole(exchange.record, status, connection.content_type, body)
-        self._note_ignored(exchange, connection)
+        reply = self._judge.whole(record, status, connection.content_type, body)
+        reply = _unless_lost(reply, record)
+        self._note_ignored(job.exchange, connection)
         if reply.status == 200:
-            note_origin(exchange, self._card(prediction), reply.frame)
+            note_origin(job.exchange, self._card(job.prediction), reply.frame)
         return reply
 
     def _card(self, prediction: Prediction) -> dict[str, Any]:
@@ -239,18 +291,31 @@ class Proxy:
         return headers
 
     @staticmethod
-    async def _watch_client(exchange: Exchange, request: InFlight) -> None:
-        await exchange.wait_disconnect()
-        request.client_is_gone = True
-        request.abort(Abort.CLIENT_GONE)
+    async def _watch_client(job: Job) -> None:
+        await job.exchange.wait_disconnect()
+        job.request.client_is_gone = True
+        job.request.abort(Abort.CLIENT_GONE)
 
 
-def _ended_early(exchange: Exchange, request: InFlight, cause: Abort) -> Exception:
-    """Return what a request that was ended early is answered."""
-    has_begun = bool(exchange.status)  # then there is no other answer
-    if cause is Abort.WORKER_LOST and not request.started and not has_begun:
-        return NotStarted()
-    exchange.record.aborted = cause.value
-    if cause is Abort.CLIENT_GONE or has_begun:
+def _unless_lost(reply: Reply, record: Record) -> Reply:
+    """Return a reply.
+
+    Raises:
+        Lost: It is an error that another try may not meet.
+    """
+    if record.failed and record.error in PASSING_ERRORS:
+        record.failed = record.error = None
+        raise Lost
+    return reply
+
+
+async def _broken_off(job: Job, cause: Abort) -> Exception:
+    """Return what a request that was ended early is answered; of a stream its end is sent here."""
+    record = job.exchange.record
+    record.aborted = cause.value
+    if job.stream is not None:
+        await job.stream.break_off(cause)
+        return ClientGone()
+    if cause is Abort.CLIENT_GONE:
         return ClientGone()
     return Unavailable(ENDED_EARLY[cause], code=cause.value, retry_after=RETRY_SECONDS)

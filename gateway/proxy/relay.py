@@ -31,8 +31,18 @@ class Relay:
         observe: Callable[[float], None],
         write_seconds: float,
         *,
-        is_framed: bool,
+        keep: Callable[[list[bytes]], None] | None,
     ) -> None:
+        """Begin.
+
+        Args:
+            exchange: The client's.
+            request: What is in flight.
+            connection: TorchServe's.
+            observe: Is told the seconds between two chunks.
+            write_seconds: How long a reader may take nothing.
+            keep: Takes the frames of events that are sent; None where there are none.
+        """
         client = exchange.connection
         self._exchange = exchange
         self._request = request
@@ -43,7 +53,7 @@ class Relay:
         self._is_chunked = exchange.scope["http_version"] != "1.0"
         self._observe = observe
         self._write_seconds = write_seconds
-        self._is_framed = is_framed
+        self._keep = keep
         # The newest frame, as JSON; the last one of a stream tells its usage and how it ended.
         self.frame = b""
         self.has_ended = False
@@ -63,9 +73,10 @@ class Relay:
                 self._rest = chunk
                 return
             chunk, self._rest = chunk[:cut], chunk[cut:]
-        if self._is_framed:
+        if self._keep is not None:
             chunk, frames = sideband.split(chunk)
             self.frame = frames[-1] if frames else self.frame
+            self._keep(frames)
         self.has_ended = chunk.endswith(DONE) or self.frame.endswith(ENDS)
         self._write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if self._is_chunked else chunk)
         self._exchange.bytes_sent += len(chunk)
@@ -75,12 +86,19 @@ class Relay:
         if self._client.flow.write_paused and self._waiting is None:
             self._waiting = asyncio.create_task(self._wait_for_reader())
 
+    def follow(self, connection: Connection) -> None:
+        """Go on with another connection; what came of an event on the last one is forgotten."""
+        self._connection = connection
+        self._rest = b""
+
     async def _wait_for_reader(self) -> None:
         """Read no more from TorchServe until the client has taken what there is."""
         self._request.waits_since = None
-        self._connection.transport.pause_reading()
+        connection = self._connection
+        if not connection.is_lost:
+            connection.transport.pause_reading()
         await wait_for_reader(self._client, self._write_seconds)
-        if not self._connection.is_lost:
-            self._connection.transport.resume_reading()
+        if not connection.is_lost:
+            connection.transport.resume_reading()
         self._request.waits_since = time.perf_counter()
         self._waiting = None

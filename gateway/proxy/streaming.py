@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from typing import Any
 
 from gateway.errors import error_event
-from gateway.proxy.relay import Relay
+from gateway.proxy.relay import DONE, Relay
+from gateway.proxy.replay import REPEATABLE, Lost, Replay
 from gateway.proxy.reply import note_end
 from gateway.replicas.in_flight import Abort, InFlight
 from gateway.torchserve.connection import Connection, ConnectionLost
@@ -37,15 +39,17 @@ class Stream:
         exchange: Exchange,
         request: InFlight,
         connection: Connection,
+        replay: Replay,
         observe_gap: Callable[[float], None],
         write_seconds: float,
     ) -> None:
         self._exchange = exchange
         self._request = request
         self._connection = connection
-        self._observe_gap = observe_gap
-        self._write_seconds = write_seconds
+        self._replay = replay
         self._is_framed = connection.content_type == sideband.CONTENT_TYPE
+        keep = replay.keep if self._is_framed else None
+        self._relay = Relay(exchange, request, connection, observe_gap, write_seconds, keep=keep)
         self._first = b""
 
     async def begin(self) -> tuple[bytes, bytes]:
@@ -59,41 +63,59 @@ class Stream:
             if not chunk:
                 raise ConnectionLost
             self._first += chunk
-        self._request.started = self._request.has_flowed = True
+        self._request.has_flowed = True
         if not self._is_framed:
             return self._first, b""
         events, frames = sideband.split(self._first)
         return events, frames[0] if frames else b""
 
-    async def pass_on(self) -> None:
-        """Send the client the head, the first events, and all that follows, to the end."""
-        exchange, record = self._exchange, self._exchange.record
-        record.ttft_ms = round((time.perf_counter() - exchange.began) * 1000, 1)
+    async def start(self, card: dict[str, Any]) -> None:
+        """Send the client the head; `card` is what the model says of itself."""
+        record = self._exchange.record
+        record.ttft_ms = round((time.perf_counter() - self._exchange.began) * 1000, 1)
         record.stream = True
-        await exchange.start(200, STREAM_HEADERS)
-        relay = Relay(
-            exchange,
-            self._request,
-            self._connection,
-            self._observe_gap,
-            self._write_seconds,
-            is_framed=self._is_framed,
-        )
-        cause = await self._relay_to_end(relay)
-        self._connection.stop()
-        note_end(record, relay.frame)
-        if relay.has_ended:
-            await exchange.end()
-            return
-        record.aborted = cause.value
-        if cause is not Abort.CLIENT_GONE:
-            await exchange.end(error_event(ENDED_EARLY[cause], cause.value))
+        self._replay.begin_stream(card)
+        await self._exchange.start(200, STREAM_HEADERS)
 
-    async def _relay_to_end(self, relay: Relay) -> Abort:
+    def follow(self, connection: Connection) -> None:
+        """Go on with another worker's connection."""
+        self._connection = connection
+        self._relay.follow(connection)
+        self._first = b""
+
+    async def pass_on(self) -> None:
+        """Send the client the first events and all that follows, to the end.
+
+        Raises:
+            Lost: The worker was lost; what was sent stays good.
+        """
+        cause = await self._relay_to_end()
+        self._connection.stop()
+        if self._relay.has_ended:
+            note_end(self._exchange.record, self._relay.frame)
+            await self._exchange.end()
+        elif cause in REPEATABLE:
+            raise Lost(cause)
+        else:
+            await self.break_off(cause)
+
+    async def finish(self) -> None:
+        """End a stream of which all was sent but that."""
+        note_end(self._exchange.record, self._relay.frame)
+        await self._exchange.end(DONE)
+
+    async def break_off(self, cause: Abort) -> None:
+        """End it early, and say why where anybody is left to read it."""
+        note_end(self._exchange.record, self._relay.frame)
+        self._exchange.record.aborted = cause.value
+        if cause is not Abort.CLIENT_GONE:
+            await self._exchange.end(error_event(ENDED_EARLY[cause], cause.value))
+
+    async def _relay_to_end(self) -> Abort:
         """Pass on what comes; return why it ended, if not with its last event."""
         try:
-            relay.take(self._first)
-            await self._connection.pass_on(relay.take)
+            self._relay.take(self._first)
+            await self._connection.pass_on(self._relay.take)
         except ConnectionLost:
             pass
         except asyncio.CancelledError as cancelled:

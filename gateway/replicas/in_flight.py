@@ -31,7 +31,6 @@ class InFlight:
 
     __slots__ = (
         "sequences",
-        "started",
         "entered_at",
         "waits_since",
         "has_flowed",
@@ -43,8 +42,6 @@ class InFlight:
 
     def __init__(self, sequences: int) -> None:
         self.sequences = sequences
-        # Whether the worker has begun with it (its reply's head came).
-        self.started = False
         # When the present `async with` began.
         self.entered_at = 0.0
         # Since when a sign of TorchServe's life is awaited; None while the client is written to.
@@ -92,7 +89,7 @@ class InFlight:
         assert self._task is not None
         self._before = self._task.cancelling()
         self._cause = None
-        self.started = self.has_flowed = False
+        self.has_flowed = False
         self.entered_at = self.waits_since = time.perf_counter()
         return self
 

@@ -102,6 +102,11 @@ class Metrics:
             ["reason"],
             registry=registry,
         )
+        self._replayed = _counter(
+            registry,
+            "gpt2_request_replays",
+            "Times that a request was asked for again, since its worker was lost.",
+        )
         self._ignored = _counter(
             registry,
             "gpt2_requests_with_ignored_fields",
@@ -131,6 +136,10 @@ class Metrics:
             self._success.labels(reason).inc()
         if record.ttft_ms is not None:
             self._first_token.observe(record.ttft_ms / 1000)
+
+    def replayed(self) -> None:
+        """Count a request that is asked for again."""
+        self._replayed.inc()
 
     def fields_ignored(self) -> None:
         """Count a request with fields that were ignored; their names are the client's."""

@@ -1,0 +1,145 @@
+"""What is needed to ask again for a request whose worker was lost, so that nothing of it is.
+
+The same prompt, options and seed give the same tokens: a whole reply is asked for again, a stream
+is taken up behind the last event that was sent (`handler/resume.py`).
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from gateway.proxy.prediction import COMPLETIONS, Prediction
+from gateway.replicas.in_flight import Abort
+from handler import sideband
+
+# A worker that is lost with the same request so often is not asked again.
+MOST_LOSSES = 3
+# From so many losses on, requests are asked for again one after the other: one of them may be what
+# ends the workers.
+SUSPECT_LOSSES = 2
+# Frames of one stream that are kept; beyond, it can no longer be taken up.
+MOST_FRAME_BYTES = 4 << 20
+# The death of a worker, or of TorchServe, is seen by the rest of the gateway within this time; who
+# is sent again sooner would meet the same dead replica.
+LOSS_SEEN_SECONDS = 0.25
+# What a worker can be lost by without the request's fault.
+REPEATABLE = frozenset({Abort.WORKER_LOST, Abort.REMOVED})
+
+
+class Lost(Exception):
+    """A request lost its worker, or was refused by one that was not to be asked yet.
+
+    Attributes:
+        cause: How.
+        is_loss: Whether a worker ended, and not only refused.
+    """
+
+    def __init__(self, cause: Abort = Abort.WORKER_LOST, *, is_loss: bool = True) -> None:
+        super().__init__(cause.value)
+        self.cause = cause
+        self.is_loss = is_loss
+
+
+class Replay:
+    """What one request has gone through, and how it is asked for again."""
+
+    def __init__(self, prediction: Prediction, seconds: float) -> None:
+        """Begin.
+
+        Args:
+            prediction: The request.
+            seconds: How long after a loss it is asked for again.
+        """
+        self._prediction = prediction
+        self._seconds = seconds
+        self._losses = 0
+        self._give_up_at = 0.0
+        self._frames: list[bytes] = []
+        self._frame_bytes = 0
+        self._digest: str | None = None
+        self._is_stream = False
+
+    @property
+    def pause(self) -> float:
+        """Seconds to wait before it is sent."""
+        return LOSS_SEEN_SECONDS if self._give_up_at else 0.0
+
+    @property
+    def patience(self) -> float | None:
+        """Seconds for which a worker is waited for; None before a loss."""
+        return max(0.0, self._give_up_at - time.monotonic()) if self._give_up_at else None
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether it may be what its workers end by."""
+        return self._losses >= SUSPECT_LOSSES
+
+    def begin_stream(self, card: dict[str, Any]) -> None:
+        """Note that its events are sent from now on, from a model that says `card` of itself."""
+        self._is_stream = True
+        is_same_everywhere = card.get("engine") != "torch"
+        self._digest = card.get("content_sha256") if is_same_everywhere else None
+
+    def keep(self, frames: list[bytes]) -> None:
+        """Keep the frames of events that were sent."""
+        if self._frame_bytes <= MOST_FRAME_BYTES:
+            self._frames += frames
+            self._frame_bytes += sum(map(len, frames))
+
+    def lose(self, lost: Lost) -> None:
+        """Count a loss; from the first one on its time runs."""
+        self._losses += lost.is_loss
+        if not self._give_up_at:
+            self._give_up_at = time.monotonic() + self._seconds
+
+    def may_go_on(self, card: dict[str, Any]) -> bool:
+        """Whether it can be asked for again, from a model that says `card` of itself."""
+        if self._losses > MOST_LOSSES or self.patience == 0.0:
+            return False
+        if not self._is_stream:
+            return True
+        return (
+            self._digest is not None
+            and card.get("content_sha256") == self._digest
+            and self._prediction.path == COMPLETIONS
+            and self._frame_bytes <= MOST_FRAME_BYTES
+            and b'"id":' in self._frames[0]
+        )
+
+    @property
+    def has_all(self) -> bool:
+        """Whether nothing but the end of a stream is missing: its usage was sent."""
+        return bool(self._frames) and "usage" in json.loads(self._frames[-1])
+
+    def body(self) -> bytes:
+        """The body to ask with: of a stream that has begun, for the rest."""
+        if not self._is_stream:
+            return self._prediction.body
+        body = json.loads(self._prediction.body)
+        body[sideband.RESUME] = self._resume()
+        return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+
+    def _resume(self) -> dict[str, Any]:
+        frames = [json.loads(frame) for frame in self._frames]
+        choices: dict[int, dict[str, Any]] = {}
+        for frame in frames:
+            if "choice" in frame:
+                choice = choices.setdefault(frame["choice"], {"tokens": []})
+                tokens = choice["tokens"] + frame["tokens"]
+                choice.update(frame, tokens=tokens)
+        first = frames[0]
+        return {
+            "id": first["id"],
+            "created": first["created"],
+            "seed": first["seed"],
+            "choices": [
+                {name: choice[name] for name in RESUMED if name in choice}
+                for choice in choices.values()
+            ],
+        }
+
+
+# Fields of a choice's frames that tell how far it is.
+RESUMED = ("choice", "tokens", "shown", "finish", "cached")

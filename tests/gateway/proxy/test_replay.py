@@ -1,0 +1,139 @@
+"""A worker that is lost costs no client anything: replies are asked for again, streams go on."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psutil
+import pytest
+import requests
+
+from tests.gateway.conftest import Service, StartService, wait_until
+
+REPLAYS = "gpt2_request_replays_total"
+LONG = {"prompt": "The old captain", "seed": 5, "max_tokens": 400, "ignore_eos": True}
+
+
+@pytest.fixture(scope="module")
+def fragile(start_service: StartService) -> Service:
+    return start_service()
+
+
+@pytest.fixture(autouse=True)
+def _is_ready(fragile: Service) -> None:
+    wait_until(lambda: fragile.get("/health/ready").status_code == 200, seconds=60)
+
+
+def kill_worker(service: Service) -> None:
+    for worker in service.workers():
+        with contextlib.suppress(psutil.Error):
+            worker.kill()
+
+
+def kill_java(service: Service) -> None:
+    for child in service.descendants():
+        with contextlib.suppress(psutil.Error):
+            if child.name() == "java":
+                child.kill()
+
+
+def chunks(reply: requests.Response) -> Iterator[str]:
+    """The data of each event, as it comes."""
+    for line in reply.iter_lines(chunk_size=1):
+        if line:
+            assert line.startswith(b"data: "), line
+            yield line.removeprefix(b"data: ").decode()
+
+
+def stream(
+    service: Service, body: dict[str, Any], disturb: Callable[[Service], None] | None = None
+) -> list[Any]:
+    """All events of a stream, each as JSON; `disturb` is called once the first has come."""
+    with service.post("/v1/completions", json={**body, "stream": True}, stream=True) as reply:
+        assert reply.status_code == 200, reply.text
+        found = []
+        for data in chunks(reply):
+            if disturb is not None and not found:
+                disturb(service)
+            found.append(data if data == "[DONE]" else json.loads(data))
+    return found
+
+
+def without_times(found: list[Any]) -> dict[int, list[Any]]:
+    """The events of each choice, without what differs from one request to the next."""
+    assert found[-1] == "[DONE]"
+    by_choice: dict[int, list[Any]] = {}
+    ids = {(event["id"], event["created"]) for event in found[:-1]}
+    assert len(ids) == 1, ids
+    for event in found[:-1]:
+        event = {**event, "id": "", "created": 0}
+        index = event["choices"][0]["index"] if event["choices"] else -1
+        if index < 0:  # what was cached may differ
+            event["usage"].pop("prompt_tokens_details")
+        by_choice.setdefault(index, []).append(event)
+    return by_choice
+
+
+@pytest.mark.parametrize(
+    ("kill", "options"),
+    [
+        (kill_worker, {"n": 4, "stream_options": {"include_usage": True}}),
+        (kill_worker, {"logprobs": 2, "echo": True, "temperature": 1.0, "n": 2}),
+        (kill_java, {"repetition_penalty": 1.2}),
+    ],
+    ids=["worker", "logprobs", "java"],
+)
+def test_a_stream_outlives_its_worker_event_for_event(
+    fragile: Service, options: dict[str, Any], kill: Callable[[Service], None]
+) -> None:
+    body = {**LONG, **options}
+    undisturbed = stream(fragile, body)
+    before = fragile.metric(REPLAYS)
+    disturbed = stream(fragile, body, kill)
+    assert without_times(disturbed) == without_times(undisturbed)
+    assert fragile.metric(REPLAYS) > before
+
+
+def test_whole_replies_are_asked_for_again(fragile: Service) -> None:
+    expected = [fragile.complete(**LONG | {"seed": seed}).json()["choices"] for seed in range(6)]
+    got: list[Any] = [None] * 6
+
+    def ask(seed: int) -> None:
+        reply = fragile.complete(**LONG | {"seed": seed})
+        got[seed] = reply.json().get("choices", reply.text)
+
+    threads = [threading.Thread(target=ask, args=(seed,)) for seed in range(6)]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: fragile.metric("gpt2_num_requests_running") > 0)
+    kill_worker(fragile)
+    for thread in threads:
+        thread.join(60)
+    assert got == expected
+
+
+def test_a_stream_whose_workers_are_lost_again_and_again_ends_with_an_error(
+    fragile: Service,
+) -> None:
+    stop = threading.Event()
+
+    def kill_all() -> None:
+        while not stop.is_set():
+            if fragile.get("/health/ready").status_code == 200:
+                kill_worker(fragile)
+            time.sleep(0.05)
+
+    killer = threading.Thread(target=kill_all)
+    failures = fragile.metric("gpt2_request_failure_total")
+    try:
+        found = stream(fragile, {**LONG, "n": 4}, lambda _: killer.start())
+    finally:
+        stop.set()
+        killer.join()
+    assert found[-1]["error"]["code"] == "worker_lost"
+    wait_until(lambda: fragile.metric("gpt2_request_failure_total") == failures + 1)
