@@ -11,6 +11,7 @@ import gc
 import logging
 import os
 import sys
+import time
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
@@ -55,6 +56,9 @@ MOST_BYTES_AT_ONCE = 8192
 MOST_TOKENS_AT_ONCE = 64
 # How long new requests may stand before the door while there is only the workshop to wait for.
 BUSY_SECONDS = 0.01
+# How often a whole reply that is not complete sends an empty chunk: TorchServe sees that a client
+# has left only when it writes to it.
+SIGN_SECONDS = 0.1
 
 
 class GPT2Handler:
@@ -68,6 +72,8 @@ class GPT2Handler:
         self._workshop = Workshop()
         self._tokens = 0  # see `_is_too_long`
         self._begun: set[str] = set()
+        # When an empty chunk of a whole reply was sent last.
+        self._signs: dict[str, float] = {}
         self._by_grpc: set[str] = set()
         self._descriptions = Descriptions()
 
@@ -292,8 +298,7 @@ class GPT2Handler:
         reply = self._live[request_id]
         has_begun = request_id in self._begun
         is_by_grpc = request_id in self._by_grpc
-        is_whole = is_by_grpc or (self._rows_can_wait and not reply.streams)
-        if is_whole and self._is_continuous and not reply.finished:
+        if not reply.finished and (is_by_grpc or self._may_stay_silent(request_id, reply)):
             return None, None, ""
         part = self._parts.get(request_id)
         if part is None:
@@ -319,6 +324,16 @@ class GPT2Handler:
         self._metrics.record(reply)
         return chunk, True if has_begun or is_by_grpc else None, reply.content_type
 
+    def _may_stay_silent(self, request_id: str, reply: LiveReply) -> bool:
+        """Whether a whole reply that is not complete costs this step nothing."""
+        if reply.streams or not (self._is_continuous and self._rows_can_wait):
+            return False
+        now = time.monotonic()
+        if now - self._signs.setdefault(request_id, now) < SIGN_SECONDS:
+            return True
+        self._signs[request_id] = now
+        return False
+
     def _is_too_long(self, reply: LiveReply, *, is_last: bool) -> bool:
         """Whether what is to be sent of a reply would hold up the step, after what was before."""
         if not self._has_workshop or not (reply.streams or is_last):
@@ -329,6 +344,7 @@ class GPT2Handler:
     def _forget(self, request_id: str) -> None:
         del self._live[request_id]
         self._begun.discard(request_id)
+        self._signs.pop(request_id, None)
         self._by_grpc.discard(request_id)
         self._parts.pop(request_id, None)
 

@@ -33,8 +33,8 @@ from handler import ignored, sideband
 
 # How an event begins that is an error.
 ERROR = b'data: {"error"'
-# Errors of the handler that ended everything in flight, or lost a request, by no fault of its own.
-PASSING_ERRORS = ("engine_error", "lost_request")
+# The error of a request that TorchServe had put back into its queue without its body.
+LOST_REQUEST = "lost_request"
 
 
 @dataclass(slots=True)
@@ -303,7 +303,7 @@ def _unless_lost(reply: Reply, record: Record) -> Reply:
     Raises:
         Lost: It is an error that another try may not meet.
     """
-    if record.failed and record.error in PASSING_ERRORS:
+    if record.error == LOST_REQUEST:
         record.failed = record.error = None
         raise Lost
     return reply

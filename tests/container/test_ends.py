@@ -18,6 +18,8 @@ from tests.container.container import Clients, Container, Posts, podman
 
 LONG = {"max_tokens": 900, "n": 8}
 MOST_SECONDS = 10
+# What a full house takes to be generated once more, on a busy machine.
+AGAIN_SECONDS = 60
 
 # Fills this control group with processes that are each smaller than a worker, until the kernel ends
 # one of the service's own; it ends the largest.
@@ -65,23 +67,20 @@ class House:
 
 
 def after_a_loss(house: House, lost_at: float) -> str:
-    """Everybody ends in time and is told; the next is served."""
+    """Nobody sees anything of it but time; the next is served."""
     last = house.last_end(lost_at)
     ends = house.streams.wait()
-    assert any(end.error for end in ends), "all had ended before"
-    assert all(end.finish or end.error for end in ends), "a stream ended without a word"
+    assert house.container.figure("gpt2_request_replays_total") > 0, "all had ended before"
+    assert [end.finish for end in ends] == ["length"] * 3, ends
     plain, queued = house.plain.wait(), house.queued.wait()
-    # Told to come again, or written by the worker that comes after.
-    assert set(plain) | set(queued) <= {200, 503}, (plain, queued)
-    assert last < MOST_SECONDS
+    assert plain == {200: 2} and queued == {200: 4}, (plain, queued)
+    assert last < AGAIN_SECONDS
     with Client(house.container.url) as client:  # a 503 is tried again, as it says
         assert client.generate("Once upon a time", max_tokens=8).text
     served = time.monotonic() - lost_at
-    cut = sum(bool(end.error) for end in ends)
     return (
-        f"all clients ended after {last:.1f} s ({cut} of 3 streams cut, "
-        f"{plain[503]} of 2 plain and {queued[503]} of 4 waiting requests told); "
-        f"the next was served after {served:.1f} s"
+        f"3 of 3 streams went on, {plain[200]} of 2 plain and {queued[200]} of 4 waiting requests "
+        f"were answered, the last after {last:.1f} s; the next was served after {served:.1f} s"
     )
 
 

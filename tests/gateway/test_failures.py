@@ -33,35 +33,6 @@ def ready_again(fragile: Service) -> None:
     wait_until(lambda: fragile.get("/health/ready").status_code == 200, 60)
 
 
-def test_a_stream_whose_worker_dies_ends_with_an_error_event(fragile: Service) -> None:
-    with requests.post(
-        fragile.url + "/v1/completions",
-        json={"prompt": "A", "stream": True, "n": 8} | LONG,
-        stream=True,
-        timeout=30,
-    ) as reply:
-        lines = reply.iter_lines()
-        next(lines)
-        fragile.workers()[0].kill()
-        rest = [line for line in lines if line.startswith(b"data: ")]
-    assert b"worker_lost" in rest[-2]
-    assert rest[-1] == b"data: [DONE]"
-
-
-def test_a_whole_reply_whose_worker_dies_is_a_503_with_retry_after(fragile: Service) -> None:
-    replies: list[requests.Response] = []
-    asking = threading.Thread(
-        target=lambda: replies.append(fragile.complete(n=8, **LONG)),  # type: ignore[arg-type]
-    )
-    asking.start()
-    time.sleep(0.5)
-    fragile.workers()[0].kill()
-    asking.join(30)
-    assert replies[0].status_code == 503
-    assert replies[0].json()["error"]["code"] == "worker_lost"
-    assert int(replies[0].headers["retry-after"]) >= 1
-
-
 def test_who_comes_while_a_worker_is_coming_back_waits_for_it(fragile: Service) -> None:
     fragile.workers()[0].kill()
     wait_until(lambda: fragile.get("/health/ready").status_code == 503)

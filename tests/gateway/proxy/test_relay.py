@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +35,10 @@ def written(parts: list[str]) -> tuple[bytes, bytes, bytes]:
     """A stream with frames, the events in it, and its last frame."""
     last = sideband.frame(sideband.fields(END))
     pairs = [
-        (sideband.frame(sideband.of_choice(0, 0, [number], None)), f"data: {to_json({'t': text})}")
+        (
+            sideband.frame(sideband.of_choice(0, 0, [number], None, "")),
+            f"data: {to_json({'t': text})}",
+        )
         for number, text in enumerate(parts)
     ]
     pairs.append((last, "data: [DONE]"))
@@ -51,7 +55,10 @@ def unchunked(body: bytes) -> bytes:
     return found
 
 
-async def passed_on(pieces: list[bytes], *, is_framed: bool) -> tuple[bytes, Relay]:
+Keep = Callable[[list[bytes]], None]
+
+
+async def passed_on(pieces: list[bytes], keep: Keep | None) -> tuple[bytes, Relay]:
     """What a client's socket receives of these pieces."""
     ours, theirs = socket.socketpair()
     transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=ours)
@@ -62,7 +69,7 @@ async def passed_on(pieces: list[bytes], *, is_framed: bool) -> tuple[bytes, Rel
         return {}
 
     exchange = Exchange(scope, nothing, nothing)
-    relay = Relay(exchange, InFlight(1), Connection(), lambda _: None, 1.0, is_framed=is_framed)
+    relay = Relay(exchange, InFlight(1), Connection(), lambda _: None, 1.0, keep=keep)
     for piece in pieces:
         relay.take(piece)
     transport.close()
@@ -83,8 +90,10 @@ def test_a_client_gets_the_events_however_the_bytes_were_cut(
     parts: list[str], places: list[int]
 ) -> None:
     stream, events, last = written(parts)
-    received, relay = asyncio.run(passed_on(cut(stream, places), is_framed=True))
+    kept: list[bytes] = []
+    received, relay = asyncio.run(passed_on(cut(stream, places), kept.extend))
     assert received == events
+    assert kept[-1] == last
     assert relay.has_ended and json.loads(relay.frame) == json.loads(last) == END
 
 
@@ -93,7 +102,7 @@ def test_a_stream_that_is_cut_ends_behind_a_whole_event(
     parts: list[str], places: list[int], missing: int
 ) -> None:
     stream, events, _ = written(parts)
-    received, relay = asyncio.run(passed_on(cut(stream[:-missing], places), is_framed=True))
+    received, relay = asyncio.run(passed_on(cut(stream[:-missing], places), lambda _: None))
     assert not relay.has_ended
     assert events.startswith(received) and (not received or received.endswith(b"\n\n"))
 
@@ -101,5 +110,5 @@ def test_a_stream_that_is_cut_ends_behind_a_whole_event(
 @given(cuts)
 def test_a_stream_of_another_kind_of_model_stays_as_it_is(places: list[int]) -> None:
     stream = b"data: \x1e{\n\ndata: [DONE]\n\n"
-    received, relay = asyncio.run(passed_on(cut(stream, places), is_framed=False))
+    received, relay = asyncio.run(passed_on(cut(stream, places), None))
     assert received == stream and relay.has_ended and relay.frame == b""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,6 +12,9 @@ import psutil
 import pytest
 import requests
 
+from gateway.proxy.prediction import COMPLETIONS, JSON_TYPE, Prediction
+from gateway.proxy.replay import MOST_FRAME_BYTES, MOST_LOSSES, Lost, Replay
+from handler import sideband
 from tests.gateway.conftest import Service, StartService, wait_until
 
 REPLAYS = "gpt2_request_replays_total"
@@ -117,23 +119,59 @@ def test_whole_replies_are_asked_for_again(fragile: Service) -> None:
     assert got == expected
 
 
-def test_a_stream_whose_workers_are_lost_again_and_again_ends_with_an_error(
-    fragile: Service,
-) -> None:
-    stop = threading.Event()
+FIRST = b'{"id":"a","created":1,"seed":2,"choice":0,"sample":0,"tokens":[5]}'
+CARD = {"engine": "native", "content_sha256": "abc"}
 
-    def kill_all() -> None:
-        while not stop.is_set():
-            if fragile.get("/health/ready").status_code == 200:
-                kill_worker(fragile)
-            time.sleep(0.05)
 
-    killer = threading.Thread(target=kill_all)
-    failures = fragile.metric("gpt2_request_failure_total")
-    try:
-        found = stream(fragile, {**LONG, "n": 4}, lambda _: killer.start())
-    finally:
-        stop.set()
-        killer.join()
-    assert found[-1]["error"]["code"] == "worker_lost"
-    wait_until(lambda: fragile.metric("gpt2_request_failure_total") == failures + 1)
+def begun(frames: list[bytes], card: dict[str, Any] | None = None) -> Replay:
+    """A stream of which these frames' events were sent, and whose worker is lost."""
+    prediction = Prediction("gpt2", "", COMPLETIONS, b'{"prompt":"A","n":2}', JSON_TYPE)
+    replay = Replay(prediction, 60)
+    replay.begin_stream(CARD if card is None else card)
+    replay.keep(frames)
+    replay.lose(Lost())
+    return replay
+
+
+def test_a_stream_goes_on_with_the_same_model_alone() -> None:
+    replay = begun([FIRST])
+    assert replay.may_go_on(CARD)
+    assert not replay.may_go_on(CARD | {"content_sha256": "another"})
+    torch = CARD | {"engine": "torch"}
+    assert not begun([FIRST], torch).may_go_on(torch), "its bits depend on neighbours"
+    assert not begun([b'{"choice":0,"tokens":[5]}']).may_go_on(CARD), "of another form"
+
+
+def test_what_loses_workers_again_and_again_is_given_up() -> None:
+    replay = begun([FIRST])
+    for _ in range(MOST_LOSSES - 1):
+        replay.lose(Lost(is_loss=False))
+        replay.lose(Lost())
+    assert replay.may_go_on(CARD) and replay.is_suspect
+    replay.lose(Lost())
+    assert not replay.may_go_on(CARD)
+
+
+def test_a_stream_too_long_to_be_kept_is_not_gone_on_with() -> None:
+    replay = begun([FIRST])
+    replay.keep([b"x" * MOST_FRAME_BYTES])
+    assert not replay.may_go_on(CARD)
+
+
+def test_what_was_sent_of_each_choice_is_put_together() -> None:
+    more = [
+        b'{"choice":1,"sample":1,"tokens":[7],"shown":3,"cached":1}',
+        b'{"choice":0,"sample":0,"tokens":[],"finish":"stop"}',
+        b'{"choice":1,"sample":1,"tokens":[8,9],"shown":11}',
+    ]
+    asked = json.loads(begun([FIRST, *more]).body())
+    assert asked.pop(sideband.RESUME) == {
+        "id": "a",
+        "created": 1,
+        "seed": 2,
+        "choices": [
+            {"choice": 0, "tokens": [5], "finish": "stop"},
+            {"choice": 1, "tokens": [7, 8, 9], "shown": 11, "cached": 1},
+        ],
+    }
+    assert asked == {"prompt": "A", "n": 2}

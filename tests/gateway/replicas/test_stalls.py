@@ -13,9 +13,9 @@ import requests
 from tests.gateway.conftest import Service, StartService, change_archive, events, wait_until
 
 STALL_SECONDS = 1
-QUICK = "        self._end_overdue(outputs)\n        running"
+QUICK = "        self._end_overdue(outputs)\n        chunks"
 # A model that takes its time: a tenth of a second for each step.
-SLOW = "        self._end_overdue(outputs)\n        time.sleep(0.1)\n        running"
+SLOW = "        self._end_overdue(outputs)\n        time.sleep(0.1)\n        chunks"
 # 32 texts, as many as run at once.
 MANY = {"prompt": ["A", "The", "One", "It"], "n": 8, "max_tokens": 40, "ignore_eos": True}
 
