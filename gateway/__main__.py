@@ -22,9 +22,9 @@ def main() -> int:
         return _fail("usage: python -m gateway [--settings]; settings come from the environment")
     passed_over: list[str] = []
     try:
-        settings = load(tell=passed_over.append)
+        settings = load(report=passed_over.append)
     except SettingsError as error:
-        # Which shape log lines have is itself a setting: here the environment alone tells.
+        # Which shape log lines have is itself a setting: here the environment alone says it.
         if not os.environ.get("K_SERVICE") or os.environ.get("LOG_FORMAT") == "text":
             return _fail(str(error))
         logs.configure(as_json=True)
@@ -66,7 +66,7 @@ def main() -> int:
     except (TorchServeError, archive_file.BadArchive) as error:
         return fail(str(error))
     except OSError as error:
-        return fail(f"can not listen on {settings.bind}:{settings.port}: {error.strerror}")
+        return fail(f"cannot listen on {settings.bind}:{settings.port}: {error.strerror}")
     logger.info("Starting TorchServe and the model")
 
     async def serve() -> None:

@@ -1,4 +1,4 @@
-"""Faults the gateway finds itself, each with its status and OpenAI's words for it."""
+"""Errors that the gateway finds itself, each with its status and OpenAI's words for it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from handler.utf8 import encoded
 
 
 class GatewayError(Exception):
-    """A request that ends here, in words for the one who sent it."""
+    """A request that ends here, in words for its sender."""
 
     status = 500
     kind = "server_error"
@@ -32,7 +32,7 @@ class GatewayError(Exception):
         self.retry_after = retry_after
 
     def body(self, path: str = "") -> bytes:
-        """Return the JSON that this is told in to who asked for `path`."""
+        """Return the error as JSON, for who asked for `path`."""
         detail = error_detail(self.message, self.kind, self.param, self.code)
         return to_json(for_clients_of(path, self.status, detail, self.torchserve_type))
 
@@ -96,7 +96,7 @@ class RequestTimeout(GatewayError):
 
 
 class Conflict(GatewayError):
-    """What is asked for can not be done in the present state."""
+    """What is asked for cannot be done in the present state."""
 
     status = 409
     kind = "invalid_request_error"
@@ -127,7 +127,7 @@ class Unserved(GatewayError):
 
 
 class BadGateway(GatewayError):
-    """TorchServe answered something that can not be passed on."""
+    """TorchServe answered something that cannot be passed on."""
 
     status = 502
 
@@ -140,7 +140,7 @@ class Unavailable(GatewayError):
 
 
 def draining() -> Unavailable:
-    """Return what new work is told while the service shuts down."""
+    """Return what new work is answered while the service shuts down."""
     return Unavailable("The service is shutting down", code="draining", retry_after=5)
 
 
@@ -197,5 +197,5 @@ def error_body(message: str, kind: str, param: str | None, code: str | None) -> 
 
 
 def error_event(message: str, code: str) -> bytes:
-    """Return the events that end a stream which can not go on."""
+    """Return the events that end a stream which cannot go on."""
     return b"data: " + error_body(message, "server_error", None, code) + b"\n\ndata: [DONE]\n\n"

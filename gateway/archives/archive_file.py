@@ -129,7 +129,7 @@ def _check_names(entries: list[zipfile.ZipInfo]) -> None:
             or len(name.encode()) > MOST_PATH_BYTES
         ):
             raise BadArchive(f"{_shown(name)} is no name of a file below its directory")
-        # File systems that do not tell cases apart, or spellings of `é`, write them into one.
+        # File systems that do not distinguish cases, or spellings of `é`, write them into one.
         path = unicodedata.normalize("NFC", "/".join(parts)).casefold()
         if path in taken:
             raise BadArchive(f"{_shown(name)} is in it twice")
@@ -166,7 +166,7 @@ def _check_header(file: IO[bytes], entry: zipfile.ZipInfo) -> int:
     name, extra = (file.read(length) for length in lengths)
     if WIDE in (packed, size):
         size, packed = _wide_sizes(extra)
-    told = (mark, name, flags, method, crc, packed, size)
+    stated = (mark, name, flags, method, crc, packed, size)
     known = (
         b"PK\x03\x04",
         entry.orig_filename.encode(),  # Java reads every name as UTF-8
@@ -176,7 +176,7 @@ def _check_header(file: IO[bytes], entry: zipfile.ZipInfo) -> int:
         entry.compress_size,
         entry.file_size,
     )
-    if told != known:
+    if stated != known:
         raise BadArchive(f"{_shown(entry.orig_filename)} is not what the archive's directory says")
     return entry.header_offset + LOCAL_HEADER.size + len(name) + len(extra)
 
@@ -203,10 +203,10 @@ def _check_packed(file: IO[bytes], entry: zipfile.ZipInfo, start: int) -> None:
             if not packed:
                 packed = file.read(min(AT_ONCE, left))
                 left -= len(packed)
-            piece = inflater.decompress(packed, AT_ONCE)
-            size += len(piece)
-            crc = zlib.crc32(piece, crc)
-            if not packed and not piece:
+            chunk = inflater.decompress(packed, AT_ONCE)
+            size += len(chunk)
+            crc = zlib.crc32(chunk, crc)
+            if not packed and not chunk:
                 break
     except zlib.error:
         raise BadArchive(f"{_shown(entry.orig_filename)} is broken") from None

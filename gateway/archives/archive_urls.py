@@ -41,7 +41,7 @@ class Source:
         return cls(host, port, path)
 
     def is_under(self, allowed: Source) -> bool:
-        """Tell whether an allowed URL names this one, or a directory (`.../`) that holds it."""
+        """Return whether an allowed URL names this one, or a directory (`.../`) that holds it."""
         if (self.host, self.port) != (allowed.host, allowed.port):
             return False
         is_directory = allowed.path.endswith("/")
@@ -80,7 +80,7 @@ TRANSLATED = tuple(
 
 
 def is_public(address: str) -> bool:
-    """Tell whether an address is the internet's, and not this machine's or its network's."""
+    """Return whether an address is the internet's, and not this machine's or its network's."""
     parsed = ipaddress.ip_address(address)
     if any(parsed in network for network in TRANSLATED):
         return False

@@ -68,7 +68,7 @@ class Fetcher:
         """Have an archive in the store; return its name there.
 
         Raises:
-            GatewayError: It can not be had, is another, or its name is taken.
+            GatewayError: It cannot be had, is another, or its name is taken.
         """
         target = self._store / source.file_name
         if target.exists():
@@ -84,7 +84,7 @@ class Fetcher:
             except TimeoutError:
                 raise BadGateway("The archive did not come in MODEL_FETCH_SECONDS") from None
             except (aiohttp.ClientError, OSError, ValueError):
-                raise BadGateway(f"`{source.host}` can not be fetched from") from None
+                raise BadGateway(f"`{source.host}` cannot be fetched from") from None
             if found != digest:
                 raise BadRequest("The archive has another digest than `sha256`", param="sha256")
             try:
@@ -121,7 +121,7 @@ def fetch_pinned(fetcher: Fetcher, pinned: Iterable[tuple[Source, str]]) -> None
     """Have archives in the store, each with its digest, before anything else is started.
 
     Raises:
-        GatewayError: One of them can not be had.
+        GatewayError: One of them cannot be had.
     """
 
     async def fetch() -> None:

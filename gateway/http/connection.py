@@ -76,7 +76,7 @@ class Connection(HttpToolsProtocol):
         self._read()
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """Answer what was asked by a client that says no more; return whether to stay open."""
+        """Answer a client that has closed its side; return whether to stay open."""
         self._is_half_closed = True
         cycle = self.cycle
         if self._linger.has_begun:
@@ -95,7 +95,7 @@ class Connection(HttpToolsProtocol):
         self.transport.write(data)
 
     def is_closing(self) -> bool:
-        """Tell whether nothing can be written any more."""
+        """Return whether nothing can be written any more."""
         return self._linger.has_begun or bool(self.transport.is_closing())
 
     def close(self) -> None:
@@ -136,7 +136,7 @@ class Connection(HttpToolsProtocol):
             self._read()
 
     def _find_out_who_left(self, cycle: Cycle) -> None:
-        """End a request whose client says no more, unless it is still there to read."""
+        """End a request whose client has closed its side, unless it is still there to read."""
         if cycle.scope["http_version"] == "1.0":  # which has no interim replies
             self.transport.close()
             return
@@ -167,12 +167,12 @@ class Connection(HttpToolsProtocol):
         self._read()
 
     def _holds_enough(self) -> bool:
-        """Tell whether more is to wait in the kernel."""
+        """Return whether more is to wait in the kernel."""
         held = len(self._received) + (len(self.cycle.body) if self.cycle else 0)
         return held > HIGH_WATER_LIMIT and not self._linger.has_begun
 
     def _read_some(self) -> bool:
-        """Read the next part of a request; tell whether there was one."""
+        """Read the next part of a request; return whether there was one."""
         cycle = self.cycle
         if cycle is None or cycle.response_complete:
             if self._received:

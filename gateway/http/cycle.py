@@ -22,7 +22,7 @@ class Cycle(RequestResponseCycle):
         self._ask_for_body: Callable[[], None] | None = wants_body
         self._ends_with_connection = False
         self._doubt = doubts
-        # Whether the client says no more, and whether somebody waits for it to leave.
+        # Whether the client has closed its side, and whether somebody waits for it to leave.
         self._is_half_closed = False
         self._is_watched = False
 
@@ -32,13 +32,13 @@ class Cycle(RequestResponseCycle):
         return self._ask_for_body is None
 
     def hear_the_end(self) -> None:
-        """Note that the client says no more: it may have left."""
+        """Note that the client has closed its side: it may have left."""
         self._is_half_closed = True
         if self._is_watched:
             self._doubt(self)
 
     async def receive(self) -> Any:
-        """Return the next piece of the body, or that the client has gone."""
+        """Return the next part of the body, or that the client has gone."""
         if self._ask_for_body is not None:
             ask, self._ask_for_body = self._ask_for_body, None
             ask()
@@ -49,7 +49,7 @@ class Cycle(RequestResponseCycle):
         return await super().receive()
 
     async def send(self, message: Any) -> None:
-        """Send the head or a piece of the reply."""
+        """Send the head or a part of the reply."""
         if self.scope["http_version"] == "1.0":
             message = self._for_http_1_0(message)
         await super().send(message)

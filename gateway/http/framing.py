@@ -14,13 +14,13 @@ TRAILER = re.compile(rb"%b+:[\t \x21-\x7e\x80-\xff]*+" % TOKEN)
 # What a chunk may cost beside its bytes before it counts as waste, as Go's server has it.
 FREE_BYTES = 16
 FREE_SHARE = 2
-# Lines and pieces that are read in one go: others shall not wait for a body in tiny chunks.
+# Lines and parts that are read in one go: others must not wait for a body in tiny chunks.
 STEPS = 300
 BREAK = b"\r\n"
 
 
 class Framing(Protocol):
-    """Tells a body from what frames it."""
+    """Separates a body from what frames it."""
 
     is_complete: bool
     # Whether `take` stopped for the sake of others, and is to be called again soon.
@@ -45,11 +45,11 @@ class ByLength:
 
     def take(self, received: bytearray) -> bytes:
         """See Framing."""
-        piece = bytes(received[: self._left])
-        del received[: len(piece)]
-        self._left -= len(piece)
+        part = bytes(received[: self._left])
+        del received[: len(part)]
+        self._left -= len(part)
         self.is_complete = self._left == 0
-        return piece
+        return part
 
 
 class Chunked:
@@ -117,10 +117,10 @@ class Chunked:
     def _take_data(self, received: bytearray, at: int, body: bytearray) -> int:
         """Take what there is of a chunk, and the line break behind it."""
         assert self._left is not None
-        piece = received[at : at + self._left]
-        body += piece
-        at += len(piece)
-        self._left -= len(piece)
+        part = received[at : at + self._left]
+        body += part
+        at += len(part)
+        self._left -= len(part)
         if self._left == 0:
             behind = received[at : at + len(BREAK)]
             if not BREAK.startswith(behind):

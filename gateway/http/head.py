@@ -58,7 +58,7 @@ def begin_of_head(received: bytearray) -> int:
 
 
 def check_start(received: bytearray, begin: int, since: int, end: int) -> None:
-    """Refuse what can not become a head as soon as it is seen, not only where a head would end.
+    """Refuse what cannot become a head as soon as it is seen, not only where a head would end.
 
     The head begins at `begin`; `since` is how far it was looked at before.
 

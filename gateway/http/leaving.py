@@ -1,4 +1,4 @@
-"""Tells who says no more from who has left: TCP shows both alike until they are sent something."""
+"""Finds out which client has only closed its side and which has left: TCP shows both alike."""
 
 from __future__ import annotations
 
@@ -35,5 +35,5 @@ def _is_reset(transport: asyncio.Transport) -> bool:
     made = transport.get_extra_info("socket")
     option = getattr(socket, "TCP_INFO", None)
     if made is None or option is None:
-        return True  # it can not be told: rather a reply that is lost than a slot
+        return True  # unknown: rather lose a reply than a slot
     return bool(made.getsockopt(socket.IPPROTO_TCP, option, 1)[0] == TCP_CLOSE)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def is_readable_by_java(path: Path) -> bool:
-    """Whether Java can open the path: a name that is not UTF-8 it can not even hold."""
+    """Whether Java can open the path: a name that is not UTF-8 it cannot even hold."""
     try:
         os.fsencode(path).decode("utf-8")
     except UnicodeDecodeError:

@@ -65,7 +65,7 @@ class Launch:
     """One start of TorchServe in a folder of its own.
 
     Raises:
-        TorchServeError: Java or TorchServe is not installed, or lies where Java can not read.
+        TorchServeError: Java or TorchServe is not installed, or lies where Java cannot read.
     """
 
     def __init__(self, settings: TorchServeSettings, folder: RunFolder) -> None:
@@ -75,7 +75,7 @@ class Launch:
         self._package = find_torchserve()
         for path in (self._java, self._package, Path(sys.executable)):
             if not is_readable_by_java(path):
-                raise TorchServeError(f"Java can not read {path!a}: a name in it is not UTF-8")
+                raise TorchServeError(f"Java cannot read {path!a}: a name in it is not UTF-8")
 
     def command(self) -> list[str]:
         """Return the command line; what it names is written to the folder."""
@@ -98,7 +98,7 @@ class Launch:
             "-XX:+UseSerialGC",
             "-XX:TieredStopAtLevel=1",
             "-XX:-UsePerfData",
-            # Without memory it would live on and answer nothing; ended, it is started again.
+            # Without memory it would run on and answer nothing; ended, it is started again.
             "-XX:+ExitOnOutOfMemoryError",
             "-Xshare:auto",
             *shared,
@@ -147,7 +147,7 @@ class Launch:
     def _store(self) -> tuple[Path, dict[str, str]]:
         """Return the model store and the archives that are loaded from it, by model.
 
-        Where TorchServe can not take these names, a store of links to all that is in it, and in
+        Where TorchServe cannot take these names, a store of links to all that is in it, and in
         which plain names stand for the archives to load.
         """
         store, archives = self._settings.model_store.resolve(), dict(self._settings.models)

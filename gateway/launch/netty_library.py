@@ -17,7 +17,7 @@ IN_JAR = "META-INF/native/libnetty_transport_native_epoll_"
 
 
 def keep_library(torchserve: Path) -> Path | None:
-    """Return the folder with the library, put there at the first start; None if it can not be."""
+    """Return the folder with the library, put there at the first start; None if it cannot be."""
     if sys.prefix == sys.base_prefix:
         return None  # the system's own folders are not ours to write to
     folder = Path(sys.prefix, "lib", "netty")

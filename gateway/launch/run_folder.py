@@ -22,14 +22,14 @@ SHORT_PARENTS = ("/tmp", "/var/tmp", "/dev/shm")
 
 
 class NoFolder(Exception):
-    """There is no place to run in; one line that says what is needed."""
+    """There is no folder to run in; one line that says what is needed."""
 
 
 class RunFolder:
     """The folder of one TorchServe; what dead ones left is cleared first.
 
     Raises:
-        NoFolder: There is no place for it.
+        NoFolder: There is no folder for it.
     """
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class RunFolder:
             self.temporary = self.link("tmp", self._folders[1].path)
 
     def link(self, name: str, target: Path) -> Path:
-        """Give `target` a plain name in here, for those who can not read its own."""
+        """Give `target` a plain name in here, for those who cannot read its own."""
         link = self.path / name
         link.symlink_to(target.absolute())
         return link

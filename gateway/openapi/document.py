@@ -69,7 +69,7 @@ def describe(settings: Settings) -> Json:
         "info": {
             "title": "GPT-2 on TorchServe",
             "version": "1.0.0",
-            "description": "Go on with a text. The /v1 routes are those of OpenAI's completions "
+            "description": "Continue a text. The /v1 routes are those of OpenAI's completions "
             "API, so its clients work: set their base URL to this server's /v1.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },

@@ -76,7 +76,7 @@ def paths_of_inference() -> Json:
         methods = {}
         for method in ("get", "post", "put"):
             name = f"explain{suffix}_by_{method}"
-            summary = "Not served: log probabilities of a prompt tell what there is to tell"
+            summary = "Not served: use the log probabilities of a prompt"
             methods[method] = operation(name, summary, "Text", {}, (*INFERENCE_ERRORS, 501))
             methods[method]["security"] = OPEN_OR_KEYED
         explained[path] = with_parameters(parameters, methods)
@@ -138,7 +138,7 @@ def _of_model(settings: Settings, suffix: str) -> Json:
         f"scale{suffix}", "Set the number of workers; what is removed is drained first", STATUS
     )
     timeout = (
-        "Seconds that removed workers have to end their texts; -1 is for ever.",
+        "Seconds that removed workers have to finish their sequences; -1 is for ever.",
         _whole(-1, LONGEST_SECONDS),
     )
     known = {

@@ -1,4 +1,4 @@
-"""The pieces that operations of the HTTP interface are described with (OpenAPI 3.1)."""
+"""The parts that operations of the HTTP interface are described with (OpenAPI 3.1)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ERRORS = {
     431: "The head of the request is too long.",
     500: "The gateway failed; its log says why.",
     501: "Not served; the message says what is.",
-    502: "TorchServe answered something that can not be passed on.",
+    502: "TorchServe answered something that cannot be passed on.",
     503: "Not ready, or lost on the way; `Retry-After` says when to come back.",
 }
 # What any route may answer.

@@ -78,7 +78,7 @@ def read_completion(
         first, prompts = prompt[0], len(prompt)
     sequences = prompts * _whole(value.get("best_of"), _whole(value.get("n"), 1))
     most = card.get("limits", {}).get("texts", sys.maxsize)
-    # What could never be let in is told first: fewer tokens would not help.
+    # What could never be let in is refused first: fewer tokens would not help.
     if sequences <= most:
         _check_size(_tokens(value, settings, card) * sequences, settings)
     text = " ".join(p for p in prompt if isinstance(p, str)) if prompts > 1 else first
@@ -129,12 +129,12 @@ def read_prediction(
 
 
 def read_question(model: str, version: str, path: str, body: bytes) -> Prediction:
-    """Rebuild a request that writes no text (tokenize, models)."""
+    """Rebuild a request that generates nothing (tokenize, models)."""
     return Prediction(model, version, path, body, JSON_TYPE, sequences=0, writes=False)
 
 
 def _tokens(value: Mapping[str, Any], settings: Settings, card: Mapping[str, Any]) -> int:
-    """Tokens that each text of a request may have."""
+    """Tokens that each sequence of a request may have."""
     context: int = card.get("context_length", DEFAULT_CONTEXT)
     otherwise = _whole(value.get("max_length"), settings.n_tokens)
     return min(_whole(value.get("max_tokens"), otherwise), context)

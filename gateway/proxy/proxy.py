@@ -82,7 +82,7 @@ class Proxy:
         self._is_draining = False
 
     def drain(self) -> None:
-        """Wait for no worker any more: who is with none is told to come again elsewhere."""
+        """Wait for no worker any more: requests without one are sent elsewhere."""
         self._is_draining = True
         for request in self._parked:
             request.abort(Abort.DRAINED)

@@ -54,7 +54,7 @@ class Relay:
         self._observe = observe
         self._write_seconds = write_seconds
         self._keep = keep
-        # The newest frame, as JSON; the last one of a stream tells its usage and how it ended.
+        # The newest frame, as JSON; the last one of a stream has its usage and how it ended.
         self.frame = b""
         self.has_ended = False
         self._rest = b""

@@ -46,7 +46,7 @@ class InFlight:
         self.entered_at = 0.0
         # Since when a sign of TorchServe's life is awaited; None while the client is written to.
         self.waits_since: float | None = None
-        # Whether text has come: from then on silence is a stall, however well the worker is.
+        # Whether tokens have come: from then on silence is a stall, however well the worker is.
         self.has_flowed = False
         self.client_is_gone = False
         self._cause: Abort | None = None
@@ -73,7 +73,7 @@ class InFlight:
         return cause
 
     def is_stalled(self, seconds: float) -> bool:
-        """Tell whether TorchServe has been silent for longer than `seconds`."""
+        """Return whether TorchServe has been silent for longer than `seconds`."""
         since = self.waits_since
         return since is not None and time.perf_counter() - since > seconds
 

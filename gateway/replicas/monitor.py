@@ -41,7 +41,7 @@ class Monitor:
 
     @property
     def is_silent(self) -> bool:
-        """Tell whether TorchServe's management has stopped answering.
+        """Return whether TorchServe's management has stopped answering.
 
         Not while a change is under way: unpacking a large archive may hold its answers up, and a
         change ends by itself in START_SECONDS.

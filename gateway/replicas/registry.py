@@ -84,7 +84,7 @@ class Registry:
         return self._versions[model, self._defaults[model]]
 
     def is_default(self, model: str, version: str) -> bool:
-        """Tell whether `version` serves requests that name none."""
+        """Return whether `version` serves requests that name none."""
         return self._defaults.get(model) == version
 
     def put(self, model: str, version: str, made: Version) -> None:
@@ -112,14 +112,14 @@ class Registry:
         return [replica for version in self._versions.values() for replica in version.replicas]
 
     def is_ready(self) -> bool:
-        """Tell whether the service's own model can answer."""
+        """Return whether the service's own model can answer."""
         version = self._defaults.get(self.own_model)
         return version is not None and any(
             replica.state is State.READY for replica in self.of(self.own_model, version)
         )
 
     def is_at_rest(self) -> bool:
-        """Tell whether the service's own model has no replica because nobody wants one."""
+        """Return whether the service's own model has no replica because nobody wants one."""
         version = self._defaults.get(self.own_model)
         return version is not None and not self.of(self.own_model, version)
 

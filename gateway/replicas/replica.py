@@ -119,12 +119,12 @@ class Replica:
             self.state, self.lost_at = State.LOST, -math.inf
 
     def stay(self, now: float) -> None:
-        """Note that it is not removed after all; the next look tells how it is."""
+        """Note that it is not removed after all; the next look finds out how it is."""
         self.state = State.LOST
         self.lost_at = now
 
     def may_be_asked(self, now: float) -> bool:
-        """Tell whether it is time to ask its handler what it has loaded; count that as asked."""
+        """Return whether it is time to ask its handler what it has loaded; count that as asked."""
         if now < self._ask_at:
             return False
         self._ask_at = now + self._ask_wait

@@ -1,4 +1,4 @@
-"""Takes forms and queries apart into fields (RFC 7578, and what `curl -d` sends).
+"""Splits forms and queries into fields (RFC 7578, and what `curl -d` sends).
 
 In a worker TorchServe's front end has done this already; here nothing has.
 """

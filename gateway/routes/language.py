@@ -1,4 +1,4 @@
-"""Tells whether a text is English, for LANGUAGE_GATE. The detector is loaded on first use."""
+"""Finds out whether a text is English, for LANGUAGE_GATE. The detector is loaded on first use."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gateway.web.exchange import Exchange
 LANGUAGE_ERROR = "lang_det_err"
 
 # Below this a detector guesses; names and single words pass. A letter of a script that writes
-# syllables or words (and no Latin) tells more.
+# syllables or words (and no Latin) says more.
 LEAST_LATIN_LETTERS = 20
 LEAST_OTHER_LETTERS = 6
 MOST_BYTES = 2000

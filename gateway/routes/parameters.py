@@ -12,7 +12,7 @@ from gateway.web.exchange import Exchange
 # What TorchServe documents and what has no meaning here, with why.
 WITHOUT_EFFECT = {
     "batch_size": "the engine makes its batches itself",
-    "max_batch_delay": "no text waits for another",
+    "max_batch_delay": "no sequence waits for another",
     "runtime": "the archive is Python",
     "number_gpu": "the CPU computes",
     "s3_sse_kms": "archives do not come from S3",
@@ -22,7 +22,7 @@ RUNTIMES = ("python", "python3")
 
 
 class Parameters:
-    """Named values as texts; what is empty or null was not said."""
+    """Named values as strings; what is empty or null was not given."""
 
     def __init__(self, values: Mapping[str, str]) -> None:
         self._values = {name: value for name, value in values.items() if value != ""}
@@ -46,7 +46,7 @@ class Parameters:
                 raise BadRequest(f"Unknown parameter; allowed here: {allowed}", param=name[:64])
 
     def text(self, name: str) -> str | None:
-        """Return a text."""
+        """Return a string."""
         return self._values.get(name)
 
     def whole(self, name: str, default: int, least: int, most: int) -> int:

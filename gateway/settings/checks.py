@@ -36,7 +36,7 @@ def check(settings: Settings) -> None:
     _check_sources("MODEL_URLS", parse_pinned, settings.model_urls)
     for name in settings.pass_variables:
         if name in NEVER_PASSED:
-            raise SettingsError(f"PASS_VARIABLES must not name {name}: it would open a door")
+            raise SettingsError(f"PASS_VARIABLES must not name {name}: it would open the service")
     _check_keys(settings)
     if not _is_public_url(settings.host):
         raise SettingsError(

@@ -52,14 +52,14 @@ def read(path: Path, environment: Mapping[str, str]) -> dict[str, str | None]:
     """Return what a file gives each name: None to one without a `=`. No file gives nothing.
 
     Raises:
-        EnvFileError: It can not be read, or a line of it.
+        EnvFileError: It cannot be read, or a line of it.
     """
     try:
         data = path.read_bytes()
     except FileNotFoundError:
         return {}
     except OSError as error:
-        raise EnvFileError(f"can not be read: {error.strerror}") from None
+        raise EnvFileError(f"cannot be read: {error.strerror}") from None
     encoding = next((name for mark, name in MARKS.items() if data.startswith(mark)), "utf-8-sig")
     try:
         return parse(data.decode(encoding), environment)

@@ -54,7 +54,7 @@ def named_keys(entries: Iterable[str]) -> dict[str, str]:
         if not key or not name or name in named:
             raise KeyFault(HOW)
         if not (is_whole(name) and name.isprintable()):
-            raise KeyFault(f"API_KEYS: the name of key {number} holds what can not be printed")
+            raise KeyFault(f"API_KEYS: the name of key {number} holds what cannot be printed")
         if "," in key:
             raise KeyFault(f"API_KEYS: the key of `{name}` holds a comma; give one key a line")
         judge(key, f"API_KEYS: the key of `{name}`")

@@ -12,7 +12,7 @@ from gateway.paths import ROOT
 from gateway.settings import keys
 from gateway.settings.checks import named_faults
 from gateway.settings.settings import Settings
-from gateway.settings.sources import SettingsError, Tell, gather
+from gateway.settings.sources import Report, SettingsError, gather
 from gateway.settings.values import parse
 
 
@@ -20,17 +20,17 @@ def load(
     environment: Mapping[str, str] | None = None,
     *,
     folder: Path = ROOT,
-    tell: Tell = lambda line: None,
+    report: Report = lambda line: None,
 ) -> Settings:
     """Read the settings: the environment, the files of the folder, the defaults.
 
-    What is passed over on the way is told, a line each.
+    What is passed over on the way is reported, a line each.
 
     Raises:
         SettingsError: A value is not allowed.
     """
     specs = {spec.name.upper(): spec for spec in fields(Settings)}
-    given = gather(specs, os.environ if environment is None else environment, folder, tell)
+    given = gather(specs, os.environ if environment is None else environment, folder, report)
     values: dict[str, Any] = {}
     for name, text in given.items():
         spec, text = specs[name], text.strip(keys.BLANKS)

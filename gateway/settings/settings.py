@@ -28,7 +28,7 @@ class Settings:
         "0.0.0.0", "Address to listen on; with all of IPv4 also ::1, `::` for all of IPv6."
     )
     route_generate: str = setting("/generate", "Path of the plain route.")
-    n_tokens: int = setting(20, "Tokens written when a request has no `max_tokens`.", least=1)
+    n_tokens: int = setting(20, "Tokens generated when a request has no `max_tokens`.", least=1)
     cors_origins: tuple[str, ...] = setting(
         (), "Origins that may call from a browser beside HOST's, by commas; `*` for all."
     )
@@ -64,7 +64,7 @@ class Settings:
         5, "Restarts of TorchServe within RESTART_WINDOW_SECONDS; one more ends all.", least=0
     )
     restart_window_seconds: float = setting(300, "See MAX_RESTARTS.", least=1)
-    drain_seconds: float = setting(8, "Time live requests get after SIGTERM.", least=0)
+    drain_seconds: float = setting(8, "Time requests in flight get after SIGTERM.", least=0)
     replicas: int = setting(1, "Copies of the model at the start.", least=1)
     max_replicas: int = setting(4, "Most copies of the model (each is one worker).", least=1)
     threads_per_replica: int = setting(

@@ -1,7 +1,8 @@
 """Where settings come from: the environment, over `.env.local`, over `.env`.
 
 The environment and the files hold much that is not for us, and names that were mistyped. What is
-passed over is told, and a name that was to be a key's ends the start: it would leave a door open.
+passed over is reported, and a name one slip from a key's ends the start: it would leave the service
+open.
 """
 
 from __future__ import annotations
@@ -28,20 +29,20 @@ OTHERS = re.compile(
 # What Kubernetes sets for a Service of that name, and Docker for a link.
 SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://", re.IGNORECASE)
 
-Tell = Callable[[str], None]
+Report = Callable[[str], None]
 
 
 class SettingsError(Exception):
-    """A setting that can not be used; one line that names it and what is allowed."""
+    """A setting that cannot be used; one line that names it and what is allowed."""
 
 
 def gather(
-    known: Collection[str], environment: Mapping[str, str], folder: Path, tell: Tell
+    known: Collection[str], environment: Mapping[str, str], folder: Path, report: Report
 ) -> dict[str, str]:
-    """Return what was given for the settings `known`; what is passed over is told.
+    """Return what was given for the settings `known`; what is passed over is reported.
 
     Raises:
-        SettingsError: A file can not be read, or a name is one slip from a key's.
+        SettingsError: A file cannot be read, or a name is one slip from a key's.
     """
     given: dict[str, str] = {}
     for name in FILES:
@@ -50,7 +51,7 @@ def gather(
         except EnvFileError as error:
             raise SettingsError(f"{name} {error}") from None
         _refuse_slips(known, found, name)
-        _tell_of_file(known, found, name, tell)
+        _report_on_file(known, found, name, report)
         given |= {key: value or "" for key, value in found.items() if key in known}
     _refuse_slips(known, environment, "the environment")
     for name in known:
@@ -59,7 +60,7 @@ def gather(
         value = unquote(environment[name])
         if is_foreign(name, value):
             shown = "..." if "@" in value else value  # no password of an URL
-            tell(f"{name}={shown} is another program's, and passed over{_hint(name)}")
+            report(f"{name}={shown} is another program's, and passed over{_hint(name)}")
         else:
             given[name] = value
     return given
@@ -73,18 +74,18 @@ def unquote(value: str) -> str:
 
 
 def is_foreign(name: str, value: str) -> bool:
-    """Tell whether a value of the environment can not be meant for us, whatever its name.
+    """Return whether a value of the environment cannot be meant for us, whatever its name.
 
     Conda's compilers and some shells set HOST to the machine's kind or name; one that could be an
     address to listen on is ours, and wrong.
     """
     if SERVICE_LINK.match(value):
-        return name not in KEY_NAMES  # passed over, it would leave a door open
+        return name not in KEY_NAMES  # passed over, it would leave the service open
     return name == "HOST" and bool(value) and "://" not in value and not is_address(value)
 
 
 def is_address(value: str) -> bool:
-    """Tell whether a value is an address to listen on, with or without a port."""
+    """Return whether a value is an address to listen on, with or without a port."""
     name = re.sub(r"^\[(.*)\](:\d*)?$|^([^:]*):\d*$", r"\1\3", value)
     try:
         ipaddress.ip_address(name)
@@ -115,18 +116,18 @@ def _refuse_slips(known: Collection[str], given: Mapping[str, str | None], place
             )
 
 
-def _tell_of_file(
-    known: Collection[str], found: Mapping[str, str | None], file: str, tell: Tell
+def _report_on_file(
+    known: Collection[str], found: Mapping[str, str | None], file: str, report: Report
 ) -> None:
     for name, value in found.items():
         if name not in known and name not in CLIENT_NAMES:
             close = difflib.get_close_matches(name.upper(), known, n=1)
             hint = f"is {close[0]} meant?" if close else "python -m gateway --settings lists them"
-            tell(f"{file}: {name} is not a setting; {hint}")
+            report(f"{file}: {name} is not a setting; {hint}")
         elif value is None:
-            tell(f"{file}: {name} has no = and sets nothing")
+            report(f"{file}: {name} has no = and sets nothing")
         elif value and name in SECRET_NAMES and file == TRACKED_FILE:
-            tell(f"{file} is tracked by git: {name} belongs into .env.local, which is not")
+            report(f"{file} is tracked by git: {name} belongs into .env.local, which is not")
 
 
 def _is_one_slip(name: str, key: str) -> bool:
@@ -139,7 +140,7 @@ def _singular(name: str) -> str:
 
 
 def _is_one_edit(one: str, other: str) -> bool:
-    """Tell whether a letter more, less, other or in its neighbour's place is all that differs."""
+    """Return whether a letter more, less, other or in its neighbour's place is all that differs."""
     start = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), None)
     if start is None:
         return abs(len(one) - len(other)) <= 1

@@ -65,7 +65,7 @@ class Upstream:
         """Send a prediction and return its connection; `finish` it when its reply is done with.
 
         Raises:
-            OSError: TorchServe can not be reached.
+            OSError: TorchServe cannot be reached.
         """
         url = f"/predictions/{quote(replica)}/{quote(version)}"
         return await self._connections.post(f"{url}/{path}" if path else url, body, headers)
@@ -85,7 +85,7 @@ class Upstream:
         """Send a management request and return its JSON.
 
         Raises:
-            UpstreamError: TorchServe refused it or can not be reached.
+            UpstreamError: TorchServe refused it or cannot be reached.
         """
         url = self._management + path
         timeout = aiohttp.ClientTimeout(total=seconds)
@@ -106,7 +106,7 @@ class Upstream:
         return value
 
     async def ask(self, replica: str, version: str, path: str) -> Any:
-        """Ask a handler a question that needs no generation; None where it can not answer."""
+        """Ask a handler a question that needs no generation; None where it cannot answer."""
         headers = {"content-type": "application/json"}
         try:
             async with asyncio.timeout(MANAGEMENT_SECONDS):
@@ -120,7 +120,7 @@ class Upstream:
             return None
 
     async def metrics(self) -> str:
-        """Return TorchServe's exposition, or nothing while it can not be reached."""
+        """Return TorchServe's exposition, or nothing while it cannot be reached."""
         timeout = aiohttp.ClientTimeout(total=CONNECT_SECONDS)
         try:
             async with self.session.get(f"{self._metrics}/metrics", timeout=timeout) as response:

@@ -54,7 +54,7 @@ class TorchServe:
             launch = Launch(self.settings, folder)
             command, environment = launch.command(), launch.environment()
         except OSError as error:
-            raise TorchServeError(_tell(error, folder.temporary)) from None
+            raise TorchServeError(_report(error, folder.temporary)) from None
         parent = os.getpid()
         self.process = subprocess.Popen(
             command,
@@ -124,7 +124,7 @@ class TorchServe:
         return any(worker["status"] == "READY" for worker in description[0]["workers"])
 
 
-def _tell(error: OSError, folder: Path) -> str:
+def _report(error: OSError, folder: Path) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return (
             f"the folder for temporary files ({folder.resolve().parent}) is full; free some, or "
@@ -149,7 +149,7 @@ def _prepare_child(parent: int) -> None:
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        # The kernel tells of deaths from now on only: a parent that died since the fork left us to
+        # The kernel reports deaths from now on only: a parent that died since the fork left us to
         # another process already, and nobody would ever end us.
         if os.getppid() != parent:
             os._exit(1)

@@ -112,7 +112,7 @@ def neighbourhood(address: str) -> str:
 
 
 def is_plainly_local(headers: Mapping[str, str], peer: str) -> bool:
-    """Tell whether a request comes from a program on this machine, not through a proxy or a page.
+    """Return whether a request comes from a program on this machine, not through a proxy or a page.
 
     A page of another site (or one whose name was rebound to 127.0.0.1) gives itself away by
     `Origin`, `Sec-Fetch-Site` or `Host`.

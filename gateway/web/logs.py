@@ -1,4 +1,4 @@
-"""Log lines: one a request and a few of the service itself; no text of prompts is ever in them.
+"""Log lines: one a request and a few of the service itself; no prompt is ever in them.
 
 JSON in Cloud Logging's shape on Cloud Run, a readable line elsewhere.
 """

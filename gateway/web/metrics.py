@@ -46,14 +46,14 @@ class TokenGaps(Collector):
             buckets.append((bound, total))
         yield HistogramMetricFamily(
             "gpt2_inter_token_latency_seconds",
-            "Time between two pieces of a stream, as the gateway passes them on.",
+            "Time between two chunks of a stream, as the gateway passes them on.",
             buckets=buckets,
             sum_value=self._sum,
         )
 
 
 class Gauges(Collector):
-    """Values that are asked for when they are read."""
+    """Values that are read when somebody asks for the metrics."""
 
     def __init__(self, read: Callable[[], dict[str, tuple[str, float]]]) -> None:
         self._read = read
@@ -89,10 +89,10 @@ class Metrics:
         self._cached = _counter(
             registry, "gpt2_prompt_tokens_cached", "Tokens of prompts that a cache still held."
         )
-        self._written = _counter(registry, "gpt2_generation_tokens", "Tokens written.")
+        self._generated = _counter(registry, "gpt2_generation_tokens", "Tokens generated.")
         self._success = Counter(
             "gpt2_request_success",
-            "Texts that were finished, by why they ended.",
+            "Sequences that were finished, by why they ended.",
             ["finished_reason"],
             registry=registry,
         )
@@ -110,7 +110,7 @@ class Metrics:
         self._ignored = _counter(
             registry,
             "gpt2_requests_with_ignored_fields",
-            "Requests with fields that nobody knows.",
+            "Requests with unknown fields.",
         )
         self._requests = Counter(
             "gpt2_http_requests",
@@ -120,7 +120,7 @@ class Metrics:
         )
 
     def ended(self, exchange: Exchange) -> None:
-        """Count a request that wrote text, or was to."""
+        """Count a request that generated, or was to."""
         record = exchange.record
         failure, usage = record.aborted or record.failed, record.usage
         if failure:
@@ -131,7 +131,7 @@ class Metrics:
             self._latency.observe(time.perf_counter() - exchange.began)
         self._prompt.inc(usage.prompt_tokens)
         self._cached.inc(usage.cached_tokens)
-        self._written.inc(usage.completion_tokens)
+        self._generated.inc(usage.completion_tokens)
         for reason in usage.finish_reasons:
             self._success.labels(reason).inc()
         if record.ttft_ms is not None:
@@ -150,7 +150,7 @@ class Metrics:
         self._requests.labels(route, str(status)).inc()
 
     def exposition(self, torchserve: str, wanted: Collection[str] = ()) -> bytes:
-        """Return our metrics and TorchServe's as one text; no family comes twice.
+        """Return our metrics and TorchServe's in one exposition; no family comes twice.
 
         Of those that are `wanted`, if any are: families, or single series like `..._bucket`.
         """

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
-# Fields that are no part of a log line: the route is a metric's label, the client has a place of
-# its own, and usage is written out.
+# Fields that are no part of a log line: the route is a metric's label, the client has a field
+# of its own, and usage is written out.
 APART = ("route", "client", "usage")
 
 

@@ -62,7 +62,7 @@ def test_a_taken_port_is_one_clear_line(model_store: Path) -> None:
         port = str(taken.getsockname()[1])
         ended = run_gateway(MODEL_STORE=str(model_store), PORT=port, BIND="127.0.0.1")
     assert ended.returncode == 1
-    assert f"can not listen on 127.0.0.1:{port}" in ended.stderr.splitlines()[-1]
+    assert f"cannot listen on 127.0.0.1:{port}" in ended.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_it_gives_up_when_a_worker_that_was_there_never_comes_back(
     service = start_service(store=tmp_path, START_SECONDS="20", MAX_RESTARTS="0")
     worker = service.workers()[0]
     for handler in Path(worker.environ()["TMPDIR"]).rglob("gpt2_handler.py"):
-        handler.write_text("raise SystemExit('this handler can not be loaded any more')\n")
+        handler.write_text("raise SystemExit('this handler cannot be loaded any more')\n")
     worker.kill()
     wait_until(lambda: service.get("/health/ready").status_code == 503)
     assert service.process.wait(90) == 1

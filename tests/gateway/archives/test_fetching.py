@@ -110,7 +110,7 @@ def test_an_archive_comes_once_and_whole(
     ("path", "digest", "settings", "says"),
     [
         ("/a.mar", "0" * 64, {}, "digest"),
-        ("/cut.mar", DIGEST, {}, "can not be fetched"),
+        ("/cut.mar", DIGEST, {}, "cannot be fetched"),
         ("/moved.mar", DIGEST, {}, "redirects are not followed"),
         ("/a.mar", DIGEST, {"most_bytes": 5000}, "MAX_MODEL_BYTES"),
         ("/taken.mar", DIGEST, {}, "another `taken.mar`"),
@@ -135,7 +135,7 @@ def test_a_name_that_leads_inside_is_not_connected_to(
     server: tuple[int, ssl.SSLContext], tmp_path: Path
 ) -> None:
     """The server is there and trusted; its address alone is why nothing is fetched."""
-    with pytest.raises(GatewayError, match="can not be fetched"):
+    with pytest.raises(GatewayError, match="cannot be fetched"):
         fetch(server, tmp_path, "/a.mar", host="localhost")
     assert fetch(server, tmp_path, "/a.mar", host="localhost", resolver=Loopback()) == "a.mar"
 
@@ -265,4 +265,4 @@ def test_a_start_that_can_not_fetch_ends_in_one_line(start_service: StartService
     assert service.process.wait(30) == 1
     service.stop()
     said = [line for line in service.log if line]
-    assert said == ["gateway: MODEL_URLS: `localhost` can not be fetched from"]
+    assert said == ["gateway: MODEL_URLS: `localhost` cannot be fetched from"]

@@ -88,7 +88,7 @@ OTHERWISE: dict[str, tuple[bytes, list[int]]] = {
     ),
     "no such path": (b"GET /nowhere HTTP/1.1\r\n" + HOST + b"\r\n", [404, 200]),
     "another method": (b"TRACE /health/live HTTP/1.1\r\n" + HOST + b"\r\n", [405, 200]),
-    # Refused before its body, which stays unread: the connection can not go on.
+    # Refused before its body, which stays unread: the connection cannot go on.
     "a body that nobody reads": (b"PUT /health/live HTTP/1.1\r\n" + HOST + SIZED, [405]),
     "a body of GET": (GET + HOST + SIZED, [200]),
     # 9.3, 9.6: connections that close

@@ -35,7 +35,7 @@ AWKWARD = {
     "dots": "a..b",
     "line feed": "two\nlines\tand a tab",
 }
-# Python makes no environment in a path with a colon; a name that is not UTF-8 Java can not hold.
+# Python makes no environment in a path with a colon; a name that is not UTF-8 Java cannot hold.
 NOT_FOR_A_CHECKOUT = ("colon", "Latin-1 bytes")
 PARTS = ("gateway", "handler", "config", "config.properties")
 AT_ONCE = 4

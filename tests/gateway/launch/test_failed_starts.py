@@ -1,4 +1,4 @@
-"""A start that can not succeed ends soon, and its last line says why in the words of who failed."""
+"""A start that cannot succeed ends soon, and its last line says why in the words of who failed."""
 
 from __future__ import annotations
 

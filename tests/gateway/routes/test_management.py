@@ -41,7 +41,7 @@ def removed(service: Service, name: str) -> None:
 
 
 def test_registering_takes_every_documented_parameter(managed: Service) -> None:
-    """As a query and as JSON; what can act does, what can not is named in the note."""
+    """As a query and as JSON; what can act does, what cannot is named in the note."""
     asked = {
         "url": "gpt2.mar",
         "model_name": "asked",

@@ -84,5 +84,5 @@ def test_what_can_not_be_read_is_named_and_not_passed_over(
 
 
 def test_a_folder_in_its_place(tmp_path: Path) -> None:
-    with pytest.raises(EnvFileError, match="can not be read: Is a directory"):
+    with pytest.raises(EnvFileError, match="cannot be read: Is a directory"):
         read(tmp_path, {})

@@ -52,7 +52,7 @@ def test_a_value_that_can_not_be_meant_for_us_is_passed_over_in_one_line(
 ) -> None:
     kept = {"PORT": "4321", "HOST": "http://page.example"}
     (tmp_path / ".env").write_text("".join(f"{name}={text}\n" for name, text in kept.items()))
-    settings = load({name: value}, folder=tmp_path, tell=told.append)
+    settings = load({name: value}, folder=tmp_path, report=told.append)
     assert settings == load({}, folder=tmp_path) and settings.port == 4321
     [line] = told
     assert line.startswith(f"{name}={value} is another program's")
@@ -60,7 +60,7 @@ def test_a_value_that_can_not_be_meant_for_us_is_passed_over_in_one_line(
 
 
 def test_no_password_of_a_foreign_value_is_shown(tmp_path: Path, told: list[str]) -> None:
-    load({"REDIS_URL": "tcp://me:secret@redis:6379"}, folder=tmp_path, tell=told.append)
+    load({"REDIS_URL": "tcp://me:secret@redis:6379"}, folder=tmp_path, report=told.append)
     assert len(told) == 1 and "secret" not in told[0]
 
 
@@ -74,7 +74,7 @@ def test_what_others_have_besides_is_nothing_to_tell(tmp_path: Path, told: list[
         "GPT2_MANAGEMENT_KEY": "secret",
         **dict.fromkeys(OTHERS.split(), "secret"),
     }
-    load(others, folder=tmp_path, tell=told.append)
+    load(others, folder=tmp_path, report=told.append)
     assert told == []
 
 
@@ -116,13 +116,13 @@ def test_an_unknown_name_in_a_file_is_told_with_the_nearest(
     tmp_path: Path, told: list[str], file: str, line: str, words: str
 ) -> None:
     (tmp_path / file).write_text(line + "\n")
-    assert load({}, folder=tmp_path, tell=told.append) == Settings()
+    assert load({}, folder=tmp_path, report=told.append) == Settings()
     assert len(told) == 1 and told[0].startswith(f"{file}: {words}")
 
 
 def test_names_of_the_client_in_a_file_are_known(tmp_path: Path, told: list[str]) -> None:
     (tmp_path / ".env.local").write_text("GPT2_URL=http://a\nGPT2_API_KEY=a\nAPI_KEYS=me:a\n")
-    load({}, folder=tmp_path, tell=told.append)
+    load({}, folder=tmp_path, report=told.append)
     assert told == []
 
 
@@ -156,11 +156,11 @@ def test_a_name_one_slip_from_a_keys_ends_the_start(tmp_path: Path, slip: str, k
 @pytest.mark.parametrize("name", ["API_KEYS", "MANAGEMENT_KEY", "GPT2_API_KEY"])
 def test_a_key_in_the_tracked_file_is_told(tmp_path: Path, told: list[str], name: str) -> None:
     (tmp_path / ".env").write_text(f"{name}=alice:secret\n")
-    load({}, folder=tmp_path, tell=told.append)
+    load({}, folder=tmp_path, report=told.append)
     assert told == [f".env is tracked by git: {name} belongs into .env.local, which is not"]
 
 
 def test_an_empty_key_in_the_tracked_file_is_none(tmp_path: Path, told: list[str]) -> None:
     (tmp_path / ".env").write_text("API_KEYS=\nMANAGEMENT_KEY=''\n")
-    load({}, folder=tmp_path, tell=told.append)
+    load({}, folder=tmp_path, report=told.append)
     assert told == []
