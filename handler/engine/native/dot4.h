@@ -88,6 +88,11 @@ static inline i32x16 dot4(i32x16 sum, u8x64 a, i8x64 b) {
 }
 #endif
 
+/* Whether a tile of so many rows fetches weights ahead of itself. Hardware does so for what is read
+ * in order, and better: one row is 12 to 20 % faster without. Narrow tiles of several rows are a
+ * fifth faster with it. */
+#define PREFETCHES(rows) (TILE_ROWS < 12 && (rows) > 1)
+
 /* Four bytes, sixteen times. */
 static inline u8x64 splat4(const uint8_t *from) {
     int32_t four;

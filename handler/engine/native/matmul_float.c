@@ -17,7 +17,7 @@ ALWAYS_INLINE void sum_tile(int rows, const float *weight, const float *in, int 
         f32x16 columns[TILE_VECTORS];
         for (int v = 0; v < TILE_VECTORS; v++) {
             columns[v] = load16(weight + LANES * v);
-            __builtin_prefetch(weight + LANES * v + PREFETCH_FLOATS);
+            if (PREFETCHES(rows)) __builtin_prefetch(weight + LANES * v + PREFETCH_FLOATS);
         }
 #pragma clang loop unroll(full)
         for (int row = 0; row < rows; row++) {

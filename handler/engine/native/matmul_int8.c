@@ -7,7 +7,7 @@
 #include "finish.h"
 #include "matmul.h"
 
-#define PREFETCH_BYTES 4096 /* ahead of where a panel is read: one row is bound by memory */
+#define PREFETCH_BYTES 4096 /* ahead of where a panel is read */
 #define STEP_BYTES (4 * PANEL)
 
 /* Integer sums of `rows` rows x TILE_VECTORS * 16 columns. `rows` is a constant wherever this is
@@ -21,7 +21,7 @@ ALWAYS_INLINE void sum_tile(int rows, const int8_t *weight, const uint8_t *in, i
         i8x64 columns[TILE_VECTORS];
         for (int v = 0; v < TILE_VECTORS; v++) {
             columns[v] = load64(weight + 64 * v);
-            __builtin_prefetch(weight + 64 * v + PREFETCH_BYTES);
+            if (PREFETCHES(rows)) __builtin_prefetch(weight + 64 * v + PREFETCH_BYTES);
         }
 #pragma clang loop unroll(full)
         for (int row = 0; row < rows; row++) {
