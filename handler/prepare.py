@@ -141,7 +141,7 @@ class Preparer:
         if texts > self.max_sequences:
             name = "best_of" if request.best_of else "n" if request.n else "prompt"
             raise BadRequest(
-                "The request asks for too many texts at once (prompts x `n` or `best_of`); "
+                "The request asks for too many sequences at once (prompts x `n` or `best_of`); "
                 f"at most {self.max_sequences} are allowed",
                 param=name,
                 code="too_many_texts",

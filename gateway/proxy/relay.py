@@ -39,7 +39,7 @@ class Relay:
             exchange: The client's.
             request: What is in flight.
             connection: TorchServe's.
-            observe: Is told the seconds between two chunks.
+            observe: Receives the seconds between two chunks.
             write_seconds: How long a reader may take nothing.
             keep: Takes the frames of events that are sent; None where there are none.
         """
