@@ -27,19 +27,20 @@ def parse_arguments(arguments: list[str] | None = None) -> Settings:
         calibration_text=chosen.calibration_text,
         tokenizer=chosen.tokenizer,
         base=chosen.base,
+        checks_only=chosen.check,
         chat_template=chosen.chat_template,
     )
 
 
 def main() -> int:
-    """Package a model; one line on stderr and status 1 if that fails."""
+    """Package or check a model; one line on stderr and status 1 if that fails."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         settings = parse_arguments()
         # Imported once the arguments are good, so that --help and mistakes are answered at once.
-        from archive.package import package_model
+        from archive.package import check_model, package_model
 
-        package_model(settings)
+        check_model(settings) if settings.checks_only else package_model(settings)
     except PackagingError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

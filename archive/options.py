@@ -51,6 +51,12 @@ def parser() -> argparse.ArgumentParser:
         help="a chat template (Jinja), in place of the checkpoint's own if it has one: it makes "
         "a prompt of the messages at /v1/chat/completions",
     )
+    result.add_argument(
+        "--check",
+        action="store_true",
+        help="pack nothing: tell what the checkpoint is, what is odd about it, and what would be "
+        "done",
+    )
     result.add_argument("--name", help="the model's name (default: its directory's or hub id's)")
     result.add_argument(
         "--replace",

@@ -37,45 +37,79 @@ def package_model(settings: Settings) -> Path:
     """
     if not settings.may_replace:
         check_replaceable(settings.target.path, source_id(settings.model))
+    checkpoint, chat_template = _open(settings)
+    with staging(settings.target) as content:
+        check_space(content, 4 * checkpoint.parameters)
+        facts = stage(settings, checkpoint, content, chat_template)
+        say("loading it and writing from it, as a worker does")
+        facts.model_copy(update={"self_test": try_out(content)}).write(content / "model")
+        path = pack(content, settings.target)
+    say(f"{path} is ready: {facts.form}, {path.stat().st_size / 1e6:,.1f} MB")
+    return path
+
+
+def check_model(settings: Settings) -> None:
+    """Tell what a checkpoint is, what is odd about it and what would be packed; write nothing.
+
+    Raises PackagingError for what `package_model` would refuse before it computes anything.
+    """
+    checkpoint, chat_template = _open(settings)
+    shape = checkpoint.shape
+    for name in checkpoint.weights:  # read, and so found whole and finite
+        checkpoint.weights[name]
+    sizes = f"{shape.heads} heads, width {shape.width}, {shape.max_length:,} positions"
+    head = "the head is the embedding" if shape.tied_head else "a head of its own"
+    ends = ", ".join(map(str, checkpoint.tokens.end)) or "none"
+    say(f"weights: {checkpoint.format}; whole and finite")
+    say(f"shape: {sizes}, {shape.vocab_size:,} tokens, {shape.activation}, {head}")
+    say(f"tokenizer: {checkpoint.tokenizer.get_vocab_size():,} tokens; ends of texts: {ends}")
+    say(f"chat template: {'none' if chat_template is None else 'there'}")
+    say(f"would pack {settings.target.path}: --engine {settings.engine}, "
+        f"--precision {settings.precision}, --cache {settings.cache}")  # fmt: skip
+    if not settings.may_replace:
+        check_replaceable(settings.target.path, source_id(settings.model))
+
+
+def _open(settings: Settings) -> tuple[Checkpoint, str | None]:
+    """The checkpoint that is asked for, and its chat template if it has one."""
     source = find_checkpoint(settings.model, settings.tokenizer, settings.base)
     say(f"checking {source.name}")
     checkpoint = open_checkpoint(source.path, source.name, source.tokenizer, source.base)
     say(f"{checkpoint.parameters / 1e6:,.1f} million parameters, {checkpoint.shape.layers} layers")
     for remark in (*checkpoint.remarks, *checkpoint.tokens.remarks):
         say(f"note: {remark}")
-    chat_template = find_chat_template(
-        settings.chat_template, checkpoint, source.tokenizer or checkpoint.directory
+    place = source.tokenizer or checkpoint.directory
+    return checkpoint, find_chat_template(settings.chat_template, checkpoint, place)
+
+
+def stage(
+    settings: Settings, checkpoint: Checkpoint, content: Path, chat_template: str | None = None
+) -> ArchiveFacts:
+    """Write all of an archive into `content`, but for what a trial finds; return what it is."""
+    form = _add_model(settings, checkpoint, content / "model")
+    copy_checkpoint_files(checkpoint, content / "model")
+    if chat_template is not None:
+        (content / "model" / CHAT_TEMPLATE).write_text(chat_template, encoding="utf-8")
+    add_code(content, settings.engine)
+    add_settings(content, settings.engine, settings.model_config)
+    facts = ArchiveFacts(
+        name=settings.target.name,
+        version=settings.target.version,
+        source=source_id(settings.model),
+        checkpoint=checkpoint.name,
+        parameters=checkpoint.parameters,
+        shape=checkpoint.shape,
+        tokens=checkpoint.tokens.facts(),
+        engine=settings.engine,
+        license=read_license(checkpoint.directory),
+        examples=read_examples(checkpoint.directory),
+        size_bytes=model_bytes(content),
+        content_sha256=content_digest(content),
+        files=file_digests(content),
+        **form,
     )
-    with staging(settings.target) as content:
-        check_space(content, 4 * checkpoint.parameters)
-        form = _add_model(settings, checkpoint, content / "model")
-        copy_checkpoint_files(checkpoint, content / "model")
-        if chat_template is not None:
-            (content / "model" / CHAT_TEMPLATE).write_text(chat_template, encoding="utf-8")
-        add_code(content, settings.engine)
-        add_settings(content, settings.engine, settings.model_config)
-        facts = ArchiveFacts(
-            name=settings.target.name,
-            version=settings.target.version,
-            source=source_id(settings.model),
-            checkpoint=checkpoint.name,
-            parameters=checkpoint.parameters,
-            shape=checkpoint.shape,
-            tokens=checkpoint.tokens.facts(),
-            engine=settings.engine,
-            license=read_license(checkpoint.directory),
-            examples=read_examples(checkpoint.directory),
-            size_bytes=model_bytes(content),
-            content_sha256=content_digest(content),
-            files=file_digests(content),
-            **form,
-        )
-        facts.write(content / "model")
-        say("loading it and writing from it, as a worker does")
-        facts.model_copy(update={"self_test": try_out(content)}).write(content / "model")
-        path = pack(content, settings.target)
-    say(f"{path} is ready: {form['form']}, {path.stat().st_size / 1e6:,.1f} MB")
-    return path
+    facts.write(content / "model")
+    return facts
 
 
 def _add_model(settings: Settings, checkpoint: Checkpoint, model: Path) -> dict[str, Any]:

@@ -28,6 +28,7 @@ class Settings:
     model_config: Path = MODEL_CONFIG
     tokenizer: str | None = None
     base: str | None = None
+    checks_only: bool = False
     chat_template: Path | None = None
 
 

@@ -10,8 +10,11 @@ from safetensors.numpy import save_file
 from archive.checkpoint import open_checkpoint
 from archive.errors import CheckpointError
 from archive.hub import find_checkpoint
+from archive.package import check_model
+from archive.packing import Target
+from archive.settings import Settings
 from tests.archive.broken import REFUSED, Refused, RunsCode
-from tests.archive.forms import full, tiny_weights
+from tests.archive.forms import full, tiny_weights, turned
 from tests.archive.table import PAGE, page_with, table
 from tests.archive.test_checkpoint_forms import put_tokenizer
 
@@ -43,3 +46,19 @@ def test_it_is_refused_in_one_line_and_leaves_nothing(
 
 def test_the_page_has_the_table_of_all_cases() -> None:
     assert PAGE.read_text(encoding="utf-8") == page_with(table()), "python -m tests.archive.table"
+
+
+def test_a_check_tells_what_would_be_packed_and_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory = tmp_path / "model"
+    directory.mkdir()
+    put_tokenizer(directory)
+    save_file(turned(full(tiny_weights(directory))), directory / "model.safetensors")
+    before = sorted(tmp_path.rglob("*"))
+    check_model(Settings(str(directory), Target("tales", "1.0", tmp_path / "store")))
+    told = capsys.readouterr().out
+    assert "weights: safetensors; whole and finite" in told
+    assert "2 layers" in told and "4 heads, width 48, 64 positions, 7,552 tokens" in told
+    assert f"would pack {tmp_path}/store/tales.mar" in told
+    assert sorted(tmp_path.rglob("*")) == before

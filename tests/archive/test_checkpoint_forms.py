@@ -50,9 +50,9 @@ def assert_same(checkpoint: Checkpoint, weights: dict[str, np.ndarray]) -> None:
         read = checkpoint.weights[name]
         assert read.dtype == np.float32 and np.array_equal(read, weight), name
     shape = checkpoint.shape
-    assert (shape.n_layer, shape.n_head, shape.n_embd, shape.n_inner) == (2, 4, 48, 192)
-    assert (shape.n_positions, shape.vocab_size, shape.tied_head) == (64, 7552, True)
-    assert shape.layer_norm_epsilon == pytest.approx(1e-5, rel=1e-6)
+    assert (shape.layers, shape.heads, shape.width, shape.inner_width) == (2, 4, 48, 192)
+    assert (shape.max_length, shape.vocab_size, shape.tied_head) == (64, 7552, True)
+    assert shape.epsilon == pytest.approx(1e-5, rel=1e-6)
     assert checkpoint.config["scale_attn_weights"] is True
     text = "Once upon a time<|endoftext|> naïve 漢字 🙂"
     expected = Tokenizer.from_file(str(EMBEDDED_MODEL / "tokenizer.json")).encode(text).ids

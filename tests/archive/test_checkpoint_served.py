@@ -9,10 +9,9 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from archive.checkpoint import open_checkpoint
-from archive.facts import checkpoint_facts, copy_checkpoint_files, write_facts
 from archive.hub import find_checkpoint
-from archive.package import _add_model
-from archive.packing import Target, add_code
+from archive.package import stage
+from archive.packing import Target
 from archive.settings import Settings
 from tests.archive.forms import SHAPES, Arrays, Json, Shape, full, tiny_config, tiny_weights
 from tests.archive.test_checkpoint_forms import put_tokenizer
@@ -61,10 +60,7 @@ def staged(directory: Path, model: Path, told: str) -> Path:
     content = directory / "content"
     (content / "model").mkdir(parents=True)
     settings = Settings(str(model), Target("tales", "1.0", directory), precision="fp32")
-    facts = {"size_bytes": 0, **_add_model(settings, checkpoint, content / "model")}
-    copy_checkpoint_files(checkpoint, content / "model")
-    add_code(content, "native")
-    write_facts(content / "model", {**checkpoint_facts(checkpoint), **facts})
+    stage(settings, checkpoint, content)
     return content
 
 
