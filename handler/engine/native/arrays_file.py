@@ -24,18 +24,35 @@ TYPES = {"float32": "F32", "float16": "F16", "int32": "I32", "int8": "I8"}
 def write_arrays(
     path: Path, kinds: Mapping[str, ArrayKind], arrays: Iterable[tuple[str, Array]], cache: str
 ) -> None:
+    """Write a model's arrays for the native engine; see `write_tensors`.
+
+    Args:
+        path: The file.
+        kinds: What each array is, in the order in which they come.
+        arrays: Their names and values.
+        cache: What keys and values are to be kept as.
+    """
+    write_tensors(path, kinds, arrays, {"layout": LAYOUT, "cache": cache})
+
+
+def write_tensors(
+    path: Path,
+    kinds: Mapping[str, ArrayKind],
+    arrays: Iterable[tuple[str, Array]],
+    metadata: Mapping[str, str],
+) -> None:
     """Write arrays one after another: no more than one of them is in memory.
 
     Args:
         path: The file; the same arrays give the same bytes.
         kinds: What each array is, in the order in which they come.
         arrays: Their names and values.
-        cache: What keys and values are to be kept as.
+        metadata: What the file says besides.
 
     Raises:
         ValueError: An array is not what was announced.
     """
-    header: dict[str, object] = {"__metadata__": {"layout": LAYOUT, "cache": cache}}
+    header: dict[str, object] = {"__metadata__": dict(metadata)}
     end = 0
     for name, kind in kinds.items():
         start, end = end, end + kind.nbytes
