@@ -110,8 +110,8 @@ def _training(group: argparse._ArgumentGroup) -> None:
         "--passes",
         type=positive_float,
         metavar="N",
-        help="passes over the text (default: 4 from scratch; for fine-tuning 3, or what 200 steps "
-        "take, or fewer where the held-out loss goes up before)",
+        help="passes over the text (default: 4 from scratch, 3 for fine-tuning, or what 200 steps "
+        "take; fewer where the held-out loss goes up before)",
     )
     add("--steps", type=positive_int, metavar="N", help="steps, instead of --passes")
     add(
@@ -127,7 +127,7 @@ def _training(group: argparse._ArgumentGroup) -> None:
         "--tokens-per-step",
         type=positive_int,
         metavar="N",
-        help="default: 8192 from scratch, at most 2048 for fine-tuning",
+        help="default: 8192 from scratch, 2048 for fine-tuning, fewer for a short text",
     )
     add(
         "--optimizer",

@@ -13,7 +13,9 @@ from training.settings import RunSettings
 HEAD_WIDTH = 64
 LONG_SHARE = 0.25
 MIN_STEPS_PER_PASS = 25
-MIN_FINE_TUNING_STEPS = 200
+MIN_STEPS = 200
+TOKENS_PER_STEP, TOKENS_PER_STEP_OF_FINE_TUNING = 8192, 2048
+PASSES, PASSES_OF_FINE_TUNING = 4, 3
 CONTEXT = 512
 # A window that sees less says nothing of a text.
 MIN_CONTEXT = 16
@@ -36,7 +38,10 @@ def plan(
     optimizer = options.optimizer or ("muon" if base is None else "adamw")
     _check_lora(options, optimizer)
     # A long run learns most at short windows, which are faster; fine-tuning is short anyway.
-    short = context // 2 if optimizer == "muon" and context >= 256 else context
+    grows = (
+        optimizer == "muon" and context >= 256 and (options.steps or not _is_short(stream_tokens))
+    )
+    short = context // 2 if grows else context
     # Where windows grow under way, the held-out loss falls at the very end.
     chosen_here = not options.steps and not options.passes and short == context
     look_every = options.evaluate_every or max(1, steps // LOOKS)
@@ -104,11 +109,16 @@ def _context(options: argparse.Namespace, base: GPT2Config | None, stream_tokens
 
 
 def _tokens_per_step(base: GPT2Config | None, context: int, stream_tokens: int) -> int:
-    if base is None:
-        return 8192
+    full = TOKENS_PER_STEP_OF_FINE_TUNING if base else TOKENS_PER_STEP
+    if base is None and not _is_short(stream_tokens):
+        return full
     # A small text still gets enough steps to be learnt.
-    rows = min(2048 // context, stream_tokens // (context * MIN_STEPS_PER_PASS))
+    rows = min(full // context, stream_tokens // (context * MIN_STEPS_PER_PASS))
     return max(1, rows) * context
+
+
+def _is_short(stream_tokens: int) -> bool:
+    return stream_tokens < MIN_STEPS_PER_PASS * TOKENS_PER_STEP
 
 
 def _dropout(options: argparse.Namespace, base: GPT2Config | None) -> float:
@@ -120,9 +130,7 @@ def _dropout(options: argparse.Namespace, base: GPT2Config | None) -> float:
 def _steps(options: argparse.Namespace, base: GPT2Config | None, per_pass: float) -> int:
     if options.passes:
         return math.ceil(float(options.passes) * per_pass)
-    if base is None:
-        return math.ceil(4 * per_pass)
-    return max(MIN_FINE_TUNING_STEPS, math.ceil(3 * per_pass))
+    return max(MIN_STEPS, math.ceil((PASSES_OF_FINE_TUNING if base else PASSES) * per_pass))
 
 
 def _learning_rate(options: argparse.Namespace, base: GPT2Config | None, optimizer: str) -> float:

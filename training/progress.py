@@ -71,7 +71,7 @@ class SampleOnTheWay(TrainerCallback):  # type: ignore[misc]
         )
         with self._file.open("a", encoding="utf-8") as file:
             file.write(f"step {state.global_step}: {self._prompt}{text}\n\n")
-        say("  " + f"{self._prompt}{text}".replace("\n\n", " / ").replace("\n", " "))
+        say("  " + " ".join(f"{self._prompt}{text}".replace("\n\n", " / ").split()))
 
 
 def duration(seconds: float) -> str:

@@ -33,7 +33,7 @@ def report(prepared: Prepared) -> Iterator[str]:
     seen = tokens_at(phases_of(run), run.steps)
     end = ", or until the held-out loss goes up" if run.stop_check_every else ""
     yield (
-        f"training  {run.steps:,} steps of {run.tokens_per_step:,} tokens, "
+        f"training  {_count(run.steps, 'step')} of {run.tokens_per_step:,} tokens, "
         f"{seen / len(prepared.stream):.1f} passes over the text{end}"
     )
     parameters = prepared.model.num_parameters()
@@ -42,8 +42,8 @@ def report(prepared: Prepared) -> Iterator[str]:
     size = f"{parameters / 1e6:.2f} million parameters"
     yield f"model     {size}{part}; windows of {run.context} tokens"
     need = memory(run, parameters)
-    yield f"memory    about {need.needed / 1e9:.1f} GB; {need.free / 1e9:.1f} GB are free"
-    yield f"disk      about {disk(run, parameters) / 1e9:.1f} GB while it trains"
+    yield f"memory    about {_size(need.needed)}; {_size(need.free)} are free"
+    yield f"disk      about {_size(disk(run, parameters))} while it trains"
     yield from _warnings(prepared, need.is_enough)
     if need.is_enough:
         spent = seconds(run, prepared.model, prepared.stream)
@@ -96,3 +96,7 @@ def _warnings(prepared: Prepared, fits: bool) -> Iterator[str]:
 
 def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _size(number: int) -> str:
+    return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.0f} MB"
