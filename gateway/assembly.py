@@ -46,7 +46,7 @@ def make_gateway(
             "gpt2_torchserve_restarts": ("Recent restarts of TorchServe.", restarts.count),
         }
 
-    metrics = Metrics(gauges)
+    metrics = Metrics(gauges, replicas.registry.cards)
     guard = Guard(settings)
     rates = RateLimit(settings.requests_per_minute, settings.redis_url)
     admission = Admission(settings, guard, rates, replicas, health)

@@ -74,6 +74,7 @@ class Service:
         self._version = version
         self._facts = facts
         self._shape = model.shape
+        self._isa = model.isa
         self._defaults = defaults
         self._vocabulary = vocabulary
         self._conversations = conversations
@@ -317,6 +318,7 @@ class Service:
             "vocab_size": facts.vocab_size,
             "shape": {"layers": shape.layers, "heads": shape.heads, "width": shape.width},
             "engine": settings.kind,
+            "isa": self._isa,
             "precision": facts.precision,
             "form": facts.form,
             "cache": facts.cache,

@@ -10,6 +10,7 @@ import json
 import time
 from typing import Any
 
+from gateway.proxy.chat import CHATS
 from gateway.proxy.prediction import COMPLETIONS, Prediction
 from gateway.replicas.in_flight import Abort
 from handler import sideband
@@ -103,7 +104,7 @@ class Replay:
         return (
             self._digest is not None
             and card.get("content_sha256") == self._digest
-            and self._prediction.path == COMPLETIONS
+            and self._prediction.path in (COMPLETIONS, CHATS)
             and self._frame_bytes <= MOST_FRAME_BYTES
             and b'"id":' in self._frames[0]
         )

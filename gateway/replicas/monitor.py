@@ -153,7 +153,12 @@ class Monitor:
         found = await self._upstream.ask(replica.name, replica.version, "v1/models")
         cards = found.get("data") if isinstance(found, dict) else None
         if cards:
-            version.card = {**cards[0], "id": replica.model}
+            version.card = card = {**cards[0], "id": replica.model}
+            logger.info(
+                "%s: %s, cache %s, engine %s %s",
+                *(replica.name, card.get("precision"), card.get("cache")),
+                *(card.get("engine"), card.get("isa", "")),
+            )
 
     async def _replace(self, replica: Replica) -> None:
         """Register anew a replica whose worker does not come back."""

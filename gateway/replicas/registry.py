@@ -134,6 +134,10 @@ class Registry:
         card = self.card(replica.model, replica.version) or {}
         return int(card.get("limits", {}).get("slots", DEFAULT_SLOTS))
 
+    def cards(self) -> list[dict[str, Any]]:
+        """Return what handlers say of all versions, as far as they have said it."""
+        return [each.card for each in self._versions.values() if each.card is not None]
+
     def card(self, model: str, version: str) -> dict[str, Any] | None:
         """Return what the handler says of a version, or None for other kinds of models."""
         found = self._versions.get((model, version))

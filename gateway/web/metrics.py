@@ -9,6 +9,7 @@ import re
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -23,6 +24,8 @@ TOKEN_GAP = (0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2
 
 # The handler's own, as TorchServe names them (\\w only), and what they are to be called.
 RENAMED = {"QueueSeconds": "gpt2_request_queue_time_seconds"}
+# Of a model's card, what says how it is computed.
+ENGINE_LABELS = ("engine", "isa", "precision", "cache")
 FAMILY = re.compile(r"# (?:HELP|TYPE) (\S+)")
 
 
@@ -64,15 +67,36 @@ class Gauges(Collector):
             yield GaugeMetricFamily(name, about, value=value)
 
 
+class EngineInfo(Collector):
+    """What computes each model, as labels of a gauge that is 1."""
+
+    def __init__(self, cards: Callable[[], Iterable[dict[str, Any]]]) -> None:
+        self._cards = cards
+
+    def collect(self) -> Iterable[Metric]:
+        """Return it as Prometheus wants it."""
+        about = "What computes a model: its engine, instruction set and precision."
+        family = GaugeMetricFamily("gpt2_engine_info", about, labels=("model", *ENGINE_LABELS))
+        for card in self._cards():
+            labels = [str(card.get(name, "")) for name in ("id", *ENGINE_LABELS)]
+            family.add_metric(labels, 1.0)
+        yield family
+
+
 class Metrics:
     """What the gateway measures."""
 
-    def __init__(self, gauges: Callable[[], dict[str, tuple[str, float]]]) -> None:
+    def __init__(
+        self,
+        gauges: Callable[[], dict[str, tuple[str, float]]],
+        cards: Callable[[], Iterable[dict[str, Any]]],
+    ) -> None:
         registry = self._registry = CollectorRegistry()
         gaps = TokenGaps()
         self.token_gap = gaps.observe
         registry.register(gaps)
         registry.register(Gauges(gauges))
+        registry.register(EngineInfo(cards))
         self._first_token = Histogram(
             "gpt2_time_to_first_token_seconds",
             "From a streamed request's arrival to its first event.",

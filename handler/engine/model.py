@@ -102,11 +102,17 @@ class Model(Protocol):
         shape: Its sizes.
         is_exact: Whether a position has the same bits however it was computed. Then positions that
             were generated may be reused.
+        isa: The instruction set that computes; empty where a library chooses for itself.
         buffer: Where it keeps keys and values.
     """
 
     shape: ModelShape
     is_exact: bool
+
+    @property
+    def isa(self) -> str:
+        """The instruction set that computes; empty where a library chooses for itself."""
+        ...
 
     @property
     def buffer(self) -> Buffer:

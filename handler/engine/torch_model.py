@@ -35,6 +35,7 @@ class TorchModel:
     """Runs a checkpoint's weights as they are."""
 
     is_exact = False
+    isa = ""
 
     def __init__(
         self, weights: dict[str, torch.Tensor], shape: ModelShape, settings: EngineSettings

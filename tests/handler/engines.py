@@ -130,6 +130,7 @@ class Recorder:
         self.shape = model.shape
         self.buffer = model.buffer
         self.is_exact = model.is_exact
+        self.isa = model.isa
         self.steps: list[list[Chunk]] = []
         self.before_step: Callable[[], None] = lambda: None
         self.fail_next_step = False

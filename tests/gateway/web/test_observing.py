@@ -12,6 +12,7 @@ import time
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from archive.native_build import TARGETS
 from gateway.settings import ROOT
 from gateway.web.exchange import Exchange
 from gateway.web.logs import JsonFormatter, RequestLog, TextFormatter
@@ -217,3 +218,13 @@ def test_on_cloud_run_a_line_belongs_to_its_trace() -> None:
 def test_on_a_terminal_a_line_can_be_read() -> None:
     line = request_line(TextFormatter(), "")
     assert re.fullmatch(r"\d\d:\d\d:\d\d error: POST /generate 503 \d+ ms, error not_ready\n", line)
+
+
+def test_what_computes_is_told_by_the_card_the_log_and_a_metric(service: Service) -> None:
+    [card] = service.get("/v1/models").json()["data"]
+    assert (card["engine"], card["precision"]) == ("native", "int8")
+    assert card["isa"] in TARGETS
+    samples = text_string_to_metric_families(service.get("/metrics").text)
+    [info] = [family.samples[0] for family in samples if family.name == "gpt2_engine_info"]
+    assert info.value == 1 and info.labels["isa"] == card["isa"] and info.labels["model"] == "gpt2"
+    assert any(f"engine native {card['isa']}" in record["message"] for record in service.records())
