@@ -123,7 +123,9 @@ class Bench:
         target = CACHE / kind / checkpoint.path.name
         stamp = target / "made-from"
         weights = (checkpoint.path / "model.safetensors").read_bytes()
-        wanted = json.dumps([str(python), hashlib.sha256(weights).hexdigest()])
+        # Not where the environment lies: checkouts may share what was made.
+        environment = python.parent.parent.name
+        wanted = json.dumps([environment, hashlib.sha256(weights).hexdigest()])
         if stamp.exists() and stamp.read_text() == wanted:
             return target
         self.say(f"converting {checkpoint.name} to {kind}")
