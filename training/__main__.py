@@ -28,7 +28,7 @@ from training.publish import Publication, curve_file, publish, save_weights
 from training.report import report
 from training.run import check_same_run, keep_what_was_automatic, train, write_whole
 from training.settings import Reporting, RunSettings
-from training.texts.sources import STANDARD_INPUT, TABLE_OF_SOURCES
+from training.texts.sources import TABLE_OF_SOURCES
 from training.trainer import check_space, phases_of
 from training.windows import tokens_at
 
@@ -86,7 +86,7 @@ def evaluate(options: argparse.Namespace) -> None:
 
 def train_and_publish(options: argparse.Namespace) -> None:
     """Text in, checkpoint directory out."""
-    output = options.output or Path("training-runs") / (options.name or _name(options.text[0]))
+    output = options.output or Path("training-runs") / (options.name or name_of(options.text[0]))
     check_output(output)
     prompts = _read_prompts(options.prompts)
     prepared = prepare(options, output)
@@ -187,9 +187,12 @@ def _read_prompts(file: Path | None) -> tuple[str, ...]:
     return tuple(prompts)
 
 
-def _name(text: str) -> str:
+def name_of(text: str) -> str:
     """What a run is called after its text, where nobody says."""
-    return "text" if text == STANDARD_INPUT else Path(text).name.split(".")[0] or "text"
+    path = Path(text)
+    # A pattern, a pipe and standard input have no name that one would look for.
+    named = path.is_file() or path.is_dir()
+    return (path.resolve().name.split(".")[0] if named else "") or "text"
 
 
 def _sources(text: str) -> Path:

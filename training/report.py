@@ -27,7 +27,7 @@ def report(prepared: Prepared) -> Iterator[str]:
     )
     yield (
         f"held out  {corpus.held_out_characters:,} characters to measure on: one of "
-        f"{corpus.held_out_every} pieces of about {corpus.piece_characters:,}"
+        f"{corpus.held_out_every} pieces of at most about {corpus.piece_characters:,}"
     )
     yield from _about_documents(prepared)
     seen = tokens_at(phases_of(run), run.steps)

@@ -14,6 +14,7 @@ from transformers import GPT2LMHeadModel
 
 from tests.training.conftest import ROOT, TINY, Ended
 from tests.training.text import tales
+from training.__main__ import name_of
 
 
 def test_a_run_leaves_a_checkpoint_that_loads_and_has_learnt(trained: Path) -> None:
@@ -118,6 +119,14 @@ def test_the_weights_of_the_least_held_out_loss_are_taken(
     # The figure is that of the best look, not of the last.
     perplexity = float(re.search(r"this model.*\| ([\d.]+) \|", _read(output, "README.md"))[1])
     assert abs(math.log(perplexity) - min(looks)[0]) < 0.05 < looks[-1][0] - min(looks)[0]
+
+
+def test_a_run_is_called_after_its_text(tmp_path: Path) -> None:
+    (tmp_path / "my-book.txt.gz").touch()
+    assert name_of(str(tmp_path / "my-book.txt.gz")) == "my-book"
+    assert name_of(str(tmp_path)) == tmp_path.name
+    for nameless in ("-", "/dev/fd/63", "books/**/*.md"):
+        assert name_of(nameless) == "text"
 
 
 def test_check_tells_and_writes_nothing(
