@@ -123,8 +123,8 @@ def _quality(facts: CardFacts) -> str:
     corpus = facts.corpus
     return (
         "## How good\n\n"
-        f"The text was cut into pieces of at most about {corpus.piece_characters:,} characters, and one of "
-        f"{corpus.held_out_every} was held out ({corpus.held_out_characters:,} "
+        f"The text was cut into pieces of at most about {corpus.piece_characters:,} characters, "
+        f"and one of {corpus.held_out_every} was held out ({corpus.held_out_characters:,} "
         f"characters; {corpus.train_characters:,} to learn from). Windows do not overlap, so a "
         "token has half a window before it on average. Fewer bits are better.\n\n"
         f"{table(facts.figures)}\n\n"
