@@ -57,15 +57,11 @@ def confine(file_bytes: int) -> None:
     """Give up whatever reading does not need; cannot be undone."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).unshare(NEW_NETWORK)
-    with open("/proc/self/statm") as file:
-        now = int(file.read().split()[0]) * resource.getpagesize()
-    most = now + COPIES * file_bytes + HEADROOM_BYTES
-    limits = {
-        resource.RLIMIT_AS: most,
-        resource.RLIMIT_FSIZE: 0,
-        resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_NPROC: 0,
-    }
+    limits = {resource.RLIMIT_FSIZE: 0, resource.RLIMIT_CORE: 0, resource.RLIMIT_NPROC: 0}
+    with suppress(OSError):  # Linux alone tells what there is by now
+        with open("/proc/self/statm") as file:
+            now = int(file.read().split()[0]) * resource.getpagesize()
+        limits[resource.RLIMIT_AS] = now + COPIES * file_bytes + HEADROOM_BYTES
     for limit, value in limits.items():
         with suppress(OSError, ValueError):
             resource.setrlimit(limit, (value, value))

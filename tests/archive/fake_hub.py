@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+REVISIONS = ("main", "v1.2")
 # Closed with this set, a connection is reset: what a network lost in mid-download looks like.
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
@@ -48,11 +49,13 @@ class _Asked(BaseHTTPRequestHandler):
         information, files = f"/api/models/{model}", f"/{model}/resolve/{COMMIT}/"
         if self.server.trouble == "broken":
             self._refuse(503)
-        elif path in (information, f"{information}/revision/main"):
+        elif path in (information, *(f"{information}/revision/{name}" for name in REVISIONS)):
             names = [{"rfilename": name} for name in self.server.files]
             self._json({"id": model, "sha": COMMIT, "siblings": names})
         elif path == f"{information}/tree/{COMMIT}":
             self._json([_entry(*file) for file in self.server.files.items()])
+        elif path.startswith(f"{information}/revision/"):
+            self._refuse(404, "RevisionNotFound")
         elif not path.startswith(files):
             self._refuse(404, "RepoNotFound")
         elif self.server.trouble == "gated":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,15 @@ from tests.handler.engines import Rig
 TOKENS = 8
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Threads that wait for each other's small products take a busy machine's time for nothing."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
 def test_greedy_texts_are_those_of_transformers(tmp_path: Path, shape: Shape) -> None:
     directory, config = tmp_path / "model", tiny_config(**shape.config)
@@ -28,7 +38,7 @@ def test_greedy_texts_are_those_of_transformers(tmp_path: Path, shape: Shape) ->
     put_tokenizer(directory)
     weights = loud(tiny_weights(directory, **shape.config))
     shape.write(directory, weights)
-    rig = Rig(staged(tmp_path, directory / shape.file, shape.told))
+    rig = Rig(staged(tmp_path, directory / shape.file, shape.told), threads=1)
     try:
         prompts = [rig.vocabulary.encode(text) or [rig.facts.bos_token] for text in PROMPTS]
         sequences = [rig.sequence(ids, max_tokens=TOKENS, logprobs=0) for ids in prompts]

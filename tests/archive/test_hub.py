@@ -29,12 +29,12 @@ def small(tmp_path: Path) -> dict[str, bytes]:
 
 
 def package(
-    endpoint: str | FakeHub, home: Path, output: Path, model: str = MODEL
+    endpoint: str | FakeHub, home: Path, output: Path, model: str = MODEL, *options: str
 ) -> subprocess.CompletedProcess[str]:
     url = endpoint.url if isinstance(endpoint, FakeHub) else endpoint
     command = [sys.executable, "-m", "archive", "--model", model, "--precision", "fp32"]
     return subprocess.run(
-        [*command, "--output", str(output), "--name", "gpt2"],
+        [*command, "--output", str(output), "--name", "gpt2", *options],
         cwd=ROOT,
         env=os.environ | {"HF_ENDPOINT": url, "HF_HOME": str(home), "NO_PROXY": "127.0.0.1"},
         capture_output=True,
@@ -94,6 +94,15 @@ def test_a_gated_model_is_said(small: dict[str, bytes], tmp_path: Path) -> None:
     with hub(MODEL, small, "gated") as server:
         done = package(server, tmp_path / "home", tmp_path / "store")
     assert "is gated: ask for access" in refusal(done, tmp_path / "store")
+
+
+def test_a_revision_is_taken_or_said_to_be_none(small: dict[str, bytes], tmp_path: Path) -> None:
+    with hub(MODEL, small) as server:
+        done = package(server, tmp_path / "home", tmp_path / "store", f"{MODEL}@v1.2", "--check")
+        assert done.returncode == 0, done.stderr
+        assert "whole and finite" in done.stdout
+        done = package(server, tmp_path / "home", tmp_path / "store", f"{MODEL}@v9", "--check")
+    assert f"{MODEL} on the hub has no revision v9" in refusal(done, tmp_path / "store")
 
 
 def test_weights_in_no_form_that_is_read_are_refused_before_they_are_downloaded(
