@@ -32,7 +32,7 @@ class ChatLogprobs:
     def __init__(self, vocabulary: Vocabulary, prompt: PromptText) -> None:
         self._vocabulary = vocabulary
 
-    def prompt(self, logprobs: list[TokenLogprob | None]) -> Json:
+    def prompt(self, logprobs: list[TokenLogprob | None], top: int) -> Json:
         """Those of the prompt: a chat shows none."""
         return {"content": []}
 

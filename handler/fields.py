@@ -12,6 +12,9 @@ MAX_STOP_CHARS = 256
 MAX_LOGPROBS = 20
 # Tokenising holds up everybody's next step: 64 KiB take 20 ms as prose, 0.4 s at the worst.
 MAX_TOKENIZE_BYTES = 65_536
+MAX_TOKEN_IDS = 65_536  # in `allowed_token_ids`; far fewer are of use elsewhere
+MAX_STOP_TOKEN_IDS = 128
+MAX_BAD_WORDS = 128
 
 
 def _check_unicode(text: str) -> str:
@@ -141,6 +144,21 @@ def _check_kept(kept: int) -> int:
     return kept
 
 
+def _check_bad_words(words: Any) -> Any:
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise PydanticCustomError("bad_words", "must be a list of texts")
+    if len(words) > MAX_BAD_WORDS:
+        raise PydanticCustomError("bad_words", "may hold at most {most}", {"most": MAX_BAD_WORDS})
+    if not all(word.strip() and len(word) <= MAX_STOP_CHARS for word in words):
+        raise PydanticCustomError(
+            "bad_words", "texts must have 1 to {most} characters", {"most": MAX_STOP_CHARS}
+        )
+    return words
+
+
+BadWords = Annotated[list[Text], BeforeValidator(_check_bad_words)]
+StopTokenIds = Annotated[TokenIds, Field(max_length=MAX_STOP_TOKEN_IDS)]
+AllowedTokenIds = Annotated[TokenIds, Field(min_length=1, max_length=MAX_TOKEN_IDS)]
 NoSuffix = Annotated[str, Field(max_length=0), BeforeValidator(_refuse_suffix)]
 KeptTokens = Annotated[Whole, AfterValidator(_check_kept)]
 Stop = Annotated[list[Text], BeforeValidator(_check_stop_shape)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from handler.engine.sequence import LogprobEntry
@@ -20,8 +21,11 @@ class LogprobWriter:
         self._prompt = prompt
         self._offset = len(prompt.echo)
 
-    def prompt(self, logprobs: list[TokenLogprob | None]) -> Json:
-        """Those of the prompt's tokens: the first has none, nor have those that were not read."""
+    def prompt(self, logprobs: list[TokenLogprob | None], top: int) -> Json:
+        """Those of the prompt's tokens: the first has none, nor have those that were not read.
+
+        Beside each the `top` likeliest are told, of which more may be known.
+        """
         shape = self._empty()
         tokens = self._prompt.tokens
         logprobs = logprobs + [None] * (len(tokens) - len(logprobs))
@@ -30,9 +34,26 @@ class LogprobWriter:
         # Tokens that were put in front of a text are not in what is echoed.
         offset = self._offset - sum(lengths) - len(detokenizer.finish())
         for token, length, logprob in zip(tokens, lengths, logprobs, strict=True):
-            self._add(shape, token, logprob, min(max(0, offset), self._offset))
+            at = min(max(0, offset), self._offset)
+            self._add(shape, token, _first(logprob, top), at)
             offset += length
         return shape
+
+    def prompt_by_token(self, logprobs: list[TokenLogprob | None], top: int) -> list[Json | None]:
+        """Those of the prompt's tokens as vLLM tells them: by token id, with their ranks."""
+        return [None if found is None else self._ranked(found, top) for found in logprobs]
+
+    def _ranked(self, found: TokenLogprob, top: int) -> Json:
+        ranks = {token: rank for rank, (token, _) in enumerate(found.top, 1)}
+        told = {found.token: found.logprob} | dict(found.top[:top])
+        return {
+            str(token): {
+                "logprob": value,
+                "rank": ranks.get(token),
+                "decoded_token": self._vocabulary.symbol(token),
+            }
+            for token, value in told.items()
+        }
 
     def written(self, entries: list[LogprobEntry]) -> Json:
         """Those of tokens that were written."""
@@ -54,3 +75,7 @@ class LogprobWriter:
             top.setdefault(symbol(token), logprob.logprob)  # as OpenAI: at most one more than asked
         shape["top_logprobs"].append(top)
         shape["text_offset"].append(offset)
+
+
+def _first(logprob: TokenLogprob | None, top: int) -> TokenLogprob | None:
+    return None if logprob is None else replace(logprob, top=logprob.top[:top])

@@ -17,6 +17,7 @@ from handler.errors import BadRequest
 from handler.prompt_reader import PromptReader, PromptText
 from handler.resume import Resume
 from handler.schema import CompletionRequest
+from handler.token_rules import token_rules
 from handler.workshop import pace
 
 # Log probabilities in one reply, at some 45 bytes each: TorchServe drops a worker, and everybody's
@@ -27,11 +28,16 @@ Number = TypeVar("Number", int, float)
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """The sequences of a request, prompt by prompt, and the prompts as they were read."""
+    """The sequences of a request, prompt by prompt, and the prompts as they were read.
+
+    `prompt_logprobs`: so many of the likeliest are told beside each of the prompt's tokens.
+    """
 
     sequences: list[Sequence]
     prompts: list[PromptText]
     seed: int
+    echoes: bool = False
+    prompt_logprobs: int | None = None
 
     @property
     def texts_per_prompt(self) -> int:
@@ -112,7 +118,7 @@ class Preparer:
                     is_streamed=bool(request.stream),
                 )
                 sequences.append(sequence)
-        return Prepared(sequences, prompts, seed)
+        return Prepared(sequences, prompts, seed, bool(request.echo), request.prompt_logprobs)
 
     def _room(self, prompt: int, request: CompletionRequest, max_tokens: int) -> int:
         """How many tokens may be written after a prompt of so many.
@@ -152,9 +158,9 @@ class Preparer:
         entries = sum(map(_logprob_entries, requests, prepared))
         if entries > self.max_logprobs:
             raise BadRequest(
-                f"`logprobs` for so many tokens and texts would be {entries} values; "
+                f"`{_asked_for(requests)}` for so many tokens and texts would be {entries} values; "
                 f"at most {self.max_logprobs} fit a reply",
-                param="logprobs",
+                param=_asked_for(requests),
                 code="too_many_logprobs",
             )
 
@@ -172,7 +178,8 @@ class Preparer:
             min_tokens=request.min_tokens or 0,
             skip_special_tokens=request.skip_special_tokens,
             logprobs=request.logprobs,
-            prompt_logprobs=bool(request.echo and request.logprobs is not None),
+            **_scoring(request),
+            **token_rules(request, self.reader),
             ranked=request.candidates > (request.n or 1),
         )
 
@@ -209,13 +216,31 @@ class Preparer:
 
 def _logprob_entries(request: CompletionRequest, prepared: Prepared) -> int:
     """Log probabilities that the reply may hold; only texts that are returned count."""
-    if request.logprobs is None:
-        return 0
-    positions = 0
+    written = prompts = 0
     for number, prompt in enumerate(prepared.prompts):
         first = prepared.sequences[number * prepared.texts_per_prompt]
-        positions += first.options.max_tokens + (len(prompt.tokens) if request.echo else 0)
-    return positions * (request.n or 1) * (request.logprobs + 1)
+        written += first.options.max_tokens
+        prompts += len(prompt.tokens)
+    entries = 0
+    if request.logprobs is not None:
+        entries += (written + (prompts if request.echo else 0)) * (request.logprobs + 1)
+    if request.prompt_logprobs is not None:
+        entries += prompts * (request.prompt_logprobs + 1)
+    return entries * (request.n or 1)
+
+
+def _scoring(request: CompletionRequest) -> dict[str, Any]:
+    """Whether a prompt's tokens are scored, and with how many of the likeliest."""
+    asked = [request.prompt_logprobs, request.logprobs if request.echo else None]
+    given = [top for top in asked if top is not None]
+    return {"prompt_logprobs": bool(given), "prompt_top": max(given, default=0)}
+
+
+def _asked_for(requests: list[CompletionRequest]) -> str:
+    """The field that asks for log probabilities."""
+    if any(request.logprobs is not None for request in requests):
+        return "logprobs"
+    return "prompt_logprobs"
 
 
 def _is_greedy(request: CompletionRequest) -> bool:

@@ -90,7 +90,8 @@ class Reply:
         self._texts_per_prompt = prepared.texts_per_prompt
         sequences = prepared.sequences
         self._with_logprobs = sequences[0].options.logprobs is not None
-        self._scores_prompts = any(each.options.prompt_logprobs for each in sequences)
+        self._top = sequences[0].options.logprobs or 0
+        self._echoes_logprobs = self._with_logprobs and prepared.echoes
         # Taken in, and not yet written out: of log probabilities there may be many.
         self._waiting: list[Output] = []
         self._writers = [head.writer(vocabulary, prompt) for prompt in prepared.prompts]
@@ -145,7 +146,8 @@ class Reply:
         if output.index % self._texts_per_prompt == 0 and output.index not in self._seen:
             self._cached_tokens += output.cached_tokens
         self._seen.add(output.index)
-        is_long = self._with_logprobs and (not self.streams or output.prompt_logprobs is not None)
+        tells_logprobs = self._with_logprobs or self.prepared.prompt_logprobs is not None
+        is_long = tells_logprobs and (not self.streams or output.prompt_logprobs is not None)
         if is_long or self._waiting:
             self._waiting.append(output)
         else:
@@ -190,15 +192,21 @@ class Reply:
             logprobs = writer.written([entry for o in outputs for entry in o.logprobs])
         if self._begins(index):
             text = self.prepared.prompts[number].echo + text
-            if self._scores_prompts and logprobs is not None:
-                prompt = writer.prompt(outputs[0].prompt_logprobs or [])
+            if self._echoes_logprobs and logprobs is not None:
+                prompt = writer.prompt(outputs[0].prompt_logprobs or [], self._top)
                 logprobs = {key: prompt[key] + logprobs[key] for key in prompt}
-        return {
+        choice = {
             "index": index,
             "text": text,
             "logprobs": logprobs,
             "finish_reason": outputs[-1].finish_reason,
         }
+        top = self.prepared.prompt_logprobs
+        if top is not None and self._begins(index):
+            choice["prompt_logprobs"] = writer.prompt_by_token(
+                outputs[0].prompt_logprobs or [None], top
+            )
+        return choice
 
     def _begins(self, index: int) -> bool:
         raise NotImplementedError

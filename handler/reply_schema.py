@@ -19,6 +19,14 @@ class Logprobs(BaseModel):
 FinishReason = Literal["stop", "length"]
 
 
+class PromptLogprob(BaseModel):
+    """A token in a place of the prompt; its rank is known if it was among the likeliest."""
+
+    logprob: float
+    rank: int | None
+    decoded_token: str
+
+
 class Choice(BaseModel):
     """One text."""
 
@@ -26,6 +34,9 @@ class Choice(BaseModel):
     text: str
     logprobs: Logprobs | None = None
     finish_reason: FinishReason | None = None
+    prompt_logprobs: list[dict[str, PromptLogprob] | None] | None = Field(
+        None, description="Of each of the prompt's tokens, by token id; the first has none."
+    )
 
 
 class PromptTokensDetails(BaseModel):

@@ -19,6 +19,8 @@ from handler.fields import (
     MAX_STOP,
     MAX_TOKENIZE_BYTES,
     AddSpecialTokens,
+    AllowedTokenIds,
+    BadWords,
     BoundedText,
     KeptTokens,
     LogitBias,
@@ -26,6 +28,7 @@ from handler.fields import (
     Prompt,
     SkipSpecialTokens,
     Stop,
+    StopTokenIds,
     Text,
     TokenIds,
     Whole,
@@ -104,6 +107,20 @@ class WritingRequest(_Request):
     stop: Stop | None = Field(
         None, description=f"Up to {MAX_STOP} texts that end the writing; they are not part of it."
     )
+    stop_token_ids: StopTokenIds | None = Field(
+        None, description="Tokens that end the writing; they are not part of it."
+    )
+    include_stop_str_in_output: bool | None = Field(
+        None, description="Have the stop text or stop token that ended a text be part of it."
+    )
+    bad_words: BadWords | None = Field(
+        None,
+        description="Words that are not written, as the tokens that each has alone and behind "
+        "a space.",
+    )
+    allowed_token_ids: AllowedTokenIds | None = Field(
+        None, description="Write these tokens alone; the end of the text has to be among them."
+    )
     n: Whole | None = Field(
         None,
         ge=1,
@@ -159,6 +176,13 @@ class CompletionRequest(WritingRequest):
     logprobs: Whole | None = Field(
         None, ge=0, le=MAX_LOGPROBS, description="Log probabilities, with this many runners-up."
     )
+    prompt_logprobs: Whole | None = Field(
+        None,
+        ge=0,
+        le=MAX_LOGPROBS,
+        description="Log probabilities of the prompt's tokens, by token id, with this many of the "
+        "likeliest in the place of each. Not with `stream`.",
+    )
     echo: bool | None = Field(None, description="Begin the text with the prompt.")
     suffix: NoSuffix | None = Field(None, description="GPT-2 has none; it may be empty.")
     add_special_tokens: AddSpecialTokens = None
@@ -183,6 +207,10 @@ class CompletionRequest(WritingRequest):
         if best_of is not None and best_of > n and self.stream:
             raise PydanticCustomError(
                 "best_of", "`best_of` above `n` can not be streamed: the best are known at the end"
+            )
+        if self.prompt_logprobs is not None and self.stream:
+            raise PydanticCustomError(
+                "prompt_logprobs", "`prompt_logprobs` cannot be streamed; leave out `stream`"
             )
         return self
 

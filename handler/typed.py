@@ -14,15 +14,18 @@ NUMBERS = frozenset(
     | {"max_length", "min_tokens", "truncate_prompt_tokens"}
     # As transformers and TGI name them.
     | {"max_new_tokens", "min_new_tokens", "num_return_sequences", "typical_p"}
-    | {"truncate"}
+    | {"truncate", "prompt_logprobs"}
 )
 SWITCHES = frozenset(
     {"stream", "echo", "truncate_prompt", "ignore_eos", "add_special_tokens"}
+    | {"include_stop_str_in_output"}
     | {"skip_special_tokens", "do_sample", "return_full_text", "details"}
 )
-OBJECTS = frozenset({"logit_bias", "stream_options", "parameters"})
+OBJECTS = frozenset(
+    {"logit_bias", "stream_options", "parameters", "stop_token_ids", "allowed_token_ids"}
+)
 TEXTS = frozenset({"model", "user", "suffix"})
-LISTS = frozenset({"stop", "stop_sequence", "stop_sequences", "stop_strings"})
+LISTS = frozenset({"bad_words", "stop", "stop_sequence", "stop_sequences", "stop_strings"})
 OPTIONS = NUMBERS | SWITCHES | OBJECTS | TEXTS | LISTS
 
 WHOLE = re.compile(r"[+-]?[0-9]{1,40}")

@@ -40,12 +40,19 @@ class SamplingOptions:
     frequency_penalty: float = 0.0
     logit_bias: LogitBias | None = None
     stop: tuple[str, ...] = ()
+    # Further tokens that end the text, and whether what ends it is part of it.
+    stop_tokens: frozenset[int] = frozenset()
+    includes_stop: bool = False
+    # Tokens that never come, and tokens that never follow each other so.
+    never: frozenset[int] = frozenset()
+    bad_words: tuple[tuple[int, ...], ...] = ()
     ignore_eos: bool = False
     min_tokens: int = 0
     # None hides what begins and ends texts, True every special token, False none.
     skip_special_tokens: bool | None = None
     logprobs: int | None = None
     prompt_logprobs: bool = False
+    prompt_top: int = 0  # the likeliest tokens that are told at each of the prompt's
     ranked: bool = False  # whether its tokens' log probabilities are told even without `logprobs`
 
     @property

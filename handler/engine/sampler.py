@@ -158,6 +158,8 @@ def answer(logits: Row, ask: Draw | Score) -> Answer:
     if isinstance(ask, Score):
         return Answer(ask.token, token_logprob(logits, ask.token, ask.top))
     row = forbid(penalize(logits, ask.options, ask.history), ask.forbidden)
+    if ask.forbidden and not np.isfinite(row.max()):
+        return Answer(NOT_FINITE)
     token = sample(row, ask.options, ask.uniform)
     return Answer(token, None if ask.top is None else token_logprob(logits, token, ask.top))
 

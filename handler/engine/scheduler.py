@@ -184,7 +184,9 @@ def _is_computed_for_another(sequence: Sequence, chunks: list[Chunk]) -> bool:
 def _shares_prompt(sequence: Sequence, other: Sequence) -> bool:
     """Whether a sequence can be forked from another once that one's prompt is computed."""
     wanted, given = sequence.options, other.options
-    if wanted.prompt_logprobs and not (given.prompt_logprobs and given.logprobs == wanted.logprobs):
+    if wanted.prompt_logprobs and not (
+        given.prompt_logprobs and given.prompt_top == wanted.prompt_top
+    ):
         return False
     mine, its = sequence.tokens, other.tokens
     return len(mine) == len(its) and bool((mine == its).all())

@@ -8,11 +8,17 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
+from handler.engine.forbidden import Forbidden
 from handler.engine.options import SamplingOptions
 from handler.engine.sampler import random_stream
 from handler.engine.step import NOT_FINITE, Answer, Draw, Score, TokenHistory, TokenLogprob
 from handler.engine.stops import StopMatcher
 from handler.engine.vocabulary import Vocabulary
+
+NOTHING_LEFT = (
+    "no token may come next: the logits are not finite, or `allowed_token_ids`, `bad_words` and "
+    "`min_tokens` leave none"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,16 +99,22 @@ class Sequence:
         self._tokens[: len(prompt)] = prompt
         self._prompt_length = len(prompt)
         self._random = random_stream(options.seed, options.sample_index)
+        self._forbidden = Forbidden(
+            options.never,
+            self.end_tokens | options.stop_tokens,
+            options.min_tokens,
+            options.bad_words,
+        )
         self._draw = Draw(
             options,
             TokenHistory(prompt, options.max_tokens) if options.penalizes else None,
-            self.end_tokens if options.min_tokens else (),
+            self._forbidden.after(()),
             (options.logprobs or 0) if options.logprobs is not None or options.ranked else None,
         )
         self._detokenizer = vocabulary.detokenizer(
             options.skip_special_tokens, after=prompt.tolist()
         )
-        self._stops = StopMatcher(options.stop)
+        self._stops = StopMatcher(options.stop, includes_stop=options.includes_stop)
         self._num_written = 0
         self._num_shown = 0
         self._num_to_skip = 0  # characters that were shown before it was resumed
@@ -156,13 +168,13 @@ class Sequence:
         """
         if not self.options.prompt_logprobs:
             return 1
-        return 4 if self.options.logprobs else 2
+        return 4 if self.options.prompt_top else 2
 
     def scores(self, start: int, count: int, row: int) -> list[Score]:
         """What is asked of `count` positions from `start`, of which the first is a step's `row`."""
         if not self.options.prompt_logprobs:
             return []
-        top = self.options.logprobs or 0
+        top = self.options.prompt_top
         following = self.prompt[start + 1 : start + count + 1].tolist()
         return [Score(row + i, token, top) for i, token in enumerate(following)]
 
@@ -177,8 +189,7 @@ class Sequence:
         draw = self._draw
         draw.row = row
         draw.uniform = self._random.random()
-        if draw.forbidden and len(self.generated) >= self.options.min_tokens:
-            draw.forbidden = ()
+        draw.forbidden = self._forbidden.after(self.generated)
         return draw
 
     def take(self, answer: Answer | None) -> Output:
@@ -201,6 +212,8 @@ class Sequence:
 
     def _take(self, answer: Answer) -> Output:
         if answer.token == NOT_FINITE:
+            if self._draw.forbidden:
+                raise FloatingPointError(NOTHING_LEFT)
             raise FloatingPointError("the model's logits are not finite")
         if answer.token < 0:
             raise FloatingPointError("a token or an option of the request is out of range")
@@ -214,8 +227,8 @@ class Sequence:
             output.logprob = logprob.logprob
             if self.options.logprobs is not None:
                 self._entries.append(LogprobEntry(logprob, token, self._num_written))
-        ended = token in self.end_tokens
-        if ended and self.options.skip_special_tokens is not False:
+        ended = self._ends(token)
+        if ended and not self._shows_end(token):
             return self._finish(output, "stop")
         text = self._detokenizer.push(token)
         self._num_written += len(text)
@@ -229,6 +242,15 @@ class Sequence:
             return self._finish(output, "length")
         self._show(output)
         return output
+
+    def _ends(self, token: int) -> bool:
+        return token in self.end_tokens or token in self.options.stop_tokens
+
+    def _shows_end(self, token: int) -> bool:
+        """Whether the token that ends it is part of its text."""
+        if token in self.options.stop_tokens:
+            return self.options.includes_stop
+        return self.options.skip_special_tokens is False
 
     def _add(self, token: int) -> None:
         self._tokens[self._prompt_length + len(self.generated)] = token

@@ -12,20 +12,25 @@ from functools import lru_cache
 class StopMatcher:
     """Holds back text that may be the beginning of a stop string."""
 
-    def __init__(self, stops: Sequence[str]) -> None:
+    def __init__(self, stops: Sequence[str], *, includes_stop: bool = False) -> None:
         self._stops = [_Stop(stop) for stop in stops]
         self._held = ""
+        self._includes_stop = includes_stop
 
     def push(self, text: str) -> tuple[str, bool]:
-        """The text that may be shown, and whether a stop string was met (it is not shown)."""
+        """The text that may be shown, and whether a stop string was met.
+
+        That is shown only where it is to be included.
+        """
         if not self._stops:
             return text, False
         before = len(self._held)
         self._held += text
         ends = [(stop.advance(text), stop.length) for stop in self._stops]
-        found = [before + end - length for end, length in ends if end]
+        found = [(before + end - length, before + end) for end, length in ends if end]
         if found:
-            return self._held[: min(found)], True
+            start, end = min(found)
+            return self._held[: end if self._includes_stop else start], True
         keep = max(stop.matched for stop in self._stops)
         shown = self._held[: len(self._held) - keep]
         self._held = self._held[len(self._held) - keep :]
