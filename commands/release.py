@@ -22,6 +22,7 @@ PLACES = {
     "pyproject.toml": 'version = "',
     "Dockerfile": "ARG VERSION=",
     "client/gpt2_client/__init__.py": '__version__ = "',
+    "gateway/__init__.py": '__version__ = "',
     "client/data/share/man/man1/gpt2.1": '"gpt2 ',
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ from gateway.web.metrics import Metrics
 
 logger = logging.getLogger("gateway.app")
 
+MODELS, ESCAPED_SLASH = b"/v1/models/", re.compile(rb"%2[fF]")
 COMMON_HEADERS = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer")]
 
 
@@ -79,7 +81,7 @@ class Gateway:
             if exchange.path == "*":  # OPTIONS, of the server as such
                 await exchange.reply(204, b"")
                 return
-            if b"%" in scope["raw_path"]:
+            if b"%" in _without_hub_id(scope["raw_path"]):
                 raise NotFound("There is no such route")
             await self._router(scope, exchange.receive, _no_send)
         except GatewayError as error:
@@ -121,6 +123,11 @@ class Gateway:
             logger.error("A reply failed after it had begun: %s", error.message)
             return
         await exchange.fail(error)
+
+
+def _without_hub_id(path: bytes) -> bytes:
+    """A path without the slash of a hub's id, which OpenAI's clients escape."""
+    return ESCAPED_SLASH.sub(b"", path, count=1) if path.startswith(MODELS) else path
 
 
 async def _no_send(message: Any) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from handler.archive_facts import CHAT_TEMPLATE, ArchiveFacts, read_json
-from handler.chat_schema import ChatRequest
+from handler.chat_schema import ChatRequest, Message
 from handler.chat_template import ChatTemplate
 from handler.engine.errors import ModelError
 from handler.engine.sequence import LogprobEntry
@@ -135,6 +135,16 @@ class Conversations:
         Raises:
             BadRequest: The model has no template, or its template refuses the messages.
         """
+        answers = request.add_generation_prompt is not False
+        prompt = self.render(request.messages, now, answers=answers)
+        return request.as_completion(prompt, self._context_length)
+
+    def render(self, messages: list[Message], now: int, *, answers: bool) -> str:
+        """The prompt that a conversation makes; see `ChatTemplate.render`.
+
+        Raises:
+            BadRequest: The model has no template, or its template refuses the messages.
+        """
         if self._template is None:
             raise BadRequest(
                 "This model has no chat template: it goes on with texts, at /v1/completions. One "
@@ -142,10 +152,8 @@ class Conversations:
                 param="messages",
                 code="no_chat_template",
             )
-        messages = [message.for_template() for message in request.messages]
-        answers = request.add_generation_prompt is not False
-        prompt = self._template.render(messages, now, answers=answers)
-        return request.as_completion(prompt, self._context_length)
+        given = [message.for_template() for message in messages]
+        return self._template.render(given, now, answers=answers)
 
 
 @contextmanager

@@ -126,12 +126,15 @@ class TokenizeReply(BaseModel):
     tokens: list[int]
     texts: list[str]
     count: int
+    max_model_len: int = Field(description="Tokens of the model's context.")
+    token_strs: list[str] | None = None
 
 
 class DetokenizeReply(BaseModel):
-    """The text of token ids."""
+    """The text of token ids, twice: `prompt` is vLLM's word for it."""
 
     text: str
+    prompt: str
 
 
 class ModelCard(BaseModel):

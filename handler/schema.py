@@ -7,7 +7,7 @@ the gateway can publish the same models as OpenAPI.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
@@ -17,11 +17,9 @@ from handler.errors import BadRequest
 from handler.fields import (
     MAX_LOGPROBS,
     MAX_STOP,
-    MAX_TOKENIZE_BYTES,
     AddSpecialTokens,
     AllowedTokenIds,
     BadWords,
-    BoundedText,
     KeptTokens,
     LogitBias,
     NoSuffix,
@@ -30,7 +28,6 @@ from handler.fields import (
     Stop,
     StopTokenIds,
     Text,
-    TokenIds,
     Whole,
 )
 from handler.workshop import pace
@@ -218,20 +215,6 @@ class CompletionRequest(WritingRequest):
     def candidates(self) -> int:
         """Texts to write for each prompt."""
         return self.best_of or self.n or 1
-
-
-class TokenizeRequest(_Request):
-    """Ask for the token ids of a text."""
-
-    text: BoundedText
-    add_special_tokens: AddSpecialTokens = None
-
-
-class DetokenizeRequest(_Request):
-    """Ask for the text of token ids."""
-
-    tokens: Annotated[TokenIds, Field(max_length=MAX_TOKENIZE_BYTES)]
-    skip_special_tokens: SkipSpecialTokens = None
 
 
 def parse_json(body: Any) -> Any:

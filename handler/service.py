@@ -34,8 +34,6 @@ from handler.resume import Resume
 from handler.schema import (
     AnyRequest,
     CompletionRequest,
-    DetokenizeRequest,
-    TokenizeRequest,
     parse_json,
     unknown_field,
     unknown_fields,
@@ -43,6 +41,8 @@ from handler.schema import (
 )
 from handler.start_checks import files_compared, greedy_digest, run_self_test
 from handler.stream import StreamReply
+from handler.token_schema import DetokenizeRequest, TokenizeRequest
+from handler.tokens import Tokens
 
 DEFAULTS_RULE = (
     "for what a request does not say; a request for the likeliest token (temperature 0, top_k 1, "
@@ -78,6 +78,7 @@ class Service:
         self._defaults = defaults
         self._vocabulary = vocabulary
         self._conversations = conversations
+        self._tokens = Tokens(vocabulary, facts, conversations)
         self._settings = settings
         self._strict_fields = strict_fields
         self._shapes = TokenShapes(facts.end_tokens, facts.end_tokens | facts.delimiters)
@@ -249,33 +250,15 @@ class Service:
             return WholeReply(to_json({"object": "list", "data": [self.card()]}))
         value = parse_json(body)
         if route == "v1/tokenize":
-            return self._tokenize(value)
+            asked, unknown = self._read(TokenizeRequest, value)
+            return WholeReply(to_json(self._tokens.of(asked)), ignored_fields=unknown)
         if route == "v1/detokenize":
-            return self._detokenize(value)
+            ids, unknown = self._read(DetokenizeRequest, value)
+            return WholeReply(to_json(self._tokens.text_of(ids)), ignored_fields=unknown)
         raise NotFound(
             f"There is no route {route[:100]!r}; there are v1/completions, v1/chat/completions, "
             "v1/models, v1/tokenize and v1/detokenize"
         )
-
-    def _tokenize(self, value: Any) -> WholeReply:
-        request, unknown = self._read(TokenizeRequest, value)
-        add = request.add_special_tokens is not False
-        tokens = self._vocabulary.encode(request.text, add_special_tokens=add)
-        texts = [self._vocabulary.decode([t], skip_special_tokens=False) for t in tokens]
-        body = {"tokens": tokens, "texts": texts, "count": len(tokens)}
-        return WholeReply(to_json(body), ignored_fields=unknown)
-
-    def _detokenize(self, value: Any) -> WholeReply:
-        request, unknown = self._read(DetokenizeRequest, value)
-        if any(token >= self._vocabulary.size for token in request.tokens):
-            raise BadRequest(
-                f"`tokens` must be ids from 0 to {self._vocabulary.size - 1}",
-                param="tokens",
-                code="unknown_token",
-            )
-        skip = request.skip_special_tokens
-        text = self._vocabulary.decode(request.tokens, skip_special_tokens=skip)
-        return WholeReply(to_json({"text": text}), ignored_fields=unknown)
 
     def _read(self, model: type[AnyRequest], value: Any) -> tuple[AnyRequest, str]:
         """Check a body; the names of fields that are ignored, as the header has them, beside it.

@@ -21,13 +21,13 @@ from gateway.openapi.parts import (
 )
 from gateway.openapi.predictions import PROMPT
 from gateway.settings import Settings
-from handler import chat_schema, reply_schema, schema
+from handler import chat_schema, reply_schema, schema, token_schema
 
 MODELS = (
     schema.CompletionRequest,
     chat_schema.ChatRequest,
-    schema.TokenizeRequest,
-    schema.DetokenizeRequest,
+    token_schema.TokenizeRequest,
+    token_schema.DetokenizeRequest,
     reply_schema.Completion,
     reply_schema.Chat,
     reply_schema.TokenizeReply,
@@ -122,6 +122,7 @@ def _security() -> Json:
             "description": "`Authorization: Bearer KEY`",
         },
         "key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+        "azure": {"type": "apiKey", "in": "header", "name": "api-key"},
     }
 
 
@@ -182,11 +183,21 @@ def _inference(settings: Settings) -> Json:
         ),
         "/v1/tokenize": {"post": tokenize},
         "/v1/detokenize": {"post": detokenize},
+        **_short({"tokenize": tokenize, "detokenize": detokenize}),
+        **_short({"completions": completions, "chat/completions": chats}),
         **_predictions("", predict),
         **_predictions("/v1/completions", completions),
         **_predictions("/v1/chat/completions", chats),
         **_predictions("/v1/tokenize", tokenize),
         **_predictions("/v1/detokenize", detokenize),
+    }
+
+
+def _short(described: Json) -> Json:
+    """Return the paths without `/v1`, as vLLM has some of them."""
+    return {
+        f"/{path}": {"post": one | {"operationId": f"{one['operationId']}_without_v1"}}
+        for path, one in described.items()
     }
 
 
@@ -214,6 +225,8 @@ def _service(settings: Settings) -> Json:
     ready["get"]["responses"]["503"] = good_reply(
         {"type": "object"}, about="Not now: it is starting, draining, or has 0 workers."
     )
+    health = get("health", "The same, with no body where it would", "application/json")
+    health["get"]["responses"] = ready["get"]["responses"] | {"200": {"description": "Yes."}}
     metrics = get("metrics", "Prometheus", "text/plain", 401, 403, 429)
     if settings.metrics_access == "key":
         metrics["get"]["security"] = KEYED
@@ -226,6 +239,8 @@ def _service(settings: Settings) -> Json:
         "/": page,
         "/docs": docs,
         "/openapi.json": get("openapi", "This description", "application/json"),
+        "/health": health,
+        "/version": get("version", "The service's version", "application/json"),
         "/health/live": get("live", "Whether the process works", "application/json"),
         "/health/ready": ready,
         "/health_liveness": get("liveness", "The old name of alive", "application/json"),

@@ -26,8 +26,8 @@ ERRORS = {
 PLAIN_ERRORS = (400, 404, 405, 408, 431, 500)
 INFERENCE_ERRORS = (*PLAIN_ERRORS, 401, 413, 429, 502, 503)
 MANAGEMENT_ERRORS = (*PLAIN_ERRORS, 401, 403, 409, 413, 429, 502, 503)
-OPEN_OR_KEYED: list[Json] = [{}, {"bearer": []}, {"key": []}]
-KEYED: list[Json] = [{"bearer": []}, {"key": []}]
+OPEN_OR_KEYED: list[Json] = [{}, {"bearer": []}, {"key": []}, {"azure": []}]
+KEYED: list[Json] = [{"bearer": []}, {"key": []}, {"azure": []}]
 # What management answers.
 STATUS: Json = {
     "type": "object",

@@ -67,6 +67,21 @@ class Registry:
             )
         return version
 
+    def named(self, name: str) -> str:
+        """Return the model that is called `name`: by its own name, or by its checkpoint's.
+
+        Of several models of one checkpoint the service's own comes first. A name that nothing has
+        is returned as it is, for `resolve` to refuse.
+        """
+        if name in self._defaults:
+            return name
+        for model in sorted(self._defaults, key=lambda known: (known != self.own_model, known)):
+            card = self.card(model, self._defaults[model]) or {}
+            checkpoint = str(card.get("checkpoint", ""))
+            if name in (checkpoint, checkpoint.partition("@")[0]) and checkpoint:
+                return model
+        return name
+
     def of(self, model: str, version: str) -> list[Replica]:
         """Return the replicas of a version."""
         found = self._versions.get((model, version))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
+from gateway import __version__
 from gateway.replicas.replicas import Replicas
 from gateway.web.exchange import Exchange
 
@@ -53,6 +54,17 @@ class Health:
             return
         headers = [(b"retry-after", b"2")]
         await exchange.reply(503, json.dumps({"status": self._state()}).encode(), headers=headers)
+
+    async def health(self, exchange: Exchange) -> None:
+        """Answer `/health` as vLLM does: ready means a 200 without a body."""
+        if self.is_ready:
+            await exchange.reply(200, b"")
+        else:
+            await self.ready(exchange)
+
+    async def version(self, exchange: Exchange) -> None:
+        """Answer `/version`."""
+        await exchange.reply(200, json.dumps({"version": __version__}).encode())
 
     async def ping(self, exchange: Exchange) -> None:
         """Answer TorchServe's `/ping`, which means ready here."""

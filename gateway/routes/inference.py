@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
@@ -86,9 +87,12 @@ class Inference:
     async def tokenize(self, exchange: Exchange) -> None:
         """Token ids of a text, or the text of token ids."""
         body = await self._admission.admit(exchange)
-        model = self._settings.model_name
-        version = self._registry.resolve(model)
-        path = exchange.path.strip("/")
+        name = self._settings.model_name
+        with contextlib.suppress(BadRequest):  # what is no JSON is refused by the handler
+            value = read_json_object(body)
+            name = name if value.get("model") is None else value["model"]
+        model, version = self._model(name)
+        path = "v1/" + exchange.path.strip("/").removeprefix("v1/")
         await self._proxy.serve(exchange, read_question(model, version, path, body))
 
     async def list_models(self, exchange: Exchange) -> None:
@@ -96,7 +100,7 @@ class Inference:
         await self._admission.admit(exchange)
         registry = self._registry
         wanted = exchange.scope["path_params"].get("model")
-        names = registry.models if wanted is None else [wanted]
+        names = registry.models if wanted is None else [registry.named(wanted)]
         cards = [registry.card(name, registry.resolve(name)) for name in names]
         data = [card for card in cards if card is not None]
         if not data:
@@ -118,13 +122,16 @@ class Inference:
         self, name: Any, value: dict[str, Any], body: bytes
     ) -> tuple[str, str, dict[str, Any], bytes, Settings, dict[str, Any]]:
         """What a request is read with: the model that it names, and what that says of itself."""
-        registry = self._registry
-        name = self._settings.model_name if name is None else name
+        model, version = self._model(self._settings.model_name if name is None else name)
+        card = self._registry.card(model, version) or {}
+        return model, version, value, body, self._settings, card
+
+    def _model(self, name: Any) -> tuple[str, str]:
+        """The model that a request names, by its name or its checkpoint's, and its version."""
         if not isinstance(name, str):
             raise BadRequest("`model` must be a string", param="model")
-        version = registry.resolve(name, None)
-        card = registry.card(name, version) or {}
-        return name, version, value, body, self._settings, card
+        model = self._registry.named(name)
+        return model, self._registry.resolve(model)
 
 
 async def _reply_generated(exchange: Exchange, query: str, generated: str, result: str) -> None:

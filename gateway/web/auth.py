@@ -13,6 +13,8 @@ from gateway.settings import Settings
 from gateway.settings.keys import BLANKS, from_header, named_keys
 
 ANONYMOUS = "anonymous"
+# Beside `Authorization`; the second is what Azure's clients send.
+KEY_HEADERS = ("x-api-key", "api-key")
 
 
 class Keys:
@@ -84,7 +86,8 @@ class Guard:
     def _check(keys: Keys, headers: Mapping[str, str], what: str) -> str:
         scheme, _, token = headers.get("authorization", "").partition(" ")
         bearer = token if scheme.lower() == "bearer" else ""
-        sent = (key.strip(BLANKS) for key in (bearer, headers.get("x-api-key", "")))
+        others = (headers.get(name, "") for name in KEY_HEADERS)
+        sent = (key.strip(BLANKS) for key in (bearer, *others))
         given = [from_header(key) for key in sent if key]
         if not given:
             raise Unauthorized(

@@ -213,7 +213,7 @@ class Sequence:
     def _take(self, answer: Answer) -> Output:
         if answer.token == NOT_FINITE:
             if self._draw.forbidden:
-                raise FloatingPointError(NOTHING_LEFT)
+                return self.fail(NOTHING_LEFT)
             raise FloatingPointError("the model's logits are not finite")
         if answer.token < 0:
             raise FloatingPointError("a token or an option of the request is out of range")

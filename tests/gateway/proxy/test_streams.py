@@ -132,7 +132,7 @@ def test_the_plain_route_names_what_it_ignores(service: Service) -> None:
             "stream_options.pace",
         ),
         ("/predictions/gpt2", {"input": "x", "inputz": "x"}, "inputz"),
-        ("/v1/tokenize", {"text": "x", "model": "gpt2"}, "model"),
+        ("/v1/tokenize", {"text": "x", "modle": "gpt2"}, "modle"),
         ("/generate", {"input": "x", "max_tokens": 3}, "max_tokens"),
     ],
 )

@@ -1,0 +1,50 @@
+"""What may be asked of the tokenizer: in this project's words (`text`), and in vLLM's."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from handler.chat_schema import MAX_MESSAGES, Message
+from handler.fields import (
+    MAX_TOKENIZE_BYTES,
+    AddSpecialTokens,
+    BoundedText,
+    SkipSpecialTokens,
+    Text,
+    TokenIds,
+)
+from handler.schema import _Request
+
+
+class TokenizeRequest(_Request):
+    """Ask for the token ids of `text` (or `prompt`), or of a rendered conversation."""
+
+    model: Text | None = Field(None, description="Name of the model.")
+    text: BoundedText | None = Field(None, examples=["Once upon a time"])
+    prompt: BoundedText | None = Field(None, description="As `text`, in vLLM's words.")
+    messages: Annotated[list[Message], Field(min_length=1, max_length=MAX_MESSAGES)] | None = Field(
+        None, description="In place of a text; no special tokens are added to the template's."
+    )
+    add_generation_prompt: bool | None = Field(
+        None, description="False leaves out the beginning of the assistant's turn."
+    )
+    add_special_tokens: AddSpecialTokens = None
+    return_token_strs: bool | None = Field(None, description="Name each token, in `token_strs`.")
+
+    @model_validator(mode="after")
+    def _take_one(self) -> TokenizeRequest:
+        given = [name for name in ("text", "prompt", "messages") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise PydanticCustomError("text", "give one of `text`, `prompt` and `messages`")
+        return self
+
+
+class DetokenizeRequest(_Request):
+    """Ask for the text of token ids."""
+
+    model: Text | None = Field(None, description="Name of the model.")
+    tokens: Annotated[TokenIds, Field(max_length=MAX_TOKENIZE_BYTES)]
+    skip_special_tokens: SkipSpecialTokens = None
