@@ -29,7 +29,7 @@ def test_a_hundred_texts_are_those_that_were_kept(
     isa: str, threads: int, archives: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ENGINE_ISA", isa)
-    rig = Rig(archives["int8"], threads=threads)
+    rig = Rig(archives["int8"], threads=threads, max_waiting=100)
     sequences = [
         rig.sequence(prompt, seed=seed, max_tokens=24, **options)
         for prompt in PROMPTS
