@@ -74,7 +74,7 @@ class FloatSource:
 
     def embeddings(self) -> tuple[Array, Array]:
         """See `Source.embeddings`."""
-        tokens, positions = pack_embeddings(self.weights)
+        tokens, positions = pack_embeddings(self.weights, uniform("float32"))
         return tokens[1], positions[1]
 
     def layer(self, layer: int) -> Arrays:

@@ -184,7 +184,7 @@ def test_attention_is_scaled_as_the_checkpoint_says(tmp_path: Path, engine: str)
     logits = reference(torch.from_numpy(tokens)[None]).logits[0, -1].detach()
     expected = logits.log_softmax(-1)[::50].numpy()
     rig.close()
-    assert np.abs(np.array(found) - expected).max() < 5e-4
+    assert np.abs(np.array(found) - expected).max() < 1e-4
 
 
 def test_a_config_that_leaves_sizes_to_the_defaults_and_an_odd_context_are_served(

@@ -139,6 +139,7 @@ class NativeStep:
             *(shape.layers, shape.heads, shape.width, shape.inner_width, shape.vocab_size),
             *(shape.max_length, padded(shape.width), padded(shape.inner_width), channels),
             *(padded(shape.max_length), PRECISIONS[cache]),
+            arrays["token_embedding"].dtype == np.float16,
             ACTIVATIONS[shape.activation],
             *(slots, max_rows, threads, shape.epsilon),
             ctypes.addressof(self._layers),

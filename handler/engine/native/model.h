@@ -40,11 +40,12 @@ typedef struct {
     int32_t layers, heads, width, inner, vocabulary, positions; /* L H D inner V T */
     int32_t width_pad, inner_pad, channels_pad, positions_pad;  /* multiples of LANES */
     int32_t cache_precision;                                    /* Precision of keys and values */
+    int32_t tokens_are_half;
     int32_t activation; /* of the feed-forward layer, a Finish of matmul.h */
     int32_t slots, max_rows, threads;
     float epsilon;
     const Layer *layer;                 /* [L] */
-    const uint16_t *token_embedding;    /* half [V][D_pad] */
+    const void *token_embedding;        /* half or float [V][D_pad] */
     const float *position_embedding;    /* [T][D_pad] */
     const float *norm_gain, *norm_bias; /* [D_pad]; NULL in a part of a model */
     Linear head;                        /* D -> V */

@@ -37,7 +37,14 @@ class Model(ctypes.Structure):
             for name in (
                 *("layers", "heads", "width", "inner", "vocabulary", "positions"),
                 *("width_pad", "inner_pad", "channels_pad", "positions_pad"),
-                *("cache_precision", "activation", "slots", "max_rows", "threads"),
+                *(
+                    "cache_precision",
+                    "tokens_are_half",
+                    "activation",
+                    "slots",
+                    "max_rows",
+                    "threads",
+                ),
             )
         ),
         ("epsilon", ctypes.c_float),

@@ -10,19 +10,23 @@ static size_t heads_width(const Model *model) {
     return (size_t)model->heads * (size_t)model->channels_pad;
 }
 
+static f32x16 token_lanes(const Model *model, size_t first) {
+    if (!model->tokens_are_half) return load16((const float *)model->token_embedding + first);
+    f16x16 half;
+    memcpy(&half, (const uint16_t *)model->token_embedding + first, sizeof half);
+    return __builtin_convertvector(half, f32x16);
+}
+
 /* x = token embedding + position embedding */
 static void embed(Engine *engine) {
     const Model *model = &engine->model;
     size_t width = (size_t)model->width_pad;
     FOR_EACH_ITEM(r, engine->pool, engine->all.count) {
         Row row = engine->all.row[r];
-        const uint16_t *token = model->token_embedding + (size_t)row.token * width;
         const float *position = model->position_embedding + (size_t)row.position * width;
         for (size_t k = 0; k < width; k += LANES) {
-            f16x16 half;
-            memcpy(&half, token + k, sizeof half);
-            f32x16 sum = __builtin_convertvector(half, f32x16) + load16(position + k);
-            store16(engine->x + (size_t)r * width + k, sum);
+            f32x16 token = token_lanes(model, (size_t)row.token * width + k);
+            store16(engine->x + (size_t)r * width + k, token + load16(position + k));
         }
     }
     pool_barrier(engine->pool);

@@ -153,26 +153,38 @@ def pack_model(
     Raises:
         ValueError: A weight is not finite.
     """
-    yield from pack_embeddings(weights)
+    yield from pack_embeddings(weights, precisions)
     for layer in range(shape.layers):
         yield from pack_layer(weights, shape, precisions, layer, f"layer.{layer}")
     yield from pack_head(weights, shape, precisions)
 
 
-def pack_embeddings(weights: Mapping[str, Floats]) -> Iterator[tuple[str, Array]]:
+def pack_embeddings(
+    weights: Mapping[str, Floats], precisions: Mapping[str, str]
+) -> Iterator[tuple[str, Array]]:
     """Yield what a token and its position are before the first layer.
+
+    Tokens are in half precision, or in floats where the head is, which often has the same weights.
 
     Raises:
         ValueError: A weight is not finite, or too large for half precision.
     """
     tokens, positions = weights["wte.weight"], weights["wpe.weight"]
     _check_finite(tokens, positions)
-    with np.errstate(over="ignore"):
-        halves = tokens.astype(np.float16)
-    if not np.isfinite(halves).all():
-        raise ValueError("wte.weight has values beyond 65,504, which half precision cannot hold")
-    yield "token_embedding", widened(halves)
+    kept = tokens
+    if _token_precision(precisions) == "float16":
+        with np.errstate(over="ignore"):
+            kept = tokens.astype(np.float16)
+        if not np.isfinite(kept).all():
+            raise ValueError(
+                "wte.weight has values beyond 65,504, which half precision cannot hold"
+            )
+    yield "token_embedding", widened(kept)
     yield "position_embedding", widened(positions)
+
+
+def _token_precision(precisions: Mapping[str, str]) -> str:
+    return "float32" if precisions["head"] == "float32" else "float16"
 
 
 def pack_head(
@@ -245,7 +257,7 @@ def model_arrays(shape: ModelShape, precisions: Mapping[str, str]) -> dict[str, 
         "head": (width, shape.vocab_size),
     }
     kinds = {
-        "token_embedding": ArrayKind("float16", (shape.vocab_size, width)),
+        "token_embedding": ArrayKind(_token_precision(precisions), (shape.vocab_size, width)),
         "position_embedding": ArrayKind("float32", (shape.max_length, width)),
     }
     vector = ArrayKind("float32", (width,))
