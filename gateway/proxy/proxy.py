@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from gateway.errors import Unavailable
+from gateway.errors import GatewayError, Unavailable
 from gateway.proxy.judging import RETRY_SECONDS, Judge
 from gateway.proxy.prediction import Prediction
 from gateway.proxy.replay import REPEATABLE, Lost, Replay
@@ -175,10 +175,11 @@ class Proxy:
                 return await self._monitor.wait_for(
                     prediction.model, prediction.version, prediction.prefix, patience
                 )
-        except Unavailable:
+        except GatewayError as error:  # none came in time, or none is wanted any more
             if job.stream is None:
                 raise
-            raise await _broken_off(job, Abort.WORKER_LOST) from None
+            cause = Abort.WORKER_LOST if isinstance(error, Unavailable) else Abort.REMOVED
+            raise await _broken_off(job, cause) from None
 
     @asynccontextmanager
     async def _parked_in(self, job: Job) -> AsyncIterator[None]:
@@ -201,8 +202,10 @@ class Proxy:
             if aborted.cause in REPEATABLE:
                 raise Lost(aborted.cause) from None
             raise await _broken_off(job, aborted.cause) from None
-        except (ConnectionLost, OSError):
+        except ConnectionLost:
             raise Lost from None
+        except OSError:  # nobody listens
+            raise Lost(is_loss=False) from None
 
     @asynccontextmanager
     async def _asked(self, job: Job, replica: Replica) -> AsyncIterator[Connection]:

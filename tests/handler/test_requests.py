@@ -147,8 +147,8 @@ def test_ignored_fields_are_named_in_a_header(torchserve: TorchServe, stream: bo
     assert reply.headers["x-ignored-fields"] == "best%0D%0Ax-evil%3A%201,%C3%A9"
     assert "x-evil" not in reply.headers
     assert "x-ignored-fields" not in post(torchserve, {"prompt": "x", "max_tokens": 1}).headers
-    asked = post(torchserve, {"text": "x", "model": "gpt2"}, "/1.0/v1/tokenize")
-    assert asked.headers["x-ignored-fields"] == "model"
+    asked = post(torchserve, {"text": "x", "colour": "red"}, "/1.0/v1/tokenize")
+    assert asked.headers["x-ignored-fields"] == "colour"
 
 
 @pytest.mark.parametrize("route", ["", "/1.0/v1/tokenize"])

@@ -48,9 +48,33 @@ def nothing_to_shade(page: Page) -> None:
     expect(page.locator("#reading [data-empty]")).to_be_visible()
 
 
+# Streams stand still, open, once this much of them has come.
+HOLD_STREAMS = """() => {
+  const fetched = window.fetch;
+  window.fetch = async (...asked) => {
+    const reply = await fetched(...asked);
+    if (!String(asked[0]).includes('completions')) return reply;
+    const reader = reply.body.getReader();
+    let bytes = 0;
+    const body = new ReadableStream({
+      async pull(controller) {
+        if (bytes > 6000) return new Promise(() => {});
+        const { value, done } = await reader.read();
+        if (done) return controller.close();
+        bytes += value.length;
+        controller.enqueue(value);
+      },
+    });
+    return new Response(body, { status: reply.status, headers: reply.headers });
+  };
+}"""
+
+
 def keep_going(page: Page) -> None:
     empty(page)
     write(page)
+    # The embedded model would be done with the whole text before it was looked at.
+    page.evaluate(HOLD_STREAMS)
     act(page, "keep-going")
     page.wait_for_function("() => document.querySelector('[data-ghost]').textContent.length > 40")
     expect(page.locator("[data-act=stop]")).to_be_visible()
