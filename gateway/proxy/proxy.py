@@ -113,7 +113,8 @@ class Proxy:
         sequences = prediction.sequences
         capacity = self._registry.capacity()
         self._sequences.enter(sequences, capacity, prediction.most_sequences)
-        replay = Replay(prediction, self._settings.stall_seconds)
+        longest = max(self._settings.stall_seconds, self._settings.retry_seconds)
+        replay = Replay(prediction, longest)
         job = Job(exchange, prediction, InFlight(sequences), replay)
         gone = asyncio.create_task(self._watch_client(job))
         exchange.record.n = sequences

@@ -135,7 +135,8 @@ def test_torchserve_is_started_again_when_it_dies(fragile: Service) -> None:
 
 def test_who_comes_as_torchserve_dies_is_served_by_the_next_one(fragile: Service) -> None:
     next(p for p in fragile.descendants() if "java" in p.name()).kill()
-    assert fragile.complete(max_tokens=3).status_code == 200
+    reply = fragile.complete(max_tokens=3)
+    assert reply.status_code == 200, reply.text
 
 
 def test_a_torchserve_that_hangs_is_started_again(fragile: Service) -> None:
