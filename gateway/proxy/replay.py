@@ -106,6 +106,7 @@ class Replay:
             and card.get("content_sha256") == self._digest
             and self._prediction.path in (COMPLETIONS, CHATS)
             and self._frame_bytes <= MOST_FRAME_BYTES
+            and bool(self._frames)  # else it was lost between its head and its first event
             and b'"id":' in self._frames[0]
         )
 

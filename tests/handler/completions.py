@@ -11,6 +11,8 @@ import requests
 from gateway.torchserve.process import TorchServe
 
 TIMEOUT = 30
+# What a gateway asks for frames with.
+SECRET = "0123456789abcdef"
 # OpenAI's route; TorchServe's own refuses an empty prompt.
 COMPLETIONS = "/1.0/v1/completions"
 

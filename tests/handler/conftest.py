@@ -5,6 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from gateway.torchserve.process import TorchServe
+from handler import sideband
+from tests.conftest import torchserve_settings
+from tests.handler.completions import SECRET
 from tests.handler.engines import Rig, packed
 
 MakeRig = Callable[..., Rig]
@@ -43,3 +47,16 @@ def make_rig(archives: dict[str, Path]) -> Iterator[MakeRig]:
 @pytest.fixture
 def rig(make_rig: MakeRig, kind: str) -> Rig:
     return make_rig(kind)
+
+
+@pytest.fixture(scope="module")
+def framing(model_store: Path) -> Iterator[TorchServe]:
+    """A TorchServe as a gateway starts it."""
+    environment = {sideband.SECRET_VARIABLE: SECRET}
+    server = TorchServe(torchserve_settings(model_store, environment=environment))
+    server.start()
+    try:
+        server.wait_ready()
+        yield server
+    finally:
+        server.stop()

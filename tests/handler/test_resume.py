@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,24 +10,9 @@ import requests
 
 from gateway.torchserve.process import TorchServe
 from handler import sideband
-from tests.conftest import torchserve_settings
-from tests.handler.completions import COMPLETIONS, TIMEOUT, url
+from tests.handler.completions import COMPLETIONS, SECRET, TIMEOUT, url
 
-SECRET = "0123456789abcdef"
 Part = tuple[dict[str, Any], bytes]
-
-
-@pytest.fixture(scope="module")
-def framing(model_store: Path) -> Iterator[TorchServe]:
-    """A TorchServe as a gateway starts it."""
-    environment = {sideband.SECRET_VARIABLE: SECRET}
-    server = TorchServe(torchserve_settings(model_store, environment=environment))
-    server.start()
-    try:
-        server.wait_ready()
-        yield server
-    finally:
-        server.stop()
 
 
 def parts_of(server: TorchServe, body: dict[str, Any]) -> list[Part]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,8 +13,7 @@ from hypothesis import strategies as st
 from gateway.torchserve.process import TorchServe
 from handler import sideband
 from handler.replies import to_json
-from tests.conftest import torchserve_settings
-from tests.handler.completions import TIMEOUT, post, url
+from tests.handler.completions import SECRET, TIMEOUT, post, url
 
 texts = st.text(st.characters(exclude_categories=["Cs"]))  # marks and line ends among them
 chosen = st.tuples(st.integers(0, 200), st.integers(0, 9), st.lists(st.integers(0, 99_999)), texts)
@@ -53,21 +50,7 @@ def test_nothing_but_the_secret_asks_for_frames() -> None:
         assert not sideband.is_asked_for(given_, secret)
 
 
-SECRET = "0123456789abcdef"
 Frames = list[dict[str, Any]]
-
-
-@pytest.fixture(scope="module")
-def framing(model_store: Path) -> Iterator[TorchServe]:
-    """A TorchServe as a gateway starts it."""
-    environment = {sideband.SECRET_VARIABLE: SECRET}
-    server = TorchServe(torchserve_settings(model_store, environment=environment))
-    server.start()
-    try:
-        server.wait_ready()
-        yield server
-    finally:
-        server.stop()
 
 
 def framed(server: TorchServe, **body: Any) -> tuple[Frames, list[dict[str, Any]]]:

@@ -139,6 +139,7 @@ def test_a_stream_goes_on_with_the_same_model_alone() -> None:
     assert not replay.may_go_on(CARD | {"content_sha256": "another"})
     torch = CARD | {"engine": "torch"}
     assert not begun([FIRST], torch).may_go_on(torch), "its bits depend on neighbours"
+    assert not begun([]).may_go_on(CARD), "it was lost before its first event"
     assert not begun([b'{"choice":0,"tokens":[5]}']).may_go_on(CARD), "of another form"
 
 
