@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from handler.utf8 import encoded
+from handler.content.utf8 import encoded
 
 
 class GatewayError(Exception):

@@ -21,7 +21,7 @@ from gateway.routes.health import Health
 from gateway.settings import ROOT, Settings
 from gateway.torchserve.client import Upstream
 from gateway.web.sequence_limit import SequenceLimit
-from handler import sideband
+from handler.replies import sideband
 
 logger = logging.getLogger("gateway.supervisor")
 

@@ -10,11 +10,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from handler import strict_json
+from handler.content import strict_json
 from handler.engine.errors import ModelError
 from handler.engine.model import ModelShape
 from handler.errors import BadRequest
-from handler.schema import CompletionRequest, validate
+from handler.requests.schema import CompletionRequest, validate
 
 FACTS = "archive.json"
 # Goes up when an archive's files are called otherwise or hold something else.

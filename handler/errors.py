@@ -1,6 +1,6 @@
 """Errors that a request can meet, raised where the fault is found.
 
-handler/error_replies.py says what each of them is in HTTP, in OpenAI's words and in TorchServe's.
+replies/error_replies.py says what each of them is in HTTP, in OpenAI's words and in TorchServe's.
 """
 
 from __future__ import annotations

@@ -17,11 +17,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from handler import ignored, sideband
-from handler.charsets import parse_content_type
-from handler.encoding import to_json
+from handler.content.charsets import parse_content_type
+from handler.content.json_text import to_json
 from handler.engine.errors import ModelError
-from handler.error_replies import error_body, in_torchserves_words, status_of
 from handler.errors import (
     NO_EXPLANATIONS,
     BadRequest,
@@ -29,11 +27,14 @@ from handler.errors import (
     RequestError,
     Unserved,
 )
-from handler.live_reply import LiveReply
 from handler.model_name import REPLICA_MARK
-from handler.prepare import MAX_LOGPROB_ENTRIES
-from handler.replies import WholeReply
-from handler.schema import parse_json
+from handler.replies import sideband
+from handler.replies.error_replies import error_body, in_torchserves_words, status_of
+from handler.replies.live_reply import LiveReply
+from handler.replies.reply import WholeReply
+from handler.requests import ignored
+from handler.requests.prepare import MAX_LOGPROB_ENTRIES
+from handler.requests.schema import parse_json
 from handler.service import Service
 from handler.torchserve import parameters
 from handler.torchserve.descriptions import Descriptions

@@ -9,12 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from handler import ignored, sideband
 from handler.archive_facts import ArchiveFacts, Defaults
-from handler.bodies import COMPLETION, Question
-from handler.chat import ChatHead, Conversations, naming_messages
-from handler.chat_schema import ChatRequest
-from handler.encoding import to_json
+from handler.chat.conversations import ChatHead, Conversations, naming_messages
+from handler.content.json_text import to_json
 from handler.engine.engine import Engine
 from handler.engine.errors import ModelError, QueueFull
 from handler.engine.loading import load_model
@@ -22,16 +19,21 @@ from handler.engine.model import Model
 from handler.engine.settings import EngineSettings
 from handler.engine.vocabulary import Vocabulary
 from handler.errors import BadRequest, NotFound, TooBusy
-from handler.fields import MAX_LOGPROBS, MAX_STOP
-from handler.generated import TokenShapes
-from handler.generated_stream import GeneratedStreamReply
-from handler.live_reply import LiveReply
-from handler.prediction_reply import PredictionReply
-from handler.prepare import MAX_LOGPROB_ENTRIES, Preparer
-from handler.prompt_reader import PromptReader
-from handler.replies import JsonReply, Reply, ReplyHead, WholeReply
-from handler.resume import Resume
-from handler.schema import (
+from handler.replies import sideband
+from handler.replies.generated import TokenShapes
+from handler.replies.generated_stream import GeneratedStreamReply
+from handler.replies.live_reply import LiveReply
+from handler.replies.prediction_reply import PredictionReply
+from handler.replies.reply import JsonReply, Reply, ReplyHead, WholeReply
+from handler.replies.stream import StreamReply
+from handler.requests import ignored
+from handler.requests.bodies import COMPLETION, Question
+from handler.requests.chat_schema import ChatRequest
+from handler.requests.fields import MAX_LOGPROBS, MAX_STOP
+from handler.requests.prepare import MAX_LOGPROB_ENTRIES, Preparer
+from handler.requests.prompt_reader import PromptReader
+from handler.requests.resume import Resume
+from handler.requests.schema import (
     AnyRequest,
     CompletionRequest,
     parse_json,
@@ -39,9 +41,8 @@ from handler.schema import (
     unknown_fields,
     validate,
 )
+from handler.requests.token_schema import DetokenizeRequest, TokenizeRequest
 from handler.start_checks import files_compared, greedy_digest, run_self_test
-from handler.stream import StreamReply
-from handler.token_schema import DetokenizeRequest, TokenizeRequest
 from handler.tokens import Tokens
 
 DEFAULTS_RULE = (

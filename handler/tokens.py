@@ -6,11 +6,11 @@ import time
 from typing import Any
 
 from handler.archive_facts import ArchiveFacts
-from handler.chat import Conversations
+from handler.chat.conversations import Conversations
 from handler.engine.vocabulary import Vocabulary
 from handler.errors import BadRequest
-from handler.fields import MAX_TOKENIZE_BYTES
-from handler.token_schema import DetokenizeRequest, TokenizeRequest
+from handler.requests.fields import MAX_TOKENIZE_BYTES
+from handler.requests.token_schema import DetokenizeRequest, TokenizeRequest
 
 Json = dict[str, Any]
 

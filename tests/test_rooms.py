@@ -28,6 +28,12 @@ GATEWAY = [
     *("replicas", "proxy", "routes", "openapi", "app", "assembly", "keeper", "supervisor"),
     "__main__",
 ]
+# The rooms of the handler likewise; a tuple's are one floor.
+HANDLER = [
+    *("errors", "model_name", "workshop", "engine", "content"),
+    ("archive_facts", "requests"),
+    *("replies", "chat", "tokens", "start_checks", "service", "torchserve", "gpt2_handler"),
+]
 # Parts of the handler that the gateway must not know: it never looks at tokens.
 NOT_FOR_THE_GATEWAY = ("handler.engine", "handler.gpt2_handler", "handler.service")
 
@@ -102,6 +108,24 @@ def test_the_gateways_rooms_import_only_those_below_them() -> None:
         for name in imports(module)
         if (name.split(".")[0] == "gateway" and room(name) > room(module))
         or name.startswith(NOT_FOR_THE_GATEWAY)
+    ]
+    assert own and not wrong
+
+
+def floor(module: str) -> int:
+    """How high a module of the handler stands."""
+    name = module.split(".")[1]
+    floors = [rooms if isinstance(rooms, tuple) else (rooms,) for rooms in HANDLER]
+    return next(index for index, rooms in enumerate(floors) if name in rooms)
+
+
+def test_the_handlers_rooms_import_only_those_below_them() -> None:
+    own = [module for module in modules() if module.startswith("handler.")]
+    wrong = [
+        f"{module} imports {name}"
+        for module in own
+        for name in imports(module)
+        if name.startswith("handler.") and floor(name) > floor(module)
     ]
     assert own and not wrong
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from gateway.archives import archive_file
 from gateway.errors import BadRequest
-from handler import model_name, strict_json
+from handler import model_name
+from handler.content import strict_json
 
 MANIFEST = "MAR-INF/MANIFEST.json"
 MOST_BYTES = 1 << 20

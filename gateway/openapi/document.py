@@ -21,7 +21,8 @@ from gateway.openapi.parts import (
 )
 from gateway.openapi.predictions import PROMPT
 from gateway.settings import Settings
-from handler import chat_schema, reply_schema, schema, token_schema
+from handler.replies import reply_schema
+from handler.requests import chat_schema, schema, token_schema
 
 MODELS = (
     schema.CompletionRequest,

@@ -10,8 +10,8 @@ from gateway.openapi.parts import (
     operation,
     reference,
 )
-from handler.prompts import PROMPT_NAMES
-from handler.typed import LISTS, NUMBERS, SWITCHES, TEXTS
+from handler.requests.prompts import PROMPT_NAMES
+from handler.requests.typed import LISTS, NUMBERS, SWITCHES, TEXTS
 
 PROMPT = "Once upon a time"
 TEXT: Json = {"type": "string"}

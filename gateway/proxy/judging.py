@@ -12,7 +12,7 @@ from gateway.proxy.replay import Lost
 from gateway.proxy.reply import FAILED, Reply, note_end, note_usage
 from gateway.web.record import Record
 from gateway.web.sequence_limit import SequenceLimit
-from handler import sideband
+from handler.replies import sideband
 
 # When to come back where nothing says how long it takes.
 RETRY_SECONDS = 2

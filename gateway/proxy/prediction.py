@@ -14,9 +14,9 @@ from typing import Any
 
 from gateway.errors import BadRequest
 from gateway.settings import Settings
-from handler import strict_json
-from handler.accept import TEXT
-from handler.bodies import COMPLETION, PLAIN, Question
+from handler.content import strict_json
+from handler.requests.accept import TEXT
+from handler.requests.bodies import COMPLETION, PLAIN, Question
 
 COMPLETIONS = "v1/completions"
 JSON_TYPE = "application/json"

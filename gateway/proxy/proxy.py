@@ -29,7 +29,8 @@ from gateway.web.exchange import ClientGone, Exchange
 from gateway.web.metrics import Metrics
 from gateway.web.record import Record
 from gateway.web.sequence_limit import SequenceLimit
-from handler import ignored, sideband
+from handler.replies import sideband
+from handler.requests import ignored
 
 # How an event begins that is an error.
 ERROR = b'data: {"error"'

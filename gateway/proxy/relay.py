@@ -1,7 +1,7 @@
 """The hot path: chunks of a stream from TorchServe's connection to the client's.
 
 Only whole events are passed on, so that an error event can always follow; the handler's frames
-(`handler/sideband.py`) are taken out.
+(`handler/replies/sideband.py`) are taken out.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from gateway.replicas.in_flight import InFlight
 from gateway.torchserve.connection import Connection
 from gateway.web.exchange import ClientConnection, Exchange, wait_for_reader
-from handler import sideband
+from handler.replies import sideband
 
 DONE = b"data: [DONE]\n\n"
 # The end of a frame before a last event that is not DONE.

@@ -1,7 +1,7 @@
 """What is needed to ask again for a request whose worker was lost, so that nothing of it is.
 
 The same prompt, options and seed give the same tokens: a whole reply is asked for again, a stream
-is taken up behind the last event that was sent (`handler/resume.py`).
+is taken up behind the last event that was sent (`handler/requests/resume.py`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 from gateway.proxy.chat import CHATS
 from gateway.proxy.prediction import COMPLETIONS, Prediction
 from gateway.replicas.in_flight import Abort
-from handler import sideband
+from handler.replies import sideband
 
 # A worker that is lost with the same request so often is not asked again.
 MOST_LOSSES = 3

@@ -10,7 +10,7 @@ from gateway.errors import for_clients_of, to_json
 from gateway.web.exchange import Exchange, Header
 from gateway.web.metrics import Metrics
 from gateway.web.record import Record, Usage
-from handler import ignored
+from handler.requests import ignored
 
 # What the metrics call a generation that failed in the handler.
 FAILED = "handler_error"

@@ -14,7 +14,7 @@ from gateway.proxy.reply import note_end
 from gateway.replicas.in_flight import Abort, InFlight
 from gateway.torchserve.connection import Connection, ConnectionLost
 from gateway.web.exchange import Exchange, Header
-from handler import sideband
+from handler.replies import sideband
 
 STREAM_HEADERS: tuple[Header, ...] = (
     (b"content-type", b"text/event-stream; charset=utf-8"),

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from urllib.parse import parse_qsl
 
 from gateway.errors import BadRequest
-from handler.bodies import Field
-from handler.charsets import ContentType, parameters
+from handler.content.charsets import ContentType, parameters
+from handler.requests.bodies import Field
 
 MAX_BOUNDARY = 70  # RFC 2046
 MAX_PART_HEAD = 8192

@@ -17,8 +17,8 @@ from gateway.routes.language import LANGUAGE_ERROR, note_language, refuse_foreig
 from gateway.settings import Settings
 from gateway.web.exchange import Exchange
 from gateway.web.metrics import Metrics
-from handler import ignored
 from handler.errors import NO_EXPLANATIONS
+from handler.requests import ignored
 
 API_VERSION = "v1.0.0"
 

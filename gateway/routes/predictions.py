@@ -22,10 +22,10 @@ from gateway.routes.admission import Admission
 from gateway.routes.language import refuse_foreign
 from gateway.settings import Settings
 from gateway.web.exchange import Exchange
-from handler.bodies import Question, read_body, read_form
-from handler.charsets import parse_content_type
+from handler.content.charsets import parse_content_type
 from handler.errors import RequestError
 from handler.model_name import NAME
+from handler.requests.bodies import Question, read_body, read_form
 
 QUESTIONS = ("v1/tokenize", "v1/detokenize", "v1/models")
 

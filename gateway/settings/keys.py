@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from handler.utf8 import is_whole
+from handler.content.utf8 import is_whole
 
 BLANKS = " \t\r\n"
 HOW = "API_KEYS must be `name:key` by commas, each name once"

@@ -12,9 +12,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from handler.encoding import to_json
-from handler.live_reply import Json
-from handler.replies import WholeReply
+from handler.content.json_text import to_json
+from handler.replies.live_reply import Json
+from handler.replies.reply import WholeReply
 
 SERVICE = "ts.service"
 ENCODER = "create_predict_response"

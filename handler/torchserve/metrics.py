@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from handler.live_reply import LiveReply
+from handler.replies.live_reply import LiveReply
 
 LABEL = "ModelName"
 COUNTERS = ("PromptTokens", "GenerationTokens", "CachedPromptTokens")

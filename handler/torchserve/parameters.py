@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from handler.accept import JSON
-from handler.bodies import Field, Question, read_body, read_form
-from handler.charsets import parse_content_type
+from handler.content.charsets import parse_content_type
+from handler.requests.accept import JSON
+from handler.requests.bodies import Field, Question, read_body, read_form
 from handler.torchserve.grpc_calls import holds_object
 
 logger = logging.getLogger(__name__)

@@ -46,7 +46,7 @@ def test_the_archive_holds_code_model_and_settings(checkpoint: Path, tmp_path: P
         facts = json.loads(archive.read("model/archive.json"))
         settings = yaml.safe_load(archive.read("model-config.yaml"))
         requirements = archive.read("requirements.txt").decode()
-    assert {"gpt2_handler.py", "handler/schema.py", "handler/engine/engine.py"} <= names
+    assert {"gpt2_handler.py", "handler/requests/schema.py", "handler/engine/engine.py"} <= names
     assert {"model/model.native.safetensors", "model/config.json", "model/tokenizer.json"} <= names
     assert manifest["model"]["modelName"] == "mine"
     assert manifest["model"]["modelVersion"] == "2.1"

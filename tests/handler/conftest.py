@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gateway.torchserve.process import TorchServe
-from handler import sideband
+from handler.replies import sideband
 from tests.conftest import torchserve_settings
 from tests.handler.completions import SECRET
 from tests.handler.engines import Rig, packed

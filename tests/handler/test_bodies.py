@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handler.bodies import (
+from handler.errors import BadRequest
+from handler.requests.bodies import (
     COMPLETION,
     GENERATED,
     PLAIN,
@@ -21,10 +22,9 @@ from handler.bodies import (
     read_body,
     read_form,
 )
-from handler.errors import BadRequest
-from handler.prompts import PROMPT_NAMES
-from handler.schema import CompletionRequest
-from handler.typed import OPTIONS
+from handler.requests.prompts import PROMPT_NAMES
+from handler.requests.schema import CompletionRequest
+from handler.requests.typed import OPTIONS
 
 JSON = "application/json"
 # No text begins with a byte order mark of its own: that is what a reader takes off.

@@ -9,7 +9,7 @@ import pytest
 from transformers.utils.chat_template_utils import _compile_jinja_template
 
 from archive.chat import TURNS
-from handler.chat_template import MAX_SECONDS, ChatTemplate
+from handler.chat.chat_template import MAX_SECONDS, ChatTemplate
 from handler.engine.errors import ModelError
 from handler.errors import BadRequest
 

@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from gateway.torchserve.process import TorchServe
-from handler import sideband
+from handler.replies import sideband
 from tests.conftest import running_torchserve
 from tests.gateway.conftest import change_archive
 from tests.handler.completions import COMPLETIONS, TIMEOUT, post, stream, text, url

@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from gateway.torchserve.process import TorchServe
-from handler import sideband
+from handler.replies import sideband
 from tests.handler.completions import COMPLETIONS, SECRET, TIMEOUT, url
 
 Part = tuple[dict[str, Any], bytes]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handler.errors import BadRequest
-from handler.schema import CompletionRequest, parse_json, validate
+from handler.requests.schema import CompletionRequest, parse_json, validate
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gateway.torchserve.process import TorchServe
-from handler.encoding import to_json, to_json_in_pieces
+from handler.content.json_text import to_json, to_json_in_pieces
 from tests.handler.completions import post, stream
 
 ROUTE = "/1.0/v1/completions"

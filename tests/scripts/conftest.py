@@ -20,7 +20,7 @@ from tests.conftest import free_ports
 ROOT = Path(__file__).resolve().parent.parent.parent
 REAL_PYTHON = os.path.realpath(sys.executable)  # under the environment: without its packages
 TOOLS = "bash cat cp dirname env mkdir readlink sleep touch"
-COPIED = "scripts commands pyproject.toml requirements.lock gateway handler/utf8.py"
+COPIED = "scripts commands pyproject.toml requirements.lock gateway handler/content/utf8.py"
 # How long a busy machine may take for what takes a moment: only a fault takes longer.
 PATIENCE = 120.0
 # What an archive is made of.

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -86,6 +87,7 @@ void pool_barrier(Pool *pool) {
 static void *work(void *argument) {
     Worker *worker = argument;
     Pool *pool = worker->pool;
+    prctl(PR_SET_NAME, "gpt2-step"); /* what `top -H` shows */
     for (unsigned done = 0;; done++) {
         sleep_while(&pool->run, done);
         if (pool->job == NULL) return NULL;

@@ -11,7 +11,7 @@ import requests
 
 from gateway.openapi.document import describe
 from gateway.settings import Settings
-from handler.schema import CompletionRequest
+from handler.requests.schema import CompletionRequest
 from tests.gateway.conftest import MANAGEMENT_KEY, Service, StartService, wait_until
 
 

@@ -17,8 +17,7 @@ from gateway.proxy.relay import Relay
 from gateway.replicas.in_flight import InFlight
 from gateway.torchserve.connection import Connection
 from gateway.web.exchange import Exchange
-from handler import sideband
-from handler.replies import to_json
+from handler.replies import sideband, to_json
 
 END = {"usage": {"prompt_tokens": 1}, "finish_reasons": ["length"], "error": None}
 texts = st.lists(st.text(st.characters(exclude_categories=["Cs"])), max_size=6)

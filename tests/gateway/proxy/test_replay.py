@@ -14,7 +14,7 @@ import requests
 
 from gateway.proxy.prediction import COMPLETIONS, JSON_TYPE, Prediction
 from gateway.proxy.replay import MOST_FRAME_BYTES, MOST_LOSSES, Lost, Replay
-from handler import sideband
+from handler.replies import sideband
 from tests.gateway.conftest import Service, StartService, wait_until
 
 REPLAYS = "gpt2_request_replays_total"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import requests
 
-from handler import sideband
+from handler.replies import sideband
 from tests.gateway.conftest import Service, StartService, wait_until
 
 

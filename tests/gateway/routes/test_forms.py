@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from gateway.errors import BadRequest
 from gateway.routes.forms import pairs, take_apart
-from handler.bodies import Field
-from handler.charsets import parse_content_type
+from handler.content.charsets import parse_content_type
+from handler.requests.bodies import Field
 
 MOST = 20
 NAMES = st.text(st.characters(codec="utf-8", exclude_categories=["C"]), min_size=1)

@@ -1,6 +1,6 @@
 """What a stream that was cut off had sent, as the gateway says it when it asks for the rest.
 
-Only the gateway may: it was told all of this by frames (`handler/sideband.py`). The stream goes on
+Only the gateway may: it was told all of this by frames (`replies/sideband.py`). The stream goes on
 with the next event as if nothing had happened, since the same prompt, options and seed give the
 same tokens.
 """

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from handler import sideband
-from handler.encoding import to_json
+from handler.content.json_text import to_json
 from handler.engine.sequence import Output
 from handler.engine.vocabulary import Vocabulary
-from handler.error_replies import error_body
-from handler.live_reply import last_frame
-from handler.prepare import Prepared
-from handler.replies import Reply, ReplyHead
-from handler.resume import Resume, ResumedChoice
-from handler.schema import StreamOptions
+from handler.replies import sideband
+from handler.replies.error_replies import error_body
+from handler.replies.live_reply import last_frame
+from handler.replies.reply import Reply, ReplyHead
+from handler.requests.prepare import Prepared
+from handler.requests.resume import Resume, ResumedChoice
+from handler.requests.schema import StreamOptions
 
 CONTENT_TYPE = "text/event-stream; charset=utf-8"
 DONE = "data: [DONE]\n\n"

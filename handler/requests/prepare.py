@@ -14,10 +14,10 @@ from handler.engine.options import LogitBias, SamplingOptions
 from handler.engine.sampler import GREEDY_BELOW
 from handler.engine.sequence import Sequence
 from handler.errors import BadRequest
-from handler.prompt_reader import PromptReader, PromptText
-from handler.resume import Resume
-from handler.schema import CompletionRequest
-from handler.token_rules import token_rules
+from handler.requests.prompt_reader import PromptReader, PromptText
+from handler.requests.resume import Resume
+from handler.requests.schema import CompletionRequest
+from handler.requests.token_rules import token_rules
 from handler.workshop import pace
 
 # Log probabilities in one reply, at some 45 bytes each: TorchServe drops a worker, and everybody's

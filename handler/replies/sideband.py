@@ -15,7 +15,7 @@ besides, the characters of its text so far. `finish` stands where the choice end
 first frame: the prompt's tokens that were not computed. The first frame of all has `id`, `created`
 and `seed` besides, and `cut_prompts`: the ids that were kept of each prompt that was cut, by the
 prompt's number. A stream that was cut off goes on where the same body, and in it RESUME with what
-these frames said (`handler/resume.py`), is sent again. Events of no choice (usage, an error, the
+these frames said (`requests/resume.py`), is sent again. Events of no choice (usage, an error, the
 end) have frames with `usage`, `finish_reasons` and `error`, a code or null; and `ends` where no
 `[DONE]` follows. That of a whole completion has `seed` too. A whole reply that is no completion has
 one such frame as its first line.

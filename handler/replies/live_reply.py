@@ -6,9 +6,9 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from handler import sideband
 from handler.engine.sequence import Output, Sequence
 from handler.errors import RequestError
+from handler.replies import sideband
 
 Json = dict[str, Any]
 

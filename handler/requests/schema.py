@@ -12,9 +12,9 @@ from typing import Any, ClassVar, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from handler import strict_json
+from handler.content import strict_json
 from handler.errors import BadRequest
-from handler.fields import (
+from handler.requests.fields import (
     MAX_LOGPROBS,
     MAX_STOP,
     AddSpecialTokens,

@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from handler.archive_facts import CHAT_TEMPLATE, ArchiveFacts, read_json
-from handler.chat_schema import ChatRequest, Message
-from handler.chat_template import ChatTemplate
+from handler.chat.chat_template import ChatTemplate
 from handler.engine.errors import ModelError
 from handler.engine.sequence import LogprobEntry
 from handler.engine.step import TokenLogprob
 from handler.engine.vocabulary import Vocabulary
 from handler.errors import BadRequest
-from handler.prompt_reader import PromptText
-from handler.replies import ReplyHead
-from handler.schema import CompletionRequest
+from handler.replies.reply import ReplyHead
+from handler.requests.chat_schema import ChatRequest, Message
+from handler.requests.prompt_reader import PromptText
+from handler.requests.schema import CompletionRequest
 
 Json = dict[str, Any]
 TOKEN_NAMES = (

@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from handler import hugging_face, strict_json
-from handler.accept import EVENTS, TEXT, preferred
-from handler.charsets import ContentType, decode, parse_content_type
+from handler.content import strict_json
+from handler.content.charsets import ContentType, decode, parse_content_type
 from handler.errors import BadRequest
-from handler.prompts import (
+from handler.requests import hugging_face
+from handler.requests.accept import EVENTS, TEXT, preferred
+from handler.requests.prompts import (
     PROMPT_NAMES,
     merged,
     prompt_name,
@@ -23,7 +24,7 @@ from handler.prompts import (
     two_prompts,
     without,
 )
-from handler.typed import OPTIONS, typed
+from handler.requests.typed import OPTIONS, typed
 
 KNOWN = OPTIONS.union(PROMPT_NAMES)
 MAX_PARTS = 1000  # items of a list, fields of a form: reading more would hold everybody up

@@ -6,8 +6,8 @@ import codecs
 import re
 from dataclasses import dataclass
 
+from handler.content.utf8 import is_whole
 from handler.errors import BadRequest
-from handler.utf8 import is_whole
 
 # Python's own ways to write a text down, and those whose time grows with the square of the length.
 NO_CHARSETS = frozenset(

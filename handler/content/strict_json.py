@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from handler.utf8 import half_character
+from handler.content.utf8 import half_character
 from handler.workshop import pace
 
 # A prompt of 96 lists of ids has 97.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from handler.archive_facts import ArchiveFacts
 from handler.engine.vocabulary import Vocabulary
 from handler.errors import BadRequest
-from handler.schema import CompletionRequest
+from handler.requests.schema import CompletionRequest
 
 MAX_CHARS_PER_TOKEN = 64  # a longer text can not fit: so much is never tokenised in vain
 # Texts of one request that are tokenised, in bytes of UTF-8: everybody's next step waits for it.

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from handler import sideband
-from handler.encoding import to_json, to_json_in_pieces
+from handler.content.json_text import to_json, to_json_in_pieces
 from handler.engine.sequence import Output, Sequence
 from handler.engine.vocabulary import Vocabulary
-from handler.error_replies import error_body
 from handler.errors import EngineFailure, RequestError
-from handler.live_reply import Json, Timings, last_frame
-from handler.logprobs import LogprobWriter
-from handler.prepare import Prepared
+from handler.replies import sideband
+from handler.replies.error_replies import error_body
+from handler.replies.live_reply import Json, Timings, last_frame
+from handler.replies.logprobs import LogprobWriter
+from handler.requests.prepare import Prepared
 
 
 @dataclass(frozen=True)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from bisect import bisect_right
 
-from handler import answers, sideband
-from handler.bodies import Question
-from handler.encoding import to_json
+from handler.content.json_text import to_json
 from handler.engine.sequence import Output, Sequence
-from handler.error_replies import error_body
 from handler.errors import RequestError
-from handler.generated import TokenShapes
-from handler.live_reply import Json, Timings, last_frame
-from handler.replies import JsonReply
+from handler.replies import answers, sideband
+from handler.replies.error_replies import error_body
+from handler.replies.generated import TokenShapes
+from handler.replies.live_reply import Json, Timings, last_frame
+from handler.replies.reply import JsonReply
+from handler.requests.bodies import Question
 
 
 class PredictionReply:

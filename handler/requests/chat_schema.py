@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from handler.fields import MAX_LOGPROBS, Text, Whole
-from handler.schema import CompletionRequest, WritingRequest, _Request
+from handler.requests.fields import MAX_LOGPROBS, Text, Whole
+from handler.requests.schema import CompletionRequest, WritingRequest, _Request
 
 MAX_MESSAGES = 1000
 # What a request must not hold, and what it says then. GPT-2 was trained on no tools.

@@ -7,8 +7,8 @@ from typing import Annotated
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from handler.chat_schema import MAX_MESSAGES, Message
-from handler.fields import (
+from handler.requests.chat_schema import MAX_MESSAGES, Message
+from handler.requests.fields import (
     MAX_TOKENIZE_BYTES,
     AddSpecialTokens,
     BoundedText,
@@ -16,7 +16,7 @@ from handler.fields import (
     Text,
     TokenIds,
 )
-from handler.schema import _Request
+from handler.requests.schema import _Request
 
 
 class TokenizeRequest(_Request):

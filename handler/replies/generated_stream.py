@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from handler.bodies import Asked
-from handler.encoding import to_json
+from handler.content.json_text import to_json
 from handler.engine.sequence import Output
 from handler.engine.vocabulary import Vocabulary
-from handler.error_replies import error_body
-from handler.generated import TokenShapes
-from handler.live_reply import Json
-from handler.prepare import Prepared
-from handler.replies import ReplyHead
-from handler.stream import StreamReply
+from handler.replies.error_replies import error_body
+from handler.replies.generated import TokenShapes
+from handler.replies.live_reply import Json
+from handler.replies.reply import ReplyHead
+from handler.replies.stream import StreamReply
+from handler.requests.bodies import Asked
+from handler.requests.prepare import Prepared
 
 
 class GeneratedStreamReply(StreamReply):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from handler.errors import BadRequest
-from handler.prompt_reader import PromptReader
-from handler.schema import CompletionRequest
+from handler.requests.prompt_reader import PromptReader
+from handler.requests.schema import CompletionRequest
 
 
 def token_rules(request: CompletionRequest, reader: PromptReader) -> dict[str, Any]:

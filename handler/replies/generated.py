@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from handler.engine.sequence import Output
-from handler.live_reply import Json
-from handler.prepare import Prepared
+from handler.replies.live_reply import Json
+from handler.requests.prepare import Prepared
 
 
 @dataclass(frozen=True)

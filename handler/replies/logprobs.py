@@ -8,7 +8,7 @@ from typing import Any
 from handler.engine.sequence import LogprobEntry
 from handler.engine.step import TokenLogprob
 from handler.engine.vocabulary import Vocabulary
-from handler.prompt_reader import PromptText
+from handler.requests.prompt_reader import PromptText
 
 Json = dict[str, Any]
 

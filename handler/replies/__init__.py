@@ -1,0 +1,1 @@
+"""What comes back: whole, streamed, in each client's form, and errors."""
