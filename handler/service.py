@@ -27,11 +27,11 @@ from handler.replies.prediction_reply import PredictionReply
 from handler.replies.reply import JsonReply, Reply, ReplyHead, WholeReply
 from handler.replies.stream import StreamReply
 from handler.requests import ignored
-from handler.requests.bodies import COMPLETION, Question
 from handler.requests.chat_schema import ChatRequest
 from handler.requests.fields import MAX_LOGPROBS, MAX_STOP
 from handler.requests.prepare import MAX_LOGPROB_ENTRIES, Preparer
 from handler.requests.prompt_reader import PromptReader
+from handler.requests.question import COMPLETION, Question
 from handler.requests.resume import Resume
 from handler.requests.schema import (
     AnyRequest,

@@ -16,7 +16,7 @@ from gateway.errors import BadRequest
 from gateway.settings import Settings
 from handler.content import strict_json
 from handler.requests.accept import TEXT
-from handler.requests.bodies import COMPLETION, PLAIN, Question
+from handler.requests.question import COMPLETION, PLAIN, Question
 
 COMPLETIONS = "v1/completions"
 JSON_TYPE = "application/json"

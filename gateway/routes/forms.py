@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 
 from gateway.errors import BadRequest
 from handler.content.charsets import ContentType, parameters
-from handler.requests.bodies import Field
+from handler.requests.question import Field
 
 MAX_BOUNDARY = 70  # RFC 2046
 MAX_PART_HEAD = 8192

@@ -25,7 +25,8 @@ from gateway.web.exchange import Exchange
 from handler.content.charsets import parse_content_type
 from handler.errors import RequestError
 from handler.model_name import NAME
-from handler.requests.bodies import Question, read_body, read_form
+from handler.requests.bodies import read_body, read_form
+from handler.requests.question import Question
 
 QUESTIONS = ("v1/tokenize", "v1/detokenize", "v1/models")
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from handler.content.json_text import to_json_in_pieces
-from handler.requests.bodies import COMPLETION, PLAIN, Asked, Question
+from handler.requests.question import COMPLETION, PLAIN, Asked, Question
 
 JSON_TYPE = "application/json"
 TEXT_TYPE = "text/plain; charset=utf-8"

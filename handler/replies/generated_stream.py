@@ -10,8 +10,8 @@ from handler.replies.generated import TokenShapes
 from handler.replies.live_reply import Json
 from handler.replies.reply import ReplyHead
 from handler.replies.stream import StreamReply
-from handler.requests.bodies import Asked
 from handler.requests.prepare import Prepared
+from handler.requests.question import Asked
 
 
 class GeneratedStreamReply(StreamReply):

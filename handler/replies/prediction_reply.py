@@ -12,7 +12,7 @@ from handler.replies.error_replies import error_body
 from handler.replies.generated import TokenShapes
 from handler.replies.live_reply import Json, Timings, last_frame
 from handler.replies.reply import JsonReply
-from handler.requests.bodies import Question
+from handler.requests.question import Question
 
 
 class PredictionReply:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from handler.content import strict_json
@@ -24,6 +23,7 @@ from handler.requests.prompts import (
     two_prompts,
     without,
 )
+from handler.requests.question import COMPLETION, GENERATED, PLAIN, Asked, Field, Question
 from handler.requests.typed import OPTIONS, typed
 
 KNOWN = OPTIONS.union(PROMPT_NAMES)
@@ -32,52 +32,6 @@ MAX_PARTS = 1000  # items of a list, fields of a form: reading more would hold e
 # What a request came as. A text is answered with a text where it says nothing else; a form is
 # answered as JSON is, which is what TorchServe's own clients read.
 RAW, FORM, JSON_BODY = "raw", "form", "json"
-
-# The forms of an answer.
-COMPLETION = "completion"  # OpenAI's, as JSON or as a stream of events
-PLAIN = "plain"  # the text alone
-GENERATED = "generated"  # Hugging Face's: [{"generated_text"}]
-
-
-@dataclass(frozen=True)
-class Field:
-    """One field of a form or a query: its value as it came, or as TorchServe has parsed it."""
-
-    name: str
-    value: Any
-    content_type: str = ""
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What one text is asked for with: a completion request (JSON) and the form of its answer."""
-
-    request: dict[str, Any]
-    form: str = COMPLETION
-    # Of Hugging Face's form: whether the prompt is given back, and its tokens are told.
-    full_text: bool = False
-    details: bool = False
-
-    def as_json(self) -> dict[str, Any]:
-        """A JSON body that asks for the same (a plain text by the header `Accept` besides)."""
-        if self.form != GENERATED:
-            return self.request
-        parameters = without(self.request, "prompt")
-        told = {"return_full_text": self.full_text, "details": self.details}
-        return {"inputs": self.request["prompt"], "parameters": {**parameters, **told}}
-
-
-@dataclass(frozen=True)
-class Question:
-    """What a prediction asks for: one thing, or a list of them, which is answered as a list."""
-
-    asked: list[Asked]
-    is_list: bool = False
-
-    @property
-    def streams(self) -> bool:
-        """Whether the answer is sent as it is written: then one thing is asked."""
-        return bool(self.asked[0].request.get("stream"))
 
 
 def read_body(

@@ -14,7 +14,8 @@ from typing import Any
 
 from handler.content.charsets import parse_content_type
 from handler.requests.accept import JSON
-from handler.requests.bodies import Field, Question, read_body, read_form
+from handler.requests.bodies import read_body, read_form
+from handler.requests.question import Field, Question
 from handler.torchserve.grpc_calls import holds_object
 
 logger = logging.getLogger(__name__)

@@ -12,17 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handler.errors import BadRequest
-from handler.requests.bodies import (
-    COMPLETION,
-    GENERATED,
-    PLAIN,
-    Asked,
-    Field,
-    Question,
-    read_body,
-    read_form,
-)
+from handler.requests.bodies import read_body, read_form
 from handler.requests.prompts import PROMPT_NAMES
+from handler.requests.question import COMPLETION, GENERATED, PLAIN, Asked, Field, Question
 from handler.requests.schema import CompletionRequest
 from handler.requests.typed import OPTIONS
 
@@ -314,7 +306,7 @@ def test_what_the_gateway_writes_anew_asks_for_the_same(value: Any, accept: str)
 def test_the_reader_is_light() -> None:
     """An idle gateway holds neither pydantic nor TorchServe, and reads all the same."""
     script = (
-        "import sys, handler.bodies, handler.answers\n"
+        "import sys, handler.requests.bodies, handler.replies.answers\n"
         "print([name for name in ('pydantic', 'ts', 'numpy', 'tokenizers') if name in sys.modules])"
     )
     done = subprocess.run(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from ts.service import Service
 
-from handler.requests.bodies import Asked, Question
+from handler.requests.question import Asked, Question
 from handler.torchserve import parameters
 
 MULTIPART = {"Content-Type": "multipart/form-data; boundary=x"}

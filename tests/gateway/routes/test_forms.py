@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gateway.errors import BadRequest
 from gateway.routes.forms import pairs, take_apart
 from handler.content.charsets import parse_content_type
-from handler.requests.bodies import Field
+from handler.requests.question import Field
 
 MOST = 20
 NAMES = st.text(st.characters(codec="utf-8", exclude_categories=["C"]), min_size=1)
