@@ -50,7 +50,7 @@ from handler.workshop import Beginning, Part, Workshop
 
 logger = logging.getLogger(__name__)
 
-COMPLETIONS, CHATS = "v1/completions", "v1/chat/completions"
+COMPLETIONS, CHATS, EMBEDDINGS = "v1/completions", "v1/chat/completions", "v1/embeddings"
 # Bodies that are begun with within one step: 8 KiB of prose take 1.6 ms.
 MOST_BYTES_AT_ONCE = 8192
 # Tokens whose log probabilities are written out within one step: 1 to 2 ms.
@@ -280,6 +280,8 @@ class GPT2Handler:
             return self._service.complete(request_id, parse_json(body), framed=framed)
         if route == CHATS:
             return self._service.chat(request_id, parse_json(body), framed=framed)
+        if route == EMBEDDINGS:
+            return self._service.embed(request_id, parse_json(body), framed=framed)
         if route:
             return self._service.answer(route, body)
         question = parameters.read(row, headers)

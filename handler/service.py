@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from handler.archive_facts import ArchiveFacts, Defaults
-from handler.chat.conversations import ChatHead, Conversations, naming_messages
+from handler.chat.conversations import ChatHead, Conversations
 from handler.content.json_text import to_json
 from handler.engine.engine import Engine
 from handler.engine.errors import ModelError, QueueFull
@@ -20,6 +20,7 @@ from handler.engine.settings import EngineSettings
 from handler.engine.vocabulary import Vocabulary
 from handler.errors import BadRequest, NotFound, TooBusy
 from handler.replies import sideband
+from handler.replies.embedding_reply import EmbeddingReply
 from handler.replies.generated import TokenShapes
 from handler.replies.generated_stream import GeneratedStreamReply
 from handler.replies.live_reply import LiveReply
@@ -28,9 +29,12 @@ from handler.replies.reply import JsonReply, Reply, ReplyHead, WholeReply
 from handler.replies.stream import StreamReply
 from handler.requests import ignored
 from handler.requests.chat_schema import ChatRequest
+from handler.requests.embedding_schema import MAX_INPUTS, EmbeddingRequest
+from handler.requests.embeddings import EmbeddingPreparer
 from handler.requests.fields import MAX_LOGPROBS, MAX_STOP
-from handler.requests.prepare import MAX_LOGPROB_ENTRIES, Preparer
+from handler.requests.prepare import LOGPROB_BYTES, MAX_LOGPROB_ENTRIES, Preparer
 from handler.requests.prompt_reader import PromptReader
+from handler.requests.prompts import naming
 from handler.requests.question import COMPLETION, Question
 from handler.requests.resume import Resume
 from handler.requests.schema import (
@@ -83,8 +87,12 @@ class Service:
         self._settings = settings
         self._strict_fields = strict_fields
         self._shapes = TokenShapes(facts.end_tokens, facts.end_tokens | facts.delimiters)
+        reader = PromptReader(vocabulary, facts)
+        self._embeddings = EmbeddingPreparer(
+            reader, model.shape.width, max_logprobs * LOGPROB_BYTES, settings.deadline_seconds
+        )
         self._preparer = Preparer(
-            PromptReader(vocabulary, facts),
+            reader,
             defaults,
             max_sequences=settings.slots + settings.max_waiting,
             max_logprobs=max_logprobs,
@@ -173,8 +181,20 @@ class Service:
         asked, unknown = self._read(ChatRequest, body)
         head = self._head(ChatHead, resume)
         request = self._conversations.as_completion(asked, head.created)
-        with naming_messages():
+        with naming("messages"):
             return self._begin(request_id, request, head, unknown, framed=framed, resume=resume)
+
+    def embed(self, request_id: str, body: Any, *, framed: bool = False) -> EmbeddingReply:
+        """As `complete`, for vectors of texts.
+
+        Raises:
+            RequestError: It is not allowed.
+        """
+        request, unknown = self._read(EmbeddingRequest, body)
+        prepared = self._embeddings.prepare(request_id, request)
+        reply = EmbeddingReply(self.name, prepared, framed=framed)
+        reply.ignored_fields = unknown
+        return reply
 
     def _begin(
         self,
@@ -258,7 +278,7 @@ class Service:
             return WholeReply(to_json(self._tokens.text_of(ids)), ignored_fields=unknown)
         raise NotFound(
             f"There is no route {route[:100]!r}; there are v1/completions, v1/chat/completions, "
-            "v1/models, v1/tokenize and v1/detokenize"
+            "v1/embeddings, v1/models, v1/tokenize and v1/detokenize"
         )
 
     def _read(self, model: type[AnyRequest], value: Any) -> tuple[AnyRequest, str]:
@@ -316,6 +336,8 @@ class Service:
             "examples": facts.examples,
             "limits": {
                 "texts": self._preparer.max_sequences,
+                "inputs": MAX_INPUTS,
+                "inputs_at_once": self.engine.embedded_at_once,
                 "stop": MAX_STOP,
                 "logprobs": MAX_LOGPROBS,
                 "logprob_entries": self._preparer.max_logprobs,

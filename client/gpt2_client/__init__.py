@@ -22,6 +22,8 @@ from gpt2_client.errors import (
 from gpt2_client.results import (
     Choice,
     Completion,
+    EmbeddingOptions,
+    Embeddings,
     Event,
     FinishEvent,
     Health,
@@ -49,6 +51,8 @@ __all__ = [
     "Client",
     "ClientError",
     "Completion",
+    "EmbeddingOptions",
+    "Embeddings",
     "Event",
     "FinishEvent",
     "Health",

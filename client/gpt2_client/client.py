@@ -12,6 +12,8 @@ from gpt2_client.errors import APIError, BadReply, ScaleRefused, TimedOut, Unrea
 from gpt2_client.results import (
     DEFAULT_MODEL,
     Completion,
+    EmbeddingOptions,
+    Embeddings,
     Health,
     ModelInfo,
     ModelStatus,
@@ -110,6 +112,20 @@ class Client:
             return Attempt(transport.chunks(response), response.headers.get(MODEL_HEADER))
 
         return Stream(ask, transport.retry)
+
+    def embed(
+        self,
+        texts: Prompt,
+        *,
+        model: str = DEFAULT_MODEL,
+        version: str | None = None,
+        **options: Unpack[EmbeddingOptions],
+    ) -> Embeddings:
+        """Turn a text, or each of several, into a vector."""
+        body: dict[str, Any] = {"input": texts, "encoding_format": "base64", **options}
+        path = self._generation_path("v1/embeddings", model, version)
+        reply = self._inference.json("POST", path, body=body, harmless=True)
+        return _read(Embeddings.of, reply)
 
     def post(self, route: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Send a body to a route of OpenAI's API, `/v1/completions` say, and return its JSON.

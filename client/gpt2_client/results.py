@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import sys
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypedDict, Union
@@ -124,6 +127,41 @@ class Completion:
             Usage.of(usage) if usage else None,
             body,
         )
+
+
+class EmbeddingOptions(TypedDict, total=False):
+    """How texts become vectors: each left out means the server's default."""
+
+    dimensions: int
+    pooling: str
+    normalize: bool
+    truncate_prompt: bool
+    truncate_prompt_tokens: int
+    add_special_tokens: bool
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Vectors, in the order of the texts."""
+
+    model: str
+    vectors: tuple[tuple[float, ...], ...]
+    usage: Usage
+
+    @classmethod
+    def of(cls, body: Json) -> Embeddings:
+        """Read a list of embeddings in base64."""
+        ordered = sorted(body["data"], key=lambda each: int(each["index"]))
+        vectors = tuple(_floats(each["embedding"]) for each in ordered)
+        return cls(str(body["model"]), vectors, Usage.of(body["usage"]))
+
+
+def _floats(encoded: str) -> tuple[float, ...]:
+    """The numbers of little-endian 32-bit floats in base64."""
+    numbers = array("f", base64.b64decode(encoded, validate=True))
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return tuple(numbers)
 
 
 @dataclass(frozen=True)

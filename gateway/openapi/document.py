@@ -22,15 +22,17 @@ from gateway.openapi.parts import (
 from gateway.openapi.predictions import PROMPT
 from gateway.settings import Settings
 from handler.replies import reply_schema
-from handler.requests import chat_schema, schema, token_schema
+from handler.requests import chat_schema, embedding_schema, schema, token_schema
 
 MODELS = (
     schema.CompletionRequest,
     chat_schema.ChatRequest,
+    embedding_schema.EmbeddingRequest,
     token_schema.TokenizeRequest,
     token_schema.DetokenizeRequest,
     reply_schema.Completion,
     reply_schema.Chat,
+    reply_schema.Embeddings,
     reply_schema.TokenizeReply,
     reply_schema.DetokenizeReply,
     reply_schema.ModelCard,
@@ -152,6 +154,16 @@ def _inference(settings: Settings) -> Json:
         },
     )
     chats["responses"]["200"]["content"]["text/event-stream"] = {"schema": EVENT}
+    embeddings = _post(
+        "embeddings",
+        "Turn texts into vectors",
+        "EmbeddingRequest",
+        "Embeddings",
+        {
+            "text": {"input": PROMPT},
+            "several": {"input": [PROMPT, "The old house"], "pooling": "last", "dimensions": 64},
+        },
+    )
     generate = _post(
         "generate",
         f"Go on with a text, {settings.n_tokens} tokens",
@@ -177,6 +189,7 @@ def _inference(settings: Settings) -> Json:
     return {
         "/v1/completions": {"post": completions},
         "/v1/chat/completions": {"post": chats},
+        "/v1/embeddings": {"post": embeddings},
         settings.route_generate: {"post": generate},
         "/v1/models": {"get": _read("list_models", "The loaded models", "ModelList")},
         "/v1/models/{model}": with_parameters(
@@ -186,9 +199,11 @@ def _inference(settings: Settings) -> Json:
         "/v1/detokenize": {"post": detokenize},
         **_short({"tokenize": tokenize, "detokenize": detokenize}),
         **_short({"completions": completions, "chat/completions": chats}),
+        **_short({"embeddings": embeddings}),
         **_predictions("", predict),
         **_predictions("/v1/completions", completions),
         **_predictions("/v1/chat/completions", chats),
+        **_predictions("/v1/embeddings", embeddings),
         **_predictions("/v1/tokenize", tokenize),
         **_predictions("/v1/detokenize", detokenize),
     }

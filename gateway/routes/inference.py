@@ -1,4 +1,4 @@
-"""`/generate`, `/v1/...` and `/explanations/...`: completions, tokens, the list of models."""
+"""`/generate`, `/v1/...` and `/explanations/...`: completions, embeddings, tokens, models."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from gateway.errors import BadRequest, Unavailable, Unserved
 from gateway.proxy.chat import read_chat
+from gateway.proxy.embeddings import read_embeddings
 from gateway.proxy.prediction import Prediction, read_completion, read_json_object, read_question
 from gateway.proxy.proxy import Proxy
 from gateway.proxy.reply import note_ignored_fields
@@ -82,6 +83,13 @@ class Inference:
         value = read_json_object(body)
         prediction = read_chat(*self._asked(value.get("model"), value, body))
         refuse_foreign(exchange, prediction.text, self._settings.language_gate)
+        await self._proxy.serve(exchange, prediction)
+
+    async def embeddings(self, exchange: Exchange) -> None:
+        """OpenAI's embeddings."""
+        body = await self._admission.admit(exchange)
+        value = read_json_object(body)
+        prediction = read_embeddings(*self._asked(value.get("model"), value, body))
         await self._proxy.serve(exchange, prediction)
 
     async def tokenize(self, exchange: Exchange) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from gateway.archives.manifest import VERSION
 from gateway.errors import BadRequest, NotFound
 from gateway.proxy.chat import CHATS, read_chat
+from gateway.proxy.embeddings import EMBEDDINGS, read_embeddings
 from gateway.proxy.prediction import (
     COMPLETIONS,
     Prediction,
@@ -29,6 +30,7 @@ from handler.requests.bodies import read_body, read_form
 from handler.requests.question import Question
 
 QUESTIONS = ("v1/tokenize", "v1/detokenize", "v1/models")
+READERS = {COMPLETIONS: read_completion, CHATS: read_chat, EMBEDDINGS: read_embeddings}
 
 
 class Predictions:
@@ -50,10 +52,9 @@ class Predictions:
         card = self._registry.card(name, version)
         if path in QUESTIONS:
             prediction = read_question(name, version, path, body)
-        elif path in (COMPLETIONS, CHATS):
-            read = read_chat if path == CHATS else read_completion
+        elif path in READERS:
             value = read_json_object(body)
-            prediction = read(name, version, value, body, self._settings, card or {})
+            prediction = READERS[path](name, version, value, body, self._settings, card or {})
         elif card is None:  # another kind of model: its own business
             content_type = exchange.headers.get("content-type", "")
             prediction = Prediction(name, version, "", body, content_type)
@@ -81,7 +82,7 @@ class Predictions:
 def _named(params: dict[str, str]) -> tuple[str, str | None, str]:
     """Split `/predictions/{model}[/{version}][/v1/...]` into model, version and path."""
     model, rest = params["model"], params.get("rest", "")
-    known = ("", COMPLETIONS, CHATS, *QUESTIONS)
+    known = ("", *READERS, *QUESTIONS)
     version: str | None = None
     if rest and rest not in known:
         version, _, rest = rest.partition("/")

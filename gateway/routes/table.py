@@ -83,6 +83,7 @@ def make_routes(plain: str, of: Answerers) -> list[Route]:
         route("generate", plain, inference.generate, "POST"),
         *api("completions", "completions", inference.completions),
         *api("chats", "chat/completions", inference.chats),
+        *api("embeddings", "embeddings", inference.embeddings),
         *api("tokenize", "tokenize", inference.tokenize),
         *api("tokenize", "detokenize", inference.tokenize),
         route("list_models", "/v1/models", inference.list_models, "GET"),

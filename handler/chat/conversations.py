@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -154,15 +152,3 @@ class Conversations:
             )
         given = [message.for_template() for message in messages]
         return self._template.render(given, now, answers=answers)
-
-
-@contextmanager
-def naming_messages() -> Iterator[None]:
-    """Have what is wrong with the rendered prompt said of the messages that it was made of."""
-    try:
-        yield
-    except BadRequest as error:
-        if error.param == "prompt":
-            error.param = "messages"
-            error.message = error.message.replace("`prompt`", "`messages`")
-        raise

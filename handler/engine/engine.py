@@ -19,7 +19,7 @@ from handler.engine.model import Model
 from handler.engine.scheduler import Chunk, Scheduler
 from handler.engine.sequence import Output, Sequence
 from handler.engine.settings import EngineSettings
-from handler.engine.step import Answer, Draw, Rows, Score
+from handler.engine.step import Answer, Draw, Embed, Rows, Score
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +50,8 @@ class Engine:
         self._work = threading.Condition(lock)  # for the engine's thread
         self._results = threading.Condition(lock)  # for whoever collects
         self._submitted: deque[Sequence] = deque()
+        # Texts to be embedded beyond those that a request has at once, by request.
+        self._held_back: dict[str, deque[Sequence]] = {}
         self._cancelled: set[str] = set()
         self._ready: list[Output] = []
         self._has_urgent = False
@@ -71,12 +73,21 @@ class Engine:
             self._work.notify()
         self._thread.join(timeout=10 * WAIT_SECONDS)
 
+    @property
+    def embedded_at_once(self) -> int:
+        """Texts to be embedded that one request has in slots and queue; its others come after."""
+        return max(1, self._settings.slots // 2)
+
     def submit(self, sequences: list[Sequence]) -> None:
         """Queue the sequences of one request.
 
         Raises:
             QueueFull: They do not all fit into slots and queue.
         """
+        held_back: list[Sequence] = []
+        if sequences and sequences[0].options.pooling:
+            most = self.embedded_at_once
+            sequences, held_back = sequences[:most], sequences[most:]
         with self._work:
             waiting = self._open.total()
             if waiting + len(sequences) > self._settings.slots + self._settings.max_waiting:
@@ -86,6 +97,8 @@ class Engine:
                 )
             self._submitted.extend(sequences)
             self._open.update(sequence.request_id for sequence in sequences)
+            if held_back:
+                self._held_back[held_back[0].request_id] = deque(held_back)
             self._work.notify()
 
     def cancel(self, request_ids: Iterable[str]) -> None:
@@ -94,6 +107,7 @@ class Engine:
             for request_id in request_ids:
                 self._cancelled.add(request_id)
                 self._open.pop(request_id, None)
+                self._held_back.pop(request_id, None)
             self._ready = [o for o in self._ready if o.request_id not in self._cancelled]
             self._work.notify()
 
@@ -144,12 +158,23 @@ class Engine:
                         self._ready.append(output)
                         self._has_urgent |= output.is_urgent
                         self._open[output.request_id] -= output.is_last
+                        if output.is_last:
+                            self._let_in_another(output.request_id)
                 self._open = +self._open  # without those of whom nothing is left
                 is_first = self._uncollected_since is None
                 if is_first:
                     self._uncollected_since = time.monotonic()
                 if is_first or self._has_urgent:
                     self._results.notify()
+
+    def _let_in_another(self, request_id: str) -> None:
+        """Take in the next text of a request that had more than it may have at once."""
+        held_back = self._held_back.get(request_id)
+        if held_back:
+            self._submitted.append(held_back.popleft())
+            self._open[request_id] += 1
+            if not held_back:
+                del self._held_back[request_id]
 
     def _take_in(self) -> bool:
         """Wait until there is a step to run; apply what was submitted and cancelled."""
@@ -179,10 +204,11 @@ class Engine:
         if not chunks:
             return
         asks = list(_asks(chunks, outputs))
-        flat = [ask for _, scores, draws in asks for ask in (*scores, *draws.values()) if ask]
+        flat = [ask for _, own, draws in asks for ask in (*own, *draws.values()) if ask]
         answers = iter(self._model.step(_rows(chunks), flat))
-        for chunk, scores, draws in asks:
-            chunk.sequence.add_scores([next(answers) for _ in scores])
+        for chunk, own, draws in asks:
+            for _ in own:
+                chunk.sequence.add(next(answers))
             self._scheduler.advance(chunk)
             for sequence, draw in draws.items():
                 outputs.append(_take(sequence, next(answers) if draw else None))
@@ -192,7 +218,7 @@ class Engine:
     def _end_overdue(self, outputs: list[Output]) -> None:
         now = time.monotonic()
         for sequence in [s for s in self._scheduler if s.deadline <= now]:
-            outputs.append(sequence.end("length"))
+            outputs.append(sequence.expire())
             self._scheduler.remove(sequence)
 
 
@@ -210,18 +236,18 @@ def _rows(chunks: list[Chunk]) -> Rows:
     return rows
 
 
-Asks = tuple[Chunk, list[Score], dict[Sequence, Draw | None]]
+Asks = tuple[Chunk, list[Score] | list[Embed], dict[Sequence, Draw | None]]
 
 
 def _asks(chunks: list[Chunk], outputs: list[Output]) -> Iterator[Asks]:
-    """What is asked of each chunk: scores of its tokens, and who goes on after its last row.
+    """What is asked of each chunk's own tokens, and who goes on after its last row.
 
     A sequence of which nothing can be asked fails, and no other.
     """
     first = 0
     for chunk in chunks:
         source = chunk.sequence
-        scores = source.scores(source.num_computed, chunk.count, first)
+        own = source.asks(source.num_computed, chunk.count, first)
         first += chunk.count
         draws: dict[Sequence, Draw | None] = {}
         for sequence in (source, *chunk.forks) if chunk.ends_tokens else ():
@@ -230,7 +256,7 @@ def _asks(chunks: list[Chunk], outputs: list[Output]) -> Iterator[Asks]:
             except Exception:
                 logger.exception("nothing could be asked for a sequence")
                 outputs.append(sequence.fail(SEQUENCE_FAILED))
-        yield chunk, scores, draws
+        yield chunk, own, draws
 
 
 def _take(sequence: Sequence, answer: Answer | None) -> Output:

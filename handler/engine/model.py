@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from handler.engine.errors import ModelError
-from handler.engine.step import Answer, Draw, Rows, Score
+from handler.engine.step import Answer, Ask, Rows
 
 # What config.json may name as the feed-forward layer's activation; many names mean the same.
 ACTIVATIONS = {
@@ -119,7 +119,7 @@ class Model(Protocol):
         """Where it keeps keys and values."""
         ...
 
-    def step(self, rows: Rows, asks: Sequence[Draw | Score]) -> list[Answer]:
+    def step(self, rows: Rows, asks: Sequence[Ask]) -> list[Answer]:
         """Compute keys and values of any mix of rows, and answer what is asked of some of them.
 
         Args:

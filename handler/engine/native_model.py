@@ -16,7 +16,7 @@ from handler.engine.native.arrays_file import ARRAYS, read_arrays
 from handler.engine.native.library import NativeStep, load_library
 from handler.engine.native.weights import Array, pack_model, uniform
 from handler.engine.settings import EngineSettings
-from handler.engine.step import Answer, Draw, Rows, Score
+from handler.engine.step import NO_TOKEN, Answer, Ask, Embed, Rows
 
 # In the root of an archive: libraries belong to the code that calls them.
 LIBRARIES = Path("handler", "engine", "native", "lib")
@@ -46,9 +46,23 @@ class NativeModel:
         """The instruction set that computes."""
         return self._step.isa
 
-    def step(self, rows: Rows, asks: Sequence[Draw | Score]) -> list[Answer]:
+    def step(self, rows: Rows, asks: Sequence[Ask]) -> list[Answer]:
         """See `Model.step`."""
-        return self._step.step_and_answer(rows, asks)
+        others = [ask for ask in asks if not isinstance(ask, Embed)]
+        if len(others) == len(asks):
+            return self._step.step_and_answer(rows, others)
+        ranges = [range(a.row, a.row + a.count) for a in asks if isinstance(a, Embed)]
+        want = sorted(set().union(*ranges))
+        hidden = np.empty((len(want), self.shape.width), np.float32)
+        answers = iter(self._step.step_and_answer(rows, others, want, hidden))
+        # Rows of one ask are all wanted, so they stand beside each other.
+        first = {row: place for place, row in enumerate(want)}
+        return [
+            Answer(NO_TOKEN, hidden=hidden[first[ask.row] :][: ask.count])
+            if isinstance(ask, Embed)
+            else next(answers)
+            for ask in asks
+        ]
 
 
 def load_step(

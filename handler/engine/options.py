@@ -8,6 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+# How one vector is made of a prompt (`pooling.py`).
+MEAN, LAST = "mean", "last"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LogitBias:
@@ -54,6 +57,13 @@ class SamplingOptions:
     prompt_logprobs: bool = False
     prompt_top: int = 0  # the likeliest tokens that are told at each of the prompt's
     ranked: bool = False  # whether its tokens' log probabilities are told even without `logprobs`
+    # MEAN or LAST: what is wanted is a vector of the prompt, and no text.
+    pooling: str = ""
+
+    @property
+    def reads_all(self) -> bool:
+        """Whether every token of the prompt is asked something, so that none may be reused."""
+        return self.prompt_logprobs or self.pooling == MEAN
 
     @property
     def penalizes(self) -> bool:

@@ -101,7 +101,7 @@ class Scheduler:
         for fork in chunk.forks:
             self.cache.fork(source.slot, fork.slot)
             fork.num_computed = fork.num_cached = source.num_computed
-            fork.prompt_logprobs = source.prompt_logprobs
+            fork.prompt_logprobs, fork.pool = source.prompt_logprobs, source.pool
 
     def remove(self, sequence: Sequence) -> None:
         """Take a sequence out, wherever it stands; its slot keeps what can be reused."""
@@ -148,8 +148,8 @@ class Scheduler:
 
     def _acquire(self, sequence: Sequence, *, reuse: bool = True) -> bool:
         """Move the first sequence of the queue to a slot; says whether there was one."""
-        # Every position that is scored needs its logits.
-        may_reuse = reuse and not sequence.options.prompt_logprobs
+        # Every position that is scored needs its logits, and one that is pooled its state.
+        may_reuse = reuse and not sequence.options.reads_all
         known = sequence.tokens if may_reuse else sequence.tokens[:0]
         taken = self.cache.acquire(known, sequence.max_length)
         if taken is None:
@@ -164,14 +164,14 @@ class Scheduler:
     def _catch_up(self, sequence: Sequence) -> None:
         """Before the first chunk of a prompt: take over what others have computed of it since."""
         is_begun = sequence.num_computed > sequence.num_cached
-        if not is_begun and not sequence.options.prompt_logprobs:
+        if not is_begun and not sequence.options.reads_all:
             shared = self.cache.catch_up(sequence.slot, sequence.tokens)
             sequence.num_computed = sequence.num_cached = shared
 
 
 def _is_computed_for_another(sequence: Sequence, chunks: list[Chunk]) -> bool:
     """Whether a step computes what a sequence that has not begun could take over after it."""
-    if sequence.num_computed > sequence.num_cached or sequence.options.prompt_logprobs:
+    if sequence.num_computed > sequence.num_cached or sequence.options.reads_all:
         return False
     for chunk in chunks:
         other = chunk.sequence
@@ -187,6 +187,8 @@ def _shares_prompt(sequence: Sequence, other: Sequence) -> bool:
     if wanted.prompt_logprobs and not (
         given.prompt_logprobs and given.prompt_top == wanted.prompt_top
     ):
+        return False
+    if wanted.pooling and wanted.pooling != given.pooling:
         return False
     mine, its = sequence.tokens, other.tokens
     return len(mine) == len(its) and bool((mine == its).all())

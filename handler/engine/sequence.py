@@ -10,8 +10,17 @@ import numpy.typing as npt
 
 from handler.engine.forbidden import Forbidden
 from handler.engine.options import SamplingOptions
+from handler.engine.pooling import Pool
 from handler.engine.sampler import random_stream
-from handler.engine.step import NOT_FINITE, Answer, Draw, Score, TokenHistory, TokenLogprob
+from handler.engine.step import (
+    NOT_FINITE,
+    Answer,
+    Draw,
+    Embed,
+    Score,
+    TokenHistory,
+    TokenLogprob,
+)
 from handler.engine.stops import StopMatcher
 from handler.engine.vocabulary import Vocabulary
 
@@ -19,6 +28,7 @@ NOTHING_LEFT = (
     "no token may come next: the logits are not finite, or `allowed_token_ids`, `bad_words` and "
     "`min_tokens` leave none"
 )
+NOT_IN_TIME = "the texts were not read in time; send fewer or shorter ones"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +51,7 @@ class Output:
     logprob: float | None = None  # of the token, where they are asked for
     logprobs: list[LogprobEntry] = field(default_factory=list)
     prompt_logprobs: list[TokenLogprob | None] | None = None
+    vector: npt.NDArray[np.float64] | None = None  # of the prompt, where that is pooled
     finish_reason: str | None = None
     error: str | None = None
     cached_tokens: int = 0
@@ -95,6 +106,7 @@ class Sequence:
         self.num_cached = 0
         self.generated: list[int] = []
         self.prompt_logprobs: list[TokenLogprob | None] = [None]
+        self.pool = Pool(options.pooling) if options.pooling else None
         self._tokens = np.empty(len(prompt) + options.max_tokens, np.int32)
         self._tokens[: len(prompt)] = prompt
         self._prompt_length = len(prompt)
@@ -170,17 +182,22 @@ class Sequence:
             return 1
         return 4 if self.options.prompt_top else 2
 
-    def scores(self, start: int, count: int, row: int) -> list[Score]:
+    def asks(self, start: int, count: int, row: int) -> list[Score] | list[Embed]:
         """What is asked of `count` positions from `start`, of which the first is a step's `row`."""
+        if self.pool is not None:
+            return self.pool.asks(row, count, ends=start + count == self._prompt_length)
         if not self.options.prompt_logprobs:
             return []
         top = self.options.prompt_top
         following = self.prompt[start + 1 : start + count + 1].tolist()
         return [Score(row + i, token, top) for i, token in enumerate(following)]
 
-    def add_scores(self, answers: list[Answer]) -> None:
-        """Take what came of `scores`."""
-        self.prompt_logprobs += [answer.logprob for answer in answers]
+    def add(self, answer: Answer) -> None:
+        """Take what came of one of `asks`."""
+        if self.pool is None:
+            self.prompt_logprobs.append(answer.logprob)
+        elif answer.hidden is not None:
+            self.pool.add(answer.hidden)
 
     def draw(self, row: int) -> Draw | None:
         """Ask for the token after the newest, whose logits are those of a step's `row`."""
@@ -200,7 +217,7 @@ class Sequence:
         """
         if self.options.prompt_logprobs and None in self.prompt_logprobs[1:]:
             raise FloatingPointError("the model's logits are not finite")
-        output = self.end("length") if answer is None else self._take(answer)
+        output = self._end_unwritten() if answer is None else self._take(answer)
         if self._has_begun:
             return output
         self._has_begun = True
@@ -208,6 +225,14 @@ class Sequence:
         output.queue_seconds = self.admitted_at - self.submitted_at
         if self.options.prompt_logprobs:
             output.prompt_logprobs = self.prompt_logprobs
+        return output
+
+    def _end_unwritten(self) -> Output:
+        """End it where no token was asked for."""
+        if self.pool is None:
+            return self.end("length")
+        output = self.end("stop")
+        output.vector = self.pool.vector()
         return output
 
     def _take(self, answer: Answer) -> Output:
@@ -257,6 +282,10 @@ class Sequence:
         self.generated.append(token)
         if self._draw.history is not None:
             self._draw.history.append(token)
+
+    def expire(self) -> Output:
+        """End it at its deadline."""
+        return self.end("length") if self.pool is None else self.fail(NOT_IN_TIME)
 
     def end(self, finish_reason: str) -> Output:
         """End it here (deadline, nothing to write)."""

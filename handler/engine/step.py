@@ -91,16 +91,30 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
+class Embed:
+    """The last hidden states of `count` rows from `row` on; they must be among the step's."""
+
+    row: int
+    count: int
+
+
+Ask = Draw | Score | Embed
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of a draw or a score.
+    """What came of an ask.
 
     `token` is `NOT_FINITE` where the row's logits are no numbers, and `BAD_ASK` where a row, a
-    token or an option is out of range; nothing else is told then.
+    token or an option is out of range; nothing else is told then. Of an `Embed` it is `NO_TOKEN`,
+    and `hidden` are the states behind the last LayerNorm, float32 [count, width].
     """
 
     token: int
     logprob: TokenLogprob | None = None
+    hidden: npt.NDArray[np.float32] | None = None
 
 
 NOT_FINITE = -1
 BAD_ASK = -2
+NO_TOKEN = -3

@@ -20,7 +20,7 @@ from handler.engine.errors import ModelError
 from handler.engine.model import ModelShape
 from handler.engine.sampler import answer
 from handler.engine.settings import EngineSettings
-from handler.engine.step import Answer, Draw, Rows, Score
+from handler.engine.step import NO_TOKEN, Answer, Ask, Embed, Rows
 from handler.engine.torch_buffer import TorchBuffer
 
 ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
@@ -74,7 +74,7 @@ class TorchModel:
             raise ModelError(f"model.safetensors cannot be loaded: {error!r}") from None
 
     @torch.inference_mode()
-    def step(self, rows: Rows, asks: Sequence[Draw | Score]) -> list[Answer]:
+    def step(self, rows: Rows, asks: Sequence[Ask]) -> list[Answer]:
         """See `Model.step`: rows of their own are computed together, chunks one after the other."""
         hidden = torch.empty(len(rows), self.shape.width)
         _, first, counts = np.unique(rows[:, 1], return_index=True, return_counts=True)
@@ -85,9 +85,15 @@ class TorchModel:
         single = first[counts == 1]
         if len(single):
             hidden[single] = self._hidden(rows[single, None])[:, 0]
-        want = {row: index for index, row in enumerate(dict.fromkeys(ask.row for ask in asks))}
+        scored = dict.fromkeys(ask.row for ask in asks if not isinstance(ask, Embed))
+        want = {row: index for index, row in enumerate(scored)}
         logits = (hidden[list(want)] @ self._head.T).numpy()
-        return [answer(logits[want[ask.row]], ask) for ask in asks]
+        return [
+            Answer(NO_TOKEN, hidden=hidden[ask.row :][: ask.count].numpy())
+            if isinstance(ask, Embed)
+            else answer(logits[want[ask.row]], ask)
+            for ask in asks
+        ]
 
     def _hidden(self, rows: Rows) -> torch.Tensor:
         """Final hidden states [batch, sequence, width] of rows [batch, sequence, 3].

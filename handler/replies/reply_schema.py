@@ -120,6 +120,25 @@ class Chat(BaseModel):
     usage: Usage | None = None
 
 
+class Embedding(BaseModel):
+    """The vector of a text."""
+
+    object: Literal["embedding"] = "embedding"
+    index: int
+    embedding: list[float] | str = Field(
+        description="Numbers; with `encoding_format` base64 the bytes of 32-bit floats, encoded."
+    )
+
+
+class Embeddings(BaseModel):
+    """Vectors, in the order of the texts."""
+
+    object: Literal["list"] = "list"
+    data: list[Embedding]
+    model: str
+    usage: Usage
+
+
 class TokenizeReply(BaseModel):
     """Token ids, the text of each (bytes that are no character become U+FFFD), and their number."""
 

@@ -68,7 +68,7 @@ SkipSpecialTokens = Annotated[
 ]
 
 
-def _check_prompt(prompt: Any) -> Any:
+def check_prompt(prompt: Any) -> Any:
     """Say in one sentence what a prompt may be, not once for each member of the union.
 
     Every item is looked at here, and by nobody again: there may be hundreds of thousands.
@@ -105,7 +105,7 @@ def _check_ids(ids: Any) -> Any:
 
 
 _Prompt = str | list[str] | list[TokenId] | list[list[TokenId]] | None
-Prompt = Annotated[_Prompt, PlainValidator(_check_prompt, json_schema_input_type=_Prompt)]
+Prompt = Annotated[_Prompt, PlainValidator(check_prompt, json_schema_input_type=_Prompt)]
 
 
 def _check_stop_shape(stop: Any) -> Any:

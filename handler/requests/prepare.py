@@ -20,9 +20,10 @@ from handler.requests.schema import CompletionRequest
 from handler.requests.token_rules import token_rules
 from handler.workshop import pace
 
-# Log probabilities in one reply, at some 45 bytes each: TorchServe drops a worker, and everybody's
+# Log probabilities in one reply, at so many bytes each: TorchServe drops a worker, and everybody's
 # streams, for a reply beyond max_response_size, which is 6.5 MB where nobody raised it.
 MAX_LOGPROB_ENTRIES = 100_000
+LOGPROB_BYTES = 45
 Number = TypeVar("Number", int, float)
 
 

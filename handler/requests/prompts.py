@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from handler.errors import BadRequest
@@ -54,6 +55,18 @@ def two_prompts(one: str, other: str) -> BadRequest:
         param="prompt",
         code="two_prompts",
     )
+
+
+@contextmanager
+def naming(field: str) -> Iterator[None]:
+    """Have what is wrong with a prompt said of the field that it was made of."""
+    try:
+        yield
+    except BadRequest as error:
+        if error.param == "prompt":
+            error.param = field.partition("[")[0]
+            error.message = error.message.replace("`prompt`", f"`{field}`")
+        raise
 
 
 def merged(one: dict[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:

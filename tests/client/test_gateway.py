@@ -64,6 +64,27 @@ def test_tokens_models_and_health_are_told(client: Client) -> None:
     assert client.health().ready
 
 
+def test_texts_become_vectors_in_python_and_on_the_command_line(
+    client: Client, gateway: Service
+) -> None:
+    texts = ["The sea", "A house by the sea"]
+    found = client.embed(texts, dimensions=8, pooling="last")
+    assert found.model == "gpt2" and found.usage.prompt_tokens > 2
+    assert found.vectors[0] == client.embed(texts[0], dimensions=8, pooling="last").vectors[0]
+    options = ("--dimensions", "8", "--pooling", "last")
+    shown = run(gateway.url, "embed", *texts, *options, GPT2_API_KEY=API_KEY)
+    lines = [tuple(map(float, line.split("\t"))) for line in shown.stdout.splitlines()]
+    assert tuple(lines) == found.vectors
+    piped = run(
+        gateway.url, "embed", "-", "--json", *options, text="\n".join(texts), GPT2_API_KEY=API_KEY
+    )
+    values = [json.loads(line) for line in piped.stdout.splitlines()]
+    assert [value["text"] for value in values] == texts
+    assert tuple(tuple(value["embedding"]) for value in values) == found.vectors
+    empty = run(gateway.url, "embed", "-", text="a\n\nb", GPT2_API_KEY=API_KEY)
+    assert empty.returncode == 2 and "line 2" in empty.stderr
+
+
 def test_keys_open_what_is_theirs_and_nothing_else(gateway: Service) -> None:
     with Client(gateway.url, api_key="wrong", management_key=API_KEY) as stranger:
         with pytest.raises(Unauthorized):
@@ -128,12 +149,19 @@ def test_a_killed_batch_of_the_real_service_is_that_of_an_undisturbed_one(
         | {"body": {"prompt": f"The {n}th fox", "max_tokens": 12, "logprobs": 1}}
         for n in range(60)
     ]
-    rows += [rows[0] | {"custom_id": "x", "url": f"/v1/{name}"} for name in ("files", "embeddings")]
+    rows.append(rows[0] | {"custom_id": "x", "url": "/v1/files"})
+    rows += [
+        {"custom_id": f"e{n}", "method": "POST", "url": "/v1/embeddings"}
+        | {"body": {"input": text}}
+        for n, text in enumerate(("The sea", ""))
+    ]
     source, whole, pieces = (tmp_path / name for name in ("in", "whole", "pieces"))
     source.write_text("".join(json.dumps(row) + "\n" for row in rows))
     settings = {"GPT2_API_KEY": API_KEY, "SOURCE_DATE_EPOCH": "1000"}
     undisturbed = run(gateway.url, "batch", str(source), str(whole), "--parallel", "2", **settings)
-    assert "62 requests, 2 of them failed" in undisturbed.stderr
+    assert "63 requests, 2 of them failed" in undisturbed.stderr
+    first = json.loads(whole.read_bytes().splitlines()[-2])
+    assert first["response"]["body"]["data"][0]["object"] == "embedding"
     command = [*GPT2, "--url", gateway.url, "batch", str(source), str(pieces)]
     with subprocess.Popen(command, env=ENVIRONMENT | settings, stderr=subprocess.PIPE) as killed:
         partial = tmp_path / "pieces.partial"

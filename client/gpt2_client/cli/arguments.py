@@ -18,6 +18,7 @@ examples:
   gpt2 generate "Once upon a time" --max-tokens 60
   echo "The old house" | gpt2 generate - --temperature 0 --json
   gpt2 repl --max-tokens 40
+  gpt2 embed "The old house" --json
   gpt2 batch requests.jsonl answers.jsonl
   gpt2 score story.txt --format html > story.html
   gpt2 status
@@ -131,6 +132,20 @@ def _add_generation(
         help="write together: your line, its continuation, and so on",
         epilog="an empty line lets it go on; /new starts afresh; /quit or Ctrl-D leaves",
     )
+    embed = commands.add_parser(
+        "embed",
+        parents=[common],
+        help="turn texts into vectors, a line each",
+        epilog='example: gpt2 embed "The old house" "An old home", or gpt2 embed - < lines.txt',
+    )
+    embed.add_argument(
+        "texts", nargs="+", metavar="TEXT", help="a text; - alone: each line of standard input"
+    )
+    embed.add_argument(
+        "--pooling", choices=("mean", "last"), help="the mean over its tokens, or the last one"
+    )
+    embed.add_argument("--dimensions", type=int, metavar="N", help="only so many numbers")
+    embed.add_argument("--truncate-prompt", action="store_true", help="cut what does not fit")
 
 
 def _add_files(

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable, Mapping
 
 from gpt2_client.batch.files import FileProblem
-from gpt2_client.cli import batch, generate, manage, repl, score, standard
+from gpt2_client.cli import batch, embed, generate, manage, repl, score, standard
 from gpt2_client.cli.exit_codes import FAILED, NO_ANSWER, USAGE
 from gpt2_client.cli.names import UnknownName
 from gpt2_client.cli.settings import gather
@@ -24,6 +24,7 @@ from gpt2_client.errors import (
 COMMANDS: dict[str, Callable[[Client, argparse.Namespace, Terminal], int]] = {
     "generate": generate.run,
     "repl": repl.run,
+    "embed": embed.run,
     "score": score.run,
     "status": manage.status,
     "scale": manage.scale,
