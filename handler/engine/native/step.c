@@ -6,6 +6,11 @@
 #include "matmul.h"
 #include "rows.h"
 
+/* Memory is read fastest in long runs: a thread takes so many bytes of weights at a time, but
+ * leaves the others their share, for it may lose its core. */
+#define RUN_BYTES 393216
+#define SHARES 4 /* of each thread, at least, where there are panels enough */
+
 static size_t heads_width(const Model *model) {
     return (size_t)model->heads * (size_t)model->channels_pad;
 }
@@ -74,6 +79,13 @@ static void watch(Engine *engine, const Linear *linear, const float *in, int row
     pool_barrier(engine->pool);
 }
 
+static int panels_at_once(const Linear *linear, int panels, int threads) {
+    int bytes = PANEL * linear->inputs * (linear->precision == PRECISION_INT8 ? 1 : 4);
+    int run = RUN_BYTES / bytes, share = panels / (SHARES * threads);
+    if (run > share) run = share;
+    return run > 1 ? run : 1;
+}
+
 /* Rows `first` .. `first` + `rows` - 1 of what was made ready for `linear`. */
 static void multiply_some(Engine *engine, const Linear *linear, float *in, int first, int rows,
                           float *out, size_t stride, Finish finish) {
@@ -81,11 +93,15 @@ static void multiply_some(Engine *engine, const Linear *linear, float *in, int f
     Activations from = {engine->bytes + skipped, in + skipped, engine->scale + first,
                         engine->offset + first};
     int panels = (linear->outputs + PANEL - 1) / PANEL;
-    FOR_EACH_ITEM(panel, engine->pool, panels) {
-        if (linear->precision == PRECISION_INT8)
-            matmul_int8(linear, &from, rows, out, stride, finish, panel);
-        else
-            matmul_float(linear, &from, rows, out, stride, finish, panel);
+    int run = panels_at_once(linear, panels, engine->model.threads);
+    FOR_EACH_ITEM(item, engine->pool, (panels + run - 1) / run) {
+        int end = item * run + run < panels ? item * run + run : panels;
+        for (int panel = item * run; panel < end; panel++) {
+            if (linear->precision == PRECISION_INT8)
+                matmul_int8(linear, &from, rows, out, stride, finish, panel);
+            else
+                matmul_float(linear, &from, rows, out, stride, finish, panel);
+        }
     }
     pool_barrier(engine->pool);
 }
