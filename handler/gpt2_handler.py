@@ -19,6 +19,7 @@ from typing import Any
 
 from handler.content.charsets import parse_content_type
 from handler.content.json_text import to_json
+from handler.engine.container import give_back_freed_memory
 from handler.engine.errors import ModelError
 from handler.errors import (
     NO_EXPLANATIONS,
@@ -107,6 +108,7 @@ class GPT2Handler:
         parameters.keep_all()
         gc.collect()
         gc.freeze()  # what is loaded stays: no collection in the midst of a step looks at it
+        give_back_freed_memory()
 
     def handle(self, data: list[dict[str, Any]], context: Any) -> list[str | None]:
         """One step: take in what is new, drop what has left, give everyone a chunk.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from pathlib import Path
 
@@ -26,6 +27,13 @@ def resident_memory() -> int:
     """Bytes of memory this process holds."""
     pages = _read(Path("/proc/self/statm"))
     return int(pages[1]) * os.sysconf("SC_PAGE_SIZE") if pages else 0
+
+
+def give_back_freed_memory() -> None:
+    """Return what was freed to the system, where the C library can (glibc)."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def _memory_limit(cgroup: Path) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -73,6 +74,25 @@ def test_the_file_is_what_safetensors_reads(tmp_path: Path) -> None:
     found = load_file(path)
     assert found.keys() == expected.keys() == model_arrays(shape, uniform("int8")).keys()
     assert all((found[name] == array).all() for name, array in expected.items())
+
+
+def test_the_token_embedding_stays_in_the_file(tmp_path: Path) -> None:
+    path, _ = written(tmp_path, FORMS[0], vocab_size=40_000, n_embd=64)
+
+    def resident() -> int:
+        """KiB of the file that are in this process's memory."""
+        found = [0]
+        for part in re.split(r"^(?=[0-9a-f]+-)", Path("/proc/self/smaps").read_text(), flags=re.M):
+            if str(path) in part:
+                found += map(int, re.findall(r"^Rss: +(\d+)", part, re.M))
+        return sum(found)
+
+    arrays, _ = read_arrays(path)
+    embedding = arrays["token_embedding"]
+    assert embedding.nbytes > 4 << 20
+    row = embedding[30_000].copy()
+    assert 0 < resident() < embedding.nbytes // 1024 // 2
+    assert (row == load_file(path)["token_embedding"][30_000]).all()
 
 
 def test_arrays_that_were_not_announced_are_not_written(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """The file of a model's arrays: safetensors, written array by array, read into one piece of memory.
 
+Of the token embedding a step reads a row a token: it stays in the file.
+
 https://huggingface.co/docs/safetensors
 """
 
@@ -8,15 +10,20 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 
 from handler.engine.errors import ModelError
-from handler.engine.native.memory import Arena
+from handler.engine.native.memory import Arena, mapped
 from handler.engine.native.weights import LAYOUT, Array, ArrayKind
 
+Bytes = npt.NDArray[np.uint8]
 ARRAYS = "model.native.safetensors"
+# What is read a little at a time, and not all of it at every step.
+STAYS_IN_FILE = "token_embedding"
 # What safetensors calls the types that arrays have.
 TYPES = {"float32": "F32", "float16": "F16", "int32": "I32", "int8": "I8"}
 
@@ -85,19 +92,53 @@ def read_arrays(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
         ModelError: The file is missing, broken or of another layout.
     """
     try:
-        with safe_open(path, framework="np") as file:
+        with safe_open(path, framework="np") as file:  # which judges the header
             form: dict[str, str] = file.metadata() or {}
             if form.get("layout") != LAYOUT:
                 raise ModelError(
                     f"{path.name} was packed for another version of the engine: pack the model "
                     "again, with package_model"
                 )
-            names = list(file.keys())
-            arena = Arena(path.stat().st_size + len(names) * 64)
-            return {name: arena.add(file.get_tensor(name)) for name in names}, form
+        return _read(path), form
     except FileNotFoundError:
         raise ModelError(
             f"the archive has no {path.name}: pack the model again, with package_model"
         ) from None
     except (OSError, SafetensorError) as error:
         raise ModelError(f"{path.name} cannot be read: {error}") from None
+
+
+def _read(path: Path) -> dict[str, Array]:
+    """Read the arrays of a file whose header is sound."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header: dict[str, Any] = json.loads(file.read(length))
+        header.pop("__metadata__", None)
+        first = file.tell()
+        places = {name: tuple(each["data_offsets"]) for name, each in header.items()}
+        in_file = _map_some(path, first, places)
+        sizes = {name: end - start for name, (start, end) in places.items() if name not in in_file}
+        arena = Arena(sum(map(Arena.aligned, sizes.values())))
+        raw = dict(in_file)
+        for name, size in sizes.items():
+            raw[name] = arena.take(size)
+            file.seek(first + places[name][0])
+            if file.readinto(raw[name].data) != size:
+                raise OSError("it ends too early")
+    kinds = {safe: dtype for dtype, safe in TYPES.items()}
+    return {
+        name: raw[name].view(kinds[each["dtype"]]).reshape(each["shape"])
+        for name, each in header.items()
+    }
+
+
+def _map_some(path: Path, first: int, places: Mapping[str, tuple[int, int]]) -> dict[str, Bytes]:
+    """What of a file is not to be read into memory, where its file system lets it be mapped."""
+    if STAYS_IN_FILE not in places:
+        return {}
+    try:
+        whole = mapped(path)
+    except OSError:
+        return {}
+    start, end = places[STAYS_IN_FILE]
+    return {STAYS_IN_FILE: whole[first + start : first + end]}

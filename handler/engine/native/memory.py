@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -37,17 +38,25 @@ class Arena:
         self._used = 0
 
     @staticmethod
-    def size_of(array: Array) -> int:
-        """Bytes that `array` takes in an arena."""
-        return -(-array.nbytes // ALIGNMENT) * ALIGNMENT
+    def aligned(size: int) -> int:
+        """Bytes that `size` bytes take in an arena."""
+        return -(-size // ALIGNMENT) * ALIGNMENT
 
-    def add(self, array: Array) -> Array:
-        """Copy `array` in, and return the copy."""
-        start, end = self._used, self._used + array.nbytes
-        self._used += self.size_of(array)
-        copy = self._room[start:end].view(array.dtype).reshape(array.shape)
-        copy[...] = array
-        return copy
+    def take(self, size: int) -> npt.NDArray[np.uint8]:
+        """Return room for `size` bytes."""
+        start = self._used
+        self._used += self.aligned(size)
+        return self._room[start : start + size]
+
+
+def mapped(path: Path) -> npt.NDArray[np.uint8]:
+    """A file's bytes, not to be changed: of what is never looked at nothing is in memory.
+
+    Raises:
+        OSError: Its file system cannot do that.
+    """
+    with path.open("rb") as file:
+        return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
 
 
 class CacheMemory:
