@@ -107,6 +107,10 @@ def _lint(_: argparse.Namespace, words: Sequence[str], environment: Environment)
     return testing.lint(environment)
 
 
+def _soak(options: argparse.Namespace, words: Sequence[str], environment: Environment) -> int:
+    return _module("soak", lambda _: installing.ALL_GROUPS, ROOT)(options, words, environment)
+
+
 def _set_up_for_tests(environment: Environment) -> None:
     installing.ensure(environment, ROOT, installing.ALL_GROUPS)
     os.chdir(ROOT)
@@ -124,6 +128,12 @@ COMMANDS = {
         "measures this project beside its peers",
         _module("bench", _needs("serve", "package", "bench"), ROOT),
         "bench.options",
+    ),
+    "soak": Command(
+        "serves mixed requests beside faults, and compares every reply",
+        _soak,
+        "soak.options",
+        DEVELOPERS,
     ),
     "deploy": Command(
         "puts the service on Google Cloud Run, or takes it away",

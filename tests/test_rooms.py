@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "training": {"archive", "handler"},
     "deploy": {"gateway", "handler"},
     "bench": {"archive", "deploy", "gateway", "handler", "gpt2_client", "training"},
+    "soak": {"gateway"},
     "gpt2_client": set(),
 }
 # The rooms of the gateway from the lowest to the highest.

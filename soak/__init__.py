@@ -1,0 +1,1 @@
+"""Whether the service loses anything: mixed requests beside faults, each reply compared."""

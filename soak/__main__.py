@@ -1,0 +1,71 @@
+"""`./scripts/soak`: one command, one run; a table, a plot, and a status that tells."""
+
+from __future__ import annotations
+
+import os
+import platform
+import signal
+import sys
+import time
+from typing import Any
+
+from soak import report
+from soak.faults import FAULTS
+from soak.options import parser
+from soak.run import soak
+from soak.service import DidNotStart
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a soak; return 1 where something was wrong, lost, hung or left behind."""
+    args = parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    began = time.monotonic()
+
+    def say(text: str) -> None:
+        print(f"[{time.monotonic() - began:6.1f} s] {text}", file=sys.stderr, flush=True)
+
+    if args.list:
+        print("\n".join(f"{name:<16} {fault.purpose}" for name, fault in FAULTS.items()))
+        return 0
+    unknown = sorted(set(args.only) - set(FAULTS))
+    if unknown:
+        print(f"error: no kind of fault {', '.join(unknown)}; see --list", file=sys.stderr)
+        return 2
+    args.output.mkdir(parents=True, exist_ok=True)
+    try:
+        result = soak(
+            minutes=args.minutes,
+            most=args.requests,
+            seed=args.seed,
+            clients=args.clients,
+            every=args.every,
+            only=args.only,
+            log=args.output / "service.log",
+            say=say,
+        )
+    except DidNotStart as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+    print(report.write(result, _about(args.seed, args.clients), args.output))
+    report.draw(result, args.output / "report.png")
+    say(f"{args.output}/report.md, report.json, report.png, service.log")
+    return 0 if report.is_good(result) else 1
+
+
+def _about(seed: int, clients: int) -> dict[str, Any]:
+    return {
+        "seed": seed,
+        "clients": clients,
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "cores": os.cpu_count(),
+        "load": os.getloadavg(),
+        "python": platform.python_version(),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
