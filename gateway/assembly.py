@@ -17,6 +17,7 @@ from gateway.routes.predictions import Predictions
 from gateway.routes.table import Answerers, make_routes
 from gateway.settings import Settings
 from gateway.torchserve.client import Upstream
+from gateway.torchserve.crashes import Crashes
 from gateway.torchserve.restarts import Restarts
 from gateway.web.auth import Guard
 from gateway.web.metrics import Metrics
@@ -31,6 +32,7 @@ def make_gateway(
     health: Health,
     sequences: SequenceLimit,
     restarts: Restarts,
+    crashes: Crashes,
     secret: str,
 ) -> Gateway:
     """Return the application in front of one TorchServe."""
@@ -50,7 +52,7 @@ def make_gateway(
     guard = Guard(settings)
     rates = RateLimit(settings.requests_per_minute, settings.redis_url)
     admission = Admission(settings, guard, rates, replicas, health)
-    proxy = Proxy(settings, upstream, replicas, sequences, metrics, secret)
+    proxy = Proxy(settings, upstream, replicas, sequences, metrics, crashes, secret)
     health.on_drain(proxy.drain)
     registry, needs_key = replicas.registry, settings.metrics_access == "key"
     answerers = Answerers(

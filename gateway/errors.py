@@ -110,6 +110,14 @@ class TooLarge(GatewayError):
     code = "body_too_large"
 
 
+class Poison(GatewayError):
+    """A request that its workers crash of."""
+
+    status = 422  # of 500 and more, clients try again by themselves
+    kind = "invalid_request_error"
+    code = "poison_request"
+
+
 class TooManyRequests(GatewayError):
     """Full, or over the limit."""
 

@@ -13,6 +13,7 @@ from gateway.replicas.replicas import Replicas
 from gateway.routes.health import Health
 from gateway.settings import Settings
 from gateway.torchserve.client import Upstream, UpstreamError
+from gateway.torchserve.crashes import Crashes
 from gateway.torchserve.orphans import reap_orphans
 from gateway.torchserve.process import TorchServe
 from gateway.torchserve.restarts import GaveUp, RepeatedFailure, Restarts
@@ -33,6 +34,7 @@ class Keeper:
         upstream: Upstream,
         replicas: Replicas,
         health: Health,
+        crashes: Crashes,
     ) -> None:
         self._settings = settings
         self._torchserve_settings = torchserve_settings
@@ -41,9 +43,12 @@ class Keeper:
         self._monitor = replicas.monitor
         self._registration = replicas.registration
         self._health = health
+        self._crashes = crashes
         self._torchserve: TorchServe | None = None
         self._repeated = RepeatedFailure(settings.start_failures)
-        self.restarts = Restarts(settings.max_restarts, settings.restart_window_seconds)
+        most, window = settings.max_restarts, settings.restart_window_seconds
+        self.restarts = Restarts("TorchServe failed", most, window)
+        self._worker_crashes = Restarts("A worker crashed", most, window)
 
     async def keep(self, announce: Callable[[], None]) -> None:
         """Run TorchServe for ever; `announce` is called whenever it is ready.
@@ -75,7 +80,7 @@ class Keeper:
         """Start TorchServe, serve with it until it ends or is of no use, and return why."""
         torchserve = self._torchserve = TorchServe(self._torchserve_settings)
         try:
-            torchserve.start()
+            self._crashes.look_in(torchserve.start())
             return torchserve.words.explain(await self._watch(torchserve, announce))
         except TorchServeError as error:
             if not self._monitor.was_ready:
@@ -96,6 +101,8 @@ class Keeper:
             while process.poll() is None:
                 await asyncio.sleep(WATCH_SECONDS)
                 reap_orphans(process.pid)
+                for worker, words in self._crashes.take_new():
+                    self._registry.hold_back(worker, self._worker_crashes.fail(words))
                 for words in torchserve.words.take_failures():
                     self._judge_start(f"the model does not start: {words}")
                 if following.done():
@@ -103,6 +110,7 @@ class Keeper:
                 if self._registry.is_ready() or self._registry.is_at_rest():
                     without_worker = 0.0
                     self.restarts.serve(WATCH_SECONDS)
+                    self._worker_crashes.serve(WATCH_SECONDS)
                 else:
                     without_worker += WATCH_SECONDS
                 if without_worker > self._settings.start_seconds:

@@ -20,6 +20,7 @@ from gateway.replicas.replicas import Replicas
 from gateway.routes.health import Health
 from gateway.settings import ROOT, Settings
 from gateway.torchserve.client import Upstream
+from gateway.torchserve.crashes import Crashes
 from gateway.web.sequence_limit import SequenceLimit
 from handler.replies import sideband
 
@@ -31,6 +32,8 @@ LOG_CONFIGS = {
     True: ROOT / "config" / "log4j2-json.xml",
 }
 STALL_LOOK_SECONDS = 0.5
+# Who looks so much later than it meant to was frozen.
+FROZEN_SECONDS = 5.0
 DRAIN_LOOK_SECONDS = 0.05
 # For what was ended early to be written to its clients.
 LAST_WRITE_SECONDS = 0.1
@@ -53,7 +56,8 @@ class Supervisor:
         self._health = Health(replicas)
         self._sequences = SequenceLimit(settings.max_waiting)
         self._stopping = asyncio.Event()
-        self._keeper = Keeper(settings, torchserve, self._upstream, replicas, self._health)
+        crashes = Crashes()
+        self._keeper = Keeper(settings, torchserve, self._upstream, replicas, self._health, crashes)
         app = make_gateway(
             settings,
             self._upstream,
@@ -61,6 +65,7 @@ class Supervisor:
             self._health,
             self._sequences,
             self._keeper.restarts,
+            crashes,
             secret,
         )
         self._server = make_server(app, settings)
@@ -105,9 +110,14 @@ class Supervisor:
         sys.stdout.flush()
 
     async def _watch_stalls(self) -> None:
+        last = time.perf_counter()
         while True:
             await asyncio.sleep(STALL_LOOK_SECONDS)
-            self._registry.abort_stalled(self._settings.stall_seconds)
+            now = time.perf_counter()
+            if now - last > FROZEN_SECONDS:  # a platform froze us, and with us TorchServe
+                self._registry.hear_all()
+            last = now
+            self._registry.end_stalled(self._settings.stall_seconds)
 
     def _on_signal(self) -> None:
         if self._stopping.is_set():

@@ -21,6 +21,10 @@ from gateway.paths import ROOT
 # The program that TorchServe starts as a worker.
 WORKER = Path(__file__).resolve().parent / "worker" / "model_service_worker.py"
 # Names of archives that TorchServe takes at its start, in a list with commas.
+# Where workers that crash say so: a folder in that in which TorchServe runs.
+CRASHES = "crashes"
+# Tells workers where that is.
+CRASHES_VARIABLE = "GPT2_CRASHES"
 ARCHIVE = re.compile(r"(?!.*\.\.)[A-Za-z0-9_][A-Za-z0-9._-]*")
 
 
@@ -121,6 +125,7 @@ class Launch:
 
         Python finds the package `ts` past it, since a directory without `__init__.py` gives way.
         """
+        (self._folder.path / CRASHES).mkdir()
         home = self._folder.path / "home"
         (home / "ts").mkdir(parents=True)
         (home / "ts" / WORKER.name).symlink_to(WORKER)
@@ -176,6 +181,7 @@ class Launch:
             "PYTHONFAULTHANDLER": "1",  # a worker that crashes says so
             "TEMP": str(folder.temporary),
             "TMPDIR": str(folder.temporary),
+            CRASHES_VARIABLE: str(folder.path / CRASHES),
             "LOG_LOCATION": str(folder.path),
             "METRICS_LOCATION": str(folder.path),
             "TS_PORT_INFERENCE": str(settings.ports.inference),

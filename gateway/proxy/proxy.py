@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from gateway.errors import GatewayError, Unavailable
+from gateway.errors import GatewayError, Poison, Unavailable
 from gateway.proxy.judging import RETRY_SECONDS, Judge
 from gateway.proxy.prediction import Prediction
 from gateway.proxy.replay import REPEATABLE, Lost, Replay
@@ -25,6 +25,7 @@ from gateway.replicas.replicas import Replicas
 from gateway.settings import Settings
 from gateway.torchserve.client import Upstream
 from gateway.torchserve.connection import Connection, ConnectionLost
+from gateway.torchserve.crashes import Crashes
 from gateway.web.exchange import ClientGone, Exchange
 from gateway.web.metrics import Metrics
 from gateway.web.record import Record
@@ -64,6 +65,7 @@ class Proxy:
         replicas: Replicas,
         sequences: SequenceLimit,
         metrics: Metrics,
+        crashes: Crashes,
         secret: str,
     ) -> None:
         self._settings = settings
@@ -72,14 +74,13 @@ class Proxy:
         self._monitor = replicas.monitor
         self._sequences = sequences
         self._metrics = metrics
+        self._crashes = crashes
         # Has the handler send frames in its streams.
         self._secret = secret
         self._judge = Judge(sequences)
         self._liveness = Liveness(upstream, replicas.registry, settings.stall_seconds)
         # Requests that are with no worker just now.
         self._parked: set[InFlight] = set()
-        # Of those that may be what workers end by, one runs at a time.
-        self._suspects = asyncio.Lock()
         self._is_draining = False
 
     def drain(self) -> None:
@@ -130,42 +131,27 @@ class Proxy:
     async def _try_until_answered(self, job: Job, take: Take[Result]) -> Result:
         """Ask replicas until one has answered to the end, as long as that can be hoped for."""
         while True:
-            async with self._alone(job):
-                replica = await self._find_replica(job)
-                # How the try before ended counts only if there is no further one.
-                job.exchange.record.aborted = None
-                replica.enter(job.request)
-                self._liveness.follow(replica)
-                try:
-                    return await self._try_once(job, replica, take)
-                except Lost as lost:
-                    job.exchange.record.retried = True
-                    job.replay.lose(lost)
-                    if self._is_draining or not job.replay.may_go_on(self._card(job.prediction)):
-                        raise await _broken_off(job, lost.cause) from None
-                    self._metrics.replayed()
-                finally:
-                    replica.leave(job.request)
-
-    @asynccontextmanager
-    async def _alone(self, job: Job) -> AsyncIterator[None]:
-        """Let requests that lost several workers be asked for one after the other."""
-        if not job.replay.is_suspect:
-            yield
-            return
-        async with self._parked_in(job):
+            replica = await self._enter_replica(job)
+            # How the try before ended counts only if there is no further one.
+            job.exchange.record.aborted = None
+            self._liveness.follow(replica)
+            worker = replica.worker
             try:
-                async with asyncio.timeout(job.replay.patience):
-                    await self._suspects.acquire()
-            except TimeoutError:
-                raise await _broken_off(job, Abort.WORKER_LOST) from None
-        try:
-            yield
-        finally:
-            self._suspects.release()
+                return await self._try_once(job, replica, take)
+            except Lost as lost:
+                job.exchange.record.retried = True
+                job.replay.lose(lost, crashed=self._crashes.has(worker))
+                if self._is_draining or not job.replay.may_go_on(self._card(job.prediction)):
+                    raise await _broken_off(job, job.replay.verdict(lost)) from None
+                self._metrics.replayed()
+            finally:
+                self._monitor.leave(replica, job.request)
 
-    async def _find_replica(self, job: Job) -> Replica:
-        """Return a replica; waits for one that is coming back."""
+    async def _enter_replica(self, job: Job) -> Replica:
+        """Enter a replica, alone if the request may be what workers end by.
+
+        Waits for one that is coming back.
+        """
         prediction, patience = job.prediction, job.replay.patience
         if patience is None:
             # Who comes while a lost worker is coming back waits; before the first one nobody.
@@ -174,8 +160,9 @@ class Proxy:
         try:
             async with self._parked_in(job):
                 await asyncio.sleep(job.replay.pause)
-                return await self._monitor.wait_for(
-                    prediction.model, prediction.version, prediction.prefix, patience
+                enter = self._monitor.enter_alone if job.replay.is_suspect else self._monitor.enter
+                return await enter(
+                    job.request, prediction.model, prediction.version, prediction.prefix, patience
                 )
         except GatewayError as error:  # none came in time, or none is wanted any more
             if job.stream is None:
@@ -323,4 +310,6 @@ async def _broken_off(job: Job, cause: Abort) -> Exception:
         return ClientGone()
     if cause is Abort.CLIENT_GONE:
         return ClientGone()
+    if cause is Abort.POISON:
+        return Poison(ENDED_EARLY[cause])
     return Unavailable(ENDED_EARLY[cause], code=cause.value, retry_after=RETRY_SECONDS)

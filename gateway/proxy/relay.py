@@ -31,7 +31,7 @@ class Relay:
         observe: Callable[[float], None],
         write_seconds: float,
         *,
-        keep: Callable[[list[bytes]], None] | None,
+        keep: Callable[[list[bytes], bytes], None] | None,
     ) -> None:
         """Begin.
 
@@ -41,7 +41,7 @@ class Relay:
             connection: TorchServe's.
             observe: Receives the seconds between two chunks.
             write_seconds: How long a reader may take nothing.
-            keep: Takes the frames of events that are sent; None where there are none.
+            keep: Takes the frames of events that are sent, and these; None where there are none.
         """
         client = exchange.connection
         self._exchange = exchange
@@ -57,6 +57,9 @@ class Relay:
         # The newest frame, as JSON; the last one of a stream has its usage and how it ended.
         self.frame = b""
         self.has_ended = False
+        # Whether another worker said something else than was sent already.
+        self.differs = False
+        self._said = b""
         self._rest = b""
         self._last = 0.0  # when the chunk before came, if there was one
         self._waiting: asyncio.Task[None] | None = None
@@ -76,8 +79,12 @@ class Relay:
         if self._keep is not None:
             chunk, frames = sideband.split(chunk)
             self.frame = frames[-1] if frames else self.frame
-            self._keep(frames)
+            chunk = self._pass_over(chunk)
+            self._keep(frames, chunk)
         self.has_ended = chunk.endswith(DONE) or self.frame.endswith(ENDS)
+        if not chunk:
+            self._request.waits_since = now
+            return
         self._write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if self._is_chunked else chunk)
         self._exchange.bytes_sent += len(chunk)
         if self._last:
@@ -86,10 +93,26 @@ class Relay:
         if self._client.flow.write_paused and self._waiting is None:
             self._waiting = asyncio.create_task(self._wait_for_reader())
 
-    def follow(self, connection: Connection) -> None:
-        """Go on with another connection; what came of an event on the last one is forgotten."""
+    def follow(self, connection: Connection, said: bytes) -> None:
+        """Go on with another connection; what came of an event on the last one is forgotten.
+
+        `said`: the events that come there first, and were sent already.
+        """
         self._connection = connection
         self._rest = b""
+        self._said = said
+
+    def _pass_over(self, chunk: bytes) -> bytes:
+        """Take away of a chunk what was sent already."""
+        if not self._said:
+            return chunk
+        again = chunk[: len(self._said)]
+        if not self._said.startswith(again):
+            self.differs = True
+            self._connection.transport.close()
+            return b""
+        self._said = self._said[len(again) :]
+        return chunk[len(again) :]
 
     async def _wait_for_reader(self) -> None:
         """Read no more from TorchServe until the client has taken what there is."""

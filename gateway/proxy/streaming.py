@@ -28,6 +28,8 @@ ENDED_EARLY = {
     Abort.DRAINED: "The service is shutting down; please send the request again",
     Abort.REMOVED: "The worker was removed during generation; please send the request again",
     Abort.CLIENT_GONE: "The client went away",
+    Abort.POISON: "The worker crashed each time this request was tried, alone too; it is not tried "
+    "again. Please change it, and report it",
 }
 
 
@@ -80,7 +82,7 @@ class Stream:
     def follow(self, connection: Connection) -> None:
         """Go on with another worker's connection."""
         self._connection = connection
-        self._relay.follow(connection)
+        self._relay.follow(connection, self._replay.said)
         self._first = b""
 
     async def pass_on(self) -> None:
@@ -91,7 +93,9 @@ class Stream:
         """
         cause = await self._relay_to_end()
         self._connection.stop()
-        if self._relay.has_ended:
+        if self._relay.differs:
+            await self.break_off(Abort.WORKER_LOST)
+        elif self._relay.has_ended:
             note_end(self._exchange.record, self._relay.frame)
             await self._exchange.end()
         elif cause in REPEATABLE:

@@ -21,10 +21,12 @@ class Choice:
     def choose(self, model: str, version: str, prefix: str) -> Replica | None:
         """Return the ready replica with the fewest sequences in flight, or None.
 
+        One that is kept for a single request counts as not ready.
+
         Of several the one that last had the same prefix: its key-value cache may still hold it.
         """
         replicas = self._registry.of(model, version)
-        ready = [replica for replica in replicas if replica.state is State.READY]
+        ready = [each for each in replicas if each.state is State.READY and not each.is_reserved]
         if len(ready) < 2:
             return ready[0] if ready else None
         fewest = min(replica.sequences for replica in ready)

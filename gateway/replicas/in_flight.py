@@ -16,6 +16,7 @@ class Abort(Enum):
     WORKER_LOST = "worker_lost"
     DRAINED = "drained"
     REMOVED = "removed"
+    POISON = "poison_request"
 
 
 class Aborted(Exception):
@@ -76,6 +77,11 @@ class InFlight:
         """Return whether TorchServe has been silent for longer than `seconds`."""
         since = self.waits_since
         return since is not None and time.perf_counter() - since > seconds
+
+    def moves(self, seconds: float) -> bool:
+        """Return whether tokens have come, and the last ones within `seconds`."""
+        since = self.waits_since
+        return self.has_flowed and since is not None and time.perf_counter() - since <= seconds
 
     def hear(self) -> None:
         """Note a sign of life."""

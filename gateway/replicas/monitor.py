@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from gateway.errors import Unavailable
 from gateway.replicas.changes import Changes
 from gateway.replicas.choice import Choice
+from gateway.replicas.in_flight import InFlight
 from gateway.replicas.loading import Loader
 from gateway.replicas.registry import Registry, Version
 from gateway.replicas.replica import Replica, State
@@ -48,26 +51,59 @@ class Monitor:
         """
         return self._unanswered >= SILENT_QUESTIONS and not self._changes.lock.locked()
 
-    async def wait_for(self, model: str, version: str, prefix: str, seconds: float) -> Replica:
-        """Return a replica, waiting for one that is coming back.
+    async def enter(
+        self, request: InFlight, model: str, version: str, prefix: str, seconds: float
+    ) -> Replica:
+        """Have a replica serve a request and return it; waits for one that is coming back.
 
         Raises:
             Unavailable: None came in time, or none is wanted.
         """
-        try:
-            async with asyncio.timeout(seconds):
-                while True:
-                    replica = self._choice.choose(model, version, prefix)
-                    if replica is not None:
+        async with _in_time(seconds):
+            replica = await self._wait_for(model, version, prefix)
+            replica.enter(request)
+            return replica
+
+    async def enter_alone(
+        self, request: InFlight, model: str, version: str, prefix: str, seconds: float
+    ) -> Replica:
+        """Likewise, with nothing beside the request: what is served there ends first.
+
+        Raises:
+            Unavailable: None came in time, or none is wanted.
+        """
+        async with _in_time(seconds):
+            while True:
+                replica = await self._wait_for(model, version, prefix)
+                replica.is_reserved = True
+                try:
+                    await replica.wait_idle()
+                    if replica.state is State.READY:
+                        replica.enter(request)
                         return replica
-                    self._registry.refuse_at_rest(model, version)
-                    self._changes.hurry.set()
-                    self._changes.news.clear()
-                    await self._changes.news.wait()
-        except TimeoutError:
-            raise Unavailable(
-                "The model is not ready; try again soon", code="not_ready", retry_after=5
-            ) from None
+                finally:
+                    if request not in replica.requests:
+                        self._open(replica)
+
+    def leave(self, replica: Replica, request: InFlight) -> None:
+        """Note that a request is served no more; who was alone lets the others in."""
+        replica.leave(request)
+        if replica.is_reserved and not replica.requests:
+            self._open(replica)
+
+    def _open(self, replica: Replica) -> None:
+        replica.is_reserved = False
+        self._changes.news.set()
+
+    async def _wait_for(self, model: str, version: str, prefix: str) -> Replica:
+        while True:
+            replica = self._choice.choose(model, version, prefix)
+            if replica is not None:
+                return replica
+            self._registry.refuse_at_rest(model, version)
+            self._changes.hurry.set()
+            self._changes.news.clear()
+            await self._changes.news.wait()
 
     async def adopt(self, count: int) -> None:
         """Take over what a TorchServe that was just started has loaded, with `count` replicas.
@@ -179,3 +215,15 @@ class Monitor:
         now = asyncio.get_running_loop().time()
         for replica in self._registry.all():
             replica.lose(now)
+
+
+@asynccontextmanager
+async def _in_time(seconds: float) -> AsyncIterator[None]:
+    """Refuse what takes longer."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise Unavailable(
+            "The model is not ready; try again soon", code="not_ready", retry_after=5
+        ) from None

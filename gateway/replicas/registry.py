@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 from gateway.errors import Conflict, ModelNotFound, Unavailable, VersionNotFound
 from gateway.replicas.in_flight import Abort
 from gateway.replicas.replica import Replica, State
+
+logger = logging.getLogger("gateway.replicas")
 
 DEFAULT_SLOTS = 32
 
@@ -182,9 +185,28 @@ class Registry:
             request.abort(cause)
         return len(requests)
 
-    def abort_stalled(self, seconds: float) -> None:
-        """End the requests that TorchServe has been silent about for too long."""
+    def end_stalled(self, seconds: float) -> None:
+        """End the requests that TorchServe has been silent about for too long.
+
+        Where nothing moves of what a worker serves, it no longer works: it is ended, too.
+        """
         for replica in self.all():
-            for request in list(replica.requests):
-                if request.is_stalled(seconds):
-                    request.abort(Abort.STALLED)
+            stalled = [request for request in replica.requests if request.is_stalled(seconds)]
+            moves = any(request.moves(seconds) for request in replica.requests)
+            for request in stalled:
+                request.abort(Abort.STALLED)
+            if stalled and not moves and replica.worker:
+                logger.warning("%s: its worker stands still; ending it", replica.name)
+                replica.end_worker()
+
+    def hold_back(self, worker: int, seconds: float) -> None:
+        """Let the replica whose worker crashed serve nothing for a while."""
+        for replica in self.all():
+            if replica.had(worker):
+                replica.hold_back(seconds)
+
+    def hear_all(self) -> None:
+        """Give every request its time anew: nobody was there to listen."""
+        for replica in self.all():
+            for request in replica.requests:
+                request.hear()

@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import math
 import os
+import signal
+import time
 from collections.abc import Callable
 from enum import Enum
 from typing import Any
@@ -38,10 +40,13 @@ class Replica:
         self.requests: set[InFlight] = set()
         self.description: dict[str, Any] = {}
         self.lost_at: float | None = None
+        # Whether it is kept for one request alone.
+        self.is_reserved = False
         self._idle = asyncio.Event()
         self._idle.set()
         self._watch = WorkerWatch()
         self._dead_pid = -1
+        self._held_until = 0.0
         # When its handler may be asked again what it has loaded, and how long to wait after that.
         self._ask_at = 0.0
         self._ask_wait = FIRST_ASK_SECONDS
@@ -50,6 +55,25 @@ class Replica:
     def name(self) -> str:
         """The name TorchServe knows it by; the first one has the model's own."""
         return replica_name(self.model, self.number)
+
+    @property
+    def worker(self) -> int:
+        """The process id of its worker; 0 while there is none."""
+        return self._watch.pid
+
+    def had(self, worker: int) -> bool:
+        """Whether its worker is, or was at last, the process with this id."""
+        return worker in (self.worker, self._dead_pid)
+
+    def hold_back(self, seconds: float) -> None:
+        """Count as not ready for a while, though its next worker may be."""
+        self._held_until = time.monotonic() + seconds
+
+    def end_worker(self) -> None:
+        """Kill its worker, which then is lost like any other."""
+        if self.worker > 0:
+            with contextlib.suppress(OSError):
+                os.kill(self.worker, signal.SIGKILL)
 
     def enter(self, request: InFlight) -> None:
         """Note a request that is sent to this replica."""
@@ -63,6 +87,10 @@ class Replica:
         self.sequences -= request.sequences
         if not self.requests:
             self._idle.set()
+
+    async def wait_idle(self) -> None:
+        """Wait until nothing is served here."""
+        await self._idle.wait()
 
     async def empty(self, patience: float | None) -> None:
         """Wait until nothing is served here; after `patience` seconds what still is, is ended."""
@@ -80,6 +108,7 @@ class Replica:
         pid = int(workers[0].get("pid") or 0)
         # TorchServe goes on to call a dead worker READY until it notices.
         is_ready = workers[0].get("status") == "READY" and pid != self._dead_pid
+        is_ready = is_ready and time.monotonic() >= self._held_until
         if self.state is State.DRAINING:
             return False
         if not is_ready:

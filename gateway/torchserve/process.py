@@ -36,8 +36,8 @@ class TorchServe:
         self.words = LastWords()
         self._folder: RunFolder | None = None
 
-    def start(self) -> None:
-        """Start the process.
+    def start(self) -> Path:
+        """Start the process; return the folder that it runs in.
 
         Raises:
             TorchServeError: No Java, no archive, no room for it.
@@ -67,6 +67,7 @@ class TorchServe:
             preexec_fn=lambda: _prepare_child(parent),
         )
         self.words.listen_to(self.process)
+        return folder.path
 
     def _check_space(self, folder: Path) -> None:
         """Raise TorchServeError unless all that TorchServe unpacks has room there."""

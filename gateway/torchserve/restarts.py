@@ -18,13 +18,21 @@ class GaveUp(Exception):
 
 
 class Restarts:
-    """Counts TorchServe's failures within the last `window` seconds of service.
+    """Counts failures of one kind within the last `window` seconds of service.
 
     The window is of time that was served: five starts that each take the whole START_SECONDS are
     five failures in a row, however long they took.
     """
 
-    def __init__(self, most: int, window: float) -> None:
+    def __init__(self, what: str, most: int, window: float) -> None:
+        """Begin.
+
+        Args:
+            what: What happens each time, as a sentence begins.
+            most: So many failures are borne.
+            window: Within so many seconds of service.
+        """
+        self._what = what
         self._most = most
         self._window = window
         # Of each failure, how long had been served when it came.
@@ -51,7 +59,7 @@ class Restarts:
             self._failures.popleft()
         if self.count > self._most:
             raise GaveUp(
-                f"TorchServe failed {self.count} times within {self._window:g} s of service; "
+                f"{self._what} {self.count} times within {self._window:g} s of service; "
                 f"the last time: {reason}"
             )
         doublings = min(self.count - 1, 16)

@@ -6,6 +6,8 @@ it a home in which this file has that name. It imports nothing of this project.
 
 from __future__ import annotations
 
+import contextlib
+import faulthandler
 import importlib
 import logging
 import os
@@ -16,6 +18,9 @@ from pathlib import Path
 from typing import Any
 
 PROTOCOL = "ts.protocol.otf_message_handler"
+# Where a worker says how it crashed: in a file with its process id as its name.
+CRASHES_VARIABLE = "GPT2_CRASHES"
+LOADED = 200
 
 
 class NoTensor:
@@ -60,6 +65,25 @@ def import_protocol_without_torch() -> None:
         del sys.modules["torch"]
 
 
+def report_crashes() -> None:
+    """Once the model is loaded, have a crash reported in a file, where the gateway looks for it.
+
+    Until then it is said on standard error, and is a reason why the service does not start.
+    """
+    protocol: Any = sys.modules[PROTOCOL]
+    answer = protocol.create_load_model_response
+
+    def answer_and_watch(code: int, message: str) -> Any:
+        folder = os.environ.get(CRASHES_VARIABLE)
+        if code == LOADED and folder:
+            with contextlib.suppress(OSError):
+                # Open for as long as this process lives: who crashes can open nothing.
+                faulthandler.enable(open(Path(folder, str(os.getpid())), "wb", buffering=0))  # noqa: SIM115
+        return answer(code, message)
+
+    protocol.create_load_model_response = answer_and_watch
+
+
 def report_cause(record: logging.LogRecord) -> bool:
     """Print the first of a chain of exceptions on standard error, which TorchServe's log passes on.
 
@@ -78,6 +102,7 @@ def main() -> None:
     """Prepare this process, then be TorchServe's worker until it ends."""
     set_path()
     import_protocol_without_torch()
+    report_crashes()
     logging.getLogger().addFilter(report_cause)
     runpy.run_module("ts.model_service_worker", run_name="__main__", alter_sys=True)
 

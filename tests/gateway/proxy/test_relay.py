@@ -17,7 +17,8 @@ from gateway.proxy.relay import Relay
 from gateway.replicas.in_flight import InFlight
 from gateway.torchserve.connection import Connection
 from gateway.web.exchange import Exchange
-from handler.replies import sideband, to_json
+from handler.content.json_text import to_json
+from handler.replies import sideband
 
 END = {"usage": {"prompt_tokens": 1}, "finish_reasons": ["length"], "error": None}
 texts = st.lists(st.text(st.characters(exclude_categories=["Cs"])), max_size=6)
@@ -54,7 +55,7 @@ def unchunked(body: bytes) -> bytes:
     return found
 
 
-Keep = Callable[[list[bytes]], None]
+Keep = Callable[[list[bytes], bytes], None]
 
 
 async def passed_on(pieces: list[bytes], keep: Keep | None) -> tuple[bytes, Relay]:
@@ -90,7 +91,9 @@ def test_a_client_gets_the_events_however_the_bytes_were_cut(
 ) -> None:
     stream, events, last = written(parts)
     kept: list[bytes] = []
-    received, relay = asyncio.run(passed_on(cut(stream, places), kept.extend))
+    received, relay = asyncio.run(
+        passed_on(cut(stream, places), lambda frames, _: kept.extend(frames))
+    )
     assert received == events
     assert kept[-1] == last
     assert relay.has_ended and json.loads(relay.frame) == json.loads(last) == END
@@ -101,7 +104,7 @@ def test_a_stream_that_is_cut_ends_behind_a_whole_event(
     parts: list[str], places: list[int], missing: int
 ) -> None:
     stream, events, _ = written(parts)
-    received, relay = asyncio.run(passed_on(cut(stream[:-missing], places), lambda _: None))
+    received, relay = asyncio.run(passed_on(cut(stream[:-missing], places), lambda *_: None))
     assert not relay.has_ended
     assert events.startswith(received) and (not received or received.endswith(b"\n\n"))
 

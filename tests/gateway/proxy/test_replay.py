@@ -13,7 +13,8 @@ import pytest
 import requests
 
 from gateway.proxy.prediction import COMPLETIONS, JSON_TYPE, Prediction
-from gateway.proxy.replay import MOST_FRAME_BYTES, MOST_LOSSES, Lost, Replay
+from gateway.proxy.replay import MOST_KEPT_BYTES, MOST_LOSSES, MOST_STALLS, Lost, Replay
+from gateway.replicas.in_flight import Abort
 from handler.replies import sideband
 from tests.gateway.conftest import Service, StartService, wait_until
 
@@ -101,6 +102,36 @@ def test_a_stream_outlives_its_worker_event_for_event(
     assert fragile.metric(REPLAYS) > before
 
 
+def raw_stream(service: Service, path: str, body: dict[str, Any], *, kills: bool) -> bytes:
+    """A stream as it comes, all of it; with `kills` its worker is killed behind the first event."""
+    with service.post(path, json=body | {"stream": True}, stream=True) as reply:
+        assert reply.status_code == 200, reply.text
+        pieces = reply.iter_content(None)
+        received = next(pieces)
+        if kills:
+            kill_worker(service)
+        return bytes(received + b"".join(pieces))
+
+
+def test_a_stream_in_hugging_faces_form_outlives_its_worker_to_the_byte(fragile: Service) -> None:
+    asked = {"inputs": "The old captain", "parameters": {"max_new_tokens": 300, "seed": 5}}
+    undisturbed = raw_stream(fragile, "/predictions/gpt2", asked, kills=False)
+    before = fragile.metric(REPLAYS)
+    assert raw_stream(fragile, "/predictions/gpt2", asked, kills=True) == undisturbed
+    assert fragile.metric(REPLAYS) > before
+
+
+def test_such_a_stream_without_a_seed_goes_on_with_the_one_it_began_with(fragile: Service) -> None:
+    parameters = {"max_new_tokens": 300, "do_sample": True, "details": True}
+    asked = {"inputs": "The old captain", "parameters": parameters}
+    received = raw_stream(fragile, "/predictions/gpt2", asked, kills=True)
+    events = [json.loads(line[5:]) for line in received.splitlines() if line]
+    assert [event["index"] for event in events] == list(range(1, len(events) + 1))
+    seed = events[-1]["details"]["seed"]
+    asked["parameters"] = parameters | {"seed": seed}
+    assert raw_stream(fragile, "/predictions/gpt2", asked, kills=False) == received
+
+
 def test_whole_replies_are_asked_for_again(fragile: Service) -> None:
     expected = [fragile.complete(**LONG | {"seed": seed}).json()["choices"] for seed in range(6)]
     got: list[Any] = [None] * 6
@@ -128,7 +159,7 @@ def begun(frames: list[bytes], card: dict[str, Any] | None = None) -> Replay:
     prediction = Prediction("gpt2", "", COMPLETIONS, b'{"prompt":"A","n":2}', JSON_TYPE)
     replay = Replay(prediction, 60)
     replay.begin_stream(CARD if card is None else card)
-    replay.keep(frames)
+    replay.keep(frames, b"")
     replay.lose(Lost())
     return replay
 
@@ -143,19 +174,40 @@ def test_a_stream_goes_on_with_the_same_model_alone() -> None:
     assert not begun([b'{"choice":0,"tokens":[5]}']).may_go_on(CARD), "of another form"
 
 
-def test_what_loses_workers_again_and_again_is_given_up() -> None:
+def test_what_is_killed_again_and_again_is_given_up_and_never_to_blame() -> None:
     replay = begun([FIRST])
     for _ in range(MOST_LOSSES - 1):
         replay.lose(Lost(is_loss=False))
         replay.lose(Lost())
-    assert replay.may_go_on(CARD) and replay.is_suspect
+    assert replay.may_go_on(CARD) and not replay.is_suspect
     replay.lose(Lost())
+    assert not replay.may_go_on(CARD) and replay.verdict(Lost()) is Abort.WORKER_LOST
+
+
+def test_only_a_crash_of_who_was_alone_is_its_own() -> None:
+    replay = begun([FIRST])
+    replay.lose(Lost(), crashed=True)
+    assert replay.may_go_on(CARD) and not replay.is_suspect
+    replay.lose(Lost(), crashed=True)
+    assert replay.may_go_on(CARD) and replay.is_suspect, "from now on it runs alone"
+    replay.lose(Lost())
+    assert replay.may_go_on(CARD), "a kill is not its fault, alone or not"
+    replay.lose(Lost(), crashed=True)
+    assert not replay.may_go_on(CARD) and replay.verdict(Lost()) is Abort.POISON
+
+
+def test_what_stands_still_again_is_given_up() -> None:
+    replay = begun([FIRST])
+    for _ in range(MOST_STALLS):
+        assert replay.may_go_on(CARD)
+        replay.lose(Lost(Abort.STALLED))
     assert not replay.may_go_on(CARD)
+    assert replay.verdict(Lost(Abort.STALLED)) is Abort.STALLED
 
 
 def test_a_stream_too_long_to_be_kept_is_not_gone_on_with() -> None:
     replay = begun([FIRST])
-    replay.keep([b"x" * MOST_FRAME_BYTES])
+    replay.keep([b"x" * MOST_KEPT_BYTES], b"")
     assert not replay.may_go_on(CARD)
 
 

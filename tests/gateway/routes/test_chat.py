@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -185,3 +186,31 @@ def test_a_model_without_a_template_says_what_to_do(service: Service) -> None:
     assert reply.status_code == 400 and error["code"] == "no_chat_template"
     assert "/v1/completions" in error["message"] and "--chat-template" in error["message"]
     assert service.get("/v1/models").json()["data"][0]["chat_template"] is False
+
+
+def test_a_chats_stream_outlives_its_worker(talker: Service) -> None:
+    asked = {"messages": TALK, "seed": 7, "max_completion_tokens": 300, "ignore_eos": True}
+    asked |= {"stream": True, "logprobs": True, "top_logprobs": 1, "n": 2}
+
+    def told(*, kills: bool) -> list[Any]:
+        with talker.post("/v1/chat/completions", json=asked, stream=True) as reply:
+            assert reply.status_code == 200, reply.text
+            found = []
+            for line in reply.iter_lines(chunk_size=1):
+                if line and not found and kills:
+                    for worker in talker.workers():
+                        worker.kill()
+                if line:
+                    found.append(line.removeprefix(b"data: "))
+        assert found.pop() == b"[DONE]"
+        known = [json.loads(event) for event in found]
+        assert len({(event["id"], event["created"]) for event in known}) == 1
+        # In what order the choices' events come depends on the time.
+        return sorted(
+            (event["choices"] for event in known), key=lambda choices: int(choices[0]["index"])
+        )
+
+    undisturbed = told(kills=False)
+    before = talker.metric("gpt2_request_replays_total")
+    assert told(kills=True) == undisturbed
+    assert talker.metric("gpt2_request_replays_total") > before
