@@ -18,7 +18,7 @@ def main() -> int:
     if sys.argv[1:] == ["--settings"]:
         sys.stdout.write(table() + "\n")
         return 0
-    if sys.argv[1:]:
+    if sys.argv[1:] not in ([], ["serve"]):  # SageMaker starts an image with `serve`
         return _fail("usage: python -m gateway [--settings]; settings come from the environment")
     passed_over: list[str] = []
     try:

@@ -8,13 +8,16 @@ from gateway.app import Gateway
 from gateway.proxy.proxy import Proxy
 from gateway.replicas.replicas import Replicas
 from gateway.routes.admission import Admission
+from gateway.routes.answering import Answering
 from gateway.routes.exposition import Exposition
 from gateway.routes.health import Health
 from gateway.routes.inference import Inference
+from gateway.routes.kserve import KServe
 from gateway.routes.management import Management
 from gateway.routes.pages import Pages
 from gateway.routes.predictions import Predictions
 from gateway.routes.table import Answerers, make_routes
+from gateway.routes.tgi import Tgi
 from gateway.settings import Settings
 from gateway.torchserve.client import Upstream
 from gateway.torchserve.crashes import Crashes
@@ -55,15 +58,19 @@ def make_gateway(
     proxy = Proxy(settings, upstream, replicas, sequences, metrics, crashes, secret)
     health.on_drain(proxy.drain)
     registry, needs_key = replicas.registry, settings.metrics_access == "key"
+    answering = Answering(settings, registry, proxy)
+    tgi = Tgi(settings, admission, registry, answering)
     answerers = Answerers(
         pages=Pages(lambda: _describe(settings)),
-        inference=Inference(settings, admission, registry, proxy, metrics),
-        predictions=Predictions(settings, admission, registry, proxy),
+        inference=Inference(settings, admission, registry, proxy, metrics, tgi, health),
+        predictions=Predictions(settings, admission, registry, proxy, answering),
+        kserve=KServe(admission, registry, answering, health),
+        tgi=tgi,
         management=Management(settings, admission, replicas, health),
         health=health,
         exposition=Exposition(admission, metrics, upstream, needs_key=needs_key),
     )
-    routes = make_routes(settings.route_generate, answerers)
+    routes = make_routes(settings, answerers)
     return Gateway(settings, routes, guard, admission, metrics)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from enum import Enum
 from typing import Any
 
 from handler.content.utf8 import encoded
@@ -31,10 +32,10 @@ class GatewayError(Exception):
         self.code = code or self.code
         self.retry_after = retry_after
 
-    def body(self, path: str = "") -> bytes:
-        """Return the error as JSON, for who asked for `path`."""
+    def body(self, clients: Clients) -> bytes:
+        """Return the error as JSON, for these clients."""
         detail = error_detail(self.message, self.kind, self.param, self.code)
-        return to_json(for_clients_of(path, self.status, detail, self.torchserve_type))
+        return to_json(for_clients(clients, self.status, detail, self.torchserve_type))
 
 
 class BadRequest(GatewayError):
@@ -163,8 +164,20 @@ KINDS = {
 }
 
 
-# Whose clients read TorchServe's errors, and the names of its exceptions by status.
-TORCHSERVE_PATHS = ("/models", "/predictions/", "/explanations/")
+class Clients(Enum):
+    """Whose clients read a reply, and so which shape its errors have."""
+
+    OPENAI = "openai"
+    TORCHSERVE = "torchserve"
+    KSERVE = "kserve"
+    TGI = "tgi"
+
+
+TORCHSERVE_PATHS = ("/models", "/predictions/", "/explanations/", "/invocations")
+# KServe's V2 and, by their ends, V1's predictions.
+KSERVE_PATHS, KSERVE_ENDS = ("/v2/",), (":predict", ":explain")
+TGI_PATHS = ("/generate_stream", "/info")
+# The names of TorchServe's exceptions by status.
 TORCHSERVE_TYPES = {
     400: "BadRequestException",
     401: "InvalidKeyException",
@@ -179,14 +192,38 @@ TORCHSERVE_TYPES = {
 }
 
 
-def for_clients_of(
-    path: str, status: int, detail: dict[str, Any], kind: str | None = None
+def clients_of(method: str, path: str) -> Clients:
+    """Return whose clients ask for `path`."""
+    if path.startswith(KSERVE_PATHS) or path == "/v2" or path.endswith(KSERVE_ENDS):
+        return Clients.KSERVE
+    if path in TGI_PATHS or (method, path) == ("POST", "/"):
+        return Clients.TGI
+    return Clients.TORCHSERVE if path.startswith(TORCHSERVE_PATHS) else Clients.OPENAI
+
+
+def for_clients(
+    clients: Clients, status: int, detail: dict[str, Any], kind: str | None = None
 ) -> dict[str, Any]:
-    """Return an error with TorchServe's words beside OpenAI's where `path` is TorchServe's."""
-    if not path.startswith(TORCHSERVE_PATHS):
-        return detail
-    kind = kind or TORCHSERVE_TYPES.get(status, "InternalServerException")
-    return {"code": status, "type": kind, "message": detail["error"].get("message"), **detail}
+    """Return an error of OpenAI's shape in the one that these clients read; same words in all.
+
+    `kind` is what TorchServe calls it, where the status does not say that.
+    """
+    message = detail["error"].get("message")
+    if clients is Clients.KSERVE:
+        return {"error": message}
+    if clients is Clients.TGI:
+        return {"error": message, "error_type": _tgi_type(status)}
+    if clients is Clients.TORCHSERVE:
+        kind = kind or TORCHSERVE_TYPES.get(status, "InternalServerException")
+        return {"code": status, "type": kind, "message": message, **detail}
+    return detail
+
+
+def _tgi_type(status: int) -> str:
+    """Return what TGI calls an error."""
+    if status == 429:
+        return "overloaded"
+    return "generation" if status >= 500 else "validation"
 
 
 def error_detail(message: str, kind: str, param: str | None, code: str | None) -> dict[str, Any]:
@@ -204,6 +241,9 @@ def error_body(message: str, kind: str, param: str | None, code: str | None) -> 
     return to_json(error_detail(message, kind, param, code))
 
 
-def error_event(message: str, code: str) -> bytes:
-    """Return the events that end a stream which cannot go on."""
-    return b"data: " + error_body(message, "server_error", None, code) + b"\n\ndata: [DONE]\n\n"
+def error_event(message: str, code: str, clients: Clients) -> bytes:
+    """Return the events that end a stream which cannot go on; some clients know no `[DONE]`."""
+    detail = error_detail(message, "server_error", None, code)
+    if clients in (Clients.KSERVE, Clients.TGI):
+        return b"data: " + to_json(for_clients(clients, 503, detail)) + b"\n\n"
+    return b"data: " + to_json(detail) + b"\n\ndata: [DONE]\n\n"

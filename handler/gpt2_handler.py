@@ -30,7 +30,12 @@ from handler.errors import (
 )
 from handler.model_name import REPLICA_MARK
 from handler.replies import sideband
-from handler.replies.error_replies import error_body, in_torchserves_words, status_of
+from handler.replies.error_replies import (
+    error_body,
+    in_kserves_words,
+    in_torchserves_words,
+    status_of,
+)
 from handler.replies.live_reply import LiveReply
 from handler.replies.reply import WholeReply
 from handler.requests import ignored
@@ -249,6 +254,10 @@ class GPT2Handler:
         except Exception:
             logger.exception("a request could not be begun")
             fault = RequestError("The request could not be served", code="internal_error")
+        if parameters.came_by_kserves_routes(lower):
+            status = status_of(fault)
+            body = to_json(in_kserves_words(fault))
+            return WholeReply(body, int(status), status.phrase)
         return _refusal(fault, is_framed=sideband.HEADER in lower)
 
     def _route(

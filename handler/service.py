@@ -22,7 +22,7 @@ from handler.errors import BadRequest, NotFound, TooBusy
 from handler.replies import sideband
 from handler.replies.embedding_reply import EmbeddingReply
 from handler.replies.generated import TokenShapes
-from handler.replies.generated_stream import GeneratedStreamReply
+from handler.replies.generated_stream import GeneratedStreamReply, TextOutputStreamReply
 from handler.replies.live_reply import LiveReply
 from handler.replies.prediction_reply import PredictionReply
 from handler.replies.reply import JsonReply, Reply, ReplyHead, WholeReply
@@ -32,10 +32,15 @@ from handler.requests.chat_schema import ChatRequest
 from handler.requests.embedding_schema import MAX_INPUTS, EmbeddingRequest
 from handler.requests.embeddings import EmbeddingPreparer
 from handler.requests.fields import MAX_LOGPROBS, MAX_STOP
-from handler.requests.prepare import LOGPROB_BYTES, MAX_LOGPROB_ENTRIES, Preparer
+from handler.requests.prepare import (
+    LOGPROB_BYTES,
+    MAX_LOGPROB_ENTRIES,
+    Prepared,
+    Preparer,
+)
 from handler.requests.prompt_reader import PromptReader
 from handler.requests.prompts import naming
-from handler.requests.question import COMPLETION, Question
+from handler.requests.question import COMPLETION, TEXT_OUTPUT, Asked, Question
 from handler.requests.resume import Resume
 from handler.requests.schema import (
     AnyRequest,
@@ -242,13 +247,21 @@ class Service:
         ]
         reply: PredictionReply | GeneratedStreamReply
         if question.streams:
-            reply = GeneratedStreamReply(
-                self._head(), prepared[0], self._vocabulary, first, self._shapes, framed=framed
-            )
+            reply = self._generated_stream(prepared[0], first, framed=framed)
         else:
-            reply = PredictionReply(question, parts, self._shapes, framed=framed)
+            reply = PredictionReply(
+                question, parts, self._shapes, version=self._version, framed=framed
+            )
         reply.ignored_fields = ignored.together(unknown for _, unknown in read)
         return reply
+
+    def _generated_stream(
+        self, prepared: Prepared, asked: Asked, *, framed: bool
+    ) -> GeneratedStreamReply:
+        given = (self._head(), prepared, self._vocabulary, asked, self._shapes)
+        if asked.form == TEXT_OUTPUT:
+            return TextOutputStreamReply(*given, version=self._version, framed=framed)
+        return GeneratedStreamReply(*given, framed=framed)
 
     def submit(self, reply: LiveReply) -> None:
         """Have the sequences of a reply generated; its outputs may come with the next step.

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from gateway.openapi import management, predictions
+from gateway.openapi import management, predictions, protocols
 from gateway.openapi.management import MODEL, VERSION, with_parameters
 from gateway.openapi.parts import (
     INFERENCE_ERRORS,
@@ -77,14 +77,24 @@ def describe(settings: Settings) -> Json:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": url} for url in (".", settings.public_url) if url],
-        "paths": {
-            **_inference(settings),
-            **management.paths(settings),
-            **management.paths_of_inference(),
-            **_service(settings),
-        },
+        "paths": _together(
+            _inference(settings),
+            management.paths(settings),
+            management.paths_of_inference(),
+            _service(settings),
+            protocols.paths(settings, EVENT),
+        ),
         "components": {"schemas": _schemas(), "securitySchemes": _security()},
     }
+
+
+def _together(*parts: Json) -> Json:
+    """Return paths of several parts; one path may have methods in more than one of them."""
+    found: Json = {}
+    for part in parts:
+        for path, methods in part.items():
+            found[path] = found.get(path, {}) | methods
+    return found
 
 
 def _schemas() -> Json:
@@ -96,10 +106,12 @@ def _schemas() -> Json:
     _, definitions = models_json_schema(modes, ref_template=template)
     found: Json = definitions["$defs"]
     found.update(predictions.schemas())
+    found.update(protocols.schemas())
     found["GenerateRequest"] = {
         "type": "object",
         "required": ["input"],
         "properties": {"input": {"type": "string", "examples": [PROMPT]}},
+        "description": "With `inputs` in place of `input` it is a TgiRequest.",
     }
     text = {"type": "string"}
     found["GenerateReply"] = {
@@ -171,6 +183,7 @@ def _inference(settings: Settings) -> Json:
         "GenerateReply",
         {"text": {"input": PROMPT}},
     )
+    protocols.take_as_tgi(generate)
     tokenize = _post(
         "tokenize",
         "Text to token ids",
@@ -193,7 +206,7 @@ def _inference(settings: Settings) -> Json:
         settings.route_generate: {"post": generate},
         "/v1/models": {"get": _read("list_models", "The loaded models", "ModelList")},
         "/v1/models/{model}": with_parameters(
-            [MODEL], {"get": _read("read_model", "One model", "ModelCard")}
+            [MODEL], {"get": protocols.may_be_away(_read("read_model", "One model", "ModelCard"))}
         ),
         "/v1/tokenize": {"post": tokenize},
         "/v1/detokenize": {"post": detokenize},

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.errors import for_clients_of, to_json
+from gateway.errors import for_clients, to_json
 from gateway.web.exchange import Exchange, Header
 from gateway.web.metrics import Metrics
 from gateway.web.record import Record, Usage
@@ -31,7 +31,7 @@ class Reply:
         """Answer with it."""
         body, error = self.body, self.json() if self.status >= 400 else None
         if isinstance(error, dict) and isinstance(error.get("error"), dict):
-            body = to_json(for_clients_of(exchange.path, self.status, error))
+            body = to_json(for_clients(exchange.clients, self.status, error))
         await exchange.reply(self.status, body, self.content_type, self.headers)
 
     def json(self) -> Any:

@@ -113,7 +113,8 @@ class Stream:
         note_end(self._exchange.record, self._relay.frame)
         self._exchange.record.aborted = cause.value
         if cause is not Abort.CLIENT_GONE:
-            await self._exchange.end(error_event(ENDED_EARLY[cause], cause.value))
+            event = error_event(ENDED_EARLY[cause], cause.value, self._exchange.clients)
+            await self._exchange.end(event)
 
     async def _relay_to_end(self) -> Abort:
         """Pass on what comes; return why it ended, if not with its last event."""

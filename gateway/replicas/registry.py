@@ -132,9 +132,11 @@ class Registry:
     def is_ready(self) -> bool:
         """Return whether the service's own model can answer."""
         version = self._defaults.get(self.own_model)
-        return version is not None and any(
-            replica.state is State.READY for replica in self.of(self.own_model, version)
-        )
+        return version is not None and self.is_version_ready(self.own_model, version)
+
+    def is_version_ready(self, model: str, version: str) -> bool:
+        """Return whether a version can answer."""
+        return any(replica.state is State.READY for replica in self.of(model, version))
 
     def is_at_rest(self) -> bool:
         """Return whether the service's own model has no replica because nobody wants one."""

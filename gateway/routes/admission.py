@@ -39,16 +39,24 @@ class Admission:
         Raises:
             GatewayError: The request is refused.
         """
-        guard = self._guard
-        key = await self._known(exchange, lambda: guard.for_inference(exchange.headers))
-        self._refuse_if_draining(exchange)
-        address = neighbourhood(exchange.record.client)
-        await self._rates.hit(f"key {key}" if guard.inference else f"address {address}")
+        await self.admit_question(exchange)
         if not self._replicas.monitor.was_ready and not self._replicas.registry.is_at_rest():
             raise Unavailable("The model is starting", code="not_ready", retry_after=5)
         body = b"" if exchange.method == "GET" else await self._read_body(exchange)
         await self._turns.wait(len(body))
         return body
+
+    async def admit_question(self, exchange: Exchange) -> None:
+        """Judge who asks, and how often, for what needs no model that is ready.
+
+        Raises:
+            GatewayError: The request is refused.
+        """
+        guard = self._guard
+        key = await self._known(exchange, lambda: guard.for_inference(exchange.headers))
+        self._refuse_if_draining(exchange)
+        address = neighbourhood(exchange.record.client)
+        await self._rates.hit(f"key {key}" if guard.inference else f"address {address}")
 
     async def admit_manager(self, exchange: Exchange) -> bytes:
         """Judge who asks how the service is set up, or for a change of that; return the body.

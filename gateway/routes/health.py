@@ -37,9 +37,14 @@ class Health:
         self._on_drain.append(act)
 
     @property
+    def is_open(self) -> bool:
+        """Whether TorchServe runs, and new requests are taken."""
+        return self.is_serving and not self.is_draining
+
+    @property
     def is_ready(self) -> bool:
         """Whether a request would be served now."""
-        if not self.is_serving or self.is_draining:
+        if not self.is_open:
             return False
         return self._replicas.monitor.was_ready and self._replicas.registry.is_ready()
 

@@ -6,7 +6,7 @@ import contextlib
 import json
 from typing import Any
 
-from gateway.errors import BadRequest, Unavailable, Unserved
+from gateway.errors import BadRequest, Clients, Unavailable, Unserved
 from gateway.proxy.chat import read_chat
 from gateway.proxy.embeddings import read_embeddings
 from gateway.proxy.prediction import Prediction, read_completion, read_json_object, read_question
@@ -14,7 +14,9 @@ from gateway.proxy.proxy import Proxy
 from gateway.proxy.reply import note_ignored_fields
 from gateway.replicas.registry import Registry
 from gateway.routes.admission import Admission
+from gateway.routes.health import Health
 from gateway.routes.language import LANGUAGE_ERROR, note_language, refuse_foreign
+from gateway.routes.tgi import Tgi
 from gateway.settings import Settings
 from gateway.web.exchange import Exchange
 from gateway.web.metrics import Metrics
@@ -34,16 +36,28 @@ class Inference:
         registry: Registry,
         proxy: Proxy,
         metrics: Metrics,
+        tgi: Tgi,
+        health: Health,
     ) -> None:
         self._settings = settings
         self._admission = admission
         self._registry = registry
         self._proxy = proxy
         self._metrics = metrics
+        self._tgi = tgi
+        self._health = health
 
     async def generate(self, exchange: Exchange) -> None:
-        """The plain route of the service before: `input` in, `generated` and `result` out."""
+        """The plain route of the service before: `input` in, `generated` and `result` out.
+
+        With `inputs` it is TGI's.
+        """
         value = read_json_object(await self._admission.admit(exchange))
+        if value.get("inputs") is not None:
+            if value.get("input") is not None:
+                raise BadRequest("Give either `input` or `inputs`, not both", param="inputs")
+            await self._tgi.generate(exchange, value)
+            return
         text = value.get("input")
         if not isinstance(text, str):
             raise BadRequest("`input` must be a string", param="input")
@@ -104,17 +118,38 @@ class Inference:
         await self._proxy.serve(exchange, read_question(model, version, path, body))
 
     async def list_models(self, exchange: Exchange) -> None:
-        """What is loaded: all models, or the one that the path names."""
+        """What is loaded, for OpenAI's readers and for KServe's."""
         await self._admission.admit(exchange)
-        registry = self._registry
-        wanted = exchange.scope["path_params"].get("model")
-        names = registry.models if wanted is None else [registry.named(wanted)]
-        cards = [registry.card(name, registry.resolve(name)) for name in names]
+        cards = [self._card(name) for name in self._registry.models]
         data = [card for card in cards if card is not None]
         if not data:
             raise Unavailable("The model is starting", code="not_ready", retry_after=2)
-        value = {"object": "list", "data": data} if wanted is None else data[0]
+        value = {"object": "list", "data": data, "models": [card["name"] for card in data]}
         await exchange.reply(200, json.dumps(value, ensure_ascii=False).encode())
+
+    async def read_model(self, exchange: Exchange) -> None:
+        """What one model is; a 503 while it cannot answer."""
+        await self._admission.admit_question(exchange)
+        name = self._registry.named(exchange.scope["path_params"]["model"])
+        card = None
+        if self._health.is_serving or self._registry.models:
+            card = self._card(name)
+        if card is None:
+            card = {"name": name, "ready": False}
+            starting = Unavailable("The model is starting", code="not_ready")
+            card |= json.loads(starting.body(Clients.OPENAI))
+        body = json.dumps(card, ensure_ascii=False).encode()
+        if card["ready"]:
+            await exchange.reply(200, body)
+        else:
+            await exchange.reply(503, body, headers=[(b"retry-after", b"2")])
+
+    def _card(self, name: str) -> dict[str, Any] | None:
+        """What a model says of itself, and whether it would answer now."""
+        registry, version = self._registry, self._registry.resolve(name)
+        card = registry.card(name, version)
+        is_ready = self._health.is_open and registry.is_version_ready(name, version)
+        return None if card is None else {**card, "name": name, "ready": is_ready}
 
     async def explain(self, exchange: Exchange) -> None:
         """TorchServe's explanations, which GPT-2 has none of."""

@@ -11,9 +11,12 @@ from starlette.routing import Route
 from gateway.routes.exposition import Exposition
 from gateway.routes.health import Health
 from gateway.routes.inference import Inference
+from gateway.routes.kserve import KServe
 from gateway.routes.management import Management
 from gateway.routes.pages import Pages
 from gateway.routes.predictions import Predictions
+from gateway.routes.tgi import Tgi
+from gateway.settings import Settings
 from gateway.web.exchange import Exchange, Receive, Scope, Send
 
 
@@ -33,6 +36,8 @@ class ModelName(Convertor[str]):
 
 register_url_convertor("model", ModelName())
 Handler = Callable[[Exchange], Awaitable[None]]
+# Takes a name, a path, who answers, and the methods.
+MakeRoute = Callable[..., Route]
 
 EXPLAIN_METHODS = ("GET", "POST", "PUT")
 MODEL_METHODS = ("GET", "PUT", "DELETE")
@@ -59,13 +64,28 @@ class Answerers:
     pages: Pages
     inference: Inference
     predictions: Predictions
+    kserve: KServe
+    tgi: Tgi
     management: Management
     health: Health
     exposition: Exposition
 
 
-def make_routes(plain: str, of: Answerers) -> list[Route]:
-    """Return all routes; `plain` is the path of the plain one."""
+class Root:
+    """`/` is the page for browsers, and TGI's route for who sends something."""
+
+    def __init__(self, of: Answerers) -> None:
+        self._page = Endpoint("index", of.pages.index)
+        self._tgi = Endpoint("tgi", of.tgi.root)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        own = self._tgi if scope["method"] == "POST" else self._page
+        await own(scope, receive, send)
+
+
+def make_routes(settings: Settings, of: Answerers) -> list[Route]:
+    """Return all routes."""
 
     def route(name: str, path: str, handler: Handler, *methods: str) -> Route:
         return Route(path, Endpoint(name, handler), methods=methods)
@@ -78,9 +98,10 @@ def make_routes(plain: str, of: Answerers) -> list[Route]:
     inference, predict, manage = of.inference, of.predictions.predict, of.management.manage
     health, model = of.health, "/models/{model}"
     return [
-        route("index", "/", of.pages.index, "GET", "OPTIONS"),
+        *_vertex(settings, route, of),
+        Route("/", Root(of), methods=("GET", "OPTIONS", "POST")),
         route("page", "/page/{name:path}", of.pages.page, "GET"),
-        route("generate", plain, inference.generate, "POST"),
+        route("generate", settings.route_generate, inference.generate, "POST"),
         *api("completions", "completions", inference.completions),
         *api("chats", "chat/completions", inference.chats),
         *api("embeddings", "embeddings", inference.embeddings),
@@ -88,8 +109,12 @@ def make_routes(plain: str, of: Answerers) -> list[Route]:
         *api("tokenize", "detokenize", inference.tokenize),
         route("list_models", "/v1/models", inference.list_models, "GET"),
         route("list_models", "/v1/models/", inference.list_models, "GET"),
-        route("list_models", "/v1/models/{model:model}", inference.list_models, "GET"),
-        route("list_models", "/v1/models/{model:model}/", inference.list_models, "GET"),
+        route("list_models", "/v1/models/{model:model}", inference.read_model, "GET"),
+        route("list_models", "/v1/models/{model:model}/", inference.read_model, "GET"),
+        *_kserve(route, of.kserve),
+        route("tgi", "/generate_stream", of.tgi.generate_stream, "POST"),
+        route("tgi_info", "/info", of.tgi.info, "GET"),
+        route("predict", "/invocations", of.predictions.invoke, "POST"),
         route("predict", "/predictions/{model}", predict, "POST", "PUT"),
         route("predict", "/predictions/{model}/{rest:path}", predict, "POST", "PUT"),
         route("manage", "/models", manage, "GET", "POST"),
@@ -111,3 +136,36 @@ def make_routes(plain: str, of: Answerers) -> list[Route]:
         route("reference", "/docs", of.pages.reference, "GET"),
         route("reference", "/docs/{name}", of.pages.reference, "GET"),
     ]
+
+
+def _kserve(route: MakeRoute, kserve: KServe) -> list[Route]:
+    """V1's predictions, and V2."""
+    found = [
+        route("kserve_v1", "/v1/models/{model}:predict", kserve.predict, "POST"),
+        route("explain", "/v1/models/{model}:explain", kserve.explain, "POST"),
+        route("kserve", "/v2", kserve.server, "GET"),
+        route("kserve", "/v2/", kserve.server, "GET"),
+        route("live", "/v2/health/live", kserve.live, "GET"),
+        route("ready", "/v2/health/ready", kserve.ready, "GET"),
+    ]
+    for model in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
+        found += [
+            route("kserve", model, kserve.model, "GET"),
+            route("kserve", f"{model}/ready", kserve.model_ready, "GET"),
+            route("kserve_v2", f"{model}/infer", kserve.infer, "POST"),
+            route("kserve_v2", f"{model}/generate", kserve.generate, "POST"),
+            route("kserve_v2", f"{model}/generate_stream", kserve.generate_stream, "POST"),
+            route("explain", f"{model}/explain", kserve.explain, "POST"),
+        ]
+    return found
+
+
+def _vertex(settings: Settings, route: MakeRoute, of: Answerers) -> list[Route]:
+    """The routes that Vertex AI names; they come first, for they may be any."""
+    found = []
+    if settings.aip_predict_route:
+        predict = of.predictions.invoke_for_vertex
+        found.append(route("predict", settings.aip_predict_route, predict, "POST"))
+    if settings.aip_health_route:
+        found.append(route("ready", settings.aip_health_route, of.health.ready, "GET"))
+    return found

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 NEVER_PASSED = (*KEY_NAMES, "REDIS_URL", "TS_CONFIG_FILE")
 OTHER_ROUTES = (
     *("/v1/", "/predictions", "/models", "/health", "/metrics", "/docs", "/page/"),
-    *("/explanations/", "/ping/", "/api-description/"),
+    *("/explanations/", "/ping/", "/api-description/", "/invocations/"),
+    *("/v2/", "/info/", "/generate_stream/"),
 )
 
 
@@ -28,6 +29,8 @@ def check(settings: Settings) -> None:
         SettingsError: Names the setting and says what is allowed.
     """
     _check_route(settings.route_generate)
+    _check_path("AIP_PREDICT_ROUTE", settings.aip_predict_route)
+    _check_path("AIP_HEALTH_ROUTE", settings.aip_health_route)
     if settings.max_bodies_bytes < settings.max_body_bytes:
         raise SettingsError(
             f"MAX_BODIES_BYTES must be at least MAX_BODY_BYTES ({settings.max_body_bytes})"
@@ -50,6 +53,11 @@ def _check_route(route: str) -> None:
         raise SettingsError(f"ROUTE_GENERATE must be a path like /generate, not {route!r}")
     if f"{route}/".startswith(OTHER_ROUTES) or route == "/openapi.json":
         raise SettingsError(f"ROUTE_GENERATE: {route} is taken by another route")
+
+
+def _check_path(name: str, path: str) -> None:
+    if path and (not path.isascii() or any(c in path for c in "{}?#% \\")):
+        raise SettingsError(f"{name} must be a path like /predict, not {path!r}")
 
 
 def _check_sources(name: str, take_apart: Callable[[str], object], values: tuple[str, ...]) -> None:

@@ -36,8 +36,11 @@ def load(
         spec, text = specs[name], text.strip(keys.BLANKS)
         if text:
             values[spec.name] = parse(name, text, spec.default, spec.metadata)
-    if "route_generate" in values:
-        values["route_generate"] = "/" + values["route_generate"].lstrip("/")
+    for name in ("route_generate", "aip_predict_route", "aip_health_route"):
+        if name in values:
+            values[name] = "/" + values[name].lstrip("/")
+    if values.get("aip_http_port"):
+        values.setdefault("port", values["aip_http_port"])
     _add_keys(values)
     return Settings(**values)
 

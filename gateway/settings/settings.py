@@ -169,6 +169,15 @@ class Settings:
         choices=("off", "warn", "refuse"),
     )
 
+    # What platforms say
+    aip_http_port: int = setting(
+        0, "Set by Vertex AI: the port, where PORT is not set.", least=0, most=65535
+    )
+    aip_predict_route: str = setting(
+        "", "Set by Vertex AI: a path that is answered as `/invocations`."
+    )
+    aip_health_route: str = setting("", "Set by Vertex AI: a path like `/health/ready`.")
+
     # Logs
     log_format: str = setting(
         "auto", "JSON lines or text; auto is JSON on Cloud Run.", choices=("auto", "json", "text")

@@ -8,7 +8,10 @@ from gateway.settings import Settings
 from gateway.web.exchange import Exchange
 
 ALLOWED_METHODS = b"GET, POST, PUT"
-EXPOSED = b"x-request-id, x-language-warning, x-ignored-fields, x-model-digest, x-seed, retry-after"
+EXPOSED = (
+    b"x-request-id, x-language-warning, x-ignored-fields, x-model-digest, x-seed, retry-after, "
+    b"inference-header-content-length"
+)
 # Names of headers by commas (RFC 9110, 5.6.2): what a browser asks for is answered as it came.
 NAMES = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~, -]*")
 

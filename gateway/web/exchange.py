@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from http import HTTPStatus
 from typing import Any, Protocol
 
-from gateway.errors import BadRequest, GatewayError, RequestTimeout, TooLarge
+from gateway.errors import BadRequest, GatewayError, RequestTimeout, TooLarge, clients_of
 from gateway.web.record import Record
 
 Message = MutableMapping[str, Any]
@@ -72,6 +72,8 @@ class Exchange:
         self.began = time.perf_counter()
         self.method: str = scope["method"]
         self.path: str = scope["path"]
+        # Who reads what goes wrong.
+        self.clients = clients_of(self.method, self.path)
         self.peer: str = (scope.get("client") or ("", 0))[0]
         headers: dict[str, str] = {}
         for raw_name, raw_value in scope["headers"]:
@@ -166,7 +168,7 @@ class Exchange:
         if error.status == 401:
             own.append((b"www-authenticate", b"Bearer"))
         self.record.error = error.code or error.kind
-        await self.reply(error.status, error.body(self.path), headers=own)
+        await self.reply(error.status, error.body(self.clients), headers=own)
 
     async def wait_for_reader(self, seconds: float) -> None:
         """Wait until the client has taken its reply: `seconds` for each MiB of it that waits."""

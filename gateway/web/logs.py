@@ -14,7 +14,7 @@ from typing import Any, TextIO
 
 from gateway.web.exchange import Exchange
 
-PROBE_PATHS = ("/health", "/ping")
+PROBE_PATHS = ("/health", "/ping", "/v2/health")
 SILENT_PATHS = ("/metrics", "/page/")
 SEVERITIES = {10: "DEBUG", 20: "INFO", 30: "WARNING", 40: "ERROR", 50: "CRITICAL"}
 

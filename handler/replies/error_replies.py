@@ -59,5 +59,10 @@ def in_torchserves_words(error: RequestError) -> dict[str, Any]:
     return {"code": int(words.status), "type": words.torchserve, "message": error.message}
 
 
+def in_kserves_words(error: RequestError) -> dict[str, Any]:
+    """An error as KServe's clients read it: a text."""
+    return {"error": error.message}
+
+
 def _words(error: RequestError) -> Words:
     return WORDS.get(type(error), FAILED)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from handler.content.json_text import to_json
 from handler.engine.sequence import Output
 from handler.engine.vocabulary import Vocabulary
+from handler.errors import RequestError
 from handler.replies.error_replies import error_body
 from handler.replies.generated import TokenShapes
 from handler.replies.live_reply import Json
@@ -36,10 +39,16 @@ class GeneratedStreamReply(StreamReply):
         """See `Reply.take_end`."""
         self._take_waiting()
         if self.error is not None:
-            self._last_event(to_json(error_body(self.error)), ends=True)
+            self._last_event(to_json(self._failure(self.error)), ends=True)
         else:
             self._last_event(to_json(self._whole()), ends=True)
         return self.take_chunk()
+
+    def _failure(self, error: RequestError) -> Json:
+        """An error: behind events in the words of those who read them, else it is a reply."""
+        if not self._outputs:
+            return error_body(error)
+        return {"error": error.message, "error_type": "generation"}
 
     def _take(self, output: Output) -> None:
         self._outputs.append(output)
@@ -63,3 +72,28 @@ class GeneratedStreamReply(StreamReply):
             "generated_text": before + "".join(output.text for output in self._outputs),
             "details": self._shapes.details(self._outputs, self.prepared),
         }
+
+
+class TextOutputStreamReply(GeneratedStreamReply):
+    """The same in KServe's words: every event has its piece of the text, the last one too."""
+
+    def __init__(self, *given: Any, version: str, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self._begins_with: Json = {"id": self._asked.id} if self._asked.id else {}
+        self._begins_with |= {"model_name": self.head.model, "model_version": version}
+        self._before = self._asked.request["prompt"] if self._asked.full_text else ""
+
+    def _event(self, output: Output) -> Json:
+        before, self._before = self._before, ""
+        return self._begins_with | {"text_output": before + output.text} | self._told(output)
+
+    def _whole(self) -> Json:
+        return self._event(self._outputs[-1])
+
+    def _told(self, output: Output) -> Json:
+        if not self._asked.details:
+            return {}
+        reason = None
+        if output.finish_reason is not None:
+            reason = self._shapes.details(self._outputs, self.prepared)["finish_reason"]
+        return {"details": {"finish_reason": reason, "token": self._shapes.token(output)}}

@@ -21,7 +21,13 @@ class PredictionReply:
     streams = False
 
     def __init__(
-        self, question: Question, parts: list[JsonReply], shapes: TokenShapes, *, framed: bool
+        self,
+        question: Question,
+        parts: list[JsonReply],
+        shapes: TokenShapes,
+        *,
+        version: str,
+        framed: bool,
     ) -> None:
         self.content_type = answers.content_type(question) + (sideband.SUFFIX if framed else "")
         self.timings = Timings()
@@ -29,6 +35,7 @@ class PredictionReply:
         self._question = question
         self._parts = parts
         self._shapes = shapes
+        self._version = version
         self._framed = framed
         # Of texts whose details are asked for: what each step added, by part and index.
         self._outputs: dict[tuple[int, int], list[Output]] = {}
@@ -96,7 +103,7 @@ class PredictionReply:
         completions = [part.completion() for part in self._parts]
         for (number, index), outputs in self._outputs.items():
             completions[number]["choices"][index]["details"] = self._details(number, outputs)
-        return frame + answers.render(self._question, completions)
+        return frame + answers.render(self._question, completions, self._version)
 
     def _details(self, number: int, outputs: list[Output]) -> Json:
         told = self._shapes.details(outputs, self._parts[number].prepared)

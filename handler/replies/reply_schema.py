@@ -183,6 +183,9 @@ class ModelCard(BaseModel):
     defaults_rule: str
     examples: list[str]
     limits: dict[str, int | float]
+    # At the gateway, as KServe's clients read it.
+    name: str | None = None
+    ready: bool | None = None
 
 
 class ModelList(BaseModel):

@@ -13,25 +13,18 @@ from typing import Any
 from handler.content import strict_json
 from handler.content.charsets import ContentType, decode, parse_content_type
 from handler.errors import BadRequest
-from handler.requests import hugging_face
-from handler.requests.accept import EVENTS, TEXT, preferred
+from handler.requests import kserve
+from handler.requests.accept import preferred
+from handler.requests.asking import FORM, JSON_BODY, RAW, bound, question_of
 from handler.requests.prompts import (
     PROMPT_NAMES,
     merged,
-    prompt_name,
-    take_prompt,
     two_prompts,
-    without,
 )
-from handler.requests.question import COMPLETION, GENERATED, PLAIN, Asked, Field, Question
+from handler.requests.question import Field, Question
 from handler.requests.typed import OPTIONS, typed
 
 KNOWN = OPTIONS.union(PROMPT_NAMES)
-MAX_PARTS = 1000  # items of a list, fields of a form: reading more would hold everybody up
-
-# What a request came as. A text is answered with a text where it says nothing else; a form is
-# answered as JSON is, which is what TorchServe's own clients read.
-RAW, FORM, JSON_BODY = "raw", "form", "json"
 
 
 def read_body(
@@ -51,12 +44,23 @@ def read_body(
     kind, options, wanted = parse_content_type(content_type), _options(query), preferred(accept)
     named = next((name for name in PROMPT_NAMES if options.get(name) is not None), None)
     if body in (b"", "") and named is not None:
-        return _question(options, {}, wanted, RAW)
+        return question_of(options, {}, wanted, RAW)
     if kind.is_json:
-        return _question(_parsed(body, kind), options, wanted, JSON_BODY)
+        return read_value(_parsed(body, kind), options, wanted)
     if named is not None:
         raise two_prompts("the body", f"`{named}`")
-    return _question({"prompt": _text(body, kind.charset)}, options, wanted, RAW)
+    return question_of({"prompt": _text(body, kind.charset)}, options, wanted, RAW)
+
+
+def read_value(value: Any, options: dict[str, Any], wanted: str = "") -> Question:
+    """Read JSON that was parsed; `options` are of the query.
+
+    Raises:
+        BadRequest: As `read_body`.
+    """
+    if kserve.is_asked(value):
+        return kserve.read(value, options, wanted)
+    return question_of(value, options, wanted, JSON_BODY)
 
 
 def read_form(
@@ -73,7 +77,7 @@ def read_form(
     Raises:
         BadRequest: As `read_body`.
     """
-    _bound(len(fields), "fields")
+    bound(len(fields), "fields")
     if raw and fields and not any(field.name in KNOWN for field in fields):
         kind = "application/json" if _holds_prompt(raw) else fields[0].content_type
         return read_body(raw, kind, query, accept)
@@ -85,14 +89,7 @@ def read_form(
             param="prompt",
             code="no_prompt",
         )
-    return _question(options, {}, preferred(accept), FORM)
-
-
-def _bound(count: int, name: str) -> None:
-    if count > MAX_PARTS:
-        raise BadRequest(
-            f"The request holds {count} {name}; at most {MAX_PARTS} are read", code="too_many_parts"
-        )
+    return question_of(options, {}, preferred(accept), FORM)
 
 
 def _holds_prompt(raw: bytes) -> bool:
@@ -103,7 +100,7 @@ def _holds_prompt(raw: bytes) -> bool:
         value = json.loads(raw)
     except (ValueError, RecursionError):
         return False
-    return any(name in value for name in PROMPT_NAMES)
+    return kserve.is_asked(value) or any(name in value for name in PROMPT_NAMES)
 
 
 def _parsed(body: Any, kind: ContentType) -> Any:
@@ -152,92 +149,3 @@ def _field_text(field: Field) -> str:
     if not isinstance(field.value, (bytes, bytearray, str)):  # JSON that TorchServe has parsed
         return json.dumps(field.value)
     return _text(field.value, parse_content_type(field.content_type).charset)
-
-
-def _question(value: Any, options: dict[str, Any], wanted: str, source: str) -> Question:
-    """What a value asks for: a text, an object, or a list of these; `wanted` is of `Accept`."""
-    if isinstance(value, str):
-        value = {"prompt": value}
-    if isinstance(value, list):
-        return _list(value, options, wanted, source)
-    if not isinstance(value, dict):
-        raise BadRequest(
-            "The body must be a JSON object, a text, or a list of these", code="invalid_type"
-        )
-    name = prompt_name(value)
-    items = value[name] if name else None
-    # In JSON a list of texts is one completion with as many choices, as OpenAI has it.
-    each_alone = dict if source == JSON_BODY else (dict, str)
-    if name and isinstance(items, list) and any(isinstance(item, each_alone) for item in items):
-        return _list(items, merged(options, without(value, name)), wanted, source)
-    return Question([_asked(value, options, wanted, source)])
-
-
-def _list(items: list[Any], options: dict[str, Any], wanted: str, source: str) -> Question:
-    """A list: each item is answered as it would be alone."""
-    if not items:
-        raise BadRequest("The list of prompts is empty", param="prompt", code="no_prompt")
-    _bound(len(items), "items")
-    asked = []
-    for number, item in enumerate(items):
-        item = {"prompt": item} if isinstance(item, str) else item
-        if not isinstance(item, dict):
-            raise BadRequest(
-                f"Item {number} of the list must be a text or an object", code="invalid_type"
-            )
-        asked.append(_asked(item, options, wanted, source))
-    if any(one.request.get("stream") for one in asked):
-        return Question([_together(asked)])
-    return Question(asked, is_list=True)
-
-
-def _together(asked: list[Asked]) -> Asked:
-    """One request for a list that is to be streamed: a stream tells its texts apart by `index`.
-
-    Raises:
-        BadRequest: They are to be written in different ways.
-    """
-    prompts = [one.request["prompt"] for one in asked]
-    whole = {**asked[0].request, "prompt": prompts}
-    alike = all({**one.request, "prompt": prompts} == whole for one in asked)
-    if not alike or not all(isinstance(prompt, str) for prompt in prompts):
-        raise BadRequest(
-            "A list can be streamed only if its items are texts with the same options; send it "
-            "without `stream`, or each item by itself",
-            param="stream",
-            code="mixed_stream",
-        )
-    return Asked(whole)
-
-
-def _asked(value: dict[str, Any], options: dict[str, Any], wanted: str, source: str) -> Asked:
-    """Read one object, with the options that stand beside it."""
-    is_hugging_face = source == JSON_BODY and hugging_face.is_asked(value)
-    given = merged(options, _flat(value))
-    prompt = take_prompt(given)
-    full_text = hugging_face.switch(given, "return_full_text")
-    request = {"prompt": prompt, **hugging_face.translated(given)}
-    if request.get("stream") is None and wanted == EVENTS:
-        request["stream"] = True
-    if is_hugging_face:
-        details = hugging_face.take_details(request)
-        return Asked(request, GENERATED, full_text=full_text is not False, details=details)
-    if full_text is not None:
-        request.setdefault("echo", full_text)
-    is_plain = wanted == TEXT
-    if source == RAW and not wanted:
-        is_plain = request.get("logprobs") is None  # a text alone has no place for them
-    return Asked(request, PLAIN if is_plain and not request.get("stream") else COMPLETION)
-
-
-def _flat(value: dict[str, Any]) -> dict[str, Any]:
-    """An object with what is within its prompt, and then its `parameters`, beside all else."""
-    name = prompt_name(value)
-    if name is not None and isinstance(value[name], dict):
-        value = merged(without(value, name), value[name])
-    parameters = value.get("parameters")
-    if parameters is None:
-        return value
-    if not isinstance(parameters, dict):
-        raise BadRequest("`parameters` must be an object", param="parameters", code="dict_type")
-    return merged(without(value, "parameters"), parameters)

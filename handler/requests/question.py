@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from handler.requests.prompts import without
@@ -11,6 +12,7 @@ from handler.requests.prompts import without
 COMPLETION = "completion"  # OpenAI's, as JSON or as a stream of events
 PLAIN = "plain"  # the text alone
 GENERATED = "generated"  # Hugging Face's: [{"generated_text"}]
+TEXT_OUTPUT = "text_output"  # of KServe's `generate`: {"text_output"}
 
 
 @dataclass(frozen=True)
@@ -28,17 +30,42 @@ class Asked:
 
     request: dict[str, Any]
     form: str = COMPLETION
-    # Of Hugging Face's form: whether the prompt is given back, and its tokens are told.
+    # Of the last two: whether the prompt is given back, and its tokens are told.
     full_text: bool = False
     details: bool = False
+    # What the client calls it, where the form has a place for that.
+    id: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """A JSON body that asks for the same (a plain text by the header `Accept` besides)."""
-        if self.form != GENERATED:
+        if self.form not in (GENERATED, TEXT_OUTPUT):
             return self.request
         parameters = without(self.request, "prompt")
         told = {"return_full_text": self.full_text, "details": self.details}
-        return {"inputs": self.request["prompt"], "parameters": {**parameters, **told}}
+        asked = {"parameters": {**parameters, **told}}
+        if self.form == GENERATED:
+            return {"inputs": self.request["prompt"], **asked}
+        named = {"id": self.id} if self.id else {}
+        return {"text_input": self.request["prompt"], **named, **asked}
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """What KServe's answers stand in: V1's `predictions`, or V2's tensors.
+
+    Attributes:
+        is_tensors: Which of the two.
+        id: What the client calls the request.
+        outputs: Names of the tensors that are wanted; empty is all.
+        binary: Of these, the ones that are sent as bytes behind the JSON.
+        all_binary: Whether those are that nothing is said of.
+    """
+
+    is_tensors: bool = False
+    id: str = ""
+    outputs: tuple[str, ...] = ()
+    binary: Mapping[str, bool] = field(default_factory=dict)
+    all_binary: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,6 +74,7 @@ class Question:
 
     asked: list[Asked]
     is_list: bool = False
+    envelope: Envelope | None = None
 
     @property
     def streams(self) -> bool:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from handler.content.charsets import parse_content_type
+from handler.requests import kserve
 from handler.requests.accept import JSON
 from handler.requests.bodies import read_body, read_form
 from handler.requests.question import Field, Question
@@ -82,6 +83,11 @@ def read(row: Mapping[str, Any], headers: Mapping[str, Any]) -> Question:
     own = text_headers(headers)
     content_type, accept = own.get("content-type", ""), own.get("accept", "")
     kind = parse_content_type(content_type)
+    tensors = own.get(kserve.LENGTH_HEADER)
+    if tensors is not None:
+        return kserve.read_infer(*kserve.split(_body_of(fields), tensors))
+    if came_by_kserves_routes(own) and not kind.is_form:
+        content_type = JSON  # whatever curl calls it
     if kind.is_urlencoded and kind.charset:
         text = f"text/plain; charset={kind.charset}"
         fields = [replace(field, content_type=text) for field in fields]
@@ -92,6 +98,16 @@ def read(row: Mapping[str, Any], headers: Mapping[str, Any]) -> Question:
         return read_body(b"", content_type, fields, accept)
     query = [field for field in fields if field is not bodies[-1]]
     return read_body(bodies[-1].value, content_type, query, accept)
+
+
+def came_by_kserves_routes(own: Mapping[str, str]) -> bool:
+    """Whether a request was sent to V1's or V2's path: TorchServe tells others by `url_path`."""
+    return "explain" in own and "url_path" not in own
+
+
+def _body_of(fields: list[Field]) -> bytes:
+    body = next((field.value for field in reversed(fields) if field.name == "body"), b"")
+    return bytes(body) if isinstance(body, (bytes, bytearray)) else b""
 
 
 def read_call(row: Mapping[str, Any]) -> Question:

@@ -151,7 +151,7 @@ def test_health_has_three_names(service: Service) -> None:
     [
         ("GET", "/nothing", 404, "not_found_error"),
         ("GET", "/v1/completions", 405, "invalid_request_error"),
-        ("POST", "/", 405, "invalid_request_error"),
+        ("PUT", "/", 405, "invalid_request_error"),
         ("POST", "/v1/models", 405, "invalid_request_error"),
         ("POST", "/predictions/other", 404, "not_found_error"),
         ("POST", "/predictions/gpt2/9.9", 404, "not_found_error"),

@@ -129,6 +129,26 @@ def test_a_wrong_setting_is_told_in_the_shape_of_a_log_line(
         assert line.startswith("gateway: ") and "PORT" in line
 
 
+@pytest.mark.parametrize(
+    ("given", "port"),
+    [
+        ({"AIP_HTTP_PORT": "9000"}, 9000),
+        ({"AIP_HTTP_PORT": "9000", "PORT": "9001"}, 9001),
+        ({}, 8080),
+    ],
+)
+def test_vertex_ai_s_port_is_taken_where_port_is_not_set(
+    given: dict[str, str], port: int, tmp_path: Path
+) -> None:
+    assert load(given, folder=tmp_path).port == port
+
+
+@pytest.mark.parametrize("path", ["/a{b}", "/a?b", "/a b", "/\u00e9"])
+def test_a_route_that_is_no_path_is_refused(path: str, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="AIP_PREDICT_ROUTE"):
+        load({"AIP_PREDICT_ROUTE": path}, folder=tmp_path)
+
+
 def test_the_documented_table_is_the_real_one() -> None:
     text = (ROOT / "docs" / "gateway.md").read_text(encoding="utf-8")
     assert table() in text, "run: python -m gateway --settings"

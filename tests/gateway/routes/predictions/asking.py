@@ -27,6 +27,10 @@ class Server:
         url = f"{self.url}/predictions/gpt2{path}{'?' if query else ''}{query}"
         return requests.post(url, timeout=60, **options)
 
+    def send(self, path: str, **options: Any) -> requests.Response:
+        """Send to a path beside `/predictions`."""
+        return requests.post(self.url + path, timeout=60, **options)
+
     def completion(self, prompt: Any = PROMPT, **options: Any) -> dict[str, Any]:
         """What OpenAI's route answers: the measure of all others."""
         reply = self.post("/1.0/v1/completions", json={"prompt": prompt, **WRITING, **options})

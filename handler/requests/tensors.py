@@ -1,0 +1,169 @@
+"""Tensors of the Open Inference Protocol: in JSON, or as bytes behind it (the binary extension).
+
+Nothing is known here of what a tensor is for.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from handler.content.charsets import decode
+from handler.errors import BadRequest
+
+BYTES, BOOL = "BYTES", "BOOL"
+# The letters of `struct`, little-endian without padding.
+LETTERS = {
+    **{BOOL: "?", "UINT8": "B", "UINT16": "H", "UINT32": "I", "UINT64": "Q"},
+    **{"INT8": "b", "INT16": "h", "INT32": "i", "INT64": "q"},
+    **{"FP16": "e", "FP32": "f", "FP64": "d"},
+}
+WHOLE = frozenset(name for name in LETTERS if "INT" in name)
+BINARY_SIZE = "binary_data_size"
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One tensor: its elements row by row; those of BYTES are texts.
+
+    Attributes:
+        name: What the client calls it.
+        datatype: One of LETTERS, or BYTES.
+        shape: As it is given; -1 is any number, and empty is not given.
+        values: Its elements.
+        parameters: Beside it.
+    """
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    values: list[Any]
+    parameters: dict[str, Any]
+
+    @property
+    def rows(self) -> list[list[Any]]:
+        """Its elements by its last dimension; a vector is one row."""
+        width = self.shape[-1] if len(self.shape) > 1 else len(self.values)
+        if width < 1:
+            width = len(self.values)
+        return [self.values[i : i + width] for i in range(0, len(self.values), width)]
+
+
+def read(items: Any, tail: bytes) -> list[Tensor]:
+    """Read the tensors of a request; `tail` is what follows its JSON.
+
+    Raises:
+        BadRequest: One of them is none, or says other sizes than it has.
+    """
+    if not isinstance(items, list) or not items:
+        raise BadRequest("`inputs` must be a list of tensors", param="inputs", code="list_type")
+    found = []
+    for number, item in enumerate(items):
+        tensor, tail = _read(f"inputs[{number}]", item, tail)
+        found.append(tensor)
+    if tail:
+        raise BadRequest(
+            f"{len(tail)} bytes follow the last tensor; `{BINARY_SIZE}` says how many each has",
+            param="inputs",
+            code="invalid_tensor",
+        )
+    return found
+
+
+def _read(place: str, item: Any, tail: bytes) -> tuple[Tensor, bytes]:
+    if not isinstance(item, dict):
+        raise _wrong(place, "must be an object with `name`, `shape`, `datatype` and `data`")
+    name, datatype = item.get("name"), item.get("datatype")
+    if not isinstance(name, str):
+        raise _wrong(f"{place}.name", "must be a text")
+    if not isinstance(datatype, str) or datatype not in (BYTES, *LETTERS):
+        known = ", ".join((BYTES, *LETTERS))
+        raise _wrong(f"{place}.datatype", f"must be one of {known}")
+    parameters = item.get("parameters")
+    if not isinstance(parameters, (dict, type(None))):
+        raise _wrong(f"{place}.parameters", "must be an object")
+    parameters = dict(parameters or {})
+    size = parameters.pop(BINARY_SIZE, None)
+    if size is None:
+        values = list(_elements(place, item.get("data"), datatype))
+    else:
+        if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size <= len(tail):
+            raise _wrong(
+                f"{place}.parameters.{BINARY_SIZE}",
+                f"must be a number of the bytes behind the JSON, of which there are {len(tail)}",
+            )
+        values, tail = _unpacked(place, tail[:size], datatype), tail[size:]
+    shape = _shape(place, item.get("shape"), len(values))
+    return Tensor(name, datatype, shape, values, parameters), tail
+
+
+def _shape(place: str, given: Any, count: int) -> tuple[int, ...]:
+    """The shape of so many elements; one number may stand for a list of one."""
+    if given is None:
+        return ()
+    shape = given if isinstance(given, list) else [given]
+    if not all(isinstance(each, int) and not isinstance(each, bool) for each in shape):
+        raise _wrong(f"{place}.shape", "must be a list of whole numbers")
+    known = prod(each for each in shape if each != -1)
+    is_open = -1 in shape
+    if min(shape, default=0) < -1 or (count % known if is_open and known else count != known):
+        raise _wrong(f"{place}.shape", f"is {shape}, and there are {count} elements")
+    return tuple(shape)
+
+
+def _elements(place: str, data: Any, datatype: str) -> Iterator[Any]:
+    """The elements of JSON data, nested as the shape is or flat."""
+    if isinstance(data, list):
+        for inner in data:
+            yield from _elements(place, inner, datatype)
+    elif datatype == BYTES and isinstance(data, str):
+        yield data
+    elif datatype == BOOL and (isinstance(data, bool) or data in (0, 1)):
+        yield bool(data)
+    elif _is_number(data) and datatype not in (BYTES, BOOL):
+        if datatype in WHOLE and isinstance(data, float) and not data.is_integer():
+            raise _wrong(f"{place}.data", f"must hold whole numbers: it is {datatype}")
+        yield int(data) if datatype in WHOLE else data
+    else:
+        kind = {BYTES: "texts", BOOL: "true and false"}.get(datatype, "numbers")
+        raise _wrong(f"{place}.data", f"must be a list of {kind}: it is {datatype}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _unpacked(place: str, raw: bytes, datatype: str) -> list[Any]:
+    """The elements of binary data."""
+    if datatype == BYTES:
+        return list(_texts(place, raw))
+    letter = LETTERS[datatype]
+    size = struct.calcsize(f"<{letter}")
+    if len(raw) % size:
+        raise _wrong(place, f"has {len(raw)} bytes; an element of {datatype} has {size}")
+    return list(struct.unpack(f"<{len(raw) // size}{letter}", raw))
+
+
+def _texts(place: str, raw: bytes) -> Iterator[str]:
+    """BYTES: before each element its length, as four bytes."""
+    start = 0
+    while start < len(raw):
+        end = start + 4
+        length = int.from_bytes(raw[start:end], "little")
+        if len(raw) < end + length:
+            raise _wrong(place, "breaks off: before each element of BYTES stand its length's bytes")
+        yield decode(raw[end : end + length], "")
+        start = end + length
+
+
+def packed(texts: Sequence[str]) -> bytes:
+    """Elements of BYTES as binary data."""
+    encoded = [text.encode("utf-8", "replace") for text in texts]
+    return b"".join(len(each).to_bytes(4, "little") + each for each in encoded)
+
+
+def _wrong(place: str, says: str) -> BadRequest:
+    return BadRequest(f"`{place}` {says}", param=place.split("[")[0], code="invalid_tensor")
