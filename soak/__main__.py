@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 from soak import report
+from soak.doors.attacks import AttackerFailed
 from soak.faults import FAULTS
 from soak.options import parser
 from soak.run import soak
@@ -33,7 +34,12 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: no kind of fault {', '.join(unknown)}; see --list", file=sys.stderr)
         return 2
     args.output.mkdir(parents=True, exist_ok=True)
+    log = args.output / "service.log"
     try:
+        if args.doors:
+            from soak.doors.run import attack_doors
+
+            return 0 if attack_doors(args.minutes, args.seed, log, say) else 1
         result = soak(
             minutes=args.minutes,
             most=args.requests,
@@ -41,10 +47,10 @@ def main(arguments: list[str] | None = None) -> int:
             clients=args.clients,
             every=args.every,
             only=args.only,
-            log=args.output / "service.log",
+            log=log,
             say=say,
         )
-    except DidNotStart as error:
+    except (DidNotStart, AttackerFailed) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

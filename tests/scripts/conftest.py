@@ -73,6 +73,7 @@ class Checkout:
         (self.root / "model_store").mkdir()
         for name in COPIED.split():
             copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+            (self.root / name).parent.mkdir(parents=True, exist_ok=True)
             copy(ROOT / name, self.root / name)
         (self.root / ".env").write_text(f"PORT={self.port}\n")
         (self.root / "hang.py").write_text(HANG)

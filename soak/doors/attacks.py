@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import psutil
@@ -56,6 +56,10 @@ ATTACKS: dict[str, Callable[[], Iterator[bytes]]] = {
         b"POST /nowhere HTTP/1.1\r\nhost: x\r\ncontent-length: 9999999999\r\n\r\n", b"x" * BLOCK
     ),
 }
+
+
+class AttackerFailed(Exception):
+    """An attacker ended with an error: it found something, or its own fault."""
 
 
 @dataclass(frozen=True)
@@ -104,10 +108,15 @@ class Prober:
 
 def suffer(port: int, process: psutil.Process, kind: str, seconds: float) -> Harm:
     """Attack a gateway for so long, and measure it from outside."""
+    command = [sys.executable, __file__, kind, str(port), str(seconds)]
+    return measure(port, process, command)
+
+
+def measure(port: int, process: psutil.Process, command: Sequence[str]) -> Harm:
+    """Run an attacker that ends by itself and prints what it sent and how often it was cut."""
     before = process.memory_info().rss
     most = before
     cpu = _cpu_seconds(process)
-    command = [sys.executable, __file__, kind, str(port), str(seconds)]
     with Prober(port) as prober, subprocess.Popen(command, stdout=subprocess.PIPE) as attacker:
         began = time.monotonic()
         while attacker.poll() is None:
@@ -115,7 +124,10 @@ def suffer(port: int, process: psutil.Process, kind: str, seconds: float) -> Har
             time.sleep(0.01)
         took = time.monotonic() - began
         assert attacker.stdout is not None
-        sent, cuts = map(int, attacker.stdout.read().split())
+        said = attacker.stdout.read().split()
+    if attacker.returncode:
+        raise AttackerFailed(" ".join(command))
+    sent, cuts = map(int, said)
     return Harm(
         memory_mib=(most - before) / 2**20,
         cpu=(_cpu_seconds(process) - cpu) / took,

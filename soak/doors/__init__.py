@@ -1,0 +1,1 @@
+"""Hostile bytes at the door: what never ends, and what a grammar of broken HTTP makes."""

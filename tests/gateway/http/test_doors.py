@@ -1,0 +1,50 @@
+"""Broken HTTP by a grammar: each connection is answered soundly or closed, and nobody minds."""
+
+from __future__ import annotations
+
+import psutil
+import pytest
+
+from soak.doors.attacks import Prober
+from soak.doors.fuzz import fuzz
+from soak.doors.grammar import End, Talk
+from soak.doors.wire import Unsound, parse
+from tests.gateway.conftest import Service, StartStandIn
+
+SECONDS = 8
+MOST_MIB = 64
+
+
+@pytest.fixture(scope="module")
+def guarded(start_stand_in: StartStandIn) -> Service:
+    return start_stand_in()
+
+
+def test_what_a_grammar_makes_of_http_harms_nobody(guarded: Service) -> None:
+    process = psutil.Process(guarded.process.pid)
+    fuzz(guarded.port, 1, seed_of_all=1)  # what is loaded on first use is no growth
+    before = process.memory_info().rss
+    with Prober(guarded.port) as prober:
+        assert fuzz(guarded.port, SECONDS, seed_of_all=2) > 50
+    assert not prober.lost and len(prober.times) > 10
+    assert (process.memory_info().rss - before) / 2**20 < MOST_MIB
+    assert guarded.get("/health/live").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "received",
+    [
+        b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhell",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhello\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nx",
+        b"200 OK\r\n\r\n",
+    ],
+)
+def test_a_reply_that_is_broken_is_found(received: bytes) -> None:
+    with pytest.raises(Unsound):
+        parse(received)
+
+
+def test_a_talk_is_cut_where_it_says() -> None:
+    said = Talk((b"abc", b"def"), (4, 1, 4), End.WAITS)
+    assert said.pieces() == [b"a", b"bcd", b"ef"]
