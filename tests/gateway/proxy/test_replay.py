@@ -113,11 +113,21 @@ def raw_stream(service: Service, path: str, body: dict[str, Any], *, kills: bool
         return bytes(received + b"".join(pieces))
 
 
-def test_a_stream_in_hugging_faces_form_outlives_its_worker_to_the_byte(fragile: Service) -> None:
-    asked = {"inputs": "The old captain", "parameters": {"max_new_tokens": 300, "seed": 5}}
-    undisturbed = raw_stream(fragile, "/predictions/gpt2", asked, kills=False)
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/predictions/gpt2", "inputs"),
+        ("/v2/models/gpt2/generate_stream", "text_input"),
+    ],
+)
+def test_a_stream_of_another_form_outlives_its_worker_to_the_byte(
+    fragile: Service, path: str, name: str
+) -> None:
+    """Hugging Face's, TGI's, KServe's."""
+    asked = {name: "The old captain", "parameters": {"max_new_tokens": 300, "seed": 5}}
+    undisturbed = raw_stream(fragile, path, asked, kills=False)
     before = fragile.metric(REPLAYS)
-    assert raw_stream(fragile, "/predictions/gpt2", asked, kills=True) == undisturbed
+    assert raw_stream(fragile, path, asked, kills=True) == undisturbed
     assert fragile.metric(REPLAYS) > before
 
 
