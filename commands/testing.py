@@ -9,13 +9,15 @@ from pathlib import Path
 from commands import processes
 from commands.environment import Environment
 from commands.terminal import say
+from commands.unsteady import run_all
 
 ROOT = Path(__file__).resolve().parent.parent
 HELP = """\
 usage: test [--coverage] [PYTEST_ARGUMENTS...]
 
 Sets up, then linter, types and all tests, four files at a time (TEST_WORKERS=1: one), since most of
-them wait for servers.
+them wait for servers. Up to five that failed run once more, with nothing beside them; those that
+pass then are named at the end and in build/tests/unsteady.txt: each is a defect of that test.
 
   PYTEST_ARGUMENTS  go to pytest, and that is all that runs: ./scripts/test tests/handler -x
   --coverage        measure which lines run, in programs that tests start too (but not in workers
@@ -33,24 +35,27 @@ def test(words: Sequence[str], environment: Environment) -> int:
     """Run the tests; return a status of pytest's."""
     measured = "--coverage" in words
     words = [word for word in words if word != "--coverage"]
-    runs = [words]
-    if not words:
-        if lint(environment):
-            return 1
-        workers = os.environ.get("TEST_WORKERS", WORKERS)
-        runs = [["-m", "not alone", "-n", workers, *PARALLEL], list(ALONE)]
+    if not words and lint(environment):
+        return 1
     program = ["-m", "pytest"]
     if measured:
         (ROOT / "build" / "coverage").mkdir(parents=True, exist_ok=True)
         _python(environment, "-m", "coverage", "erase")
         program = ["-m", "coverage", "run", *program]
-    worst = 0
-    for run in runs:
-        worst = _python(environment, *program, *run) or worst
+
+    def pytest(arguments: Sequence[str]) -> int:
+        return _python(environment, *program, *arguments)
+
+    if words:
+        status = pytest(words)
+    else:
+        workers = os.environ.get("TEST_WORKERS", WORKERS)
+        crowd = ["-m", "not alone", "-n", workers, *PARALLEL]
+        status = run_all(pytest, [crowd, list(ALONE)], ROOT / "build" / "tests")
     if measured:
         _python(environment, "-m", "coverage", "combine", "--quiet")
         _python(environment, "-m", "coverage", "report", "--skip-covered", "--sort=cover")
-    return worst
+    return status
 
 
 def lint(environment: Environment) -> int:

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.torchserve.process import TorchServe
-from handler.replies import sideband, to_json
+from handler.content.json_text import to_json
+from handler.replies import sideband
 from tests.handler.completions import SECRET, TIMEOUT, post, url
 
 texts = st.text(st.characters(exclude_categories=["Cs"]))  # marks and line ends among them
