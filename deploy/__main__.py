@@ -9,10 +9,10 @@ from pathlib import Path
 
 import yaml
 
-from deploy import context, plan, render, smoke
+from deploy import context, plan, render, smoke, vertex
 from deploy.options import parser
 from deploy.runner import Runner
-from deploy.settings import ROOT, DeployError, Settings
+from deploy.settings import ROOT, VERTEX_AI, DeployError, Settings
 
 STAYS = """\
 What stays: the APIs are enabled, and {bucket}/source keeps the packed sources of
@@ -42,8 +42,7 @@ def _deploy(settings: Settings, runner: Runner, yes: bool) -> None:
     revision = _revision()
     # By its content: a commit that changes nothing of the image builds nothing.
     image = f"{settings.repository}:{context.digest(settings.model)[:16]}"
-    number = runner.read(plan.project_number(settings), "PROJECT_NUMBER")
-    host = f"https://{settings.service}-{number}.{settings.region}.run.app"
+    host = "" if settings.platform == VERTEX_AI else _host(settings, runner)
     if not runner.dry:
         cost = f"a build, its image, and up to {settings.max_instances} instances while they serve"
         _ask(f"This costs money in {settings.project}: {cost} (docs/cost.md).", yes)
@@ -51,6 +50,9 @@ def _deploy(settings: Settings, runner: Runner, yes: bool) -> None:
     # By its digest: another image is another service.yaml, whatever its tag.
     digest = runner.read(plan.digest(settings, image), "sha256:DIGEST")
     pinned = f"{settings.repository}@{digest}"
+    if settings.platform == VERTEX_AI:
+        _deploy_on_vertex(settings, runner, pinned)
+        return
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / "service.yaml"
         text = yaml.safe_dump(render.service(settings, pinned, host), sort_keys=False)
@@ -67,12 +69,25 @@ def _deploy(settings: Settings, runner: Runner, yes: bool) -> None:
     smoke.smoke_test(settings, url, token)
 
 
+def _host(settings: Settings, runner: Runner) -> str:
+    number = runner.read(plan.project_number(settings), "PROJECT_NUMBER")
+    return f"https://{settings.service}-{number}.{settings.region}.run.app"
+
+
+def _deploy_on_vertex(settings: Settings, runner: Runner, pinned: str) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        answer = vertex.roll_out(settings, runner, pinned, Path(directory) / "request.json")
+    if not runner.dry:
+        print(f"GPT-2 is at the endpoint {settings.service} in {settings.region}: {answer}")
+
+
 def _delete(settings: Settings, runner: Runner, yes: bool) -> None:
     if not runner.dry:
         what = "service, images, secrets and service accounts"
         _ask(f"This deletes {settings.service} in {settings.project}: {what}.", yes)
     try:
-        runner.run_all(plan.removal(settings))
+        own = vertex.remove(settings, runner) if settings.platform == VERTEX_AI else []
+        runner.run_all([*own, *plan.removal(settings)])
     finally:
         stays = STAYS.format(bucket=settings.source_bucket)
         print("\n".join(f"# {line}" if runner.dry else line for line in stays.splitlines()))

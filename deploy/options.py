@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from deploy.settings import GIBIBYTES
+from deploy.settings import CLOUD_RUN, GIBIBYTES, VERTEX_AI
 
 EXAMPLES = """\
 examples:
@@ -13,6 +13,7 @@ examples:
   ./scripts/deploy --project my-project --public
   ./scripts/deploy --project my-project --public --api-keys keys.txt --management-key key.txt
   ./scripts/deploy --project my-project --model models/gpt2-tales --min-instances 1
+  ./scripts/deploy --project my-project --platform vertex-ai --dry-run
   ./scripts/deploy --project my-project --delete
 
 It may be run again at any time: what is there already stays as it is.
@@ -44,6 +45,13 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--api-keys", type=Path, metavar="FILE", help="keys for inference, name:key a line")
     add("--management-key", type=Path, metavar="FILE", help="key for management; none closes it")
+    add(
+        "--platform",
+        choices=[CLOUD_RUN, VERTEX_AI],
+        default=CLOUD_RUN,
+        help="Vertex AI keeps one instance at least (default: %(default)s)",
+    )
+    add("--machine", default="n1-standard-2", help="on Vertex AI (default: %(default)s)")
     add("--min-instances", type=int, default=0, help="kept warm (default: 0)")
     add("--max-instances", type=int, default=3, help="bound of the bill (default: 3)")
     add("--cpu", type=int, choices=list(GIBIBYTES), default=2, help="default: 2")

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.settings import Settings
+from deploy.settings import CLOUD_RUN, VERTEX_AI, Settings
 
-APIS = ("run", "artifactregistry", "cloudbuild", "secretmanager", "iam")
+APIS = {
+    CLOUD_RUN: ("run", "artifactregistry", "cloudbuild", "secretmanager", "iam"),
+    VERTEX_AI: ("aiplatform", "artifactregistry", "cloudbuild", "iam"),
+}
 CONFIG = "deploy/cloudrun/cloudbuild.yaml"
 
 
@@ -24,7 +27,8 @@ class Step:
 
 def foundations(settings: Settings, image: str, revision: str) -> list[Step]:
     """Return the steps from an empty project to an image; each may be repeated."""
-    steps = [Step(gcloud(settings, "services enable", *(f"{a}.googleapis.com" for a in APIS)))]
+    apis = (f"{name}.googleapis.com" for name in APIS[settings.platform])
+    steps = [Step(gcloud(settings, "services enable", *apis))]
     steps += _repository(settings)
     for name, path in settings.secrets.items():
         steps += _secret(settings, name, path)
@@ -48,11 +52,11 @@ def removal(settings: Settings) -> list[Step]:
     """Return the steps that take away all that was made (but for what STAYS names)."""
     location = f"--location={settings.region}"
     builder = f"--member=serviceAccount:{settings.builder}"
+    service = [run(settings, "run services delete", settings.service, "--quiet")]
     doomed = [
-        run(settings, "run services delete", settings.service, "--quiet"),
+        *(service if settings.platform == CLOUD_RUN else []),
         gcloud(settings, "artifacts repositories delete", settings.service, location, "--quiet"),
-        gcloud(settings, "secrets delete", f"{settings.service}-api-keys", "--quiet"),
-        gcloud(settings, "secrets delete", f"{settings.service}-management-key", "--quiet"),
+        *(_secrets_deleted(settings) if settings.platform == CLOUD_RUN else []),
         # A role given to an account that is gone would stay in the lists for good.
         project_role(settings, "remove"),
         gcloud(
@@ -63,9 +67,19 @@ def removal(settings: Settings) -> list[Step]:
             "--role=roles/storage.objectViewer",
         ),
         gcloud(settings, "iam service-accounts delete", settings.builder, "--quiet"),
-        gcloud(settings, "iam service-accounts delete", settings.account, "--quiet"),
     ]
+    if settings.platform == CLOUD_RUN:
+        account = gcloud(settings, "iam service-accounts delete", settings.account, "--quiet")
+        doomed.append(account)
     return [Step(command, absent_is_fine=True) for command in doomed]
+
+
+def _secrets_deleted(settings: Settings) -> list[tuple[str, ...]]:
+    names = ("api-keys", "management-key")
+    return [
+        gcloud(settings, "secrets delete", f"{settings.service}-{name}", "--quiet")
+        for name in names
+    ]
 
 
 def digest(settings: Settings, image: str) -> tuple[str, ...]:
@@ -140,8 +154,14 @@ def _repository(settings: Settings) -> list[Step]:
             ),
             unless=gcloud(settings, "artifacts repositories describe", settings.service, location),
         ),
-        _account(settings, settings.account, "GPT-2 at work"),
+        *_runtime_account(settings),
     ]
+
+
+def _runtime_account(settings: Settings) -> list[Step]:
+    """Vertex AI runs the image as an account of its own."""
+    is_ours = settings.platform == CLOUD_RUN
+    return [_account(settings, settings.account, "GPT-2 at work")] if is_ours else []
 
 
 def _secret(settings: Settings, name: str, path: Path) -> list[Step]:

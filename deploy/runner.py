@@ -59,6 +59,11 @@ class Runner:
             raise DeployError(f"{' '.join(command[:4])}: {_reason(done.stderr)}")
         return done.stdout.strip()
 
+    def ask(self, command: tuple[str, ...]) -> str:
+        """Return what a command prints; nothing where it fails, as for what is not there."""
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+        return done.stdout.strip() if done.returncode == 0 else ""
+
     def _take(self, step: Step) -> str | None:
         """Run a step; return why it failed, or None."""
         if self.dry:

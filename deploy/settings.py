@@ -21,6 +21,8 @@ CONCURRENCY = 112
 # the service itself needs is more than Cloud Run's least for one and two.
 GIBIBYTES = {1: (1, 4), 2: (1, 8), 4: (2, 16), 6: (4, 24), 8: (4, 32)}
 
+CLOUD_RUN, VERTEX_AI = "cloud-run", "vertex-ai"
+
 
 class DeployError(Exception):
     """Why it can not be deployed; one line."""
@@ -44,6 +46,8 @@ class Settings:
     memory: str = "2Gi"
     always_cpu: bool = False
     generation: int = 2
+    platform: str = CLOUD_RUN
+    machine: str = "n1-standard-2"
 
     def __post_init__(self) -> None:
         if not PROJECT.fullmatch(self.project):
@@ -54,6 +58,10 @@ class Settings:
             )
         if not 0 <= self.min_instances <= self.max_instances or self.max_instances < 1:
             raise DeployError("--min-instances must lie between 0 and --max-instances, at least 1")
+        if self.platform == VERTEX_AI and (self.public or self.api_keys or self.management_key):
+            raise DeployError(
+                "--platform vertex-ai: Google checks who calls; leave out --public and key files"
+            )
         if self.api_keys and not self.public:
             raise DeployError("--api-keys needs --public: without it, Google checks who calls")
         if self.api_keys:

@@ -46,6 +46,28 @@ if line.startswith("projects describe"):
     print("123456789")
 elif line == "auth print-identity-token":
     print({token!r})
+elif line.startswith("ai endpoints describe"):
+    absent() if not made("endpoint").exists() else None
+    if any(word.startswith("--format") for word in words):
+        print(";".join(sorted(file.name[9:] for file in home.glob("deployed-*"))))
+elif line.startswith("ai endpoints create"):
+    made("endpoint").touch()
+elif line.startswith("ai endpoints deploy-model"):
+    (home / ("deployed-" + option("deployed-model-id"))).touch()
+elif line.startswith("ai endpoints undeploy-model"):
+    (home / ("deployed-" + option("deployed-model-id"))).unlink()
+elif line.startswith("ai endpoints predict"):
+    assert json.loads(pathlib.Path(option("json-request")).read_text())["instances"]
+    print(json.dumps(["there was a fox"]))
+elif line.startswith("ai endpoints delete"):
+    made("endpoint").unlink() if made("endpoint").exists() else absent()
+elif line.startswith("ai models upload"):
+    made("model-" + option("model-id")).touch()
+elif line.startswith("ai models list"):
+    print("\\n".join(file.name[11:] for file in home.glob("made-model-*")))
+elif line.startswith("ai models"):
+    file = made("model-" + verbs[3])
+    absent() if not file.exists() else file.unlink() if verbs[2] == "delete" else None
 elif line.startswith("run services describe"):
     print({url!r})
 elif line.startswith("run services replace"):

@@ -19,7 +19,16 @@ from bench import archives, checkpoints
 from tests.container.container import Container
 
 IMAGE = os.environ.get("GPT2_IMAGE", "")
-NEED_NO_IMAGE = ("cloud_build", "context", "costs", "deploy", "gcloud", "service_yaml", "set_up")
+NEED_NO_IMAGE = (
+    "cloud_build",
+    "context",
+    "costs",
+    "deploy",
+    "gcloud",
+    "service_yaml",
+    "set_up",
+    "vertex",
+)
 collect_ignore = [
     path.name
     for path in Path(__file__).parent.glob("test_*.py")

@@ -17,7 +17,7 @@ from tests.conftest import MAY_BE_MISSING, ROOT, forbidden_skips
 from tests.container.cloud import Cloud
 from tests.container.conftest import Contract
 
-WAYS = ("--public", "--delete", "--always-cpu")
+WAYS = ("--public", "--delete", "--always-cpu", "--platform=vertex-ai")
 WRONG = "gcloud run services delete gpt2 --no-such-flag"
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from deploy import vertex as deployment
 from tests.gateway.conftest import Service, StartService, wait_until
 
 PREDICT = "/v1/endpoints/7/deployedModels/8:predict"
@@ -34,6 +35,12 @@ def test_vertex_ai_s_routes_are_served(vertex: Service) -> None:
     refused = vertex.post(PREDICT, json={"instances": []})
     assert refused.status_code == 400 and isinstance(refused.json()["error"], str)
     assert PREDICT in vertex.get("/openapi.json").json()["paths"]
+
+
+def test_the_deployment_tells_vertex_ai_to_ask_what_is_served(service: Service) -> None:
+    assert service.get(deployment.HEALTH_ROUTE).status_code == 200
+    reply = service.post(deployment.PREDICT_ROUTE, json=deployment.REQUEST)
+    assert reply.status_code == 200 and len(reply.json()["predictions"]) == 1
 
 
 def test_sagemaker_s_routes_are_served(service: Service) -> None:
