@@ -22,6 +22,7 @@ from archive.formats.names import plain_name
 from archive.formats.open import open_stored
 from archive.formats.tensors import StoredModel, StoredTensor
 from archive.gpt2_own import OWN_TOKENIZER
+from archive.letters import has_letters, read_letters
 from archive.reading import read_json
 from archive.text_tokens import TextTokens, find_text_tokens
 from archive.tokenizer import (
@@ -154,9 +155,13 @@ def _tokenizer(
     vocab_size = config["vocab_size"]
     if given == OWN_TOKENIZER:
         return own_tokenizer(vocab_size)
+    directory = given or stored.tokenizer_directory or stored.directory
+    has_other = has_tokenizer(directory) or (given is None and stored.tokenizer is not None)
+    if has_letters(directory) and not has_other:
+        tokenizer, begin = read_letters(directory, vocab_size)
+        return given_tokenizer(tokenizer, begin, None, vocab_size)
     if given is not None:
         return load_tokenizer(given, vocab_size)
-    directory = stored.tokenizer_directory or stored.directory
     if stored.tokenizer is None or has_tokenizer(directory):
         return load_tokenizer(directory, vocab_size)
     ends = [config.get(name) for name in ("bos_token_id", "eos_token_id")]

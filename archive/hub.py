@@ -23,6 +23,7 @@ TOKENIZER = (
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
     *("vocab.json", "merges.txt", "vocab.txt", "vocab.bpe", "encoder.json", "*.model"),
     "chat_template.jinja",
+    "meta.pkl",
 )
 # What packaging reads beside the weights.
 WANTED = (

@@ -35,7 +35,9 @@ def read_passages(checkpoint: Checkpoint, text: Path | None) -> Passages:
     """Cut the bundled prose, or `text` (its end is kept for measuring), into windows."""
 
     def encode(words: str) -> Tokens:
-        return np.array(checkpoint.tokenizer.encode(words, add_special_tokens=False).ids, np.int64)
+        encoded = checkpoint.tokenizer.encode(words, add_special_tokens=False).ids
+        ids = np.array(encoded, np.int64)
+        return ids[ids < checkpoint.shape.vocab_size]  # without characters that it has not
 
     if text is None:
         name = "bundled prose"

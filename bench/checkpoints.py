@@ -1,20 +1,31 @@
-"""The models that are measured: GPT-2 small's shape with random weights, and the embedded one."""
+"""The models that are measured: GPT-2's shapes with random weights, and the embedded one."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import save_file
+
+from handler.engine.native.arrays_file import write_tensors
+from handler.engine.native.weights import ArrayKind
 
 ROOT = Path(__file__).resolve().parents[1]
 CACHE = ROOT / ".cache" / "bench"
 END_OF_TEXT = "<|endoftext|>"
 
-GPT2_SMALL = {"layers": 12, "heads": 12, "width": 768, "positions": 1024, "vocabulary": 50257}
+# Layers, heads and width of OpenAI's four and of distilgpt2; each has GPT-2's vocabulary.
+SIZES = {
+    "distilgpt2": (6, 12, 768),
+    "gpt2": (12, 12, 768),
+    "gpt2-medium": (24, 16, 1024),
+    "gpt2-large": (36, 20, 1280),
+    "gpt2-xl": (48, 25, 1600),
+}
+POSITIONS, VOCABULARY = 1024, 50257
 
 
 @dataclass(frozen=True)
@@ -45,23 +56,23 @@ def embedded() -> Checkpoint:
     return Checkpoint.of("gpt2-tales", ROOT / "models" / "gpt2-tales")
 
 
-def random_gpt2() -> Checkpoint:
-    """GPT-2 small's real shape; made once. Speed does not depend on the values of weights."""
-    path = CACHE / "gpt2-random"
+def random_gpt2(size: str = "gpt2") -> Checkpoint:
+    """One of SIZES in its real shape; made once. Speed does not depend on the values of weights."""
+    path = CACHE / f"{size}-random"
     if not (path / "config.json").exists():
         path.mkdir(parents=True, exist_ok=True)
-        save_file(_weights(**GPT2_SMALL), path / "model.safetensors", {"format": "pt"})
-        (path / "tokenizer.json").write_text(json.dumps(_tokenizer(GPT2_SMALL["vocabulary"])))
+        layers, heads, width = SIZES[size]
+        kinds = _kinds(layers, width)
+        write_tensors(path / "model.safetensors", kinds, _weights(kinds), {"format": "pt"})
+        (path / "tokenizer.json").write_text(json.dumps(_tokenizer(VOCABULARY)))
         (path / "tokenizer_config.json").write_text(
-            json.dumps({"tokenizer_class": "GPT2Tokenizer", "model_max_length": 1024})
+            json.dumps({"tokenizer_class": "GPT2Tokenizer", "model_max_length": POSITIONS})
         )
-        (path / "config.json").write_text(json.dumps(_config(**GPT2_SMALL), indent=2))
-    return Checkpoint.of("gpt2 (random weights)", path)
+        (path / "config.json").write_text(json.dumps(_config(layers, heads, width), indent=2))
+    return Checkpoint.of(f"{size} (random weights)", path)
 
 
-def _config(
-    layers: int, heads: int, width: int, positions: int, vocabulary: int
-) -> dict[str, object]:
+def _config(layers: int, heads: int, width: int) -> dict[str, object]:
     return {
         "architectures": ["GPT2LMHeadModel"],
         "model_type": "gpt2",
@@ -69,26 +80,22 @@ def _config(
         "n_layer": layers,
         "n_head": heads,
         "n_embd": width,
-        "n_positions": positions,
-        "vocab_size": vocabulary,
+        "n_positions": POSITIONS,
+        "vocab_size": VOCABULARY,
         "layer_norm_epsilon": 1e-5,
         "initializer_range": 0.02,
-        "bos_token_id": vocabulary - 1,
-        "eos_token_id": vocabulary - 1,
+        "bos_token_id": VOCABULARY - 1,
+        "eos_token_id": VOCABULARY - 1,
         "tie_word_embeddings": True,
     }
 
 
-def _weights(
-    layers: int, heads: int, width: int, positions: int, vocabulary: int
-) -> dict[str, np.ndarray]:
-    """Draw as GPT-2 is initialised (Radford et al. 2019): normal, 0.02; gains 1, biases 0."""
-    generator = np.random.default_rng(0)
-
-    def normal(*shape: int) -> np.ndarray:
-        return generator.standard_normal(shape, np.float32) * np.float32(0.02)
-
-    tensors = {"wte.weight": normal(vocabulary, width), "wpe.weight": normal(positions, width)}
+def _kinds(layers: int, width: int) -> dict[str, ArrayKind]:
+    """Every weight's shape, in the order in which they are written."""
+    shapes: dict[str, tuple[int, ...]] = {
+        "wte.weight": (VOCABULARY, width),
+        "wpe.weight": (POSITIONS, width),
+    }
     products = {
         "attn.c_attn": (width, 3 * width),
         "attn.c_proj": (width, width),
@@ -97,13 +104,21 @@ def _weights(
     }
     for layer in range(layers):
         for name, shape in products.items():
-            tensors[f"h.{layer}.{name}.weight"] = normal(*shape)
-            tensors[f"h.{layer}.{name}.bias"] = np.zeros(shape[1], np.float32)
-    norms = ["ln_f", *(f"h.{i}.{name}" for i in range(layers) for name in ("ln_1", "ln_2"))]
-    for name in norms:
-        tensors[f"{name}.weight"] = np.ones(width, np.float32)
-        tensors[f"{name}.bias"] = np.zeros(width, np.float32)
-    return tensors
+            shapes[f"h.{layer}.{name}.weight"] = shape
+            shapes[f"h.{layer}.{name}.bias"] = shape[1:]
+    for name in ("ln_f", *(f"h.{i}.{name}" for i in range(layers) for name in ("ln_1", "ln_2"))):
+        shapes |= {f"{name}.weight": (width,), f"{name}.bias": (width,)}
+    return {name: ArrayKind("float32", shape) for name, shape in shapes.items()}
+
+
+def _weights(kinds: dict[str, ArrayKind]) -> Iterator[tuple[str, np.ndarray]]:
+    """Draw as GPT-2 is initialised (Radford et al. 2019): normal, 0.02; gains 1, biases 0."""
+    generator = np.random.default_rng(0)
+    for name, kind in kinds.items():
+        if len(kind.shape) == 2:
+            yield name, generator.standard_normal(kind.shape, np.float32) * np.float32(0.02)
+        else:
+            yield name, np.full(kind.shape, float(name.endswith(".weight")), np.float32)
 
 
 def _tokenizer(vocabulary: int) -> dict[str, object]:

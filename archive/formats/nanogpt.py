@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer
@@ -16,12 +17,14 @@ from archive.errors import CheckpointError
 from archive.formats.names import plain_name
 from archive.formats.tensors import StoredTensor
 from archive.gpt2_own import END_ID, SIZE, gpt2_tokenizer
+from archive.letters import has_letters
 
 # minGPT names a model by its size: heads by type, since nothing in the weights tells them.
 MINGPT_HEADS = {
     **{"openai-gpt": 12, "gpt2": 12, "gpt2-medium": 16, "gpt2-large": 20, "gpt2-xl": 25},
     **{"gopher-44m": 16, "gpt-mini": 6, "gpt-micro": 4, "gpt-nano": 3},
 }
+DATASET = re.compile(r"\w[\w.-]*")
 LAYER = re.compile(r"h\.(\d+)\.")
 # GPT-2's own tokens, and those counted up to a multiple of 64 or 128, with rows that mean nothing.
 USUAL_SIZES = (SIZE, 50304, 50432)
@@ -85,6 +88,19 @@ def gpt2_config(numbers: Mapping[str, int], activation: str) -> dict[str, Any]:
 def usual_tokenizer(config: Mapping[str, Any]) -> Tokenizer | None:
     """Return GPT-2's own tokenizer where the size says that a training script took it."""
     return gpt2_tokenizer() if config["vocab_size"] in USUAL_SIZES else None
+
+
+def letters_directory(directory: Path, configs: Mapping[str, Mapping[str, Any]]) -> Path | None:
+    """Return where nanoGPT keeps the characters of the text that a checkpoint was trained on.
+
+    That is data/DATASET beside the directory of the checkpoint; None if nothing lies there, or if
+    the checkpoint's own directory has them.
+    """
+    dataset = configs.get("config", {}).get("values", {}).get("dataset")
+    if has_letters(directory) or not isinstance(dataset, str) or not DATASET.fullmatch(dataset):
+        return None
+    place = directory.resolve().parent / "data" / dataset
+    return place if has_letters(place) else None
 
 
 def _config(values: Mapping[str, Any], activation: str) -> dict[str, Any]:

@@ -12,7 +12,12 @@ from archive.formats.keras_file import read_keras
 from archive.formats.llm_c import is_llm_c, read_llm_c
 from archive.formats.lora import find_adapter, merge_adapter
 from archive.formats.msgpack_file import read_flax
-from archive.formats.nanogpt import mingpt_config, training_config, usual_tokenizer
+from archive.formats.nanogpt import (
+    letters_directory,
+    mingpt_config,
+    training_config,
+    usual_tokenizer,
+)
 from archive.formats.safetensors_file import read_safetensors, read_shards, shards_of
 from archive.formats.tensorflow_file import newest_index, read_tensorflow
 from archive.formats.tensors import StoredModel, StoredTensor
@@ -117,6 +122,7 @@ def _from_torch(path: Path, files: list[Path]) -> StoredModel:
         content.tensors,
         path.parent,
         tokenizer=usual_tokenizer(config),
+        tokenizer_directory=letters_directory(path.parent, content.configs),
     )
 
 
@@ -157,4 +163,5 @@ UNCERTAIN = ("*.safetensors", "*.gguf", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.b
 OTHERS = (
     *("optimizer.pt", "scheduler.pt", "scaler.pt", "training_args.bin", "optimizer.bin"),
     *("scheduler.bin", "rng_state.pth", "optimizer.pth"),
+    "meta.pkl",  # of nanoGPT: its characters
 )

@@ -337,7 +337,7 @@ REFUSED: dict[str, Refused] = {
     "no tokenizer": Refused(
         GITHUB + "karpathy/nanoGPT/issues/241",
         lambda directory: (directory / "tokenizer.json").unlink(),
-        "no tokenizer in the checkpoint: tokenizer.json, or vocab.json and merges.txt, is needed; "
-        "give the one that it was trained with: --tokenizer gpt2, DIR or HUB_ID",
+        "no tokenizer in the checkpoint: tokenizer.json, or vocab.json and merges.txt, or nanoGPT's "
+        "meta.pkl, is needed; give the one that it was trained with: --tokenizer gpt2, DIR or HUB_ID",
     ),
 }
