@@ -13,6 +13,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from archive.errors import CheckpointError, PackagingError
+from archive.formats.elsewhere import cached_name, unpacked_cache
 from archive.gpt2_own import OWN_TOKENIZER
 from archive.packing import telling_full_disk
 from archive.reading import read_json
@@ -83,8 +84,10 @@ def _find(model: str, option: str, weights: tuple[tuple[str, ...], ...] = ()) ->
     if path.suffix == ARCHIVE and path.is_file():
         raise CheckpointError(f"{option} {model} is an archive already: ./scripts/serve takes it")
     if path.exists():
+        path = unpacked_cache(path)
         own = path.resolve()
-        return path, own.name if path.is_dir() else f"{own.parent.name}/{own.name}"
+        name = own.name if path.is_dir() else f"{own.parent.name}/{own.name}"
+        return path, cached_name(own) or name
     hub_id, _, revision = model.partition("@")
     if not HUB_ID.fullmatch(hub_id) or (revision and not REVISION.fullmatch(revision)):
         raise CheckpointError(f"{option} {model}: no such directory")

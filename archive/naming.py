@@ -11,6 +11,7 @@ import zipfile
 from pathlib import Path
 
 from archive.errors import PackagingError
+from archive.formats.elsewhere import cached_name
 from handler.model_name import LONGEST
 
 NOT_PLAIN = re.compile(r"[^A-Za-z0-9_.-]+")
@@ -34,6 +35,8 @@ def default_name(model: str) -> str:
     path = Path(model).expanduser()
     own = path.resolve().name if path.exists() else model.rpartition("/")[2]
     own = Path(own).stem if path.is_file() else own
+    if path.is_dir() and (cached := cached_name(path.resolve())) is not None:
+        own = cached.rpartition("/")[2]
     letters = unicodedata.normalize("NFKD", plain_name(own)).encode("ascii", "ignore").decode()
     name = re.sub("--+", "-", NOT_PLAIN.sub("-", letters)).strip("-_.")[:LONGEST].rstrip("-_.")
     if not name:

@@ -9,6 +9,7 @@ from archive.chat import find_chat_template
 from archive.checkpoint import Checkpoint, open_checkpoint
 from archive.facts import copy_checkpoint_files, read_examples, read_license
 from archive.files import copy_weights
+from archive.fitting import check_memory
 from archive.forms import FULL, forms_for
 from archive.gate import write_model
 from archive.hub import find_checkpoint
@@ -76,6 +77,8 @@ def _open(settings: Settings) -> tuple[Checkpoint, str | None]:
     say(f"checking {source.name}")
     checkpoint = open_checkpoint(source.path, source.name, source.tokenizer, source.base)
     say(f"{checkpoint.parameters / 1e6:,.1f} million parameters, {checkpoint.shape.layers} layers")
+    asked = (settings.engine, settings.precision, settings.cache)
+    check_memory(checkpoint.name, checkpoint.shape, *asked)
     for remark in (*checkpoint.remarks, *checkpoint.tokens.remarks):
         say(f"note: {remark}")
     place = source.tokenizer or checkpoint.directory

@@ -16,7 +16,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object; CheckpointError names the file if it is none."""
     try:
         refuse_pointer(path)
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise CheckpointError(f"no {path.name} in the checkpoint") from None
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):

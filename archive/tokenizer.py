@@ -94,7 +94,8 @@ def _check_files(directory: Path) -> None:
     if not found:
         raise CheckpointError(
             "no tokenizer in the checkpoint: tokenizer.json, or vocab.json and merges.txt, or "
-            "nanoGPT's meta.pkl, is needed; give the one that it was trained with: --tokenizer gpt2, DIR or HUB_ID"
+            "nanoGPT's meta.pkl, is needed; give the one that it was trained with: --tokenizer "
+            "gpt2, DIR or HUB_ID"
         )
     if found == {"vocab.json"} and not (directory / "merges.txt").is_file():
         raise CheckpointError(

@@ -10,7 +10,7 @@ import numpy as np
 
 from archive.errors import CheckpointError
 from archive.formats.names import is_part, plain_names
-from archive.formats.tensors import StoredTensor
+from archive.formats.tensors import UNITS, StoredTensor
 
 HEAD, WORDS = "lm_head.weight", "wte.weight"
 MATRIX = re.compile(r"h\.\d+\.(attn\.c_attn|attn\.c_proj|mlp\.c_fc|mlp\.c_proj)\.weight")
@@ -109,6 +109,11 @@ def _zeros(shape: tuple[int, ...]) -> StoredTensor:
 
 def _check(found: Mapping[str, StoredTensor], wanted: Shapes) -> None:
     for name, shape in wanted.items():
+        if name in found and found[name].dtype in UNITS:
+            raise CheckpointError(
+                f"{name} is {found[name].dtype}; F32, F16, BF16 or F64 is needed: save the model "
+                "in floats"
+            )
         if name in found and found[name].shape != shape:
             raise CheckpointError(
                 f"{name} has shape {list(found[name].shape)}, config.json asks for {list(shape)}"

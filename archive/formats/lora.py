@@ -1,7 +1,9 @@
 """LoRA adapters of PEFT, merged into the model that they change, as `merge_and_unload` does.
 
 W + scale * (B A) for a linear layer, where GPT-2's Conv1D keeps W [in, out]; W + scale * (B A)^T
-for an embedding. https://huggingface.co/docs/peft
+for an embedding. DoRA gives each output of that the length that its magnitude says. Products are
+sums in a fixed order, in float64: the same bits on every processor, as those of a BLAS are not.
+https://huggingface.co/docs/peft
 """
 
 from __future__ import annotations
@@ -26,10 +28,13 @@ FILES = ("adapter_model.safetensors", "adapter_model.bin")
 FACTOR = re.compile(r"(?P<module>.+)\.lora_(?:embedding_)?(?P<side>[AB])(?:\.weight)?$")
 # A saved adapter says no name for itself; one in a training checkpoint may.
 ADAPTER_NAME = re.compile(
-    r"(\.lora_(?:embedding_)?[AB])\.default\b|\.modules_to_save(?:\.default)?"
+    r"(\.lora_(?:embedding_[AB]|[AB]|magnitude_vector))\.default\b|\.modules_to_save(?:\.default)?"
 )
+MAGNITUDE = re.compile(r"(?P<module>.+)\.lora_(?P<side>magnitude_vector)(?:\.weight)?$")
+# Rows of a product that are computed at a time: 128 MB of a matrix 16,384 wide.
+ROWS = 1024
 # What changes a layer otherwise than by a product of two factors.
-UNKNOWN = re.compile(r"lora_(magnitude|variant|ga)|hada_|lokr_|ia3_|oft_|vera_|prompt_")
+UNKNOWN = re.compile(r"lora_(variant|ga)|lora_[AB]\.bias|hada_|lokr_|ia3_|oft_|vera_|prompt_")
 WAY_OUT = "merge it with PEFT: model.merge_and_unload().save_pretrained(DIR)"
 
 
@@ -40,6 +45,12 @@ def find_adapter(path: Path) -> Path | None:
     if not (path / "adapter_config.json").is_file():
         return None
     return next((path / name for name in FILES if (path / name).is_file()), None)
+
+
+def split_off(tensors: Mapping[str, StoredTensor]) -> tuple[dict[str, StoredTensor], ...]:
+    """Return a model's tensors and the factors of an adapter that lie among them."""
+    factors = {name: tensor for name, tensor in tensors.items() if ".lora_" in name}
+    return {name: each for name, each in tensors.items() if name not in factors}, factors
 
 
 def merge_adapter(
@@ -64,10 +75,14 @@ def merge_adapter(
     turned = _turned(merged)
     for module, pair in factors.items():
         name = f"{module}.weight"
+        magnitude = pair.pop("magnitude_vector", None)
         if name not in merged or set(pair) != {"A", "B"}:
             raise CheckpointError(f"{file.name}: the base has no {name} for {module}.lora_A and _B")
         scale = _scale(config, module, pair)
-        merged[name] = _merged(merged[name], pair["A"], pair["B"], scale, name in turned)
+        is_turned = name in turned
+        merged[name] = _merged(merged[name], pair["A"], pair["B"], scale, is_turned)
+        if magnitude is not None:
+            merged[name] = _with_lengths(merged[name], magnitude, module, is_turned)
     merged |= whole
     place = file.parent if has_tokenizer(file.parent) else base.tokenizer_directory
     return replace(
@@ -89,7 +104,7 @@ def _sorted_out(
         if UNKNOWN.search(given):
             raise CheckpointError(f"the adapter has {given}, which is no plain LoRA; {WAY_OUT}")
         name = ADAPTER_NAME.sub(r"\1", given)
-        match = FACTOR.fullmatch(name)
+        match = FACTOR.fullmatch(name) or MAGNITUDE.fullmatch(name)
         if match is None:
             whole[plain_name(name)] = tensor
         else:
@@ -137,10 +152,46 @@ def _merged(
         )
 
     def add(values: Floats) -> Floats:
-        delta = (b.read() @ a.read()) * np.float32(scale)
+        delta = _product(b.read(), a.read()) * np.float32(scale)
         return values + (delta.T if is_turned else delta)
 
     return weight.mapped(add, weight.shape)
+
+
+def _product(left: Floats, right: Floats) -> Floats:
+    """`left` [rows, rank] times `right` [rank, columns]."""
+    result = np.empty((len(left), right.shape[1]), np.float32)
+    for start in range(0, len(left), ROWS):
+        rows = left[start : start + ROWS].astype(np.float64)
+        total = np.zeros((len(rows), right.shape[1]))
+        for place in range(left.shape[1]):
+            total += rows[:, place, None] * right[place]
+        result[start : start + ROWS] = total
+    return result
+
+
+def _with_lengths(
+    weight: StoredTensor, magnitude: StoredTensor, module: str, is_turned: bool
+) -> StoredTensor:
+    """DoRA: `weight` with the length that `magnitude` says for what makes each output."""
+    is_embedding = module in ("wte", "wpe")
+    outputs = weight.shape[1] if is_turned else weight.shape[0]
+    if magnitude.shape != (outputs,) or is_embedding and not is_turned:
+        raise CheckpointError(
+            f"the adapter does not fit the base: {module} has {outputs} outputs, its "
+            f"lora_magnitude_vector {list(magnitude.shape)}"
+        )
+
+    def scale(values: Floats) -> Floats:
+        inputs = values if is_turned else values.T
+        squares = np.zeros(outputs)
+        for row in inputs:
+            squares += np.square(row.astype(np.float64))
+        lengths = np.sqrt(squares).astype(np.float32)
+        factor = magnitude.read() / lengths
+        return values * (factor if is_turned else factor[:, None])
+
+    return weight.mapped(scale, weight.shape)
 
 
 def _config(config: dict[str, Any], merged: Mapping[str, StoredTensor]) -> dict[str, Any]:

@@ -16,16 +16,31 @@ WRAPPERS = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module."
 # DataParallel, PEFT, TRL, Lightning and people's own classes put these in front, also several.
 PREFIXES = (
     *("module.", "_module.", "base_model.", "pretrained_model.", "model.", "gpt2.", "gpt.", "lm."),
-    "transformer.",
+    *("_forward_module.", "net.", "network.", "backbone.", "generator.", "policy.", "actor."),
+    *("language_model.", "lm_model.", "decoder.", "gpt_model.", "transformer."),
 )
 # Causal masks that old checkpoints carry along; they are not weights.
-MASK = re.compile(r"h\.\d+\.attn\.(bias|masked_bias|mask)")
+MASK = re.compile(r"h\.\d+\.attn\.(bias|masked_bias|mask|causal_mask|tril)")
 PARTS = re.compile(r"(wte|wpe|ln_f|lm_head)\.(weight|bias)|h\.\d+\.\S+")
-# What bitsandbytes, GPTQ and AWQ keep beside weights that are no floats.
-QUANTISED = re.compile(
-    r"\.(SCB|weight_format|absmax|quant_map|nested_\w+|quant_state\.\S+|qweight|qzeros|scales)$"
+# What a layer of GPT-2 has; whatever else lies in one would change what it computes.
+LAYER = re.compile(
+    r"h\.\d+\.(ln_1|ln_2|attn\.c_attn|attn\.c_proj|mlp\.c_fc|mlp\.c_proj)\.(weight|bias)"
 )
-CROSS_ATTENTION = ".crossattention."
+# transformers leaves them out too, where config.json asks for no cross attention.
+CROSS_ATTENTION = re.compile(r"h\.\d+\.(crossattention|ln_cross_attn)\.\S+")
+# What tools keep beside weights that are no floats, and what people call the tool.
+QUANTISED = {
+    "bitsandbytes": r"SCB|weight_format|absmax|quant_map|nested_\w+|quant_state\.\S+",
+    "GPTQ or AWQ": r"qweight|qzeros|scales|g_idx",
+    "compressed-tensors": r"weight_(packed|scale|zero_point|shape|g_idx|global_scale)|input_scale",
+    "quanto": r"weight\._(data|scale|shift)",
+    "HQQ": r"W_q|W_q\.\S+",
+    "AQLM": r"codes|codebooks",
+    "EETQ": r"weight_scales",
+    "PyTorch's own quantisation": r"_packed_params\.\S+|weight_fake_quant\.\S+",
+}
+QUANTISERS = {tool: re.compile(rf".*\.(?:{parts})") for tool, parts in QUANTISED.items()}
+FACTORS = re.compile(r"\.lora_|\.ia3_|\.hada_|\.lokr_|\.oft_|\.vera_|adapter")
 
 
 def plain_names(tensors: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
@@ -36,14 +51,11 @@ def plain_names(tensors: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
     found: dict[str, StoredTensor] = {}
     given: dict[str, str] = {}
     for name, tensor in tensors.items():
-        if QUANTISED.search(name):
-            raise CheckpointError(
-                f"the weights are quantised ({name} says so), not floats: load the model with "
-                "transformers, then model.dequantize().save_pretrained(DIR)"
-            )
         plain = plain_name(name)
         if MASK.fullmatch(plain):
             continue
+        _check_floats(name)
+        _check_layer(name, plain)
         if plain in found:
             raise CheckpointError(f"{name} and {given[plain]} are both {plain}: two models in one?")
         found[plain], given[plain] = tensor, name
@@ -66,6 +78,32 @@ def plain_name(name: str) -> str:
     return short if PARTS.fullmatch(short) else name
 
 
+def _check_floats(name: str) -> None:
+    tool = next((tool for tool, parts in QUANTISERS.items() if parts.fullmatch(name)), None)
+    if tool is not None:
+        raise CheckpointError(
+            f"the weights are quantised by {tool} ({name} says so), not floats: take the model "
+            "that they were made from, or load them with transformers, then "
+            "model.dequantize().save_pretrained(DIR)"
+        )
+
+
+def _check_layer(name: str, plain: str) -> None:
+    """Refuse what a layer of GPT-2 has not: left out in silence, another model would be served."""
+    if LAYER.fullmatch(plain) or not PARTS.fullmatch(plain) or not plain.startswith("h."):
+        return
+    if CROSS_ATTENTION.fullmatch(plain):
+        return
+    if FACTORS.search(name):
+        raise CheckpointError(
+            f"the weights have an adapter among them ({name}), and no adapter_config.json says how "
+            "it is added: merge it with PEFT, model.merge_and_unload().save_pretrained(DIR)"
+        )
+    raise CheckpointError(
+        f"{name} is no part of a layer of GPT-2: another architecture, which is not served"
+    )
+
+
 def is_part(name: str) -> bool:
     """Whether a plain name is one that a GPT-2 language model may have."""
-    return PARTS.fullmatch(name) is not None and CROSS_ATTENTION not in name
+    return PARTS.fullmatch(name) is not None and not CROSS_ATTENTION.fullmatch(name)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from archive.errors import CheckpointError
+from archive.formats.bitsandbytes import dequantised
+from archive.formats.elsewhere import nested_checkpoints, refuse_known, unpacked_cache
 from archive.formats.gguf_file import read_gguf
 from archive.formats.keras_file import read_keras
 from archive.formats.llm_c import is_llm_c, read_llm_c
-from archive.formats.lora import find_adapter, merge_adapter
+from archive.formats.lora import find_adapter, merge_adapter, split_off
+from archive.formats.mingpt import is_mingpt_of_2020, read_mingpt_of_2020
 from archive.formats.msgpack_file import read_flax
 from archive.formats.nanogpt import (
     letters_directory,
@@ -34,19 +38,33 @@ def open_stored(path: Path, base: Path | None = None) -> StoredModel:
 
     Raises CheckpointError, which names the file and what to do, if none is there that can be read.
     """
+    path = unpacked_cache(path)
     adapter = find_adapter(path)
     if adapter is not None:
         if base is None:
             raise CheckpointError(f"{adapter.name} is an adapter: give its model with --base")
         return merge_adapter(adapter, open_stored(base), _adapter_tensors(adapter))
     file = path if path.is_file() else find_weights(path)
+    refuse_known(file)
     for pattern, reader in READERS:
         if file.match(pattern):
-            return reader(file)
+            return _as_floats(file, reader(file))
     raise CheckpointError(
         f"{file.name} has a name that no format has; known are "
         f"{', '.join(pattern for pattern, _ in READERS)}"
     )
+
+
+def _as_floats(file: Path, stored: StoredModel) -> StoredModel:
+    """What bitsandbytes made smaller as floats, and factors of LoRA among the weights merged."""
+    tensors, made_by = dequantised(stored.tensors)
+    if made_by is not None:
+        remark = f"the weights are {made_by} of bitsandbytes: the floats that they stand for"
+        stored = replace(stored, tensors=tensors, remarks=(*stored.remarks, remark))
+    weights, factors = split_off(stored.tensors)
+    if factors and (file.parent / "adapter_config.json").is_file():
+        return merge_adapter(file, replace(stored, tensors=weights), factors)
+    return stored  # what is left of factors is refused by name, with the names of all tensors
 
 
 def find_weights(directory: Path) -> Path:
@@ -71,12 +89,15 @@ def find_weights(directory: Path) -> Path:
     if found:
         names = ", ".join(path.name for path in found[:4])
         raise CheckpointError(f"several weights are there ({names}): name the file with --model")
-    runs = sorted(path.name for path in directory.glob("checkpoint-*") if path.is_dir())
-    if runs:
+    inner = nested_checkpoints(directory)
+    if inner:
         raise CheckpointError(
             f"no weights in the directory itself: name one of its checkpoints with --model, such "
-            f"as {directory.name}/{runs[-1]}"
+            f"as {directory.name}/{inner[-1]}"
         )
+    for other in sorted(directory.iterdir()):
+        if other.name != "config.json":
+            refuse_known(other)
     raise CheckpointError("no model.safetensors in the checkpoint, nor weights of another form")
 
 
@@ -107,21 +128,26 @@ def _open_torch_shards(index: Path) -> StoredModel:
 
 def _from_torch(path: Path, files: list[Path]) -> StoredModel:
     content = read_torch(files)
-    config, kind = training_config(content.configs), "nanoGPT"
-    if config is not None:
+    if is_mingpt_of_2020(content.tensors):
+        tensors, config = read_mingpt_of_2020(path, content.tensors)
+        own = usual_tokenizer(config)
+        name = f"{path.name} of minGPT, of before 2022"
+        return StoredModel(name, config, tensors, path.parent, tokenizer=own)
+    found, kind = training_config(content.configs), "nanoGPT"
+    if found is not None:
         kind = kind if "model_args" in content.configs else "build-nanogpt"
     else:
-        config = mingpt_config(_config(path.parent), content.tensors)
+        found = mingpt_config(_config(path.parent), content.tensors)
         kind = "minGPT"
-    if config is None:
+    if found is None:
         config = _config(path.parent)
         return StoredModel(f"{path.name} of PyTorch", config, content.tensors, path.parent)
     return StoredModel(
         f"{path.name} of {kind}",
-        config,
+        found,
         content.tensors,
         path.parent,
-        tokenizer=usual_tokenizer(config),
+        tokenizer=usual_tokenizer(found),
         tokenizer_directory=letters_directory(path.parent, content.configs),
     )
 

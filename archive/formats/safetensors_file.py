@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from archive.errors import CheckpointError
-from archive.formats.tensors import STORED_AS, StoredTensor, tensor_in_file
+from archive.formats.tensors import STORED_AS, UNITS, StoredTensor, tensor_in_file
 from archive.reading import read_json, refuse_pointer
 
 ITEM_BYTES = {
@@ -86,7 +86,7 @@ def _tensor(path: Path, name: str, entry: Any, start: int, size: int) -> StoredT
         raise _broken(path, f"{name} has not the size that its shape asks for")
     if end > size:
         raise _broken(path, f"{name} lies behind the file's end")
-    if kind not in STORED_AS:
+    if kind not in STORED_AS | UNITS:
         return StoredTensor(shape, kind, lambda: _refuse(path, name, kind))
     return tensor_in_file(path, start + begin, shape, kind)
 

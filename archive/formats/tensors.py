@@ -18,6 +18,8 @@ Floats = NDArray[np.float32]
 
 # How a file holds the numbers, by the names that safetensors has for them.
 STORED_AS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
+# Of quantised weights and what lies beside them; no weight itself.
+UNITS = {"I8": "<i1", "U8": "<u1"}
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def tensor_in_file(path: Path, offset: int, shape: tuple[int, ...], kind: str) -
     def load() -> Floats:
         count = prod(shape)
         try:
-            values = np.fromfile(path, STORED_AS[kind], count, offset=offset)
+            values = np.fromfile(path, (STORED_AS | UNITS)[kind], count, offset=offset)
         except OSError as error:
             raise CheckpointError(f"{path.name} cannot be read ({error.strerror})") from None
         if len(values) != count:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from archive.errors import CheckpointError
-from archive.formats.tensors import STORED_AS, Floats, StoredTensor
+from archive.formats.tensors import STORED_AS, UNITS, Floats, StoredTensor
 from archive.reading import refuse_pointer
 from archive.unusual import need
 
@@ -59,7 +59,7 @@ def read_torch(paths: list[Path]) -> TorchContent:
 
 def _tensor(worker: _Worker, name: str, shape: tuple[int, ...], kind: str) -> StoredTensor:
     def load() -> Floats:
-        if kind not in STORED_AS:
+        if kind not in STORED_AS | UNITS:
             raise CheckpointError(f"{worker.name}: {name} is {kind}; floats are needed")
         return worker.read(name, shape)
 

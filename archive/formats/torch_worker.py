@@ -41,6 +41,8 @@ DTYPES = {
     torch.float16: "F16",
     torch.bfloat16: "BF16",
     torch.float64: "F64",
+    torch.int8: "I8",
+    torch.uint8: "U8",
     torch.bool: "BOOL",
 }
 
@@ -106,6 +108,11 @@ def _check_zip(path: str) -> None:
             entries = archive.infolist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
         raise RefusedError("it is broken or cut short") from None
+    if any(entry.filename.endswith("/constants.pkl") for entry in entries):
+        raise RefusedError(
+            "it is TorchScript, a program, which is never run here: save the model's own weights, "
+            "with model.save_pretrained(DIR)"
+        )
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
         raise RefusedError("its parts are compressed, as torch.save never does")
     if sum(entry.file_size for entry in entries) > os.path.getsize(path):
@@ -125,15 +132,25 @@ def tensors_of(value: Any) -> dict[str, torch.Tensor]:
     if isinstance(value, Mapping):
         candidates += [value.get(key) for key in STATE_KEYS]
     for candidate in candidates:
-        if isinstance(candidate, Mapping):
-            found = {
-                name: tensor
-                for name, tensor in candidate.items()
-                if isinstance(name, str) and isinstance(tensor, torch.Tensor)
-            }
-            if any(tensor.dim() == 2 for tensor in found.values()):
-                return found
+        if found := _matrices(candidate):
+            return found
+    others = [value[key] for key in value] if isinstance(value, Mapping) else []
+    states = [found for other in others if (found := _matrices(other))]
+    if len(states) == 1:  # under a name of someone's own
+        return states[0]
     raise RefusedError("it holds no state dict of a model")
+
+
+def _matrices(value: Any) -> dict[str, torch.Tensor]:
+    """The tensors of a mapping, if a matrix is among them."""
+    if not isinstance(value, Mapping):
+        return {}
+    found = {
+        name: tensor
+        for name, tensor in value.items()
+        if isinstance(name, str) and isinstance(tensor, torch.Tensor)
+    }
+    return found if any(tensor.dim() == 2 for tensor in found.values()) else {}
 
 
 def plain_values(value: Any) -> dict[str, Any]:

@@ -17,7 +17,17 @@ import numpy as np
 import torch
 from safetensors.numpy import load_file, save_file
 
-from tests.archive.forms import GITHUB, HUB, LORA, full, gguf_file, llm_c, lora_factors, tensors
+from tests.archive.forms import (
+    GITHUB,
+    HUB,
+    LORA,
+    full,
+    gguf_file,
+    llm_c,
+    lora_factors,
+    mini_of_2020,
+    tensors,
+)
 
 MADE = Path(__file__).parent / "made"
 Spoil = Callable[[Path], None]
@@ -180,15 +190,50 @@ def run_of_trainer(directory: Path) -> None:
     (directory / "checkpoint-500").mkdir()
 
 
+def instead(name: str) -> Spoil:
+    """Another file in the place of the weights."""
+
+    def spoil(directory: Path) -> None:
+        arrays(directory)
+        (directory / name).parent.mkdir(exist_ok=True)
+        (directory / name).write_bytes(b"not looked at")
+
+    return spoil
+
+
+def less_packed(entries: dict[str, Any]) -> None:
+    entry = entries["transformer.h.0.attn.c_attn.weight"]
+    entry["shape"][0] -= 1
+    entry["data_offsets"][1] -= 1
+
+
+def plain_factors() -> dict[str, np.ndarray]:
+    return {name.removeprefix("base_model.model."): each for name, each in lora_factors().items()}
+
+
+def torch_script(directory: Path) -> None:
+    arrays(directory)
+    with zipfile.ZipFile(directory / "model.pt", "w") as program:
+        for name in ("data.pkl", "constants.pkl", "code/__torch__.py"):
+            program.writestr(f"model/{name}", b"")
+
+
+def old_mini(directory: Path) -> None:
+    mini_of_2020(directory, arrays(directory))
+    (directory / "config.json").unlink()
+
+
+def one_deeper(directory: Path) -> None:
+    (directory / "gpt2").mkdir()
+    (directory / "model.safetensors").rename(directory / "gpt2" / "model.safetensors")
+
+
 def two_ggufs(directory: Path) -> None:
     arrays(directory)
     for name in ("f16.gguf", "q8_0.gguf"):
         (directory / name).write_bytes(b"GGUF")
 
 
-DORA = {
-    "base_model.model.transformer.h.0.attn.c_attn.lora_magnitude_vector": np.ones(4, np.float32)
-}
 BASE = {"base_model_name_or_path": "base"}
 REFUSED: dict[str, Refused] = {
     "a pickle that runs code": Refused(
@@ -239,11 +284,134 @@ REFUSED: dict[str, Refused] = {
         'model.safetensors is not here yet, only its Git LFS pointer: run "git lfs pull" in the '
         "checkpoint's directory",
     ),
-    "bitsandbytes, int8": Refused(
+    "GPTQ and AWQ": Refused(
+        GITHUB + "AutoGPTQ/AutoGPTQ",
+        with_arrays(lambda found: found | {"h.0.mlp.c_fc.qweight": np.ones((6, 192), np.int32)}),
+        "the weights are quantised by GPTQ or AWQ (h.0.mlp.c_fc.qweight says so), not floats: take "
+        "the model that they were made from",
+    ),
+    "compressed-tensors": Refused(
+        GITHUB + "vllm-project/llm-compressor",
+        with_arrays(lambda found: found | {"h.0.mlp.c_fc.weight_scale": np.ones(192, np.float32)}),
+        "the weights are quantised by compressed-tensors (h.0.mlp.c_fc.weight_scale says so)",
+    ),
+    "int8 without scales": Refused(
         GITHUB + "bitsandbytes-foundation/bitsandbytes",
-        with_arrays(lambda found: found | {"h.0.mlp.c_fc.SCB": np.ones(192, np.float32)}),
-        "the weights are quantised (h.0.mlp.c_fc.SCB says so), not floats: load the model with "
-        "transformers, then model.dequantize().save_pretrained(DIR)",
+        with_arrays(lambda found: found | {"wpe.weight": np.ones((64, 48), np.int8)}),
+        "wpe.weight is I8; F32, F16, BF16 or F64 is needed: save the model in floats",
+    ),
+    "bitsandbytes' scales that do not fit": Refused(
+        GITHUB + "bitsandbytes-foundation/bitsandbytes",
+        with_arrays(lambda found: found | {"h.0.mlp.c_fc.SCB": np.ones(9, np.float32)}),
+        "h.0.mlp.c_fc.SCB does not fit h.0.mlp.c_fc.weight: the checkpoint is broken",
+    ),
+    "4-bit weights cut short": Refused(
+        GITHUB + "bitsandbytes-foundation/bitsandbytes",
+        after(made("bitsandbytes_nf4"), header(less_packed)),
+        "transformer.h.0.attn.c_attn.weight does not fit its quant_state: the checkpoint is broken",
+    ),
+    "factors of LoRA without adapter_config.json": Refused(
+        GITHUB + "huggingface/peft/issues/365",
+        with_arrays(lambda found: full(found) | plain_factors()),
+        "the weights have an adapter among them (transformer.h.0.attn.c_attn.lora_A.weight), and "
+        "no adapter_config.json says how it is added",
+    ),
+    "layers with more than GPT-2's": Refused(
+        GITHUB + "karpathy/nanoGPT",
+        with_arrays(lambda found: found | {"h.0.attn.q_norm.weight": np.ones(12, np.float32)}),
+        "h.0.attn.q_norm.weight is no part of a layer of GPT-2: another architecture",
+    ),
+    "one part of several": Refused(
+        HUB + "docs/transformers/main/big_models",
+        lambda directory: (directory / "model.safetensors").rename(
+            directory / "model-00001-of-00002.safetensors"
+        ),
+        "model-00001-of-00002.safetensors is one part of several: name the directory, or the index",
+    ),
+    "ONNX": Refused(
+        HUB + "docs/optimum/onnx/overview",
+        instead("onnx/decoder_model.onnx"),
+        "onnx is ONNX, an export for another program: take the checkpoint that it was made from",
+    ),
+    "Core ML": Refused(
+        GITHUB + "huggingface/swift-coreml-transformers",
+        instead("gpt2.mlpackage/Manifest.json"),
+        "gpt2.mlpackage is Core ML, an export for another program",
+    ),
+    "rust_model.ot": Refused(
+        GITHUB + "guillaume-be/rust-bert",
+        instead("rust_model.ot"),
+        "rust_model.ot is rust-bert's, an export for another program",
+    ),
+    "NeMo": Refused(
+        GITHUB + "NVIDIA-NeMo/NeMo",
+        instead("megatron_gpt.nemo"),
+        "megatron_gpt.nemo is NeMo's: convert it with NeMo's scripts/checkpoint_converters",
+    ),
+    "Megatron": Refused(
+        GITHUB + "huggingface/transformers/tree/main/src/transformers/models/megatron_gpt2",
+        instead("model_optim_rng.pt"),
+        "model_optim_rng.pt is Megatron's: convert it with transformers' "
+        "convert_megatron_gpt2_checkpoint.py",
+    ),
+    "a directory of DeepSpeed": Refused(
+        GITHUB + "deepspeedai/DeepSpeed",
+        instead("zero_to_fp32.py"),
+        "zero_to_fp32.py is DeepSpeed's, in parts of a training run: run python zero_to_fp32.py",
+    ),
+    "a directory of FSDP": Refused(
+        GITHUB + "huggingface/accelerate",
+        instead("pytorch_model_fsdp_0/__0_0.distcp"),
+        "pytorch_model_fsdp_0 is FSDP's, in parts of a training run: run accelerate merge-weights "
+        "pytorch_model_fsdp_0 merged, and name what comes",
+    ),
+    "LitGPT": Refused(
+        GITHUB + "Lightning-AI/litgpt",
+        instead("lit_model.pth"),
+        "lit_model.pth is LitGPT's: run litgpt convert_from_litgpt",
+    ),
+    "a ZIP of a directory": Refused(
+        GITHUB + "huggingface/transformers/issues/27923",
+        instead("my-gpt2.zip"),
+        "my-gpt2.zip is packed together: unpack it, and name the directory that comes",
+    ),
+    "TorchScript": Refused(
+        GITHUB + "pytorch/pytorch",
+        torch_script,
+        "model.pt cannot be read: it is TorchScript, a program, which is never run here",
+    ),
+    "minGPT of before 2022 without its heads": Refused(
+        GITHUB + "karpathy/minGPT",
+        old_mini,
+        "model.pt is minGPT's of before 2022, and nothing says how many heads it has: put a "
+        'config.json beside it, such as {"n_head": 8}',
+    ),
+    "a directory around checkpoints": Refused(
+        GITHUB + "huggingface/transformers/issues/698",
+        one_deeper,
+        "no weights in the directory itself: name one of its checkpoints with --model, such as "
+        "model/gpt2",
+    ),
+    "GPTBigCode": Refused(
+        HUB + "bigcode/gpt_bigcode-santacoder",
+        config(model_type="gpt_bigcode", architectures=["GPTBigCodeForCausalLM"]),
+        "not a GPT-2 language model: config.json says model_type 'gpt_bigcode', architecture "
+        "GPTBigCodeForCausalLM; GPT2LMHeadModel is needed",
+    ),
+    "GPT-Neo": Refused(
+        HUB + "EleutherAI/gpt-neo-125m",
+        config(model_type="gpt_neo", architectures=["GPTNeoForCausalLM"]),
+        "not a GPT-2 language model: config.json says model_type 'gpt_neo'",
+    ),
+    "GPT-1": Refused(
+        HUB + "openai-community/openai-gpt",
+        config(model_type="openai-gpt", architectures=["OpenAIGPTLMHeadModel"]),
+        "not a GPT-2 language model: config.json says model_type 'openai-gpt'",
+    ),
+    "Image GPT": Refused(
+        HUB + "openai/imagegpt-small",
+        config(model_type="imagegpt", architectures=["ImageGPTForCausalImageModeling"]),
+        "not a GPT-2 language model: config.json says model_type 'imagegpt'",
     ),
     "wrong shapes": Refused(
         GITHUB + "huggingface/transformers/issues/698",
@@ -312,12 +480,6 @@ REFUSED: dict[str, Refused] = {
         "the adapter is PREFIX_TUNING, not LORA; merge it with PEFT: "
         "model.merge_and_unload().save_pretrained(DIR)",
     ),
-    "DoRA": Refused(
-        GITHUB + "huggingface/peft/issues/3531",
-        adapter(BASE, DORA),
-        "lora_magnitude_vector, which is no plain LoRA; merge it with PEFT: "
-        "model.merge_and_unload().save_pretrained(DIR)",
-    ),
     "an adapter that names no base": Refused(
         GITHUB + "huggingface/peft/issues/309",
         adapter({}),
@@ -337,7 +499,8 @@ REFUSED: dict[str, Refused] = {
     "no tokenizer": Refused(
         GITHUB + "karpathy/nanoGPT/issues/241",
         lambda directory: (directory / "tokenizer.json").unlink(),
-        "no tokenizer in the checkpoint: tokenizer.json, or vocab.json and merges.txt, or nanoGPT's "
-        "meta.pkl, is needed; give the one that it was trained with: --tokenizer gpt2, DIR or HUB_ID",
+        "no tokenizer in the checkpoint: tokenizer.json, or vocab.json and merges.txt, or "
+        "nanoGPT's meta.pkl, is needed; give the one that it was trained with: --tokenizer gpt2, "
+        "DIR or HUB_ID",
     ),
 }

@@ -187,6 +187,49 @@ def mini(directory: Path, weights: Arrays) -> None:
     (directory / "config.json").write_text(json.dumps(config))
 
 
+def mini_of_2020(directory: Path, weights: Arrays) -> None:
+    """minGPT's model.pt before 2022, and the heads in a config.json of someone's own."""
+    linear = turned(weights)
+    state = {"tok_emb.weight": linear["wte.weight"], "pos_emb": linear["wpe.weight"][None]}
+    state["head.weight"] = linear.get("lm_head.weight", linear["wte.weight"])
+    modules = {"ln1": "ln_1", "ln2": "ln_2", "attn.proj": "attn.c_proj"}
+    modules |= {"mlp.0": "mlp.c_fc", "mlp.2": "mlp.c_proj"}
+    for leaf in ("weight", "bias"):
+        state[f"ln_f.{leaf}"] = linear[f"ln_f.{leaf}"]
+        for layer in range(2):
+            block = f"blocks.{layer}"
+            fused = np.split(linear[f"h.{layer}.attn.c_attn.{leaf}"], 3)
+            for part, values in zip(("query", "key", "value"), fused, strict=True):
+                state[f"{block}.attn.{part}.{leaf}"] = values
+            for old, module in modules.items():
+                state[f"{block}.{old}.{leaf}"] = linear[f"h.{layer}.{module}.{leaf}"]
+    for layer in range(2):
+        state[f"blocks.{layer}.attn.mask"] = np.tril(np.ones((1, 1, 64, 64), np.float32))
+    torch.save(tensors({f"module.{name}": each for name, each in state.items()}),
+               directory / "model.pt")  # fmt: skip
+    (directory / "config.json").write_text(json.dumps({"n_head": 4}))
+
+
+def hub_cache(directory: Path, weights: Arrays) -> None:
+    """models--ORG--NAME of the hub's cache: blobs, and links to them."""
+    snapshot = directory / "models--me--tales" / "snapshots" / "607a30d"
+    snapshot.mkdir(parents=True)
+    for name in ("blobs", "refs"):
+        (snapshot.parents[1] / name).mkdir()
+    save_file(full(weights), snapshot.parents[1] / "blobs" / "abc")
+    (snapshot / "model.safetensors").symlink_to("../../blobs/abc")
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        (snapshot / name).write_bytes((directory / name).read_bytes())
+    (snapshot.parents[1] / "refs" / "main").write_text("607a30d")
+
+
+def with_mark(directory: Path, weights: Arrays) -> None:
+    """As an editor on Windows saves it."""
+    path = directory / "config.json"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    save_file(full(weights), directory / "model.safetensors")
+
+
 def llm_c(version: int, dtype: torch.dtype) -> Write:
     """As llm.c's train_gpt2.py writes it: rows of the embedding up to a multiple of 128."""
 
@@ -351,6 +394,21 @@ SAME: dict[str, Form] = {
         activation="gelu",
     ),
     "model.pt of minGPT": Form(GITHUB + "karpathy/minGPT/issues/8", mini, has_config=False),
+    "a state dict under a name of one's own": Form(
+        GITHUB + "pytorch/pytorch",
+        pickled("best.pth", lambda weights: {"net": tensors(full(weights)), "epoch": 3}),
+    ),
+    "a directory of the hub's cache": Form(
+        HUB + "docs/huggingface_hub/guides/manage-cache", hub_cache, file="models--me--tales"
+    ),
+    "config.json with a byte order mark": Form(
+        GITHUB + "python/cpython/issues/62621",
+        with_mark,
+    ),
+    "`_forward_module.` of Lightning's Fabric": Form(
+        GITHUB + "Lightning-AI/pytorch-lightning",
+        named(lambda name: f"_forward_module.net.{name}"),
+    ),
     "gpt2_124M.bin of llm.c, float32": Form(
         GITHUB + "karpathy/llm.c", llm_c(3, torch.float32), has_config=False
     ),
@@ -470,15 +528,18 @@ def lora_factors() -> Arrays:
     return found
 
 
-def lora(directory: Path, weights: Arrays) -> None:
+def lora(factors: Callable[[], Arrays]) -> Write:
     """An adapter beside the directory of its base, which it names by a relative path."""
-    save_file(full(weights), directory / "model.safetensors")
-    adapter = directory / "adapter"
-    adapter.mkdir()
-    save_file(lora_factors(), adapter / "adapter_model.safetensors")
-    (adapter / "adapter_config.json").write_text(
-        json.dumps(LORA | {"base_model_name_or_path": "..", "target_modules": ["c_attn", "c_proj"]})
-    )
+
+    def write(directory: Path, weights: Arrays) -> None:
+        save_file(full(weights), directory / "model.safetensors")
+        adapter = directory / "adapter"
+        adapter.mkdir()
+        save_file(factors(), adapter / "adapter_model.safetensors")
+        says = {"base_model_name_or_path": "..", "target_modules": ["c_attn", "c_proj"]}
+        (adapter / "adapter_config.json").write_text(json.dumps(LORA | says))
+
+    return write
 
 
 def with_lora(weights: Arrays) -> Arrays:
@@ -489,6 +550,43 @@ def with_lora(weights: Arrays) -> Arrays:
             product = factors[f"{name}B.weight"] @ factors[f"{name}A.weight"]
             key = f"h.{layer}.attn.{module}.weight"
             merged[key] = merged[key] + product.T * np.float32(32 / 4)
+    return merged
+
+
+def dora_factors() -> Arrays:
+    lengths = np.random.default_rng(6)
+    return lora_factors() | {
+        name.replace("lora_A.weight", "lora_magnitude_vector"): lengths.uniform(
+            0.5, 2, 48 if "c_proj" in name else 144
+        ).astype(np.float32)
+        for name in lora_factors()
+        if "lora_A" in name
+    }
+
+
+def among_weights(directory: Path, weights: Arrays) -> None:
+    """A checkpoint of a trainer in which PEFT's modules were not taken out."""
+    named = {f"base_model.model.{name}": weight for name, weight in full(weights).items()}
+    marks = {"c_attn.": "c_attn.base_layer.", "attn.c_proj.": "attn.c_proj.base_layer."}
+    for plain, wrapped in marks.items():
+        named = {name.replace(plain, wrapped): weight for name, weight in named.items()}
+    factors = {
+        name.replace("_A.", "_A.default.").replace("_B.", "_B.default."): each
+        for name, each in lora_factors().items()
+    }
+    save_file(named | factors, directory / "model.safetensors")
+    (directory / "adapter_config.json").write_text(
+        json.dumps(LORA | {"base_model_name_or_path": "."})
+    )
+
+
+def with_dora(weights: Arrays) -> Arrays:
+    merged = with_lora(weights)
+    for name, lengths in dora_factors().items():
+        if name.endswith("lora_magnitude_vector"):
+            key = name.removeprefix("base_model.model.transformer.")
+            key = key.replace("lora_magnitude_vector", "weight")
+            merged[key] = merged[key] * (lengths / np.linalg.norm(merged[key], axis=0))
     return merged
 
 
@@ -534,7 +632,34 @@ SHAPES: dict[str, Shape] = {
         file="model.gguf",
         near=3e-3,  # embeddings are kept as halves, which these numbers are not
     ),
+    "model.pt of minGPT before 2022": Shape(
+        GITHUB + "karpathy/minGPT",
+        {"activation_function": "gelu", "tie_word_embeddings": False, "eos_token_id": None},
+        mini_of_2020,
+    ),
     "a LoRA adapter of PEFT": Shape(
-        GITHUB + "huggingface/peft/issues/365", {}, lora, with_lora, file="adapter"
+        GITHUB + "huggingface/peft/issues/365", {}, lora(lora_factors), with_lora, file="adapter"
+    ),
+    "a DoRA adapter of PEFT": Shape(
+        GITHUB + "huggingface/peft/issues/3531", {}, lora(dora_factors), with_dora, file="adapter"
+    ),
+    "factors of LoRA among the weights, beside adapter_config.json": Shape(
+        GITHUB + "huggingface/peft/issues/365", {}, among_weights, with_lora
+    ),
+}
+
+# What other libraries wrote, in tests/archive/made.
+MADE: dict[str, tuple[str, str]] = {
+    "keras": ("tf_model.h5", HUB + "docs/transformers/model_doc/gpt2"),
+    "flax": ("flax_model.msgpack", HUB + "docs/transformers/model_doc/gpt2"),
+    "flax_untied": ("flax_model.msgpack with a head of its own", GITHUB + "google/flax"),
+    "tensorflow": ("model.ckpt of TensorFlow", GITHUB + "minimaxir/gpt-2-simple"),
+    "bitsandbytes_int8": (
+        "int8 of bitsandbytes, as floats",
+        GITHUB + "bitsandbytes-foundation/bitsandbytes",
+    ),
+    "bitsandbytes_nf4": (
+        "nf4 of bitsandbytes, scales quantised too, as floats",
+        GITHUB + "bitsandbytes-foundation/bitsandbytes",
     ),
 }

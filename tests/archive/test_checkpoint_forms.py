@@ -14,6 +14,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from archive.checkpoint import Checkpoint, open_checkpoint
 from tests.archive.checkpoints import EMBEDDED_MODEL
+from tests.archive.forms import MADE as MADE_ELSEWHERE
 from tests.archive.forms import SAME, Form, tiny_config, tiny_weights
 
 MADE = Path(__file__).parent / "made"
@@ -59,7 +60,7 @@ def assert_same(checkpoint: Checkpoint, weights: dict[str, np.ndarray]) -> None:
     assert checkpoint.tokenizer.encode(text).ids == expected
 
 
-@pytest.mark.parametrize("name", ["keras", "flax", "flax_untied", "tensorflow"])
+@pytest.mark.parametrize("name", MADE_ELSEWHERE)
 def test_what_other_libraries_wrote_computes_what_they_computed(tmp_path: Path, name: str) -> None:
     shutil.copytree(MADE / name, tmp_path / name)
     words = {letter: place for place, letter in enumerate(map(chr, range(32, 127)))}
