@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.app import Gateway
+from gateway.proxy.entrance import Entrance
+from gateway.proxy.judging import Judge
 from gateway.proxy.proxy import Proxy
 from gateway.replicas.replicas import Replicas
 from gateway.routes.admission import Admission
@@ -19,13 +21,16 @@ from gateway.routes.predictions import Predictions
 from gateway.routes.table import Answerers, make_routes
 from gateway.routes.tgi import Tgi
 from gateway.settings import Settings
+from gateway.settings.key_limits import parse_key_limits
 from gateway.torchserve.client import Upstream
 from gateway.torchserve.crashes import Crashes
 from gateway.torchserve.restarts import Restarts
 from gateway.web.auth import Guard
+from gateway.web.callers import Callers
+from gateway.web.fair_queue import FairQueue
 from gateway.web.metrics import Metrics
 from gateway.web.rate_limit import RateLimit
-from gateway.web.sequence_limit import SequenceLimit
+from gateway.web.token_budget import TokenBudget
 
 
 def make_gateway(
@@ -33,7 +38,7 @@ def make_gateway(
     upstream: Upstream,
     replicas: Replicas,
     health: Health,
-    sequences: SequenceLimit,
+    queue: FairQueue,
     restarts: Restarts,
     crashes: Crashes,
     secret: str,
@@ -41,7 +46,7 @@ def make_gateway(
     """Return the application in front of one TorchServe."""
 
     def gauges() -> dict[str, tuple[str, float]]:
-        in_flight, capacity = sequences.in_flight, replicas.registry.capacity()
+        in_flight, capacity = queue.in_flight, replicas.registry.capacity()
         running, waiting = min(in_flight, capacity), max(0, in_flight - capacity)
         return {
             "gpt2_num_requests_running": ("Sequences that are being generated.", running),
@@ -55,7 +60,10 @@ def make_gateway(
     guard = Guard(settings)
     rates = RateLimit(settings.requests_per_minute, settings.redis_url)
     admission = Admission(settings, guard, rates, replicas, health)
-    proxy = Proxy(settings, upstream, replicas, sequences, metrics, crashes, secret)
+    limits = parse_key_limits(settings.key_limits)
+    budget = TokenBudget(limits, settings.redis_url)
+    entrance = Entrance(queue, Callers(limits), budget, replicas.registry)
+    proxy = Proxy(settings, upstream, replicas, entrance, Judge(queue), metrics, crashes, secret)
     health.on_drain(proxy.drain)
     registry, needs_key = replicas.registry, settings.metrics_access == "key"
     answering = Answering(settings, registry, proxy)

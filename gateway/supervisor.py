@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import secrets
 import signal
 import socket
@@ -11,6 +12,7 @@ import sys
 import time
 
 from gateway.assembly import make_gateway
+from gateway.errors import draining
 from gateway.http.server import make_server
 from gateway.keeper import Keeper
 from gateway.launch.launch import TorchServeSettings
@@ -21,7 +23,7 @@ from gateway.routes.health import Health
 from gateway.settings import ROOT, Settings
 from gateway.torchserve.client import Upstream
 from gateway.torchserve.crashes import Crashes
-from gateway.web.sequence_limit import SequenceLimit
+from gateway.web.fair_queue import FairQueue
 from handler.replies import sideband
 
 logger = logging.getLogger("gateway.supervisor")
@@ -54,7 +56,7 @@ class Supervisor:
         replicas = Replicas(settings, self._upstream)
         self._registry = replicas.registry
         self._health = Health(replicas)
-        self._sequences = SequenceLimit(settings.max_waiting)
+        self._queue = FairQueue(settings.max_waiting, settings.max_queue_seconds or math.inf)
         self._stopping = asyncio.Event()
         crashes = Crashes()
         self._keeper = Keeper(settings, torchserve, self._upstream, replicas, self._health, crashes)
@@ -63,7 +65,7 @@ class Supervisor:
             self._upstream,
             replicas,
             self._health,
-            self._sequences,
+            self._queue,
             self._keeper.restarts,
             crashes,
             secret,
@@ -121,6 +123,7 @@ class Supervisor:
 
     def _on_signal(self) -> None:
         if self._stopping.is_set():
+            self._queue.close(draining())
             self._registry.abort_all(Abort.DRAINED)
         self._stopping.set()
 
@@ -129,11 +132,12 @@ class Supervisor:
         self._health.is_draining = True
         seconds = self._settings.drain_seconds
         logger.info(
-            "Shutting down: %d sequences in flight get %g s", self._sequences.in_flight, seconds
+            "Shutting down: %d sequences in flight get %g s", self._queue.in_flight, seconds
         )
         deadline = time.monotonic() + seconds
-        while self._sequences.in_flight and time.monotonic() < deadline:
+        while self._queue.in_flight and time.monotonic() < deadline:
             await asyncio.sleep(DRAIN_LOOK_SECONDS)
+        self._queue.close(draining())
         cut = self._registry.abort_all(Abort.DRAINED)
         if cut:
             logger.warning("%d requests were ended early", cut)

@@ -10,8 +10,8 @@ from gateway.errors import KINDS, BadGateway, GatewayError, TooManyRequests, err
 from gateway.proxy.prediction import JSON_TYPE
 from gateway.proxy.replay import Lost
 from gateway.proxy.reply import FAILED, Reply, note_end, note_usage
+from gateway.web.fair_queue import FairQueue
 from gateway.web.record import Record
-from gateway.web.sequence_limit import SequenceLimit
 from handler.replies import sideband
 
 # When to come back where nothing says how long it takes.
@@ -29,8 +29,8 @@ class TooLargeForTorchServe(GatewayError):
 class Judge:
     """Judges what came back from TorchServe."""
 
-    def __init__(self, sequences: SequenceLimit) -> None:
-        self._sequences = sequences
+    def __init__(self, queue: FairQueue) -> None:
+        self._queue = queue
 
     def whole(self, record: Record, status: int, content_type: str, body: bytes) -> Reply:
         """Turn a whole reply into ours.
@@ -72,7 +72,7 @@ class Judge:
         if reply.status >= 500:
             record.failed = FAILED
         if reply.status == 429:
-            seconds = self._sequences.retry_after(1)
+            seconds = self._queue.retry_after(1)
             reply.headers.append((b"retry-after", str(seconds).encode()))
         elif reply.status == 503:
             reply.headers.append((b"retry-after", str(RETRY_SECONDS).encode()))
@@ -82,7 +82,7 @@ class Judge:
         """Return what TorchServe itself said, in our words."""
         message = str(value.get("message", "")) if isinstance(value, dict) else ""
         if status == 503 and "no worker" in message:
-            seconds = self._sequences.retry_after(1)
+            seconds = self._queue.retry_after(1)
             return TooManyRequests(
                 f"The service is full; try again in {seconds} s", code="full", retry_after=seconds
             )

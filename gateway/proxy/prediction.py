@@ -40,6 +40,7 @@ class Prediction:
     prefix: str = ""
     text: str = ""
     writes: bool = True
+    priority: int = 0
 
 
 def read_json_object(body: bytes) -> dict[str, Any]:
@@ -94,6 +95,7 @@ def read_completion(
         most_sequences=most,
         prefix=prefix,
         text=text,
+        priority=_priority(value.get("priority")),
     )
 
 
@@ -155,6 +157,11 @@ def _beginning(prompt: Any) -> str:
     """What a prompt of token ids begins with; a million of them are not written out for that."""
     ids = prompt[:PREFIX_CHARS] if isinstance(prompt, list) else []
     return " ".join(str(token) for token in ids if isinstance(token, int))[:PREFIX_CHARS]
+
+
+def _priority(value: Any) -> int:
+    """What a request asks for; what is no number the handler refuses."""
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
 def _whole(value: Any, otherwise: int) -> int:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from gateway.errors import GatewayError, Poison, Unavailable
+from gateway.proxy.entrance import Entrance
 from gateway.proxy.judging import RETRY_SECONDS, Judge
 from gateway.proxy.prediction import Prediction
 from gateway.proxy.replay import REPEATABLE, Lost, Replay
@@ -29,7 +30,6 @@ from gateway.torchserve.crashes import Crashes
 from gateway.web.exchange import ClientGone, Exchange
 from gateway.web.metrics import Metrics
 from gateway.web.record import Record
-from gateway.web.sequence_limit import SequenceLimit
 from handler.replies import sideband
 from handler.requests import ignored
 
@@ -63,7 +63,8 @@ class Proxy:
         settings: Settings,
         upstream: Upstream,
         replicas: Replicas,
-        sequences: SequenceLimit,
+        entrance: Entrance,
+        judge: Judge,
         metrics: Metrics,
         crashes: Crashes,
         secret: str,
@@ -72,12 +73,12 @@ class Proxy:
         self._upstream = upstream
         self._registry = replicas.registry
         self._monitor = replicas.monitor
-        self._sequences = sequences
+        self._entrance = entrance
         self._metrics = metrics
         self._crashes = crashes
         # Has the handler send frames in its streams.
         self._secret = secret
-        self._judge = Judge(sequences)
+        self._judge = judge
         self._liveness = Liveness(upstream, replicas.registry, settings.stall_seconds)
         # Requests that are with no worker just now.
         self._parked: set[InFlight] = set()
@@ -112,21 +113,20 @@ class Proxy:
     async def _run(self, exchange: Exchange, prediction: Prediction, take: Take[Result]) -> Result:
         """Have a prediction answered within the limits, and count how it ended."""
         self._registry.refuse_at_rest(prediction.model, prediction.version)
-        sequences = prediction.sequences
-        capacity = self._registry.capacity()
-        self._sequences.enter(sequences, capacity, prediction.most_sequences)
+        request = InFlight(prediction.sequences)
         longest = max(self._settings.stall_seconds, self._settings.retry_seconds)
-        replay = Replay(prediction, longest)
-        job = Job(exchange, prediction, InFlight(sequences), replay)
-        gone = asyncio.create_task(self._watch_client(job))
-        exchange.record.n = sequences
+        gone = asyncio.create_task(self._watch_client(exchange, request))
+        exchange.record.n = prediction.sequences
         try:
-            return await self._try_until_answered(job, take)
+            async with self._entrance.place(exchange.record, prediction, request):
+                job = Job(exchange, prediction, request, Replay(prediction, longest))
+                try:
+                    return await self._try_until_answered(job, take)
+                finally:
+                    if prediction.writes:
+                        self._metrics.ended(exchange)
         finally:
             gone.cancel()
-            self._sequences.leave(sequences)
-            if prediction.writes:
-                self._metrics.ended(exchange)
 
     async def _try_until_answered(self, job: Job, take: Take[Result]) -> Result:
         """Ask replicas until one has answered to the end, as long as that can be hoped for."""
@@ -283,10 +283,10 @@ class Proxy:
         return headers
 
     @staticmethod
-    async def _watch_client(job: Job) -> None:
-        await job.exchange.wait_disconnect()
-        job.request.client_is_gone = True
-        job.request.abort(Abort.CLIENT_GONE)
+    async def _watch_client(exchange: Exchange, request: InFlight) -> None:
+        await exchange.wait_disconnect()
+        request.client_is_gone = True
+        request.abort(Abort.CLIENT_GONE)
 
 
 def _unless_lost(reply: Reply, record: Record) -> Reply:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from gateway.archives.archive_urls import Source, parse_pinned
 from gateway.settings import keys
+from gateway.settings.key_limits import KeyLimitFault, parse_key_limits
 from gateway.settings.sources import KEY_NAMES, SettingsError
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def check(settings: Settings) -> None:
         if name in NEVER_PASSED:
             raise SettingsError(f"PASS_VARIABLES must not name {name}: it would open the service")
     _check_keys(settings)
+    _check_key_limits(settings)
     if not _is_public_url(settings.host):
         raise SettingsError(
             f"HOST is the page's public URL (http://...), not {settings.host!r}; "
@@ -74,6 +76,17 @@ def _check_keys(settings: Settings) -> None:
         longest = max(map(len, keys.named_keys(settings.api_keys).values()), default=0)
     if max(longest, len(settings.management_key)) > settings.max_header_bytes // 2:
         raise SettingsError("a key of API_KEYS or MANAGEMENT_KEY takes half of MAX_HEADER_BYTES")
+
+
+def _check_key_limits(settings: Settings) -> None:
+    try:
+        limited = parse_key_limits(settings.key_limits)
+    except KeyLimitFault as fault:
+        raise SettingsError(str(fault)) from None
+    known = keys.named_keys(settings.api_keys)
+    for name in limited:
+        if name not in known:
+            raise SettingsError(f"KEY_LIMITS names `{name}`, which is no key of API_KEYS")
 
 
 def _is_public_url(text: str) -> bool:

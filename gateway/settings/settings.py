@@ -136,6 +136,17 @@ class Settings:
         0, "Proxies in front whose X-Forwarded-For is believed; 1 on Cloud Run.", least=0
     )
     max_waiting: int = setting(64, "Sequences that may wait for a slot; more get a 429.", least=0)
+    max_queue_seconds: float = setting(
+        60,
+        "Seconds that a request may wait for a slot; refused at once if it would be longer, 0 sets "
+        "no bound.",
+        least=0,
+    )
+    key_limits: str = setting(
+        "",
+        "Shares, priorities and tokens of keys, like "
+        "`alice:weight=4,tokens_per_day=1000000;bob:priority=5` (or `tokens_per_minute`).",
+    )
     max_tokens_per_request: int = setting(
         16384, "Bound of `max_tokens` x `n` (or `best_of`) x prompts.", least=1
     )

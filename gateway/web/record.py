@@ -32,6 +32,8 @@ class Record:
     replica: str | None = None
     retried: bool | None = None
     stream: bool | None = None
+    # How long it waited for a slot, and until its first token.
+    queued_ms: float | None = None
     ttft_ms: float | None = None
     usage: Usage | None = None
     language: str | None = None

@@ -98,6 +98,12 @@ class WritingRequest(_Request):
     logit_bias: LogitBias | None = Field(
         None, description="Token id (as text) to a number that is added to its logit."
     )
+    priority: Whole | None = Field(
+        None,
+        ge=-(2**31),
+        le=2**31 - 1,
+        description="Lower ones get a free slot first; never before the key's own priority.",
+    )
     seed: Whole | None = Field(
         None, ge=-(2**63), le=2**63 - 1, description="The same seed gives the same text."
     )

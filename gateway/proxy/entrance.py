@@ -1,0 +1,64 @@
+"""The way in of a prediction: its caller's tokens, its turn, and its way out again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from gateway.proxy.prediction import Prediction
+from gateway.replicas.in_flight import Aborted, InFlight
+from gateway.replicas.registry import Registry
+from gateway.web.callers import Callers
+from gateway.web.exchange import ClientGone
+from gateway.web.fair_queue import FairQueue
+from gateway.web.record import Record
+from gateway.web.token_budget import TokenBudget
+
+# Shorter waits are the loop's own.
+NOTED_MS = 1.0
+
+
+class Entrance:
+    """Lets predictions in when it is their turn, and counts what they used."""
+
+    def __init__(
+        self, queue: FairQueue, callers: Callers, budget: TokenBudget, registry: Registry
+    ) -> None:
+        self._queue = queue
+        self._callers = callers
+        self._budget = budget
+        self._registry = registry
+
+    @asynccontextmanager
+    async def place(
+        self, record: Record, prediction: Prediction, request: InFlight
+    ) -> AsyncIterator[None]:
+        """Have a place for a prediction, however it ends.
+
+        Raises:
+            ClientGone: Its client left while it waited.
+            GatewayError: There is no room, or its key has no tokens left.
+        """
+        if prediction.writes:
+            await self._budget.refuse_if_spent(record.key)
+        caller = self._callers.of(record, prediction.priority)
+        capacity, began = self._registry.capacity(), time.perf_counter()
+        try:
+            async with request:
+                await self._queue.enter(
+                    caller, prediction.sequences, capacity, prediction.most_sequences
+                )
+        except Aborted as aborted:
+            record.aborted = aborted.cause.value
+            raise ClientGone from None
+        waited = 1000 * (time.perf_counter() - began)
+        if waited > NOTED_MS:
+            record.queued_ms = round(waited, 1)
+        try:
+            yield
+        finally:
+            self._queue.leave(prediction.sequences)
+            if record.usage is not None:
+                used = record.usage.prompt_tokens + record.usage.completion_tokens
+                await self._budget.spend(record.key, used)
