@@ -10,12 +10,15 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 from handler.engine.kv_cache import KVCache, common_length
 from handler.engine.sequence import Sequence
 
 # Tokens for which a prompt waits a step, so as not to compute them a second time.
 WORTH_WAITING = 16
+# Positions that sequences take over from others before one step: everybody waits for the copies.
+COPIED_AT_ONCE = 1024
 
 
 @dataclass(slots=True)
@@ -49,6 +52,7 @@ class Scheduler:
         self.cache = cache
         self._max_tokens = max_tokens
         self._is_exact = is_exact
+        self._to_copy = COPIED_AT_ONCE
         self.waiting: deque[Sequence] = deque()
         self.running: list[Sequence] = []
 
@@ -67,6 +71,7 @@ class Scheduler:
 
     def schedule(self) -> list[Chunk]:
         """Choose what the next step computes; sequences are admitted to slots as far as they go."""
+        self._to_copy = COPIED_AT_ONCE
         self._admit()
         chunks, long = [], []
         for sequence in self.running:
@@ -123,12 +128,12 @@ class Scheduler:
         return gone
 
     def _admit(self) -> None:
-        """Move sequences from the queue to slots, as far as slots and memory go.
+        """Move sequences from the queue to slots, as far as slots, memory and copies go.
 
         A sequence whose prompt is being computed for another one waits for that: it is then forked
         from it, or finds it in the cache.
         """
-        while self.waiting:
+        while self.waiting and self._to_copy > 0:
             sequence = self.waiting[0]
             if any(
                 _shares_prompt(sequence, other) for other in self.running if not other.generated
@@ -138,18 +143,29 @@ class Scheduler:
                 break
 
     def _admit_forks(self, source: Sequence) -> list[Sequence]:
+        """Admit those that have the same prompt.
+
+        Where copies would take too long, the rest finds all but the last position in the cache
+        later: it gives the same bits, if any position does wherever it is computed.
+        """
         forks: list[Sequence] = []
+        may_wait = self._is_exact and source.pool is None
         while self.waiting and _shares_prompt(self.waiting[0], source):
+            if may_wait and self._to_copy <= 0:
+                for sequence in takewhile(lambda s: _shares_prompt(s, source), self.waiting):
+                    sequence.inherit_scores(source)
+                break
             sequence = self.waiting[0]
             if not self._acquire(sequence, reuse=False):
                 break
             forks.append(sequence)
+            self._to_copy -= len(source.tokens)
         return forks
 
     def _acquire(self, sequence: Sequence, *, reuse: bool = True) -> bool:
         """Move the first sequence of the queue to a slot; says whether there was one."""
         # Every position that is scored needs its logits, and one that is pooled its state.
-        may_reuse = reuse and not sequence.options.reads_all
+        may_reuse = reuse and not sequence.reads_all
         known = sequence.tokens if may_reuse else sequence.tokens[:0]
         taken = self.cache.acquire(known, sequence.max_length)
         if taken is None:
@@ -157,6 +173,7 @@ class Scheduler:
         sequence.slot, shared = taken
         sequence.admitted_at = time.monotonic()
         sequence.num_computed = sequence.num_cached = shared
+        self._to_copy -= shared
         self.waiting.popleft()
         self.running.append(sequence)
         return True
@@ -164,14 +181,14 @@ class Scheduler:
     def _catch_up(self, sequence: Sequence) -> None:
         """Before the first chunk of a prompt: take over what others have computed of it since."""
         is_begun = sequence.num_computed > sequence.num_cached
-        if not is_begun and not sequence.options.reads_all:
+        if not is_begun and not sequence.reads_all:
             shared = self.cache.catch_up(sequence.slot, sequence.tokens)
             sequence.num_computed = sequence.num_cached = shared
 
 
 def _is_computed_for_another(sequence: Sequence, chunks: list[Chunk]) -> bool:
     """Whether a step computes what a sequence that has not begun could take over after it."""
-    if sequence.num_computed > sequence.num_cached or sequence.options.reads_all:
+    if sequence.num_computed > sequence.num_cached or sequence.reads_all:
         return False
     for chunk in chunks:
         other = chunk.sequence

@@ -131,7 +131,18 @@ class Sequence:
         self._num_shown = 0
         self._num_to_skip = 0  # characters that were shown before it was resumed
         self._has_begun = False
+        self._is_scored = False
         self._entries: list[LogprobEntry] = []
+
+    @property
+    def reads_all(self) -> bool:
+        """Whether each position of the prompt has to be computed for it, known or not."""
+        return self.options.reads_all and not self._is_scored
+
+    def inherit_scores(self, other: Sequence) -> None:
+        """Take over what a sequence with the same prompt, which is computed first, learns of it."""
+        self.prompt_logprobs = other.prompt_logprobs
+        self._is_scored = True
 
     def resume(self, tokens: list[int], shown: int | None) -> None:
         """Go on behind tokens that were generated before, elsewhere, and sent.
@@ -178,7 +189,7 @@ class Sequence:
         One that is scored needs the head besides, which takes about as long again, and so does the
         search for the likeliest tokens.
         """
-        if not self.options.prompt_logprobs:
+        if not self.options.prompt_logprobs or self._is_scored:
             return 1
         return 4 if self.options.prompt_top else 2
 
@@ -186,7 +197,7 @@ class Sequence:
         """What is asked of `count` positions from `start`, of which the first is a step's `row`."""
         if self.pool is not None:
             return self.pool.asks(row, count, ends=start + count == self._prompt_length)
-        if not self.options.prompt_logprobs:
+        if not self.options.prompt_logprobs or self._is_scored:
             return []
         top = self.options.prompt_top
         following = self.prompt[start + 1 : start + count + 1].tolist()

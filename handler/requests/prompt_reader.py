@@ -118,15 +118,16 @@ class PromptReader:
 
     def _check_known(self, tokens: list[int], *, is_text: bool) -> None:
         """Refuse ids that the model does not have; a tokenizer may have more than it."""
-        wrong = next((t for t in tokens if t >= self.facts.vocab_size), None)
-        if wrong is None:
+        known = self.facts.vocab_size
+        if max(tokens, default=0) < known:
             return
+        wrong = next(token for token in tokens if token >= known)
         what = f"the token id {wrong}; the model's"
         if is_text:
             name = self.vocabulary.symbol(wrong)
             what = f"{name!r}, a token ({wrong}) of the tokenizer that the model does not have: its"
         raise BadRequest(
-            f"`prompt` holds {what} ids go from 0 to {self.facts.vocab_size - 1}",
+            f"`prompt` holds {what} ids go from 0 to {known - 1}",
             param="prompt",
             code="unknown_token",
         )
