@@ -61,7 +61,9 @@ class Settings:
         3, "So often within a minute the same failure ends a start that was never ready.", least=1
     )
     max_restarts: int = setting(
-        5, "Restarts of TorchServe within RESTART_WINDOW_SECONDS; one more ends all.", least=0
+        5,
+        "Restarts, or crashes of workers, in RESTART_WINDOW_SECONDS; one more ends all.",
+        least=0,
     )
     restart_window_seconds: float = setting(300, "See MAX_RESTARTS.", least=1)
     drain_seconds: float = setting(8, "Time requests in flight get after SIGTERM.", least=0)
