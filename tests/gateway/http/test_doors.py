@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+
 import psutil
 import pytest
 
 from soak.doors.attacks import Prober
-from soak.doors.fuzz import fuzz
+from soak.doors.fuzz import Found, fuzz, talk
 from soak.doors.grammar import End, Talk
 from soak.doors.wire import Unsound, parse
 from tests.gateway.conftest import Service, StartStandIn
@@ -48,3 +51,28 @@ def test_a_reply_that_is_broken_is_found(received: bytes) -> None:
 def test_a_talk_is_cut_where_it_says() -> None:
     said = Talk((b"abc", b"def"), (4, 1, 4), End.WAITS)
     assert said.pieces() == [b"a", b"bcd", b"ef"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhello",
+    ],
+    ids=["a fault", "half a reply"],
+)
+def test_a_server_that_answers_wrongly_is_found_out(answer: bytes) -> None:
+    said = Talk((b"GET / HTTP/1.1\r\nhost: x\r\n\r\n",), (), End.CLOSES_ITS_SIDE)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            with listening.accept()[0] as made:
+                while made.recv(65536):
+                    pass
+                made.sendall(answer)
+
+        serving = threading.Thread(target=serve)
+        serving.start()
+        with pytest.raises(Found):
+            talk(listening.getsockname()[1], said)
+        serving.join()
