@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +15,14 @@ from handler.engine.native.arrays_file import write_arrays
 from handler.engine.native.weights import Array, model_arrays, pack_model
 
 
-def write_form(weights: Weights, shape: ModelShape, form: Form, path: Path, say: Say) -> None:
+def write_form(
+    weights: Weights,
+    shape: ModelShape,
+    form: Form,
+    path: Path,
+    say: Say,
+    packed: Iterable[tuple[str, Array]] | None = None,
+) -> None:
     """Write the arrays of `form`; no more than one matrix and what it becomes is in memory.
 
     Args:
@@ -24,6 +31,7 @@ def write_form(weights: Weights, shape: ModelShape, form: Form, path: Path, say:
         form: What is written.
         path: The file.
         say: Reports progress.
+        packed: The arrays, where something else makes them of the weights.
 
     Raises:
         PackagingError: A weight cannot be kept in this form.
@@ -34,9 +42,10 @@ def write_form(weights: Weights, shape: ModelShape, form: Form, path: Path, say:
     progress = Progress("converted", sum(kind.nbytes for kind in kinds.values()), say)
 
     def arrays() -> Iterator[tuple[str, Array]]:
-        for name, array in pack_model(weights, shape, form.precisions):
+        for name, array in packed or pack_model(weights, shape, form.precisions):
             yield name, array
-            progress.advance(array.nbytes)
+            if packed is None:  # what makes them tells how far it is
+                progress.advance(array.nbytes)
 
     try:
         write_arrays(path, kinds, arrays(), form.cache)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from archive.checkpoint import Weights
+from archive.compensation import Rounder, pack_compensated
 from archive.conversion import write_form
 from archive.forms import FULL, Form, forms_for
 from archive.layers import FileSource, FloatSource, Layerwise
 from archive.native_build import build_libraries
 from archive.progress import Progress, Say
-from archive.quality import GROWTH_BOUND, KL_BOUND, Comparison, Quality, not_finite
+from archive.quality import Comparison, Quality, not_finite
 from archive.smoothing import SmoothedWeights, smooth
 from archive.text import Passages
 from handler.engine.container import available_cpus
@@ -23,6 +24,9 @@ from handler.engine.model import ModelShape
 from handler.engine.native.arrays_file import ARRAYS
 from handler.engine.native.weights import Floats
 from handler.engine.native_model import choose_library
+
+# Of the text for calibration, what weights of four bits are rounded by.
+COMPENSATION_WINDOWS = 16
 
 COLUMNS = "  {:<34} {:<8} {:>10} {:>9} {:>9}  {}"
 
@@ -40,21 +44,22 @@ class Choice:
         """Return what archive.json says about quality; None if nothing was measured."""
         if not self.tried:
             return None
-        first = next(iter(self.tried.values()))
+        form, first = next(iter(self.tried.items()))
+        bounds = form.bounds
         as_reference = Quality(first.reference_loss, first.reference_loss, 0.0, first.tokens)
         return {
             "text": self.text,
             "tokens": first.tokens,
             "perplexity_fp32": _rounded(first.reference_perplexity, 3),
             **_figures(self.tried.get(self.form, as_reference)),
-            "bounds": {"perplexity_growth": GROWTH_BOUND, "kl": KL_BOUND},
+            "bounds": {"perplexity_growth": bounds.growth, "kl": bounds.kl},
             "reason": self.reason,
             "tried": [
                 {
                     "form": form.name,
                     "cache": form.cache,
                     **_figures(quality),
-                    "passes": quality.passes,
+                    "passes": quality.passes(form.bounds),
                 }
                 for form, quality in self.tried.items()
             ],
@@ -89,7 +94,7 @@ def write_model(
         weights: By GPT2LMHeadModel's names.
         shape: The model's sizes.
         model: The archive's model directory.
-        precision: "auto" lets measurement decide, "int8", or "fp32".
+        precision: "auto" lets measurement decide; "int4", "int8", or "fp32".
         cache: "auto", "int8" or "float32".
         passages: What to measure on; None measures nothing, and takes the first form.
         say: Reports progress.
@@ -125,25 +130,44 @@ class Gate:
     def write_first_good(self, forms: list[Form], path: Path) -> Choice:
         """Write one form after another, until one is good enough or there is no other."""
         for form in forms:
-            weights = self._smoothed if form.is_smoothed else self._weights
-            write_form(weights, self._shape, form, path, self._say)
+            self._write(form, path)
             if form == FULL:
                 break
             quality = self._measure(form, path)
-            if quality.passes:
+            if quality.passes(form.bounds):
                 break
         return Choice(form, self._reason(form, forms), self._tried, self._passages.name)
 
     def _reason(self, form: Form, forms: list[Form]) -> str:
         if form == FULL:
-            closest = min(self._tried.values(), key=lambda quality: quality.kl)
-            return f"no other form is good enough: {closest.fault}"
-        if fault := self._tried[form].fault:
+            closest, quality = min(self._tried.items(), key=lambda tried: tried[1].kl)
+            return f"no other form is good enough: {quality.fault(closest.bounds)}"
+        if fault := self._tried[form].fault(form.bounds):
             return f"asked for, though {fault}"
         if len(self._tried) == 1:
             return "the fastest form is good enough"
         first, quality = next(iter(self._tried.items()))
-        return f"faster forms are not good enough ({first.name}: {quality.fault})"
+        return f"faster forms are not good enough ({first.name}: {quality.fault(first.bounds)})"
+
+    def _write(self, form: Form, path: Path) -> None:
+        """Write a form; where weights have four bits, rounded by what the text says of them."""
+        weights = self._smoothed if form.is_smoothed else self._weights
+        if form.weights != "int4":
+            write_form(weights, self._shape, form, path, self._say)
+            return
+        shape = replace(self._shape, tied_head=False) if form.is_smoothed else self._shape
+        windows = self._passages.calibration[:COMPENSATION_WINDOWS]
+        source = FloatSource(weights, shape)
+        arrays = pack_compensated(
+            source,
+            Layerwise(source, self._library, self._threads),
+            windows,
+            form.precisions,
+            Rounder(self._library, self._threads),
+            self._progress(f"rounded {form.name}", 1),
+        )
+        self._say(f"rounding {form.name} by {sum(map(len, windows)):,} other tokens")
+        write_form(weights, shape, form, path, self._say, arrays)
 
     def _measure(self, form: Form, path: Path) -> Quality:
         """Compare what was written with the checkpoint itself, and say the result."""
@@ -188,6 +212,6 @@ class Gate:
 
 
 def _line(form: Form, quality: Quality) -> str:
-    verdict = "good" if quality.passes else quality.fault
+    verdict = quality.fault(form.bounds) or "good"
     growth, kl = f"{quality.growth:+.2%}", f"{quality.kl:.5f}"
     return COLUMNS.format(form.name, form.cache, f"{quality.perplexity:.2f}", growth, kl, verdict)

@@ -85,6 +85,13 @@ class FloatSource:
         """See `Source.head`."""
         return dict(pack_head(self.weights, self.shape, uniform("float32")))
 
+    def inputs(self, name: str) -> int:
+        """Inputs of a matrix of each layer, those that only pad among them."""
+        shape = self.shape
+        if name == "projection":
+            return shape.heads * padded(shape.width // shape.heads)
+        return padded(shape.inner_width if name == "contract" else shape.width)
+
 
 @dataclass(frozen=True)
 class FileSource:
@@ -126,7 +133,7 @@ class LayerShape(ModelShape):
         return ModelShape.attention_scale(self, self.index)
 
 
-Watch = Callable[[int, Arrays], None]
+Watch = Callable[[Arrays], None]
 
 
 class Layerwise:
@@ -140,33 +147,46 @@ class Layerwise:
         windows: Sequence[Tokens],
         progress: Progress,
         prepare: Watch | None = None,
-        done: Watch | None = None,
+        done: Callable[[int, Arrays], None] | None = None,
     ) -> list[Floats]:
         """Return what the last layer gives for each window: float32 [length, width].
 
         Args:
             windows: Tokens, int64 [length] each.
             progress: Is told of each layer.
-            prepare: Sees a layer's arrays before it runs, and may add to them.
-            done: Sees them afterwards.
+            prepare: See `walk`.
+            done: Sees a layer's arrays after it ran.
         """
-        states = self._embed(windows)
-        for index in range(self._source.shape.layers):
-            arrays = self._source.layer(index)
-            if prepare:
-                prepare(index, arrays)
-            self._run_layer(index, arrays, states)
+        states = self.embed(windows)
+        for index, arrays in self.walk(states, prepare):
             if done:
                 done(index, arrays)
             progress.advance(1)
         return states
+
+    def walk(
+        self, states: list[Floats], prepare: Watch | None = None
+    ) -> Iterator[tuple[int, Arrays]]:
+        """Compute one layer after the other, in place; yield each layer's arrays afterwards.
+
+        Args:
+            states: Of `embed`.
+            prepare: Sees a layer's arrays before it runs, and may add to them.
+        """
+        for index in range(self._source.shape.layers):
+            arrays = self._source.layer(index)
+            if prepare:
+                prepare(arrays)
+            self._run_layer(index, arrays, states)
+            yield index, arrays
 
     def head(self, arrays: Arrays | None = None) -> Head:
         """Return what makes logits of rows of `hidden`."""
         arrays = self._source.head() if arrays is None else arrays
         return Head(self._library, arrays, self._source.shape, self._threads)
 
-    def _embed(self, windows: Sequence[Tokens]) -> list[Floats]:
+    def embed(self, windows: Sequence[Tokens]) -> list[Floats]:
+        """Return what the first layer is given for each window: float32 [length, width]."""
         tokens, positions = self._source.embeddings()
         width = self._source.shape.width
         return [

@@ -68,8 +68,9 @@ def smooth(
     shape = source.shape
     scales: dict[str, list[Floats]] = {}
 
-    def prepare(layer: int, arrays: Arrays) -> None:
-        arrays |= {f"layer.0.{name}.peaks": _no_peaks(shape, name) for name in FOLDABLE}
+    def prepare(arrays: Arrays) -> None:
+        for name in FOLDABLE:
+            arrays[f"layer.0.{name}.peaks"] = np.zeros(source.inputs(name), np.float32)
 
     def note(layer: int, arrays: Arrays) -> None:
         for name in FOLDABLE:
@@ -86,11 +87,6 @@ def smooth(
     scales |= {"ln_f.weight": [ONE / factor], "ln_f.bias": [ONE / factor], HEAD: [factor]}
     progress.advance(1)
     return SmoothedWeights(source.weights, scales)
-
-
-def _no_peaks(shape: ModelShape, name: str) -> Floats:
-    heads = shape.heads * padded(shape.width // shape.heads)
-    return np.zeros(heads if name == "projection" else padded(shape.width), np.float32)
 
 
 def _inputs(shape: ModelShape, name: str, peaks: Floats) -> Floats:

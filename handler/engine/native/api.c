@@ -85,6 +85,24 @@ static size_t larger(size_t a, size_t b) {
     return a > b ? a : b;
 }
 
+static size_t unpacked_size(const Linear *linear) {
+    return linear->precision == PRECISION_INT4 ? (size_t)linear->inputs * PANEL : 0;
+}
+
+static bool allocate_unpacked(Engine *engine) {
+    const Model *model = &engine->model;
+    engine->unpacked_size = unpacked_size(&model->head);
+    for (int i = 0; i < model->layers; i++) {
+        const Layer *layer = model->layer + i;
+        const Linear *all[] = {&layer->qkv, &layer->projection, &layer->expand, &layer->contract};
+        for (size_t j = 0; j < sizeof all / sizeof *all; j++)
+            engine->unpacked_size = larger(engine->unpacked_size, unpacked_size(all[j]));
+    }
+    if (engine->unpacked_size == 0) return true;
+    engine->unpacked = allocate(engine->unpacked_size * (size_t)model->threads);
+    return engine->unpacked != NULL;
+}
+
 static bool allocate_buffers(Engine *engine) {
     const Model *model = &engine->model;
     size_t rows = (size_t)model->max_rows, width = (size_t)model->width_pad;
@@ -105,7 +123,7 @@ static bool allocate_buffers(Engine *engine) {
            engine->inner != NULL && engine->bytes != NULL && engine->scale != NULL &&
            engine->offset != NULL && allocate_rows(&engine->all, rows) &&
            allocate_rows(&engine->wanted, rows) && allocate_scratch(engine) &&
-           allocate_samplers(engine);
+           allocate_samplers(engine) && allocate_unpacked(engine);
 }
 
 EXPORT Engine *gpt2_create(const Model *model) {
@@ -129,12 +147,11 @@ EXPORT void gpt2_destroy(Engine *engine) {
     }
     for (int i = 0; engine->sampler != NULL && i < engine->model.threads; i++)
         free_sampler(engine->sampler + i);
-    void *owned[] = {engine->scratch,    engine->sampler,      engine->x,
-                     engine->normal,     engine->qkv,          engine->attended,
-                     engine->inner,      engine->bytes,        engine->scale,
-                     engine->offset,     engine->all.row,      engine->all.group,
-                     engine->wanted.row, engine->wanted.group, engine->want,
-                     engine->place,      engine->own_logits,   engine};
+    void *owned[] = {engine->scratch,    engine->sampler,      engine->x,       engine->normal,
+                     engine->qkv,        engine->attended,     engine->inner,   engine->bytes,
+                     engine->scale,      engine->offset,       engine->all.row, engine->all.group,
+                     engine->wanted.row, engine->wanted.group, engine->want,    engine->place,
+                     engine->own_logits, engine->unpacked,     engine};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) free(owned[i]);
 }
 

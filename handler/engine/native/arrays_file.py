@@ -25,7 +25,7 @@ ARRAYS = "model.native.safetensors"
 # What is read a little at a time, and not all of it at every step.
 STAYS_IN_FILE = "token_embedding"
 # What safetensors calls the types that arrays have.
-TYPES = {"float32": "F32", "float16": "F16", "int32": "I32", "int8": "I8"}
+TYPES = {"float32": "F32", "float16": "F16", "int32": "I32", "int8": "I8", "uint8": "U8"}
 
 
 def write_arrays(

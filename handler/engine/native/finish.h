@@ -60,4 +60,14 @@ static inline void finish16(f32x16 sum, Finish finish, float *row, int column, i
         to[lane] = (finish == ADD_TO ? to[lane] : 0.0f) + sum[lane];
 }
 
+/* Ends sixteen sums of bytes times bytes: exact up to here, then one scale a row and one a column.
+ */
+static inline void finish_integers(const Linear *linear, i32x16 sum, const Activations *in, int row,
+                                   float *out, int column, Finish finish) {
+    i32x16 exact = sum - load16i(linear->sum + column) * in->offset[row];
+    f32x16 scaled = __builtin_convertvector(exact, f32x16) * in->scale[row];
+    f32x16 value = fma16(scaled, load16(linear->scale + column), load16(linear->bias + column));
+    finish16(value, finish, out, column, linear->outputs);
+}
+
 #endif

@@ -20,12 +20,13 @@ from handler.engine.native.memory import CacheMemory
 from handler.engine.native.records import (
     ACTIVATIONS,
     MAX_CHANNELS,
+    PRECISION_OF,
     PRECISIONS,
     Layer,
     Linear,
     Model,
 )
-from handler.engine.native.weights import LANES, Array, padded
+from handler.engine.native.weights import GROUP, LANES, PANEL, Array, padded
 from handler.engine.step import Answer, Draw, Score
 
 Floats = npt.NDArray[np.float32]
@@ -111,7 +112,8 @@ class NativeStep:
         Args:
             library: Of `load_library`.
             arrays: The model's, as `weights.pack_model` names them. `NAME.peaks`, float32 zeros
-                [K_pad], come to hold the largest magnitudes of a matrix's inputs.
+                [K_pad], come to hold the largest magnitudes of a matrix's inputs, and `NAME.gram`,
+                float32 zeros [K_pad, K_pad], the sums of their products (in its upper half).
             shape: Its sizes.
             cache: What keys and values are kept as, "int8" or "float32".
             slots: Sequences that the cache holds.
@@ -279,13 +281,22 @@ class NativeStep:
         )
 
     def _linear(self, name: str, inputs: int, outputs: int) -> Linear:
-        wide = padded(outputs, 2 * LANES)
-        sizes = {"weight": inputs * wide, "scale": wide, "sum": wide, "bias": wide}
-        addresses = [self._address(f"{name}.{part}", size) for part, size in sizes.items()]
-        peaks = f"{name}.peaks"
-        watched = self._address(peaks, inputs) if peaks in self._arrays else None
-        weight = self._arrays[f"{name}.weight"]
-        return Linear(*addresses, watched, inputs, outputs, PRECISIONS[weight.dtype.name])
+        wide = padded(outputs, PANEL)
+        weight = self._arrays.get(f"{name}.weight")
+        precision = "float32" if weight is None else PRECISION_OF[weight.dtype.name]
+        is_int4 = precision == "int4"
+        pairs = padded(inputs, 2 * GROUP) // (2 * GROUP)
+        return Linear(
+            self._address(f"{name}.weight", inputs * wide // (2 if is_int4 else 1)),
+            self._address(f"{name}.multiple", pairs * wide) if is_int4 else None,
+            *(self._address(f"{name}.{part}", wide) for part in ("scale", "sum", "bias")),
+            self._watched(f"{name}.peaks", inputs),
+            self._watched(f"{name}.gram", inputs * inputs),
+            *(inputs, outputs, PRECISIONS[precision]),
+        )
+
+    def _watched(self, name: str, size: int) -> int | None:
+        return self._address(name, size) if name in self._arrays else None
 
     def _address(self, name: str, size: int) -> int:
         array = self._arrays.get(name)

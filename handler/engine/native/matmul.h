@@ -12,7 +12,14 @@ typedef enum { STORE, ADD_TO, GELU_TANH, GELU_ERF, RELU, SILU } Finish;
  * on that row alone. */
 void matmul_int8(const Linear *linear, const Activations *in, int rows, float *out, size_t stride,
                  Finish finish, int panel);
+/* `room` [K_pad * PANEL] is the thread's own. */
+void matmul_int4(const Linear *linear, const Activations *in, int rows, float *out, size_t stride,
+                 Finish finish, int panel, int8_t *room);
 void matmul_float(const Linear *linear, const Activations *in, int rows, float *out, size_t stride,
                   Finish finish, int panel);
+
+/* The work of matmul_int8, with the bytes of a panel [K_pad / 4][PANEL][4] wherever they are. */
+void multiply_bytes(const Linear *linear, const int8_t *weight, const Activations *in, int rows,
+                    float *out, size_t stride, Finish finish, int panel);
 
 #endif

@@ -46,10 +46,9 @@ static void sum_rows(int rows, const int8_t *weight, const uint8_t *in, int inpu
     }
 }
 
-void matmul_int8(const Linear *linear, const Activations *in, int rows, float *out, size_t stride,
-                 Finish finish, int panel) {
+void multiply_bytes(const Linear *linear, const int8_t *weight, const Activations *in, int rows,
+                    float *out, size_t stride, Finish finish, int panel) {
     int inputs = linear->inputs;
-    const int8_t *weight = (const int8_t *)linear->weight + (size_t)panel * PANEL * inputs;
     int tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
     for (int v = 0; v < PANEL / LANES; v += TILE_VECTORS) {
         int first_column = panel * PANEL + v * LANES;
@@ -63,13 +62,17 @@ void matmul_int8(const Linear *linear, const Activations *in, int rows, float *o
                 for (int j = 0; j < TILE_VECTORS; j++) {
                     int column = first_column + j * LANES;
                     if (column >= linear->outputs) break;
-                    i32x16 exact = sums[i][j] - load16i(linear->sum + column) * in->offset[row];
-                    f32x16 scaled = __builtin_convertvector(exact, f32x16) * in->scale[row];
-                    f32x16 sum = fma16(scaled, load16(linear->scale + column),
-                                       load16(linear->bias + column));
-                    finish16(sum, finish, out + (size_t)row * stride, column, linear->outputs);
+                    finish_integers(linear, sums[i][j], in, row, out + (size_t)row * stride, column,
+                                    finish);
                 }
             }
         }
     }
+}
+
+void matmul_int8(const Linear *linear, const Activations *in, int rows, float *out, size_t stride,
+                 Finish finish, int panel) {
+    const int8_t *weight = linear->weight;
+    multiply_bytes(linear, weight + (size_t)panel * PANEL * (size_t)linear->inputs, in, rows, out,
+                   stride, finish, panel);
 }

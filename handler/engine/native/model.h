@@ -12,16 +12,19 @@
 #define PANEL 32          /* columns of a weight matrix that lie together, see matmul.h */
 #define MAX_CHANNELS 1024 /* of a head */
 
-typedef enum { PRECISION_FLOAT32 = 0, PRECISION_INT8 = 1 } Precision;
+typedef enum { PRECISION_FLOAT32 = 0, PRECISION_INT8 = 1, PRECISION_INT4 = 2 } Precision;
 
 /* y = x W + b for a weight matrix of K inputs and N outputs. */
 typedef struct {
-    /* int8 [N_pad / PANEL][K_pad / 4][PANEL][4] or float [N_pad / PANEL][K_pad][PANEL] */
+    /* int8 [N_pad / PANEL][K_pad / 4][PANEL][4], float [N_pad / PANEL][K_pad][PANEL], or pairs of
+     * nibbles [N_pad / PANEL][K_pad / 8][PANEL][4], see unpack.h */
     const void *weight;
-    const float *scale;      /* [N_pad], of int8: what one unit of a column's weights is worth */
-    const int32_t *sum;      /* [N_pad], of int8: a column's weights added up */
-    const float *bias;       /* [N_pad] */
-    float *peaks;            /* [K_pad] or NULL: largest magnitude of each input, as they come */
+    const uint8_t *multiple; /* [N_pad / PANEL][K_pad / 32, rounded up][PANEL], of int4 alone */
+    const float *scale; /* [N_pad], of integers: what one unit of a column's weights is worth */
+    const int32_t *sum; /* [N_pad], of integers: a column's weights added up */
+    const float *bias;  /* [N_pad] */
+    float *peaks;       /* [K_pad] or NULL: largest magnitude of each input, as they come */
+    float *gram;        /* [K_pad][K_pad] or NULL: products of inputs, see gram.h */
     int32_t inputs, outputs; /* K_pad, a multiple of LANES, and N */
     int32_t precision;       /* Precision of the weights */
 } Linear;

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ctypes
 
 MAX_CHANNELS = 1024
-PRECISIONS = {"float32": 0, "int8": 1}
+PRECISIONS = {"float32": 0, "int8": 1, "int4": 2}
+# Weights of four bits lie in pairs.
+PRECISION_OF = {"float32": "float32", "int8": "int8", "uint8": "int4"}
 ACTIVATIONS = {"gelu_new": 2, "gelu": 3, "relu": 4, "silu": 5}  # `Finish` of matmul.h
 
 
@@ -13,7 +15,10 @@ class Linear(ctypes.Structure):
     """`Linear` of model.h."""
 
     _fields_ = [
-        *((name, ctypes.c_void_p) for name in ("weight", "scale", "sum", "bias", "peaks")),
+        *(
+            (name, ctypes.c_void_p)
+            for name in ("weight", "multiple", "scale", "sum", "bias", "peaks", "gram")
+        ),
         *((name, ctypes.c_int32) for name in ("inputs", "outputs", "precision")),
     ]
 

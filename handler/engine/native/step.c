@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "dot4.h"
+#include "gram.h"
 #include "matmul.h"
 #include "rows.h"
 
@@ -37,16 +38,16 @@ static void embed(Engine *engine) {
     pool_barrier(engine->pool);
 }
 
-/* Makes of a row of floats what `reader` multiplies: bytes, if its weights are bytes. */
+/* Makes of a row of floats what `reader` multiplies: bytes, if its weights are integers. */
 static void quantize(Engine *engine, const Linear *reader, const float *floats, int row) {
-    if (reader->precision != PRECISION_INT8) return;
+    if (reader->precision == PRECISION_FLOAT32) return;
     size_t first = (size_t)row * (size_t)reader->inputs;
     quantize_row(floats + first, reader->inputs, engine->bytes + first, engine->scale + row,
                  engine->offset + row);
 }
 
 static void quantize_rows(Engine *engine, const Linear *reader, const float *floats, int rows) {
-    if (reader->precision != PRECISION_INT8) return;
+    if (reader->precision == PRECISION_FLOAT32) return;
     FOR_EACH_ITEM(r, engine->pool, rows) quantize(engine, reader, floats, r);
     pool_barrier(engine->pool);
 }
@@ -64,8 +65,14 @@ static void normalize(Engine *engine, const float *gain, const float *bias, cons
     pool_barrier(engine->pool);
 }
 
-/* Notes the largest magnitude of each input, where somebody wants to know it. */
+/* Notes what somebody wants to know of a matrix's inputs: their products with each other, and the
+ * largest magnitude of each. */
 static void watch(Engine *engine, const Linear *linear, const float *in, int rows) {
+    if (linear->gram != NULL) {
+        FOR_EACH_ITEM(block, engine->pool, linear->inputs / LANES)
+        add_gram(in, rows, linear->inputs, linear->gram, block * LANES);
+        pool_barrier(engine->pool);
+    }
     if (linear->peaks == NULL) return;
     FOR_EACH_ITEM(block, engine->pool, linear->inputs / LANES) {
         float *peaks = linear->peaks + block * LANES;
@@ -79,16 +86,21 @@ static void watch(Engine *engine, const Linear *linear, const float *in, int row
     pool_barrier(engine->pool);
 }
 
+static int panel_bytes(const Linear *linear) {
+    int weights = PANEL * linear->inputs;
+    if (linear->precision == PRECISION_INT4) return weights / 2;
+    return weights * (linear->precision == PRECISION_INT8 ? 1 : (int)sizeof(float));
+}
+
 static int panels_at_once(const Linear *linear, int panels, int threads) {
-    int bytes = PANEL * linear->inputs * (linear->precision == PRECISION_INT8 ? 1 : 4);
-    int run = RUN_BYTES / bytes, share = panels / (SHARES * threads);
+    int run = RUN_BYTES / panel_bytes(linear), share = panels / (SHARES * threads);
     if (run > share) run = share;
     return run > 1 ? run : 1;
 }
 
 /* Rows `first` .. `first` + `rows` - 1 of what was made ready for `linear`. */
 static void multiply_some(Engine *engine, const Linear *linear, float *in, int first, int rows,
-                          float *out, size_t stride, Finish finish) {
+                          float *out, size_t stride, Finish finish, int worker) {
     size_t skipped = (size_t)first * (size_t)linear->inputs;
     Activations from = {engine->bytes + skipped, in + skipped, engine->scale + first,
                         engine->offset + first};
@@ -99,6 +111,9 @@ static void multiply_some(Engine *engine, const Linear *linear, float *in, int f
         for (int panel = item * run; panel < end; panel++) {
             if (linear->precision == PRECISION_INT8)
                 matmul_int8(linear, &from, rows, out, stride, finish, panel);
+            else if (linear->precision == PRECISION_INT4)
+                matmul_int4(linear, &from, rows, out, stride, finish, panel,
+                            engine->unpacked + (size_t)worker * engine->unpacked_size);
             else
                 matmul_float(linear, &from, rows, out, stride, finish, panel);
         }
@@ -107,9 +122,9 @@ static void multiply_some(Engine *engine, const Linear *linear, float *in, int f
 }
 
 static void multiply(Engine *engine, const Linear *linear, float *in, int rows, float *out,
-                     size_t stride, Finish finish) {
+                     size_t stride, Finish finish, int worker) {
     watch(engine, linear, in, rows);
-    multiply_some(engine, linear, in, 0, rows, out, stride, finish);
+    multiply_some(engine, linear, in, 0, rows, out, stride, finish, worker);
 }
 
 static void write_cache(Engine *engine, int layer) {
@@ -165,7 +180,7 @@ static void run_layer(Engine *engine, int index, int worker) {
     const RowList *rows = &engine->all;
 
     normalize(engine, layer->norm_1_gain, layer->norm_1_bias, &layer->qkv, rows->count);
-    multiply(engine, &layer->qkv, engine->normal, rows->count, engine->qkv, 3 * all, STORE);
+    multiply(engine, &layer->qkv, engine->normal, rows->count, engine->qkv, 3 * all, STORE, worker);
     write_cache(engine, index);
     if (index == model->layers - 1) {
         keep_wanted(engine, worker);
@@ -173,13 +188,15 @@ static void run_layer(Engine *engine, int index, int worker) {
     }
     attend(engine, index, rows, worker);
     quantize_rows(engine, &layer->projection, engine->attended, rows->count);
-    multiply(engine, &layer->projection, engine->attended, rows->count, engine->x, width, ADD_TO);
+    multiply(engine, &layer->projection, engine->attended, rows->count, engine->x, width, ADD_TO,
+             worker);
 
     normalize(engine, layer->norm_2_gain, layer->norm_2_bias, &layer->expand, rows->count);
     multiply(engine, &layer->expand, engine->normal, rows->count, engine->inner,
-             (size_t)model->inner_pad, (Finish)model->activation);
+             (size_t)model->inner_pad, (Finish)model->activation, worker);
     quantize_rows(engine, &layer->contract, engine->inner, rows->count);
-    multiply(engine, &layer->contract, engine->inner, rows->count, engine->x, width, ADD_TO);
+    multiply(engine, &layer->contract, engine->inner, rows->count, engine->x, width, ADD_TO,
+             worker);
 }
 
 /* The last LayerNorm: of rows that need logits for the head, side by side; of the others in place.
@@ -224,7 +241,7 @@ static void forward(void *context, int worker) {
         int rows = engine->scored - first;
         if (rows > engine->at_once) rows = engine->at_once;
         multiply_some(engine, &model->head, engine->normal, first, rows, engine->logits,
-                      (size_t)model->vocabulary, STORE);
+                      (size_t)model->vocabulary, STORE, worker);
         if (engine->asked > 0) answer_asks(engine, first, first + rows, worker);
         first += rows;
     }

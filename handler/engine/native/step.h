@@ -30,6 +30,8 @@ typedef struct {
     Pool *pool;
     AttentionScratch *scratch; /* [threads] */
     Sampler *sampler;          /* [threads] */
+    int8_t *unpacked;          /* [threads][unpacked_size]: a panel of an int4 matrix as bytes */
+    size_t unpacked_size;
     /* Of the step that runs. */
     RowList all;     /* every row */
     RowList wanted;  /* those that are asked for */

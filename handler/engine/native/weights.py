@@ -24,6 +24,9 @@ LANES = 16
 PANEL = 32
 # Seven bits: AVX2 adds two products of bytes in sixteen bits, and more would not be exact there.
 WEIGHT_LIMIT = 63
+# Inputs of a column that share a multiple, in four bits: see unpack.h.
+GROUP = 16
+LARGEST_MULTIPLE = 8
 # A column of nothing larger becomes zeros: its scale would be no normal number.
 SMALLEST = np.float32(1e-30)
 # Columns that are rounded at a time, so that they stay in a core's cache.
@@ -39,20 +42,24 @@ def padded(size: int, multiple: int = LANES) -> int:
 class LinearArrays:
     """One weight matrix of K inputs and N outputs, packed.
 
-    weight: int8 [N_pad / 32, K_pad / 4, 32, 4] or float32 [N_pad / 32, K_pad, 32]. scale: float32
-    [N_pad], what one unit of a column is worth. sum: int32 [N_pad], its weights added up. bias:
-    float32 [N_pad]. scale and sum are of no use for floats.
+    weight: int8 [N_pad / 32, K_pad / 4, 32, 4], uint8 pairs [N_pad / 32, K_pad / 8, 32, 4] or
+    float32 [N_pad / 32, K_pad, 32]. scale: float32 [N_pad], what one unit of a column is worth.
+    sum: int32 [N_pad], its weights added up. bias: float32 [N_pad]. multiple: uint8
+    [N_pad / 32, K_pad / 32, 32] beside pairs. scale and sum are of no use for floats.
     """
 
-    weight: npt.NDArray[np.int8] | Floats
+    weight: npt.NDArray[np.int8] | npt.NDArray[np.uint8] | Floats
     scale: Floats
     sum: npt.NDArray[np.int32]
     bias: Floats
+    multiple: npt.NDArray[np.uint8] | None = None
 
     def named(self, prefix: str) -> Iterator[tuple[str, Array]]:
         """The arrays by name, as a file holds them."""
         for each in fields(self):
-            yield f"{prefix}.{each.name}", getattr(self, each.name)
+            array = getattr(self, each.name)
+            if array is not None:
+                yield f"{prefix}.{each.name}", array
 
 
 def pack_int8(weight: Floats, bias: Floats) -> LinearArrays:
@@ -82,6 +89,69 @@ def pack_int8(weight: Floats, bias: Floats) -> LinearArrays:
         panels = wide.reshape(rows // 4, 4, -1, PANEL).transpose(2, 0, 3, 1)
         packed[start // PANEL : start // PANEL + len(panels)] = panels
     return LinearArrays(packed, scale, sums, _widened(bias, PANEL))
+
+
+def pack_int4(weight: Floats, bias: Floats) -> LinearArrays:
+    """Pack a matrix in four bits, each weight rounded by itself.
+
+    Args:
+        weight: float32 [K, N].
+        bias: float32 [N].
+
+    Raises:
+        ValueError: A weight is not finite.
+    """
+    _check_finite(weight, bias)
+    inputs, outputs = weight.shape
+    rows = padded(inputs)
+    groups = np.zeros((rows, outputs), np.float32)
+    groups[:inputs] = weight
+    groups = groups.reshape(rows // GROUP, GROUP, outputs)
+    largest = np.maximum(groups.max(axis=1), -groups.min(axis=1))
+    of_column = largest.max(axis=0)
+    limit = np.float32(LARGEST_MULTIPLE * 7)
+    scale = np.where(of_column > SMALLEST, of_column / limit, np.float32(1))
+    multiple = np.clip(np.ceil(largest / (scale * np.float32(7))), 1, LARGEST_MULTIPLE)
+    units = np.clip(np.rint(groups / (scale * multiple[:, None])), -8, 7)
+    return pack_pairs(
+        units.reshape(rows, outputs).astype(np.int8), multiple.astype(np.uint8), scale, bias
+    )
+
+
+def pack_pairs(
+    units: npt.NDArray[np.int8], multiple: npt.NDArray[np.uint8], scale: Floats, bias: Floats
+) -> LinearArrays:
+    """Lay weights out that were rounded to four bits.
+
+    Args:
+        units: int8 [K_pad, N], -8 .. 7.
+        multiple: uint8 [K_pad / 16, N], what a unit of a group is worth in units of its column.
+        scale: float32 [N], what that is worth.
+        bias: float32 [N].
+    """
+    rows, outputs = units.shape
+    columns = padded(outputs, PANEL)
+    nibbles = np.full((rows, columns), 8, np.uint8)
+    np.add(units, np.int8(8), out=nibbles[:, :outputs], casting="unsafe")
+    # [K_pad / 8, low or high, 4, panels, 32]
+    eights = nibbles.reshape(rows // 8, 2, 4, columns // PANEL, PANEL)
+    pairs = eights[:, 0] | eights[:, 1] << np.uint8(4)
+    multiples = np.zeros((padded(len(multiple), 2), columns), np.uint8)
+    multiples[: len(multiple), :outputs] = multiple
+    multiples = multiples.reshape(-1, 2, columns // PANEL, PANEL)
+    both = multiples[:, 0] | multiples[:, 1] << np.uint8(4)
+    of_groups = units.reshape(-1, GROUP, outputs).sum(axis=1, dtype=np.int32)
+    sums = np.zeros(columns, np.int32)
+    sums[:outputs] = (of_groups * multiple).sum(axis=0, dtype=np.int32)
+    scales = np.zeros(columns, np.float32)
+    scales[:outputs] = scale
+    return LinearArrays(
+        np.ascontiguousarray(pairs.transpose(2, 0, 3, 1)),
+        scales,
+        sums,
+        _widened(bias, PANEL),
+        np.ascontiguousarray(both.transpose(1, 0, 2)),
+    )
 
 
 def pack_float(weight: Floats, bias: Floats) -> LinearArrays:
@@ -128,7 +198,7 @@ def split_heads(weight: Floats, heads: int) -> Floats:
 
 
 Packer = Callable[[Floats, Floats], LinearArrays]
-PACKERS: Mapping[str, Packer] = {"int8": pack_int8, "float32": pack_float}
+PACKERS: Mapping[str, Packer] = {"int8": pack_int8, "int4": pack_int4, "float32": pack_float}
 # A layer's matrices, and what GPT2LMHeadModel calls them.
 SOURCES = {
     "qkv": "attn.c_attn",
@@ -148,7 +218,7 @@ def pack_model(
         weights: float32 arrays by the names of GPT2LMHeadModel, without `transformer.`; linear
             weights are [in, out], as GPT-2's Conv1D has them. Each is asked for once or twice.
         shape: The model's sizes.
-        precisions: "int8" or "float32" for each of MATRICES.
+        precisions: "int8", "int4" or "float32" for each of MATRICES.
 
     Raises:
         ValueError: A weight is not finite.
@@ -188,14 +258,18 @@ def _token_precision(precisions: Mapping[str, str]) -> str:
 
 
 def pack_head(
-    weights: Mapping[str, Floats], shape: ModelShape, precisions: Mapping[str, str]
+    weights: Mapping[str, Floats],
+    shape: ModelShape,
+    precisions: Mapping[str, str],
+    packers: Mapping[str, Packer] | None = None,
 ) -> Iterator[tuple[str, Array]]:
-    """Yield the last LayerNorm and the head, which may be the embedding."""
+    """Yield the last LayerNorm and the head, which may be the embedding; see `pack_layer`."""
     yield "norm.gain", widened(weights["ln_f.weight"])
     yield "norm.bias", widened(weights["ln_f.bias"])
     head = weights["wte.weight" if shape.tied_head else "lm_head.weight"]
     no_bias = np.zeros(shape.vocab_size, np.float32)
-    yield from PACKERS[precisions["head"]](head.T, no_bias).named("head")
+    pack = (packers or {}).get("head") or PACKERS[precisions["head"]]
+    yield from pack(head.T, no_bias).named("head")
 
 
 def pack_layer(
@@ -204,8 +278,13 @@ def pack_layer(
     precisions: Mapping[str, str],
     layer: int,
     prefix: str,
+    packers: Mapping[str, Packer] | None = None,
 ) -> Iterator[tuple[str, Array]]:
-    """Yield the arrays of one layer, under names that begin with `prefix`."""
+    """Yield the arrays of one layer, under names that begin with `prefix`.
+
+    `packers` pack matrices in another way than PACKERS do.
+    """
+    chosen = packers or {}
 
     def given(name: str) -> Floats:
         return weights[f"h.{layer}.{name}"]
@@ -219,7 +298,8 @@ def pack_layer(
             weight, bias = _split_qkv(weight, shape.heads), _split_qkv(bias, shape.heads)
         if name == "projection":  # its inputs are padded in the same way
             weight = split_heads(np.ascontiguousarray(weight.T), shape.heads).T
-        yield from PACKERS[precisions[name]](weight, bias).named(f"{prefix}.{name}")
+        pack = chosen.get(name) or PACKERS[precisions[name]]
+        yield from pack(weight, bias).named(f"{prefix}.{name}")
 
 
 def _split_qkv(array: Floats, heads: int) -> Floats:
@@ -273,10 +353,18 @@ def model_arrays(shape: ModelShape, precisions: Mapping[str, str]) -> dict[str, 
 def _linear_arrays(name: str, inputs: int, outputs: int, precision: str) -> dict[str, ArrayKind]:
     columns = padded(outputs, PANEL)
     panels = columns // PANEL
-    layout = (panels, inputs // 4, PANEL, 4) if precision == "int8" else (panels, inputs, PANEL)
-    return {
-        f"{name}.weight": ArrayKind(precision, layout),
+    layout = {
+        "int8": ArrayKind("int8", (panels, inputs // 4, PANEL, 4)),
+        "int4": ArrayKind("uint8", (panels, inputs // 8, PANEL, 4)),
+        "float32": ArrayKind("float32", (panels, inputs, PANEL)),
+    }
+    kinds = {
+        f"{name}.weight": layout[precision],
         f"{name}.scale": ArrayKind("float32", (columns,)),
         f"{name}.sum": ArrayKind("int32", (columns,)),
         f"{name}.bias": ArrayKind("float32", (columns,)),
     }
+    if precision == "int4":
+        pairs = padded(inputs, 2 * GROUP) // (2 * GROUP)
+        kinds[f"{name}.multiple"] = ArrayKind("uint8", (panels, pairs, PANEL))
+    return kinds

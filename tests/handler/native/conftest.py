@@ -64,9 +64,9 @@ def kernels(native_command: Command, shared_folder: Path) -> ctypes.CDLL:
     pointer, number, real, size = ctypes.c_void_p, ctypes.c_int, ctypes.c_float, ctypes.c_size_t
     library.layer_norm.argtypes = [pointer, pointer, pointer, number, number, real, pointer]
     library.quantize_row.argtypes = [pointer, number, pointer, pointer, pointer]
-    for name in ("matmul_int8", "matmul_float"):
-        matmul = getattr(library, name)
-        matmul.argtypes = [pointer, pointer, number, pointer, size, number, number]
+    multiplied = [pointer, pointer, number, pointer, size, number, number]
+    library.matmul_int8.argtypes = library.matmul_float.argtypes = multiplied
+    library.matmul_int4.argtypes = [*multiplied, pointer]
     library.cache_write.argtypes = [pointer, pointer, number, pointer, pointer]
     for name in ("attend_int8", "attend_float"):
         attend = getattr(library, name)

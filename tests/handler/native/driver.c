@@ -10,6 +10,8 @@
 
 #include "api.h"
 #include "matmul.h"
+#include "round.h"
+#include "vector.h"
 
 #define TOKENS 90
 #define SLOTS 6
@@ -24,6 +26,9 @@ static struct {
     int32_t (*copy)(Engine *, int32_t, int32_t, int32_t);
     int32_t (*step_and_answer)(Engine *, const Row *, int32_t, Ask *const *, int32_t,
                                const int32_t *, int32_t, float *);
+    void (*split_gram)(float *, int32_t, float, float *, float *);
+    void (*round)(const float *, int32_t, int32_t, const float *, const float *, int8_t *,
+                  uint8_t *, float *, float *);
 } library;
 
 static void load(const char *path) {
@@ -38,6 +43,8 @@ static void load(const char *path) {
     *(void **)&library.destroy = dlsym(handle, "gpt2_destroy");
     *(void **)&library.step = dlsym(handle, "gpt2_step");
     *(void **)&library.copy = dlsym(handle, "gpt2_copy");
+    *(void **)&library.split_gram = dlsym(handle, "gpt2_split_gram");
+    *(void **)&library.round = dlsym(handle, "gpt2_round");
     *(void **)&library.step_and_answer = dlsym(handle, "gpt2_step_and_answer");
 }
 
@@ -64,11 +71,43 @@ static float *floats(size_t count, size_t room, float size, float around) {
     return made;
 }
 
+/* Nibbles and multiples of a matrix, and what the weights of each column add up to. */
+static uint8_t *int4(int inputs, int inputs_pad, int outputs, int32_t *sum, uint8_t **multiple) {
+    int wide = padded(outputs, PANEL), groups = (inputs_pad + 31) / 32;
+    uint8_t *pairs = memory((size_t)wide * inputs_pad / 2);
+    *multiple = memory((size_t)wide * groups);
+    for (int n = 0; n < outputs; n++)
+        for (int k = 0; k < inputs_pad; k++) {
+            size_t panel = (size_t)(n / PANEL), column = (size_t)(n % PANEL);
+            uint8_t *both = *multiple + (panel * groups + k / 32) * PANEL + column;
+            if (k % 16 == 0) *both |= (uint8_t)((1 + (next_number() >> 29)) << k / 16 % 2 * 4);
+            int value = k < inputs ? (int)(next_number() >> 28) : 8;
+            pairs[((panel * inputs_pad + k / 8 * 8) * PANEL) / 2 + column * 4 + k % 4] |=
+                (uint8_t)(value << k / 4 % 2 * 4);
+            sum[n] += (*both >> k / 16 % 2 * 4 & 15) * (value - 8);
+        }
+    return pairs;
+}
+
 static Linear linear(int precision, int inputs, int inputs_pad, int outputs) {
     int wide = padded(outputs, PANEL);
     float *scale = floats(wide, wide, 0.0f, 0.0f);
     int32_t *sum = memory((size_t)wide * sizeof *sum);
     for (int n = 0; n < outputs; n++) scale[n] = 0.25f / 63 / 4;
+    uint8_t *multiple = NULL;
+    float *bias;
+    if (precision == PRECISION_INT4) {
+        uint8_t *pairs = int4(inputs, inputs_pad, outputs, sum, &multiple);
+        bias = floats(outputs, wide, 0.1f, 0.0f);
+        return (Linear){.weight = pairs,
+                        .multiple = multiple,
+                        .scale = scale,
+                        .sum = sum,
+                        .bias = bias,
+                        .inputs = inputs_pad,
+                        .outputs = outputs,
+                        .precision = precision};
+    }
     int8_t *bytes = memory((size_t)wide * inputs_pad);
     float *wide_floats = memory((size_t)wide * inputs_pad * sizeof(float));
     for (int n = 0; n < outputs; n++)
@@ -80,8 +119,14 @@ static Linear linear(int precision, int inputs, int inputs_pad, int outputs) {
             sum[n] += value;
         }
     void *weight = precision == PRECISION_INT8 ? (void *)bytes : (void *)wide_floats;
-    float *bias = floats(outputs, wide, 0.1f, 0.0f);
-    return (Linear){weight, scale, sum, bias, NULL, inputs_pad, outputs, precision};
+    bias = floats(outputs, wide, 0.1f, 0.0f);
+    return (Linear){.weight = weight,
+                    .scale = scale,
+                    .sum = sum,
+                    .bias = bias,
+                    .inputs = inputs_pad,
+                    .outputs = outputs,
+                    .precision = precision};
 }
 
 static Model make(int precision, int cache, int layers, int heads, int channels, int inner,
@@ -258,6 +303,33 @@ static uint64_t answers(Engine *engine, const Model *model) {
     return hash;
 }
 
+#define ROUNDED 2 /* times sixteen columns */
+
+/* Weights that are rounded to four bits by what a step of `model` feeds its first matrix with. */
+static uint64_t rounding(const Model *model) {
+    Layer *layer = (Layer *)model->layer;
+    int inputs = layer->contract.inputs;
+    float *gram = layer->contract.gram = memory((size_t)inputs * inputs * sizeof *gram);
+    Engine *engine = library.create(model);
+    float *logits = memory((size_t)model->vocabulary * sizeof *logits);
+    piece(engine, model, 0, 0, TOKENS, 1, logits);
+    library.destroy(engine);
+    layer->contract.gram = NULL;
+    size_t count = (size_t)ROUNDED * inputs * LANES;
+    float *matrix = floats(count, count, 0.5f, 0.0f), *weight = memory(inputs * sizeof *weight);
+    float *room = memory((size_t)SPLIT_ROWS * inputs * sizeof *room);
+    int8_t *units = memory(count);
+    uint8_t *multiple = memory(count / 16);
+    float *scale = memory(ROUNDED * LANES * sizeof *scale);
+    uint64_t hash = digest(gram, inputs * inputs);
+    library.split_gram(gram, inputs, 0.01f, weight, room);
+    library.round(matrix, inputs, ROUNDED, gram, weight, units, multiple, scale,
+                  memory((size_t)inputs * LANES * sizeof(float)));
+    for (size_t i = 0; i < count; i++)
+        hash = (hash ^ (uint8_t)units[i] ^ multiple[i / 16]) * 1099511628211u;
+    return hash ^ digest(scale, ROUNDED * LANES) ^ digest(weight, inputs);
+}
+
 int main(int argc, char **argv) {
     if (argc != 3) return 2;
     load(argv[1]);
@@ -270,6 +342,8 @@ int main(int argc, char **argv) {
         {"float", PRECISION_FLOAT32, PRECISION_FLOAT32, 2, 4, 32, 512, 500, GELU_ERF},
         {"mixed", PRECISION_INT8, PRECISION_FLOAT32, 2, 3, 16, 96, 77, SILU},
         {"odd", PRECISION_INT8, PRECISION_INT8, 2, 5, 4, 37, 51, RELU},
+        {"int4", PRECISION_INT4, PRECISION_INT8, 2, 4, 64, 1024, 1000, GELU_TANH},
+        {"int4 odd", PRECISION_INT4, PRECISION_FLOAT32, 2, 3, 4, 37, 51, GELU_ERF},
         {"single", PRECISION_FLOAT32, PRECISION_INT8, 1, 1, 1, 1, 2, GELU_TANH},
     };
     int cuts[] = {TOKENS, 33, 7, 1};
@@ -299,6 +373,7 @@ int main(int argc, char **argv) {
         printf("%s %016llx", shapes[s].name, (unsigned long long)first);
         printf(" %016llx\n", (unsigned long long)answers(engine, &model));
         library.destroy(engine);
+        if (s == 0) printf("rounded %016llx\n", (unsigned long long)rounding(&model));
     }
     fprintf(stderr, "%s\n", library.isa());
     return 0;

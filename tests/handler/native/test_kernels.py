@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.special import expit, ndtr
 
 from handler.engine.native.records import ACTIVATIONS, PRECISIONS, Linear, Model
-from handler.engine.native.weights import LANES, PACKERS, padded, widened
+from handler.engine.native.weights import LANES, PACKERS, LinearArrays, padded, widened
 from tests.handler.native.conftest import HERE
 
 STORE, ADD_TO = 0, 1
@@ -53,7 +53,7 @@ FINISHES = {
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
-@pytest.mark.parametrize("precision", ["int8", "float32"])
+@pytest.mark.parametrize("precision", ["int8", "int4", "float32"])
 def test_activations(kernels: ctypes.CDLL, name: str, precision: str) -> None:
     """Of all magnitudes, near enough for each of them; what is no number stays none."""
     spread = np.float32([-1e30, -88.5, -30, -13.2, -5.5, -1, -1e-3, -1e-30, 0])
@@ -135,20 +135,23 @@ def _product(
     """What a matmul stores over `before`, for rows `x`."""
     rows, outputs = len(x), weight.shape[1]
     packed = PACKERS[precision](weight, bias)
+    arrays = {name: each.ctypes.data for name, each in packed.named("")}
     linear = Linear(
-        *(each.ctypes.data for each in (packed.weight, packed.scale, packed.sum, packed.bias)),
-        *(None, padded(x.shape[1]), outputs, PRECISIONS[precision]),
+        **{name.removeprefix("."): address for name, address in arrays.items()},
+        **{"inputs": padded(x.shape[1]), "outputs": outputs, "precision": PRECISIONS[precision]},
     )
     units, scale, offset = _quantized(kernels, x)
     floats = np.ascontiguousarray(widened(x))
     held = Activations(*(each.ctypes.data for each in (units, floats, scale, offset)))
     out = np.full((rows, outputs + 3), 7, np.float32)
     out[:, :outputs] = before
-    matmul = kernels.matmul_int8 if precision == "int8" else kernels.matmul_float
+    matmul = getattr(kernels, "matmul_" + precision.removesuffix("32"))
+    room = np.zeros((padded(x.shape[1]), 32), np.int8)
+    more = [room.ctypes.data] if precision == "int4" else []
     for panel in range(-(-outputs // 32)):
         matmul(
             ctypes.addressof(linear), ctypes.addressof(held), rows, out.ctypes.data,
-            out.shape[1], finish, panel,
+            out.shape[1], finish, panel, *more,
         )  # fmt: skip
     assert (out[:, outputs:] == 7).all()
     return out[:, :outputs]
@@ -159,7 +162,7 @@ def _product(
     rows=st.integers(1, 30),
     inputs=st.integers(1, 70),
     outputs=st.integers(1, 80),
-    precision=st.sampled_from(["int8", "float32"]),
+    precision=st.sampled_from(["int8", "int4", "float32"]),
     finish=st.sampled_from(sorted(FINISHES)),
     seed=st.integers(0, 99),
 )
@@ -175,16 +178,28 @@ def test_matmul(
     x, weight = _rows(seed, rows, inputs), _rows(seed + 1, inputs, outputs)
     bias, before = _rows(seed + 2, 1, outputs)[0], _rows(seed + 3, rows, outputs)
     out = _product(kernels, x, weight, bias, precision, finish, before)
-    if precision == "int8":
+    if precision != "float32":
         packed = PACKERS[precision](weight, bias)
         units, scale, offset = _quantized(kernels, x)
-        whole = packed.weight.transpose(1, 3, 0, 2).reshape(padded(inputs), -1).astype(np.int64)
+        whole = integers_of(packed, padded(inputs))
+        assert (whole.sum(axis=0) == packed.sum).all()
         exact = (units.astype(np.int64) - offset[:, None]) @ whole
         product = exact * scale[:, None].astype(np.float64) * packed.scale
         product = product[:, :outputs] + bias
     else:
         product = x.astype(np.float64) @ weight + bias
     np.testing.assert_allclose(out, FINISHES[finish](before, product), rtol=1e-4, atol=1e-4)
+
+
+def integers_of(packed: LinearArrays, rows: int) -> Any:
+    """A packed matrix's weights in units of their columns: int64 [K_pad, N_pad]."""
+    if packed.multiple is None:
+        return packed.weight.transpose(1, 3, 0, 2).reshape(rows, -1).astype(np.int64)
+    halves = np.stack([packed.weight & 15, packed.weight >> 4], axis=2)  # panel, 8, 2, column, 4
+    nibbles = halves.transpose(1, 2, 4, 0, 3).reshape(rows, -1).astype(np.int64)
+    both = np.stack([packed.multiple & 15, packed.multiple >> 4], axis=2)  # panel, 32, 2, column
+    multiples = both.transpose(1, 2, 0, 3).reshape(-1, nibbles.shape[1]).repeat(16, axis=0)
+    return multiples[:rows] * (nibbles - 8)
 
 
 @many
