@@ -6,12 +6,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.rows import Row
-from bench.systems import ENGINES, LLAMA_CPP, OPENVINO_INT8, OURS, OURS_FP32
+from bench.systems import (
+    ENGINES,
+    LLAMA_CPP,
+    LLAMA_CPP_Q4,
+    OPENVINO_INT8,
+    OURS,
+    OURS_FP32,
+    OURS_INT4,
+)
 
 COLOURS = {
     OURS: "#c2410c",
+    OURS_INT4: "#fb923c",
     OURS_FP32: "#f3cdb4",
     LLAMA_CPP: "#1d4ed8",
+    LLAMA_CPP_Q4: "#93c5fd",
     OPENVINO_INT8: "#0f766e",
 }
 OTHERS = "#6b7280"

@@ -19,27 +19,36 @@ from bench.plan import Plan
 from bench.process import DriverProcess
 
 OURS = "gpt2-torchserve int8"
+OURS_INT4 = "gpt2-torchserve int4"
 OURS_FP32 = "gpt2-torchserve fp32"
 OURS_AVX2 = "gpt2-torchserve int8, AVX2"
 PARENT = "the parent's int8"
 TUTORIAL = "tutorial handler"
 TRANSFORMERS_GENERATE = "transformers generate"
 LLAMA_CPP = "llama.cpp q8_0"
+LLAMA_CPP_Q4 = "llama.cpp q4_0"
 OPENVINO_INT8 = "openvino int8"
 
 # What the packager is told for each of ours.
-PRECISIONS = {OURS: "auto", OURS_FP32: "fp32", OURS_AVX2: "auto"}
+PRECISIONS = {OURS: "auto", OURS_INT4: "int4", OURS_FP32: "fp32", OURS_AVX2: "auto"}
+# How llama.cpp's weights are kept.
+GGUF = {LLAMA_CPP: "q8_0", LLAMA_CPP_Q4: "q4_0"}
 # What the environment of their drivers holds.
 VARIABLES = {OURS_AVX2: {"ENGINE_ISA": "avx2"}}
-ENGINES = (OURS, OURS_FP32, LLAMA_CPP, OPENVINO_INT8, TRANSFORMERS_GENERATE)
+ENGINES = (
+    *(OURS, OURS_INT4, OURS_FP32, LLAMA_CPP, LLAMA_CPP_Q4, OPENVINO_INT8),
+    TRANSFORMERS_GENERATE,
+)
 # Those of the table of targets: no floats.
-TABLE_ENGINES = (OURS, PARENT, LLAMA_CPP, OPENVINO_INT8, OURS_AVX2)
+TABLE_ENGINES = (OURS, PARENT, LLAMA_CPP, OPENVINO_INT8, OURS_AVX2, OURS_INT4, LLAMA_CPP_Q4)
 BYTES_PER_WEIGHT = {
     OURS: 1.0,
+    OURS_INT4: 17 / 32,
     OURS_FP32: 4.0,
     OURS_AVX2: 1.0,
     PARENT: 1.0,
     LLAMA_CPP: 34 / 32,
+    LLAMA_CPP_Q4: 18 / 32,  # its head has more: six bits, or eight
     OPENVINO_INT8: 1.0,
     TRANSFORMERS_GENERATE: 4.0,
     TUTORIAL: 4.0,
@@ -93,9 +102,10 @@ class Bench:
             options["archive"] = str(self.parent.pack(checkpoint, self.say) / "gpt2")
             module, root = "bench.drivers.engine", self.parent.root
             return DriverProcess(system, sys.executable, module, options, root=root)
-        if system == LLAMA_CPP:
+        if system in GGUF:
             python = LLAMA.ensure(self.say)
-            options["gguf"] = str(self._converted(python, "gguf", checkpoint) / "model.gguf")
+            directory = self._converted(python, "gguf", checkpoint, GGUF[system])
+            options["gguf"] = str(directory / "model.gguf")
             return DriverProcess(system, python, "bench.drivers.llama", options)
         if system == OPENVINO_INT8:
             python = OPENVINO.ensure(self.say)
@@ -118,9 +128,9 @@ class Bench:
                 self.say(f"left out: {system} on {checkpoint.name}: {error}")
         return running
 
-    def _converted(self, python: Path, kind: str, checkpoint: Checkpoint) -> Path:
+    def _converted(self, python: Path, kind: str, checkpoint: Checkpoint, *precision: str) -> Path:
         """Return the directory with the checkpoint in a peer's format; made if out of date."""
-        target = CACHE / kind / checkpoint.path.name
+        target = CACHE / "-".join((kind, *precision)) / checkpoint.path.name
         stamp = target / "made-from"
         weights = (checkpoint.path / "model.safetensors").read_bytes()
         # Not where the environment lies: checkouts may share what was made.
@@ -128,11 +138,12 @@ class Bench:
         wanted = json.dumps([environment, hashlib.sha256(weights).hexdigest()])
         if stamp.exists() and stamp.read_text() == wanted:
             return target
-        self.say(f"converting {checkpoint.name} to {kind}")
+        self.say(f"converting {checkpoint.name} to {' '.join((kind, *precision))}")
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir(parents=True)
         output = target / "model.gguf" if kind == "gguf" else target
         command = [str(python), "-m", f"bench.convert.{kind}", str(checkpoint.path), str(output)]
+        command += precision
         run(command, f"converting to {kind}")
         stamp.write_text(wanted)
         return target

@@ -1,7 +1,12 @@
-"""Checkpoint directory -> GGUF with q8_0 weights, as llama.cpp's own converter lays it out."""
+"""Checkpoint directory -> GGUF as llama.cpp's own converter lays it out.
+
+q8_0 is written as it is read; q4_0 is made of floats by llama.cpp's own quantiser, with its usual
+choices, as `llama-quantize` makes it: the head, which is the embedding, in six or eight bits.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import json
 import sys
 from importlib import import_module
@@ -32,7 +37,30 @@ def gguf_name(name: str) -> str | None:
     return None
 
 
-def convert(checkpoint: Path, target: Path) -> None:
+def convert(checkpoint: Path, target: Path, precision: str) -> None:
+    """Write `target` with "q8_0" or "q4_0" weights."""
+    if precision == "q8_0":
+        write(checkpoint, target, "Q8_0")
+        return
+    floats = target.with_suffix(".floats")
+    write(checkpoint, floats, "F32")
+    _quantize(floats, target)
+    floats.unlink()
+
+
+def _quantize(source: Path, target: Path) -> None:
+    llama: Any = import_module("llama_cpp")
+    llama.llama_backend_init()
+    parameters = llama.llama_model_quantize_default_params()
+    parameters.ftype = llama.LLAMA_FTYPE_MOSTLY_Q4_0
+    status = llama.llama_model_quantize(
+        str(source).encode(), str(target).encode(), ctypes.byref(parameters)
+    )
+    if status:
+        raise RuntimeError(f"llama_model_quantize returned {status}")
+
+
+def write(checkpoint: Path, target: Path, precision: str) -> None:
     """Write `target`; the tied head is left out, as llama.cpp takes the embedding for it."""
     gguf: Any = import_module("gguf")
     np: Any = import_module("numpy")
@@ -46,7 +74,7 @@ def convert(checkpoint: Path, target: Path) -> None:
     writer.add_head_count(config["n_head"])
     writer.add_layer_norm_eps(config["layer_norm_epsilon"])
     _add_tokenizer(writer, checkpoint, config)
-    q8_0 = gguf.GGMLQuantizationType.Q8_0
+    kind = gguf.GGMLQuantizationType[precision]
     for name, tensor in load_file(checkpoint / "model.safetensors").items():
         target_name = gguf_name(name)
         if target_name is None:
@@ -55,7 +83,7 @@ def convert(checkpoint: Path, target: Path) -> None:
         if name.endswith(("c_attn.weight", "c_proj.weight", "c_fc.weight")):
             values = np.ascontiguousarray(values.T)  # GPT-2 keeps its products as [in, out]
         if values.ndim == 2 and target_name != "position_embd.weight":
-            writer.add_tensor(target_name, gguf.quants.quantize(values, q8_0), raw_dtype=q8_0)
+            writer.add_tensor(target_name, gguf.quants.quantize(values, kind), raw_dtype=kind)
         else:
             writer.add_tensor(target_name, values)
     writer.write_header_to_file()
@@ -84,4 +112,4 @@ def _add_tokenizer(writer: Any, checkpoint: Path, config: dict[str, Any]) -> Non
 
 
 if __name__ == "__main__":
-    convert(Path(sys.argv[1]), Path(sys.argv[2]))
+    convert(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])

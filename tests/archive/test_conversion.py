@@ -143,26 +143,31 @@ from archive.checkpoint import load_checkpoint
 from archive.gate import write_model
 from archive.text import read_passages
 from tests.archive.checkpoints import EMBEDDED_MODEL, twin_with_outliers
-twin = twin_with_outliers(load_checkpoint(EMBEDDED_MODEL, "twin"), 100)
-passages = read_passages(twin, None)
+checkpoint = load_checkpoint(EMBEDDED_MODEL, "twin")
+if sys.argv[2] == "int8":
+    checkpoint = twin_with_outliers(checkpoint, 100)
+passages = read_passages(checkpoint, None)
 passages = replace(passages, calibration=passages.calibration[:1],
                    evaluation=passages.evaluation[:1])
-choice = write_model(twin.weights, twin.shape, Path(sys.argv[1]), precision="int8", cache="int8",
-                     passages=passages, say=lambda line: None)
+choice = write_model(checkpoint.weights, checkpoint.shape, Path(sys.argv[1]),
+                     precision=sys.argv[2], cache="int8", passages=passages,
+                     say=lambda line: None)
 print(repr(choice.tried))
 """
 
 
+@pytest.mark.parametrize(("precision", "computed"), [("int8", "is_smoothed=True"), ("int4", "")])
 @pytest.mark.skipif("avx2" not in cpu.runnable(cpu.CPUINFO.read_text()), reason="not an x86 CPU")
 def test_two_kinds_of_processor_pack_the_same_bytes_and_pass_the_same_verdict(
-    tmp_path: Path,
+    tmp_path: Path, precision: str, computed: str
 ) -> None:
-    """A twin whose outliers have to be smoothed: everything that is computed decides its bytes."""
+    """A twin whose outliers have to be smoothed, and weights that are rounded by their inputs:
+    everything that is computed decides their bytes."""
     made = []
     for name, setting in (("this", {}), ("plain", PLAIN_CPU)):
         (tmp_path / name).mkdir()
         done = subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", PACK, str(tmp_path / name)],
+            [sys.executable, "-W", "ignore", "-c", PACK, str(tmp_path / name), precision],
             env={**os.environ, "PYTHONPATH": str(ROOT), **setting},
             capture_output=True,
             text=True,
@@ -171,7 +176,8 @@ def test_two_kinds_of_processor_pack_the_same_bytes_and_pass_the_same_verdict(
         assert done.returncode == 0, done.stderr
         [path] = (tmp_path / name).iterdir()
         made.append((hashlib.sha256(path.read_bytes()).hexdigest(), done.stdout))
-    assert "is_smoothed=True" in made[0][1]
+    assert f"weights='{precision}'" in made[0][1]
+    assert computed in made[0][1]
     assert made[0] == made[1]
 
 

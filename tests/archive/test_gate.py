@@ -64,6 +64,24 @@ def test_bytes_cost_the_embedded_model_next_to_nothing(
     assert 0 < figures["kl"] <= 0.002
 
 
+def test_four_bits_are_measured_by_bounds_of_their_own(
+    embedded: Checkpoint, tmp_path: Path
+) -> None:
+    choice, figures = packed(embedded, tmp_path, "int4", windows=16)
+    assert (choice.form.name, choice.form.precision, choice.form.cache) == ("int4", "int4", "int8")
+    assert figures["bounds"] == {"perplexity_growth": 0.02, "kl": 0.02}
+    assert figures["perplexity_growth"] < 0.016
+    assert figures["kl"] < 0.015
+
+
+def test_a_twin_whose_outliers_four_bits_do_not_bear_is_smoothed(
+    embedded: Checkpoint, tmp_path: Path
+) -> None:
+    choice, figures = packed(twin_with_outliers(embedded, 100), tmp_path, "int4")
+    assert choice.form.precision == "int4"
+    assert figures["tried"][-1]["passes"]
+
+
 @pytest.mark.parametrize("factor", [30, 100])
 def test_a_twin_with_outliers_passes_in_bytes(
     embedded: Checkpoint, tmp_path: Path, factor: float
