@@ -81,10 +81,9 @@ class Rounder:
         scale = np.empty(outputs, np.float32)
 
         def round_some(first: int) -> None:
-            some = weight[:, first : first + COLUMNS_AT_ONCE]
-            found = self._round(some, gram, influence)
-            for whole, part in zip((units, multiple, scale), found, strict=True):
-                whole[..., first : first + COLUMNS_AT_ONCE] = part
+            some = slice(first, first + COLUMNS_AT_ONCE)
+            found = self._round(weight[:, some], gram, influence)
+            units[:, some], multiple[:, some], scale[some] = found
 
         list(self._pool.map(round_some, range(0, outputs, COLUMNS_AT_ONCE)))
         return pack_pairs(units, multiple, scale, bias)

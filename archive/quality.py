@@ -43,8 +43,8 @@ class Bounds:
 
 USUAL_BOUNDS = Bounds(0.01, 0.00995033085316808, 0.01)
 # Who asks for four bits buys memory and speed with quality: it may cost twice as much, and
-# probabilities may move by 10 %. Rounded without care, as llama.cpp's q4_0 is, the embedded model
-# would not pass.
+# probabilities may move by 10 %. Were each weight rounded by itself, the embedded model would not
+# pass.
 INT4_BOUNDS = Bounds(0.02, 0.01980262729617973, 0.02)
 
 

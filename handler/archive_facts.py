@@ -90,7 +90,7 @@ class ArchiveFacts(Record):
         shape: The model's sizes.
         tokens: Tokens with a meaning of their own.
         engine: What computes it, "native" or "torch".
-        precision: Of the matrices, "int8" or "fp32".
+        precision: Of the matrices, "int4", "int8" or "fp32".
         form: The same in detail, for people.
         cache: Of keys and values, "int8" or "float32".
         quality: What the form was measured to cost; None if it was not.

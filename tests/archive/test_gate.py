@@ -77,7 +77,7 @@ def test_four_bits_are_measured_by_bounds_of_their_own(
 def test_a_twin_whose_outliers_four_bits_do_not_bear_is_smoothed(
     embedded: Checkpoint, tmp_path: Path
 ) -> None:
-    choice, figures = packed(twin_with_outliers(embedded, 100), tmp_path, "int4")
+    choice, figures = packed(twin_with_outliers(embedded, 100), tmp_path, "int4", windows=2)
     assert choice.form.precision == "int4"
     assert figures["tried"][-1]["passes"]
 

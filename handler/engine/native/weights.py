@@ -104,9 +104,9 @@ def pack_int4(weight: Floats, bias: Floats) -> LinearArrays:
     _check_finite(weight, bias)
     inputs, outputs = weight.shape
     rows = padded(inputs)
-    groups = np.zeros((rows, outputs), np.float32)
-    groups[:inputs] = weight
-    groups = groups.reshape(rows // GROUP, GROUP, outputs)
+    whole = np.zeros((rows, outputs), np.float32)
+    whole[:inputs] = weight
+    groups = whole.reshape(rows // GROUP, GROUP, outputs)
     largest = np.maximum(groups.max(axis=1), -groups.min(axis=1))
     of_column = largest.max(axis=0)
     limit = np.float32(LARGEST_MULTIPLE * 7)
@@ -136,9 +136,9 @@ def pack_pairs(
     # [K_pad / 8, low or high, 4, panels, 32]
     eights = nibbles.reshape(rows // 8, 2, 4, columns // PANEL, PANEL)
     pairs = eights[:, 0] | eights[:, 1] << np.uint8(4)
-    multiples = np.zeros((padded(len(multiple), 2), columns), np.uint8)
-    multiples[: len(multiple), :outputs] = multiple
-    multiples = multiples.reshape(-1, 2, columns // PANEL, PANEL)
+    all_multiples = np.zeros((padded(len(multiple), 2), columns), np.uint8)
+    all_multiples[: len(multiple), :outputs] = multiple
+    multiples = all_multiples.reshape(-1, 2, columns // PANEL, PANEL)
     both = multiples[:, 0] | multiples[:, 1] << np.uint8(4)
     of_groups = units.reshape(-1, GROUP, outputs).sum(axis=1, dtype=np.int32)
     sums = np.zeros(columns, np.int32)
