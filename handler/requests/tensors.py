@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from math import prod
 from typing import Any
 
@@ -22,6 +23,8 @@ LETTERS = {
     **{"FP16": "e", "FP32": "f", "FP64": "d"},
 }
 WHOLE = frozenset(name for name in LETTERS if "INT" in name)
+# Reading more would hold everybody up.
+MOST_TEXTS, MOST_DIMENSIONS = 1000, 8
 BINARY_SIZE = "binary_data_size"
 
 
@@ -88,7 +91,7 @@ def _read(place: str, item: Any, tail: bytes) -> tuple[Tensor, bytes]:
     parameters = dict(parameters or {})
     size = parameters.pop(BINARY_SIZE, None)
     if size is None:
-        values = list(_elements(place, item.get("data"), datatype))
+        values = _elements(place, item.get("data"), datatype)
     else:
         if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size <= len(tail):
             raise _wrong(
@@ -114,32 +117,51 @@ def _shape(place: str, given: Any, count: int) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def _elements(place: str, data: Any, datatype: str) -> Iterator[Any]:
-    """The elements of JSON data, nested as the shape is or flat."""
-    if isinstance(data, list):
-        for inner in data:
-            yield from _elements(place, inner, datatype)
-    elif datatype == BYTES and isinstance(data, str):
-        yield data
-    elif datatype == BOOL and (isinstance(data, bool) or data in (0, 1)):
-        yield bool(data)
-    elif _is_number(data) and datatype not in (BYTES, BOOL):
-        if datatype in WHOLE and isinstance(data, float) and not data.is_integer():
-            raise _wrong(f"{place}.data", f"must hold whole numbers: it is {datatype}")
-        yield int(data) if datatype in WHOLE else data
-    else:
-        kind = {BYTES: "texts", BOOL: "true and false"}.get(datatype, "numbers")
-        raise _wrong(f"{place}.data", f"must be a list of {kind}: it is {datatype}")
+def _elements(place: str, data: Any, datatype: str) -> list[Any]:
+    """The elements of JSON data, nested as the shape is or flat; one may stand for a list of one.
+
+    Types are judged all at once: of numbers there may be as many as a body holds.
+    """
+    values = _flat(place, data, MOST_DIMENSIONS) if isinstance(data, list) else [data]
+    kinds = set(map(type, values))
+    if datatype == BYTES:
+        if kinds <= {str}:
+            return _few(place, values)
+        raise _wrong(f"{place}.data", f"must be a list of texts: it is {datatype}")
+    if datatype == BOOL:
+        if kinds <= {bool, int} and set(values) <= {0, 1}:
+            return list(map(bool, values))
+        raise _wrong(f"{place}.data", f"must be a list of true and false: it is {datatype}")
+    if not kinds <= {int, float}:
+        raise _wrong(f"{place}.data", f"must be a list of numbers: it is {datatype}")
+    if datatype not in WHOLE or float not in kinds:
+        return values
+    if not all(float(value).is_integer() for value in values):
+        raise _wrong(f"{place}.data", f"must hold whole numbers: it is {datatype}")
+    return list(map(int, values))
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def _flat(place: str, data: list[Any], depth: int) -> list[Any]:
+    if list not in set(map(type, data)):
+        return data
+    if not depth:
+        raise _wrong(f"{place}.data", f"has more than {MOST_DIMENSIONS} dimensions")
+    found: list[Any] = []
+    for inner in data:
+        found += _flat(place, inner, depth - 1) if isinstance(inner, list) else [inner]
+    return found
+
+
+def _few(place: str, texts: list[str]) -> list[str]:
+    if len(texts) > MOST_TEXTS:
+        raise _wrong(place, f"has {len(texts)} texts; at most {MOST_TEXTS} are read")
+    return texts
 
 
 def _unpacked(place: str, raw: bytes, datatype: str) -> list[Any]:
     """The elements of binary data."""
     if datatype == BYTES:
-        return list(_texts(place, raw))
+        return _few(place, list(islice(_texts(place, raw), MOST_TEXTS + 1)))
     letter = LETTERS[datatype]
     size = struct.calcsize(f"<{letter}")
     if len(raw) % size:
