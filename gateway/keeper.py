@@ -80,6 +80,7 @@ class Keeper:
         """Start TorchServe, serve with it until it ends or is of no use, and return why."""
         torchserve = self._torchserve = TorchServe(self._torchserve_settings)
         try:
+            await asyncio.to_thread(torchserve.prepare)  # a large archive takes a while
             self._crashes.look_in(torchserve.start())
             return torchserve.words.explain(await self._watch(torchserve, announce))
         except TorchServeError as error:
@@ -128,7 +129,7 @@ class Keeper:
     async def _follow(self, announce: Callable[[], None]) -> None:
         """Take over what TorchServe has loaded, then follow its workers for ever."""
         await self._wait_for_model()
-        await self._monitor.adopt(self._settings.replicas)
+        await self._monitor.adopt(self._settings.replicas, self._settings.model_archive)
         self._health.is_serving = True
         keeping = asyncio.create_task(self._monitor.keep())
         try:

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import sys
+import zipfile
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from gateway.launch.escapes import is_readable_by_java, java_pattern, java_prope
 from gateway.launch.netty_library import keep_library, may_hold_programs
 from gateway.launch.ports import Ports, free_worker_ports
 from gateway.launch.run_folder import RunFolder
+from gateway.launch.unpacking import unpack
 from gateway.paths import ROOT
 
 # The program that TorchServe starts as a worker.
@@ -75,6 +77,7 @@ class Launch:
     def __init__(self, settings: TorchServeSettings, folder: RunFolder) -> None:
         self._settings = settings
         self._folder = folder
+        self._unpacked: dict[str, Path] = {}
         self._java = find_java()
         self._package = find_torchserve()
         for path in (self._java, self._package, Path(sys.executable)):
@@ -89,6 +92,7 @@ class Launch:
         library = keep_library(self._package)
         native = [f"-Djava.library.path={folder.link('native', library)}"] if library else []
         store, archives = self._store()
+        sources = archives | {model: str(path) for model, path in self._unpacked.items()}
         has_sockets = library is not None or may_hold_programs(folder.temporary)
         log_config = folder.link("log4j2.xml", settings.log_config)
         command = [
@@ -118,7 +122,29 @@ class Launch:
             "-ncs",
             "-m",
         ]
-        return command + [f"{name}={archive}" for name, archive in archives.items()]
+        return command + [f"{name}={source}" for name, source in sources.items()]
+
+    def unpack(self) -> None:
+        """Unpack the archives that are loaded at the start: before `command`.
+
+        Raises:
+            TorchServeError: One cannot be read.
+            OSError: There is no room for it.
+        """
+        folder = self._folder
+        if not is_readable_by_java(folder.temporary.resolve()):
+            return  # it follows a link to a directory to its end, and cannot spell that
+        for number, (model, name) in enumerate(self._settings.models.items(), 1):
+            archive = self._settings.model_store / name
+            if not archive.is_file():
+                continue
+            # TorchServe looks into the store for a file of that name first.
+            directory = folder.temporary / f"{folder.path.name}-{number}"
+            try:
+                unpack(archive, directory)
+            except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+                raise TorchServeError(f"{name} cannot be unpacked: {error}") from None
+            self._unpacked[model] = directory
 
     def _home(self) -> Path:
         """Return TorchServe's home: what Java reads there, and our program in place of its worker.

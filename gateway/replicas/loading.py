@@ -29,7 +29,7 @@ class Loader:
         """
         await self.unload(replica)
         query = {
-            "url": version.archive,
+            "url": version.source or version.archive,
             "model_name": replica.name,
             "initial_workers": "1",
             "synchronous": "true",

@@ -105,8 +105,10 @@ class Monitor:
             self._changes.news.clear()
             await self._changes.news.wait()
 
-    async def adopt(self, count: int) -> None:
+    async def adopt(self, count: int, archive: str) -> None:
         """Take over what a TorchServe that was just started has loaded, with `count` replicas.
+
+        What it was started with is `archive`, unpacked where it says; further replicas share that.
 
         What it lacks (replicas, models that were registered) is lost and overdue, so that `keep`
         registers it anew, one after the other, while the service's own model serves already.
@@ -116,9 +118,12 @@ class Monitor:
         loaded = {(model, str(entry["modelVersion"])): str(entry["modelUrl"]) for entry in found}
         async with self._changes.lock:
             if not registry.versions(model):
-                for (_, version), archive in loaded.items():
+                for _, version in loaded:
                     replicas = [Replica(model, version, number + 1) for number in range(count)]
                     registry.add(model, version, Version(archive, replicas=replicas))
+            for key, source in loaded.items():
+                if key in registry:
+                    registry.version(*key).source = source
             for replica in registry.all():
                 replica.begin(
                     is_loaded=replica.number == 1 and (replica.model, replica.version) in loaded

@@ -29,6 +29,8 @@ class Version:
     card: dict[str, Any] | None = None
     # What TorchServe said of it last.
     description: dict[str, Any] = field(default_factory=dict)
+    # Where TorchServe has it unpacked, if it does not read the archive itself.
+    source: str = ""
 
 
 class Registry:

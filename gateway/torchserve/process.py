@@ -15,6 +15,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -35,13 +36,20 @@ class TorchServe:
         self.process: subprocess.Popen[bytes] | None = None
         self.words = LastWords()
         self._folder: RunFolder | None = None
+        self._launch: Launch | None = None
+        # Whoever stops it while it is being prepared waits, so that nothing is left behind.
+        self._preparing = threading.Lock()
 
-    def start(self) -> Path:
-        """Start the process; return the folder that it runs in.
+    def prepare(self) -> None:
+        """Make and unpack what it needs; `start` does it otherwise.
 
         Raises:
             TorchServeError: No Java, no archive, no room for it.
         """
+        with self._preparing:
+            self._prepare()
+
+    def _prepare(self) -> None:
         for name in self.settings.models.values():
             if not (self.settings.model_store / name).exists():
                 raise TorchServeError(f"the model store has no {name}")
@@ -51,7 +59,22 @@ class TorchServe:
             raise TorchServeError(str(error)) from None
         try:
             self._check_space(folder.temporary)
-            launch = Launch(self.settings, folder)
+            self._launch = Launch(self.settings, folder)
+            self._launch.unpack()
+        except OSError as error:
+            raise TorchServeError(_report(error, folder.temporary)) from None
+
+    def start(self) -> Path:
+        """Start the process, from the thread with which it is to end; return the folder it runs in.
+
+        Raises:
+            TorchServeError: As `prepare`.
+        """
+        if self._launch is None:
+            self.prepare()
+        launch, folder = self._launch, self._folder
+        assert launch is not None and folder is not None
+        try:
             command, environment = launch.command(), launch.environment()
         except OSError as error:
             raise TorchServeError(_report(error, folder.temporary)) from None
@@ -91,9 +114,10 @@ class TorchServe:
             _signal_group(process, signal.SIGKILL)  # workers are in the group and may be left
             process.wait()
             self.words.wait_for_end()
-        if self._folder is not None:
-            self._folder.remove()
-            self._folder = None
+        with self._preparing:
+            if self._folder is not None:
+                self._folder.remove()
+                self._folder = self._launch = None
 
     def wait_ready(self, timeout: float = 120.0) -> None:
         """Wait until every model has a worker that has generated a token.

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from handler.archive_facts import CHAT_TEMPLATE, ArchiveFacts, read_json
-from handler.chat.chat_template import ChatTemplate
 from handler.engine.errors import ModelError
 from handler.engine.sequence import LogprobEntry
 from handler.engine.step import TokenLogprob
@@ -16,6 +15,9 @@ from handler.replies.reply import ReplyHead
 from handler.requests.chat_schema import ChatRequest, Message
 from handler.requests.prompt_reader import PromptText
 from handler.requests.schema import CompletionRequest
+
+if TYPE_CHECKING:
+    from handler.chat.chat_template import ChatTemplate
 
 Json = dict[str, Any]
 TOKEN_NAMES = (
@@ -125,6 +127,9 @@ class Conversations:
                 value = value.get("content") if isinstance(value, dict) else value
                 if isinstance(value, str):
                     tokens[name] = value
+        # Jinja takes 4 MB: only where there is a template.
+        from handler.chat.chat_template import ChatTemplate
+
         return cls(ChatTemplate(source, tokens), facts.context_length)
 
     def as_completion(self, request: ChatRequest, now: int) -> CompletionRequest:

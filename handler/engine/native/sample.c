@@ -15,6 +15,8 @@
 
 #define BOUNDS 4 /* that are measured at once */
 #define FEW 512  /* tokens that are sorted rather than divided further */
+#define MANY 500 /* in weights of the likeliest token, all together: then many tokens are likely \
+                  */
 #define RADIX_BITS 8
 #define RADIX (1 << RADIX_BITS)
 #define LEAST_WEIGHT 0x1p-149f  /* a weight of zero is none */
@@ -96,8 +98,9 @@ static double total_of(const Sampler *sampler) {
     return total;
 }
 
-/* Finds what lies above each of some bounds, the highest first. */
-static void measure(const Sampler *sampler, Above above[BOUNDS]) {
+/* Finds what lies above each of some bounds, the highest first. Where few tokens are likely, most
+ * sixteens hold none, and are passed over: what they add to a sum is nothing, to the last bit. */
+ALWAYS_INLINE void measure_all(const Sampler *sampler, Above above[BOUNDS], bool are_few) {
     i32x16 counts[BOUNDS];
     for (int n = 0; n < BOUNDS; n++) {
         counts[n] = splati(0);
@@ -110,6 +113,7 @@ static void measure(const Sampler *sampler, Above above[BOUNDS]) {
         for (int n = 0; n < BOUNDS; n++) sums[n] = splat(0.0f);
         for (int32_t i = start; i < start + SAMPLE_BLOCK; i += LANES) {
             f32x16 x = load16(sampler->values + i);
+            if (are_few && !any16(x >= above[BOUNDS - 1].bound)) continue;
 #pragma clang loop unroll(full)
             for (int n = 0; n < BOUNDS; n++) {
                 i32x16 is_above = x >= above[n].bound;
@@ -121,6 +125,13 @@ static void measure(const Sampler *sampler, Above above[BOUNDS]) {
     }
     for (int n = 0; n < BOUNDS; n++)
         for (int lane = 0; lane < LANES; lane++) above[n].count += counts[n][lane];
+}
+
+static void measure(const Sampler *sampler, Above above[BOUNDS]) {
+    if (sampler->total < MANY)
+        measure_all(sampler, above, true);
+    else
+        measure_all(sampler, above, false);
 }
 
 static uint32_t bits_of(float weight) {
@@ -244,7 +255,8 @@ static Place find_place(Sampler *sampler, Goal goal) {
 
 /* The last of the tokens that top_k, top_p (Holtzman et al. 2019) and min_p leave. */
 static Place find_last(Sampler *sampler, const Sampling *options) {
-    Place last = {total_of(sampler), sampler->vocabulary, 0};
+    sampler->total = total_of(sampler);
+    Place last = {sampler->total, sampler->vocabulary, 0};
     if (options->top_k > 0 && options->top_k < sampler->vocabulary)
         last = find_place(sampler, (Goal){.count = options->top_k});
     if (options->top_p < 1.0f) {

@@ -48,6 +48,7 @@ typedef struct {
     Candidate *list;    /* [V]: those of `listed`, the largest first */
     Candidate *sorting; /* [V] */
     Range listed;
+    double total; /* of all weights */
 } Sampler;
 
 #define SAMPLE_BLOCK 256

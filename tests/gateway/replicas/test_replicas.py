@@ -275,7 +275,7 @@ def with_replicas(
         upstream = Faulty(torchserve)
         await upstream.open()
         replicas = Replicas(Settings(model_store=torchserve.settings.model_store), upstream)
-        await replicas.monitor.adopt(1)
+        await replicas.monitor.adopt(1, "gpt2.mar")
         upstream.loses += lost
         await replicas.monitor.refresh()
         try:

@@ -28,6 +28,7 @@ class Sampler(ctypes.Structure):
         ("vocabulary", ctypes.c_int32),
         *((n, ctypes.c_void_p) for n in ("values", "block_sum", "block_most", "list", "sorting")),
         *((name, ctypes.c_int64) for name in ("high", "high_sum", "low", "low_sum")),
+        ("total", ctypes.c_double),
     ]
 
 
