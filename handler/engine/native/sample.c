@@ -15,8 +15,7 @@
 
 #define BOUNDS 4 /* that are measured at once */
 #define FEW 512  /* tokens that are sorted rather than divided further */
-#define MANY 500 /* in weights of the likeliest token, all together: then many tokens are likely \
-                  */
+#define MANY 500 /* all weights, where the likeliest is 1: then many tokens are likely */
 #define RADIX_BITS 8
 #define RADIX (1 << RADIX_BITS)
 #define LEAST_WEIGHT 0x1p-149f  /* a weight of zero is none */
