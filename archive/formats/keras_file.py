@@ -31,7 +31,7 @@ def read_keras(path: Path) -> dict[str, StoredTensor]:
     tensors: dict[str, StoredTensor] = {}
 
     def visit(name: str, item: Any) -> None:
-        match = NAME.fullmatch(name)
+        match = NAME.fullmatch(name) if isinstance(name, str) else None  # bytes: no UTF-8
         if match and isinstance(item, h5py.Dataset) and match["leaf"] in LEAVES:
             module = match["module"].replace("_._", ".").replace("/", ".")
             tensors[f"{module}.{LEAVES[match['leaf']]}"] = _tensor(path, name, item)
@@ -39,7 +39,7 @@ def read_keras(path: Path) -> dict[str, StoredTensor]:
     try:
         with h5py.File(path, "r") as file:
             file.visititems(visit)
-    except (OSError, RuntimeError, KeyError, ValueError):
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError):
         raise CheckpointError(f"{path.name} is broken or cut short") from None
     return tensors
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import socket
 import struct
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+TOKEN = "hf_of_the_test"
 REVISIONS = ("main", "v1.2")
 # Closed with this set, a connection is reset: what a network lost in mid-download looks like.
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -49,6 +51,8 @@ class _Asked(BaseHTTPRequestHandler):
         information, files = f"/api/models/{model}", f"/{model}/resolve/{COMMIT}/"
         if self.server.trouble == "broken":
             self._refuse(503)
+        elif self.server.trouble == "private" and not self._may_read():
+            self._refuse(401, "RepoNotFound")  # as the hub says it to whom it does not know
         elif path in (information, *(f"{information}/revision/{name}" for name in REVISIONS)):
             names = [{"rfilename": name} for name in self.server.files]
             self._json({"id": model, "sha": COMMIT, "siblings": names})
@@ -63,22 +67,35 @@ class _Asked(BaseHTTPRequestHandler):
         else:
             self._file(path.removeprefix(files))
 
+    def _may_read(self) -> bool:
+        return self.headers["Authorization"] == f"Bearer {TOKEN}"
+
     def _file(self, name: str) -> None:
         content = self.server.files[name]
-        self.send_response(200)
+        asked = re.fullmatch(r"bytes=(\d+)-", self.headers["Range"] or "")
+        start = int(asked[1]) if asked else 0
+        self.send_response(206 if asked else 200)
+        if asked:
+            last = len(content) - 1
+            self.send_header("Content-Range", f"bytes {start}-{last}/{len(content)}")
         self.send_header("X-Repo-Commit", COMMIT)
         self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
-        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
         if self.command == "HEAD":
             return
         self.server.downloaded.add(name)
+        if self.server.trouble == "closed" and name.endswith(".safetensors"):
+            self.server.trouble = ""  # once, as a network that comes back
+            self.wfile.write(content[: len(content) // 2])
+            self.close_connection = True
+            return
         if self.server.trouble == "cut" and name.endswith(".safetensors"):
             self.wfile.write(content[: len(content) // 2])
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
             self.close_connection = True
             return
-        self.wfile.write(content)
+        self.wfile.write(content[start:])
 
     def _json(self, value: Any) -> None:
         content = json.dumps(value).encode()

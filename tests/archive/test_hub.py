@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.archive.checkpoints import EMBEDDED_MODEL, ROOT, write_checkpoint
-from tests.archive.fake_hub import FakeHub, hub
+from tests.archive.fake_hub import TOKEN, FakeHub, hub
 
 MODEL = "somebody/tales"
 NOWHERE = "http://127.0.0.1:9"
@@ -29,14 +29,20 @@ def small(tmp_path: Path) -> dict[str, bytes]:
 
 
 def package(
-    endpoint: str | FakeHub, home: Path, output: Path, model: str = MODEL, *options: str
+    endpoint: str | FakeHub,
+    home: Path,
+    output: Path,
+    model: str = MODEL,
+    *options: str,
+    token: str = "",
 ) -> subprocess.CompletedProcess[str]:
     url = endpoint.url if isinstance(endpoint, FakeHub) else endpoint
     command = [sys.executable, "-m", "archive", "--model", model, "--precision", "fp32"]
     return subprocess.run(
         [*command, "--output", str(output), "--name", "gpt2", *options],
         cwd=ROOT,
-        env=os.environ | {"HF_ENDPOINT": url, "HF_HOME": str(home), "NO_PROXY": "127.0.0.1"},
+        env=os.environ
+        | {"HF_ENDPOINT": url, "HF_HOME": str(home), "NO_PROXY": "127.0.0.1", "HF_TOKEN": token},
         capture_output=True,
         text=True,
     )
@@ -94,6 +100,31 @@ def test_a_gated_model_is_said(small: dict[str, bytes], tmp_path: Path) -> None:
     with hub(MODEL, small, "gated") as server:
         done = package(server, tmp_path / "home", tmp_path / "store")
     assert "is gated: ask for access" in refusal(done, tmp_path / "store")
+
+
+def test_a_private_model_needs_a_token_which_is_not_told(
+    small: dict[str, bytes], tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    with hub(MODEL, small, "private") as server:
+        for token in ("", "hf_wrong"):
+            done = package(server, home, tmp_path / "store", token=token)
+            told = refusal(done, tmp_path / "store")
+            assert "a private one needs HF_TOKEN" in told
+            assert "hf_wrong" not in told
+        assert not server.downloaded
+        done = package(server, home, tmp_path / "store", MODEL, "--check", token=TOKEN)
+    assert done.returncode == 0, done.stderr
+    assert TOKEN not in done.stdout + done.stderr
+
+
+def test_a_connection_that_is_closed_early_is_opened_again(
+    small: dict[str, bytes], tmp_path: Path
+) -> None:
+    with hub(MODEL, small, "closed") as server:
+        done = package(server, tmp_path / "home", tmp_path / "store", MODEL, "--check")
+        assert done.returncode == 0, done.stderr
+        assert not server.trouble
 
 
 def test_a_revision_is_taken_or_said_to_be_none(small: dict[str, bytes], tmp_path: Path) -> None:
