@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import gpt2_client
+from tests.patience import PATIENCE
 
 GPT2 = [sys.executable, "-m", "gpt2_client"]
 # Nothing of the machine's settings and proxies.
@@ -30,5 +31,5 @@ def run(
         input=text,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
     )

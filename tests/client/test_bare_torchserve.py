@@ -22,6 +22,7 @@ from gpt2_client import (
     UsageEvent,
 )
 from tests.conftest import ROOT
+from tests.patience import PATIENCE
 
 
 @pytest.fixture
@@ -141,7 +142,7 @@ def test_the_command_line_writes_and_reports(torchserve: TorchServe) -> None:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
         )
 
     written = run("generate", "Once upon a time", "--max-tokens", "5", "--temperature", "0")

@@ -20,6 +20,7 @@ from gpt2_client.batch.run import AHEAD
 from gpt2_client.cli.main import main
 from tests.client.busy_server import busy_server
 from tests.client.command import ENVIRONMENT, GPT2
+from tests.patience import PATIENCE
 
 
 def request(number: int, **body: Any) -> str:
@@ -83,7 +84,7 @@ def test_no_more_is_read_ahead_than_the_bound_while_one_answer_is_awaited(tmp_pa
     rows = source(tmp_path, (request(n) for n in range(200)))
     go_on = threading.Event()
     with busy_server() as server:
-        server.before = lambda prompt: go_on.wait(20) if prompt == "p0" else None
+        server.before = lambda prompt: go_on.wait(PATIENCE) if prompt == "p0" else None
         runner = threading.Thread(
             target=batch, args=(server.url, rows, tmp_path / "out", "--parallel", "4")
         )
@@ -93,7 +94,7 @@ def test_no_more_is_read_ahead_than_the_bound_while_one_answer_is_awaited(tmp_pa
         time.sleep(0.2)
         assert len(server.answered) == AHEAD * 4 - 1
         go_on.set()
-        runner.join(20)
+        runner.join(PATIENCE)
     assert [row["custom_id"] for row in read(tmp_path / "out")] == [f"r{n}" for n in range(200)]
 
 

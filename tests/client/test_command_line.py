@@ -13,6 +13,7 @@ import pytest
 
 from tests.client.command import ENVIRONMENT, GPT2, run
 from tests.client.scripted_server import COMPLETION, END, USAGE, Answer, chunk, scripted
+from tests.patience import PATIENCE
 
 STREAM = Answer(pieces=[chunk(" once"), chunk(" more", finish="length"), USAGE, END])
 
@@ -94,7 +95,7 @@ def test_ctrl_c_ends_a_text_without_a_trace() -> None:
         assert process.stdout is not None
         assert os.read(process.stdout.fileno(), 5) == b" once"
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=20)
+        _, errors = process.communicate(timeout=PATIENCE)
         first.set()
     assert process.returncode == 130
     assert b"Traceback" not in errors

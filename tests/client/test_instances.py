@@ -17,6 +17,7 @@ import pytest
 from gpt2_client import Client, ClientError, TextEvent
 from tests.conftest import free_ports
 from tests.gateway.conftest import Service
+from tests.patience import PATIENCE
 
 STREAMS, WRITERS, SEEDS = 200, 20, 10
 WORDS = {"prompt": "Once upon a time", "max_tokens": 24, "ignore_eos": True}
@@ -116,7 +117,7 @@ class Writers:
 
     def wait(self) -> None:
         for thread in self._threads:
-            thread.join(120)
+            thread.join(PATIENCE)
 
     def _write(self, url: str, numbers: range) -> None:
         with Client(url) as client:

@@ -10,6 +10,7 @@ import pytest
 
 from tests.client.command import ENVIRONMENT
 from tests.client.scripted_server import END, USAGE, Answer, chunk, scripted
+from tests.patience import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 
@@ -36,7 +37,7 @@ def gpt2(checkout: Path, *words: str, at: Path) -> subprocess.CompletedProcess[s
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
     )
 
 

@@ -15,6 +15,7 @@ from gpt2_client.address import is_loopback
 from gpt2_client.cli.settings import gather
 from tests.client.command import ENVIRONMENT, GPT2, run
 from tests.client.scripted_server import COMPLETION, END, USAGE, Answer, chunk, scripted
+from tests.patience import PATIENCE
 
 STREAM = Answer(pieces=[chunk(" once"), chunk(" more", finish="length"), USAGE, END])
 
@@ -23,7 +24,7 @@ def shell(command: str, **environment: str) -> subprocess.CompletedProcess[bytes
     """Run a line of bash, in which `gpt2` is the command."""
     lines = f'set -o pipefail; gpt2() {{ {" ".join(GPT2)} "$@"; }}; {command}'
     return subprocess.run(
-        ["bash", "-c", lines], env=ENVIRONMENT | environment, capture_output=True, timeout=60
+        ["bash", "-c", lines], env=ENVIRONMENT | environment, capture_output=True, timeout=PATIENCE
     )
 
 

@@ -22,9 +22,10 @@ import pytest
 import requests
 
 from tests.gateway.stand_in import make_java
+from tests.patience import PATIENCE
+from tests.patience import wait_until as wait_until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-READY_SECONDS = 120
 MANAGEMENT_KEY = "management-secret"
 
 
@@ -73,7 +74,7 @@ class Service:
 
     def wait_ready(self) -> Service:
         """Wait for the one line that says where it is."""
-        deadline = time.monotonic() + READY_SECONDS
+        deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline and self.process.poll() is None:
             with contextlib.suppress(queue.Empty):
                 line = self._lines.get(timeout=0.2)
@@ -92,17 +93,19 @@ class Service:
         return [json.loads(line) for line in list(self.log) if line.startswith("{")]
 
     def get(self, path: str, **options: Any) -> requests.Response:
-        return requests.get(self.url + path, timeout=60, **options)
+        return requests.get(self.url + path, timeout=PATIENCE, **options)
 
     def post(self, path: str, **options: Any) -> requests.Response:
-        return requests.post(self.url + path, timeout=60, **options)
+        return requests.post(self.url + path, timeout=PATIENCE, **options)
 
     def complete(self, prompt: str = "Once upon a time", **options: Any) -> requests.Response:
         return self.post("/v1/completions", json={"prompt": prompt} | options)
 
     def manage(self, method: str, path: str, **options: Any) -> requests.Response:
         headers = {"authorization": f"Bearer {MANAGEMENT_KEY}"}
-        return requests.request(method, self.url + path, headers=headers, timeout=120, **options)
+        return requests.request(
+            method, self.url + path, headers=headers, timeout=PATIENCE, **options
+        )
 
     def metric(self, name: str) -> float:
         """The sum of a metric's samples."""
@@ -129,7 +132,7 @@ class Service:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
-            status = self.process.wait(30)
+            status = self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             for process in family:
                 with contextlib.suppress(psutil.Error):
@@ -137,7 +140,7 @@ class Service:
             self.process.kill()
             status = self.process.wait()
         for reader in self._readers:
-            reader.join(5)
+            reader.join(PATIENCE)
         for pipe in (self.process.stdout, self.process.stderr):
             if pipe is not None:
                 pipe.close()
@@ -216,14 +219,6 @@ def events(response: requests.Response) -> list[Any]:
             data = line.removeprefix(b"data: ").decode()
             found.append(data if data == "[DONE]" else json.loads(data))
     return found
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
-    """Wait for something to become true."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
 
 
 @contextlib.contextmanager

@@ -7,16 +7,17 @@ import socket
 
 from soak.doors.wire import Reply as Reply
 from soak.doors.wire import parse as parse
+from tests.patience import PATIENCE
 
 HOST = b"host: localhost\r\n"
 
 
-def talk(port: int, sent: bytes, *, ends: bool = False, seconds: float = 10) -> bytes:
+def talk(port: int, sent: bytes, *, ends: bool = False) -> bytes:
     """Send bytes, and return all that comes back until the other side closes.
 
     With `ends` nothing more is said behind them, as `nc -N` does.
     """
-    with socket.create_connection(("127.0.0.1", port), timeout=seconds) as made:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as made:
         with contextlib.suppress(ConnectionError):
             made.sendall(sent)
             if ends:

@@ -8,7 +8,6 @@ import shutil
 import signal
 import socket
 import threading
-import time
 import zipfile
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import pytest
 import requests
 
 from tests.gateway.conftest import Service, StartService, events, wait_until
+from tests.patience import PATIENCE
 
 LONG = {"max_tokens": 900, "ignore_eos": True, "seed": 1}
 CLIENTS_THAT_LEFT = r'gpt2_request_failure_total\{reason="client_gone"\}'
@@ -30,7 +30,7 @@ def fragile(start_service: StartService) -> Service:
 
 @pytest.fixture(autouse=True)
 def ready_again(fragile: Service) -> None:
-    wait_until(lambda: fragile.get("/health/ready").status_code == 200, 60)
+    wait_until(lambda: fragile.get("/health/ready").status_code == 200)
 
 
 def test_who_comes_while_a_worker_is_coming_back_waits_for_it(fragile: Service) -> None:
@@ -41,14 +41,15 @@ def test_who_comes_while_a_worker_is_coming_back_waits_for_it(fragile: Service) 
 
 def test_a_request_that_had_not_begun_is_sent_again(fragile: Service) -> None:
     failures = fragile.metric("gpt2_request_failure_total")
+    taken = fragile.metric("ts_inference_requests_total")
     worker = fragile.workers()[0]
     worker.send_signal(signal.SIGSTOP)  # it takes nothing more: what comes now does not begin
     replies: list[requests.Response] = []
     asking = threading.Thread(target=lambda: replies.append(fragile.complete(max_tokens=3)))
     asking.start()
-    time.sleep(0.5)
+    wait_until(lambda: fragile.metric("ts_inference_requests_total") > taken)
     worker.kill()
-    asking.join(40)
+    asking.join(PATIENCE)
     assert replies[0].status_code == 200, replies[0].text
     wait_until(lambda: any(record.get("retried") for record in fragile.records()))
     served = [record for record in fragile.records() if record.get("retried")][-1]
@@ -61,7 +62,7 @@ def test_a_reply_that_stands_still_is_ended(fragile: Service) -> None:
         fragile.url + "/v1/completions",
         json={"prompt": "A", "stream": True, "n": 8} | LONG,
         stream=True,
-        timeout=30,
+        timeout=PATIENCE,
     ) as reply:
         lines = reply.iter_lines()
         next(lines)
@@ -91,15 +92,15 @@ def test_a_client_that_leaves_a_stream_ends_its_texts_at_once(fragile: Service) 
         fragile.url + "/v1/completions",
         json={"prompt": "A", "stream": True, "n": 8} | LONG,
         stream=True,
-        timeout=30,
+        timeout=PATIENCE,
     )
     lines = reply.iter_lines()
     next(lines)
     assert fragile.metric("gpt2_num_requests_running") == 8
     reply.close()
-    wait_until(lambda: fragile.metric("gpt2_num_requests_running") == 0, 5)
+    wait_until(lambda: fragile.metric("gpt2_num_requests_running") == 0)
     assert fragile.metric(CLIENTS_THAT_LEFT) == left + 1
-    wait_until(lambda: num_ended_early(fragile) == ended_early + 1, 5)
+    wait_until(lambda: num_ended_early(fragile) == ended_early + 1)
 
 
 def test_a_client_that_leaves_before_a_whole_reply_ends_its_texts_at_once(
@@ -110,15 +111,15 @@ def test_a_client_that_leaves_before_a_whole_reply_ends_its_texts_at_once(
     # 32 texts: some seconds' work.
     body = json.dumps({"prompt": ["A", "The", "One", "It"], "n": 8} | LONG | {"max_tokens": 500})
     head = f"POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", fragile.port), timeout=20) as client:
+    with socket.create_connection(("127.0.0.1", fragile.port), timeout=PATIENCE) as client:
         client.sendall((head + body).encode())
         wait_until(lambda: fragile.metric("ts_inference_requests_total") == taken + 1)
         # Answered with the next step: the texts that came before have begun by then.
         assert fragile.post("/v1/tokenize", json={"text": "A"}).status_code == 200
         assert fragile.metric("gpt2_num_requests_running") == 32
-    wait_until(lambda: fragile.metric("gpt2_num_requests_running") == 0, 5)
+    wait_until(lambda: fragile.metric("gpt2_num_requests_running") == 0)
     assert fragile.metric(CLIENTS_THAT_LEFT) == left + 1
-    wait_until(lambda: num_ended_early(fragile) == ended_early + 1, 5)
+    wait_until(lambda: num_ended_early(fragile) == ended_early + 1)
 
 
 def test_torchserve_is_started_again_when_it_dies(fragile: Service) -> None:
@@ -126,7 +127,7 @@ def test_torchserve_is_started_again_when_it_dies(fragile: Service) -> None:
     workers = fragile.workers()
     java.kill()
     wait_until(lambda: fragile.get("/health/ready").status_code == 503)
-    wait_until(lambda: fragile.get("/health/ready").status_code == 200, 60)
+    wait_until(lambda: fragile.get("/health/ready").status_code == 200)
     with fragile.complete(max_tokens=4, stream=True) as reply:
         assert events(reply)[-1] == "[DONE]"
     assert not [worker for worker in workers if worker.is_running()]
@@ -143,8 +144,8 @@ def test_a_torchserve_that_hangs_is_started_again(fragile: Service) -> None:
     java = next(p for p in fragile.descendants() if "java" in p.name())
     java.send_signal(signal.SIGSTOP)  # as a deadlock does: alive, ports open, no answer
     try:
-        wait_until(lambda: not java.is_running(), 90)
-        wait_until(lambda: fragile.get("/health/ready").status_code == 200, 60)
+        wait_until(lambda: not java.is_running())
+        wait_until(lambda: fragile.get("/health/ready").status_code == 200)
     finally:
         with contextlib.suppress(psutil.Error):
             java.send_signal(signal.SIGCONT)
@@ -164,7 +165,7 @@ def test_a_model_that_can_not_be_loaded_again_leaves_the_others_alone(
     (tmp_path / "extra.mar").unlink()
     next(p for p in service.descendants() if "java" in p.name()).kill()
     wait_until(lambda: service.get("/health/ready").status_code == 503)
-    wait_until(lambda: service.get("/health/ready").status_code == 200, 60)
+    wait_until(lambda: service.get("/health/ready").status_code == 200)
     assert service.complete(max_tokens=3).status_code == 200
     assert service.complete(model="extra", max_tokens=2).status_code == 503
     assert service.manage("DELETE", "/models/extra").status_code == 200
@@ -185,11 +186,11 @@ def test_replicas_and_models_are_there_again_after_torchserve_died(
         workers = [worker for reply in described for worker in reply.json()[0]["workers"]]
         return [worker["status"] for worker in workers] == ["READY"] * 3
 
-    wait_until(all_ready, 60)  # two at the start, as REPLICAS says
+    wait_until(all_ready)  # two at the start, as REPLICAS says
     assert len(service.workers()) == 3
     next(p for p in service.descendants() if "java" in p.name()).kill()
     wait_until(lambda: service.get("/health/ready").status_code == 503)
-    wait_until(lambda: len(service.workers()) == 3 and all_ready(), 90)
+    wait_until(lambda: len(service.workers()) == 3 and all_ready())
     assert service.complete(model="extra", max_tokens=2).status_code == 200
 
 
@@ -213,7 +214,7 @@ def test_the_version_that_serves_is_the_same_after_torchserve_died(
     assert service.complete(max_tokens=2).status_code == 200
     next(p for p in service.descendants() if "java" in p.name()).kill()
     wait_until(lambda: service.get("/health/ready").status_code == 503)
-    wait_until(lambda: service.get("/health/ready").status_code == 200, 60)
+    wait_until(lambda: service.get("/health/ready").status_code == 200)
     assert service.manage("GET", "/models/gpt2").json()[0]["modelVersion"] == "2.0"
     assert service.complete(max_tokens=2).status_code == 200
     removed = service.manage("DELETE", "/models/gpt2/1.0")

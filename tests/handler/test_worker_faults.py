@@ -19,6 +19,7 @@ import requests
 from gateway.torchserve.process import TorchServe
 from tests.conftest import running_torchserve
 from tests.handler.completions import TIMEOUT, events, text, url
+from tests.patience import PATIENCE
 
 
 @pytest.fixture
@@ -66,5 +67,5 @@ def test_nothing_is_left_when_torchserve_is_stopped_or_killed(own_torchserve: To
     java = own_torchserve.process
     assert java is not None
     java.kill()
-    psutil.wait_procs([worker], timeout=10)
+    psutil.wait_procs([worker], timeout=PATIENCE)
     assert not worker.is_running()

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.conftest import ROOT
 from tests.page.gateway_process import GatewayProcess
+from tests.patience import PATIENCE
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = [
@@ -34,6 +35,7 @@ DRAW_THE_SAME = """(() => {
 SCREENS = ROOT / "build" / "screens"
 THEMES: list[Literal["light", "dark"]] = ["light", "dark"]
 OpenPage = Callable[..., Page]
+expect.set_options(timeout=1000 * PATIENCE)
 
 
 @pytest.fixture(scope="package")
@@ -79,7 +81,7 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
         # the first request after a test's own `page.route` could still go by it.
         context.route("**/asked-by-nobody", lambda asked: asked.abort())
         page = context.new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(1000 * PATIENCE)
         page.on("console", note)
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.goto(url)

@@ -12,8 +12,7 @@ import urllib.request
 from pathlib import Path
 
 from tests.conftest import ROOT, free_ports
-
-START_SECONDS = 120
+from tests.patience import PATIENCE
 
 
 class GatewayProcess:
@@ -65,17 +64,17 @@ class GatewayProcess:
         if self._process is None:
             return
         self._process.send_signal(how)
-        self._process.wait(30)
+        self._process.wait(PATIENCE)
         self._process = None
 
     def _wait(self, path: str) -> None:
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             assert self._process is not None
             if self._process.poll() is not None:
                 break
             try:
-                with urllib.request.urlopen(self.url + path, timeout=5):
+                with urllib.request.urlopen(self.url + path, timeout=PATIENCE):
                     return
             except (urllib.error.URLError, ConnectionError, TimeoutError):
                 time.sleep(0.1)

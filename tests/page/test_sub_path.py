@@ -14,6 +14,7 @@ from playwright.sync_api import Browser
 from tests.conftest import free_ports
 from tests.gateway.conftest import wait_until
 from tests.page.gateway_process import GatewayProcess
+from tests.patience import PATIENCE
 
 NGINX = """
 daemon off;
@@ -60,7 +61,7 @@ def below(gateway: GatewayProcess, tmp_path_factory: pytest.TempPathFactory) -> 
 
 def _answers(url: str) -> bool:
     try:
-        return requests.get(url, timeout=5).status_code == 200
+        return requests.get(url, timeout=PATIENCE).status_code == 200
     except requests.ConnectionError:
         return False
 
@@ -84,7 +85,7 @@ def test_the_reference_is_drawn_and_leads_back(below: str, browser: Browser) -> 
 
 def test_the_description_names_a_server_that_answers(below: str) -> None:
     described = f"{below}openapi.json"
-    [server, *_] = requests.get(described, timeout=10).json()["servers"]
+    [server, *_] = requests.get(described, timeout=PATIENCE).json()["servers"]
     models = urljoin(described, f"{server['url']}/v1/models")
     assert models == f"{below}v1/models"
-    assert requests.get(models, timeout=10).status_code == 200
+    assert requests.get(models, timeout=PATIENCE).status_code == 200

@@ -125,7 +125,6 @@ def test_a_text_waits_for_the_model_to_start_and_outlives_a_restart_in_mid_strea
     frail.start()
     frail.wait_page()
     page = open_page(frail.url)
-    page.set_default_timeout(90_000)
     expect_notice(page, "The model is starting")
     write(page)
     page.keyboard.press("Tab")

@@ -8,21 +8,20 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
 from tests.conftest import free_ports
+from tests.patience import PATIENCE as PATIENCE
+from tests.patience import wait_until as wait_until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 REAL_PYTHON = os.path.realpath(sys.executable)  # under the environment: without its packages
 TOOLS = "bash cat cp dirname env mkdir readlink sleep touch"
 COPIED = "scripts commands pyproject.toml requirements.lock gateway handler/content/utf8.py"
-# How long a busy machine may take for what takes a moment: only a fault takes longer.
-PATIENCE = 120.0
 # What an archive is made of.
 SOURCES = (
     "handler/gpt2_handler.py",
@@ -156,13 +155,6 @@ def _hear_signals() -> None:
     """A shell that starts the tests in its background has them ignore Ctrl-C, nohup a hang-up."""
     for sent in (signal.SIGINT, signal.SIGHUP):
         signal.signal(sent, signal.SIG_DFL)
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it took too long"
-        time.sleep(0.02)
 
 
 def living(processes: list[psutil.Process]) -> list[psutil.Process]:

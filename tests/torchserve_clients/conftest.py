@@ -15,6 +15,7 @@ from filelock import FileLock
 from bench.environments import HOME, Environment, SetUpError
 from gateway.launch.launch import find_torchserve
 from gateway.torchserve.process import TorchServe
+from tests.patience import PATIENCE
 
 CALLER = Path(__file__).with_name("grpc_calls.py")
 CLIENTS = Environment(
@@ -54,7 +55,7 @@ def ask_over_grpc(clients_python: Path, tmp_path_factory: pytest.TempPathFactory
     common = next(clients_python.parent.parent.glob("lib/python*/site-packages"))
     command = [str(clients_python), "-m", "grpc_tools.protoc", f"-I{made / 'proto'}", f"-I{common}"]
     command += [f"--python_out={made}", f"--grpc_python_out={made}"]
-    subprocess.run([*command, *(Path(name).name for name in own)], check=True, timeout=60)
+    subprocess.run([*command, *(Path(name).name for name in own)], check=True, timeout=PATIENCE)
 
     def ask(server: TorchServe, calls: list[Call]) -> list[Call]:
         ports = (server.settings.ports.grpc_inference, server.settings.ports.grpc_management)

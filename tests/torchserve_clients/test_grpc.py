@@ -13,6 +13,7 @@ import requests
 
 from gateway.torchserve.process import TorchServe
 from tests.conftest import torchserve_settings
+from tests.patience import PATIENCE
 from tests.torchserve_clients.conftest import Ask
 
 PROMPT = "Once upon a time"
@@ -33,7 +34,7 @@ def bare(model_store: Path) -> Iterator[TorchServe]:
 
 def over_http(server: TorchServe, **options: Any) -> str:
     url = f"{server.settings.inference_url}/predictions/gpt2"
-    reply = requests.post(url, json={"prompt": PROMPT} | options, timeout=60)
+    reply = requests.post(url, json={"prompt": PROMPT} | options, timeout=PATIENCE)
     return str(reply.json()["choices"][0]["text"])
 
 
@@ -67,7 +68,7 @@ def test_every_call_gets_one_whole_answer_while_neighbours_stream(
     def stream() -> str:
         url = f"{bare.settings.inference_url}/predictions/gpt2"
         body = {"prompt": PROMPT, "stream": True, "max_tokens": 300, "ignore_eos": True}
-        return requests.post(url, json=body, timeout=100).text
+        return requests.post(url, json=body, timeout=PATIENCE).text
 
     with ThreadPoolExecutor(2) as pool:
         neighbours = [pool.submit(stream) for _ in range(2)]

@@ -20,6 +20,7 @@ from gateway.archives.fetching import Fetcher
 from gateway.errors import GatewayError
 from gateway.settings import SettingsError, load
 from tests.gateway.conftest import Service, StartService
+from tests.patience import PATIENCE
 
 ARCHIVE = b"an archive" * 1000
 DIGEST = hashlib.sha256(ARCHIVE).hexdigest()
@@ -262,7 +263,7 @@ def test_registering_fetches_only_what_is_allowed_and_pinned(
 def test_a_start_that_can_not_fetch_ends_in_one_line(start_service: StartService) -> None:
     pinned = f"https://localhost:9/x.mar#sha256={DIGEST}"
     service = start_service(ready=False, MODEL_URLS=pinned, LOG_FORMAT="text")
-    assert service.process.wait(30) == 1
+    assert service.process.wait(PATIENCE) == 1
     service.stop()
     said = [line for line in service.log if line]
     assert said == ["gateway: MODEL_URLS: `localhost` cannot be fetched from"]

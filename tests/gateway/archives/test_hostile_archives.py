@@ -22,6 +22,7 @@ from gateway.archives.manifest import MANIFEST, read_manifest
 from gateway.errors import BadRequest
 from tests.conftest import ROOT
 from tests.gateway.conftest import Service, StartService
+from tests.patience import PATIENCE
 
 CONTENT = b"some text that packs well " * 40
 BOUNDS = Bounds(files=200)
@@ -269,7 +270,13 @@ def test_none_is_served(store: Path, tmp_path: Path, name: str) -> None:
     command = [sys.executable, "-m", "gateway"]
     environment = {**os.environ, **settings, "TMPDIR": str(tmp_path)}
     done = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False
+        command,
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
     )
     assert done.returncode == 1
     [line] = done.stderr.splitlines()

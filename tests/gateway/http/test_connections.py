@@ -14,6 +14,7 @@ import pytest
 
 from tests.gateway.conftest import Service, StartStandIn, wait_until
 from tests.gateway.raw_http import HOST, ask, parse, talk
+from tests.patience import PATIENCE
 
 GET = b"GET /health/live HTTP/1.1\r\n" + HOST + b"\r\n"
 KEY = "connection-secret"
@@ -24,10 +25,10 @@ KEPT = 4
 def gateway(start_stand_in: StartStandIn) -> Service:
     return start_stand_in(
         API_KEYS=KEY,
-        LINGER_SECONDS="2",
+        LINGER_SECONDS="5",
         LINGER_BYTES="20000000",
-        HEADER_SECONDS="60",
-        BODY_SECONDS="20",
+        HEADER_SECONDS="300",
+        BODY_SECONDS="300",
         MAX_CONNECTIONS="40",
         HEALTH_CONNECTIONS=str(KEPT),
     )
@@ -41,7 +42,7 @@ def request(path: str, body: bytes, *fields: bytes, version: bytes = b"1.1") -> 
 
 
 def connect(service: Service) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", service.port), timeout=10)
+    return socket.create_connection(("127.0.0.1", service.port), timeout=PATIENCE)
 
 
 @contextlib.contextmanager
@@ -82,7 +83,7 @@ def test_what_is_not_sent_to_its_end_is_told_so(gateway: Service, sent: bytes) -
 
 def test_a_text_comes_whole_to_who_says_no_more(service: Service) -> None:
     body = json.dumps({"prompt": "A", "max_tokens": 300, "ignore_eos": True}).encode()
-    replies = ask(service.port, request("/v1/completions", body), ends=True, seconds=60)
+    replies = ask(service.port, request("/v1/completions", body), ends=True)
     assert [reply.status for reply in replies if reply.status != 100] == [200]
     assert json.loads(replies[-1].body)["usage"]["completion_tokens"] == 300
 
@@ -91,11 +92,11 @@ def test_a_text_comes_whole_to_who_says_no_more(service: Service) -> None:
 @pytest.mark.parametrize("streams", [False, True])
 def test_who_leaves_frees_its_place(service: Service, version: bytes, streams: bool) -> None:
     # So many that they do not end by themselves before their client leaves.
-    asked = {"prompt": "A", "max_tokens": 500, "ignore_eos": True, "n": 30, "stream": streams}
+    asked = {"prompt": "A", "max_tokens": 1000, "ignore_eos": True, "n": 15, "stream": streams}
     before = len(service.records())
     made = connect(service)
     made.sendall(request("/v1/completions", json.dumps(asked).encode(), version=version))
-    wait_until(lambda: service.metric("gpt2_num_requests_running") == 30)
+    wait_until(lambda: service.metric("gpt2_num_requests_running") == 15)
     made.close()
     wait_until(lambda: service.metric("gpt2_num_requests_running") == 0)
 
@@ -159,7 +160,7 @@ def test_curl_offers_http_2_and_its_body_is_kept(service: Service, coding: list[
 def test_a_refusal_arrives_while_the_client_still_writes(
     gateway: Service, path: str, key: str, size: int, status: int
 ) -> None:
-    made = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=10)
+    made = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=PATIENCE)
     made.request("POST", path, body=b"x" * size, headers={"authorization": f"Bearer {key}"})
     assert made.getresponse().status == status
     made.close()
@@ -188,10 +189,11 @@ def test_what_is_read_on_for_a_refusal_is_bounded_in_seconds(gateway: Service) -
         made.sendall(b"POST /nowhere HTTP/1.1\r\n" + HOST + b"content-length: 9000000000\r\n\r\n")
         began = time.monotonic()
         with contextlib.suppress(ConnectionError):
-            while time.monotonic() - began < 10:
+            while time.monotonic() - began < PATIENCE:
                 made.sendall(b"x")
                 time.sleep(0.05)
-    assert 1.5 < time.monotonic() - began < 4
+            raise AssertionError("it was never cut off")
+    assert time.monotonic() - began > 4, "not by its bytes, which are few"
 
 
 # When all are taken

@@ -14,6 +14,7 @@ from gateway.http.listeners import listen, unmapped
 from gateway.settings import Settings
 from tests.conftest import free_ports
 from tests.gateway.conftest import Service, StartService
+from tests.patience import PATIENCE
 
 
 def has_ipv6() -> bool:
@@ -102,7 +103,7 @@ def test_a_mapped_address_is_the_one_of_ipv4(address: str, plain: str) -> None:
 def test_every_loopback_manages_and_is_one_client(start_service: StartService, bind: str) -> None:
     service: Service = start_service(BIND=bind, MANAGEMENT_KEY="", LOCAL_MANAGEMENT="true")
     for host in ("127.0.0.1", "[::1]", "localhost"):
-        reply = requests.get(f"http://{host}:{service.port}/models", timeout=20)
+        reply = requests.get(f"http://{host}:{service.port}/models", timeout=PATIENCE)
         assert reply.status_code == 200, (host, reply.text)
     clients = [
         record["httpRequest"]["remoteIp"] for record in service.records() if "httpRequest" in record

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.gateway.conftest import MANAGEMENT_KEY, Service, StartStandIn
+from tests.patience import PATIENCE
 
 TRACE = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 # What the gateway asks all the time, for itself.
@@ -47,15 +48,18 @@ def watched(start_stand_in: StartStandIn, tmp_path_factory: pytest.TempPathFacto
     return Watched(start_stand_in(record=record), record)
 
 
+SILENCE = 3
+
+
 def exchange(service: Service, request: bytes) -> bytes:
     """Send raw bytes, say that nothing more comes, and return all that comes back."""
-    with socket.create_connection(("127.0.0.1", service.port), timeout=15) as made:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=PATIENCE) as made:
         made.sendall(request)
-        made.settimeout(3)
         received = b""
         with contextlib.suppress(OSError):
             while piece := made.recv(65536):
                 received += piece
+                made.settimeout(SILENCE)  # a second reply would come with the first
     return received
 
 

@@ -13,6 +13,7 @@ from gateway.openapi.document import describe
 from gateway.settings import Settings
 from handler.requests.schema import CompletionRequest
 from tests.gateway.conftest import MANAGEMENT_KEY, Service, StartService, wait_until
+from tests.patience import PATIENCE
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,7 @@ def test_every_example_of_the_description_works(service: Service) -> None:
             content = methods.get(method, {}).get("requestBody", {}).get("content", {})
             for example in content.get("application/json", {}).get("examples", {}).values():
                 url = service.url + address
-                reply = requests.request(method, url, json=example["value"], timeout=60)
+                reply = requests.request(method, url, json=example["value"], timeout=PATIENCE)
                 if "messages" in example["value"]:  # the embedded model has no chat template
                     assert reply.json()["error"]["code"] == "no_chat_template"
                     continue
@@ -94,7 +95,7 @@ def generate_requests(service: Service, folder: Path, key: str, *options: str) -
     assert ended.returncode == 0, ended.stdout[-6000:] + ended.stderr[-2000:]
     if not service.get("/health/ready").ok:  # it was asked for no workers
         service.manage("PUT", "/models/gpt2?min_worker=1&synchronous=true").raise_for_status()
-        wait_until(lambda: service.get("/health/ready").ok, 60)
+        wait_until(lambda: service.get("/health/ready").ok)
 
 
 def test_no_generated_request_finds_a_5xx_or_an_undocumented_status(

@@ -11,6 +11,7 @@ import pytest
 import requests
 
 from tests.gateway.conftest import Service, StartService, change_archive, events, wait_until
+from tests.patience import PATIENCE
 
 SOUND = "        draw.uniform = self._random.random()\n"
 # The sixth token of every text is none.
@@ -95,7 +96,7 @@ def test_a_text_that_looks_like_an_end_is_none_where_a_worker_is_lost(
     prompts = [f"{number} data: [DONE]\n\n" + "a long way " * 140 for number in range(32)]
     asked = {"prompt": prompts, "echo": True, "stream": True, "max_tokens": 60, "ignore_eos": True}
     with requests.post(
-        service.url + "/v1/completions", json=asked, stream=True, timeout=60
+        service.url + "/v1/completions", json=asked, stream=True, timeout=PATIENCE
     ) as reply:
         lines = reply.iter_lines()
         for line in lines:

@@ -11,6 +11,7 @@ import pytest
 import requests
 
 from tests.gateway.conftest import Service, StartService, change_archive, events, wait_until
+from tests.patience import PATIENCE
 
 ENTRY = "        request, unknown = self._read(CompletionRequest, body)\n"
 # The worker crashes as it would of a fault in C.
@@ -64,7 +65,7 @@ def test_a_poisonous_request_is_refused_and_its_neighbours_are_answered(
     assert refused.status_code == 422, refused.text
     assert refused.json()["error"]["code"] == "poison_request"
     for thread in neighbours:
-        thread.join(120)
+        thread.join(PATIENCE)
     assert got == dict(enumerate(expected))
     assert crashes(service) - before == 3, "together, together, alone"
 
@@ -76,7 +77,7 @@ def test_a_service_whose_workers_crash_on_and_on_ends_with_their_last_words(
     family = service.descendants()
     with contextlib.suppress(requests.ConnectionError):
         service.complete(user="poison")
-    assert service.process.wait(60) == 1
+    assert service.process.wait(PATIENCE) == 1
     service.stop()
     assert "A worker crashed 3 times" in service.log[-1]
     assert "Segmentation fault" in service.log[-1]

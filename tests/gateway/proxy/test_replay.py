@@ -17,6 +17,7 @@ from gateway.proxy.replay import MOST_KEPT_BYTES, MOST_LOSSES, MOST_STALLS, Lost
 from gateway.replicas.in_flight import Abort
 from handler.replies import sideband
 from tests.gateway.conftest import Service, StartService, wait_until
+from tests.patience import PATIENCE
 
 REPLAYS = "gpt2_request_replays_total"
 LONG = {"prompt": "The old captain", "seed": 5, "max_tokens": 400, "ignore_eos": True}
@@ -29,7 +30,7 @@ def fragile(start_service: StartService) -> Service:
 
 @pytest.fixture(autouse=True)
 def _is_ready(fragile: Service) -> None:
-    wait_until(lambda: fragile.get("/health/ready").status_code == 200, seconds=60)
+    wait_until(lambda: fragile.get("/health/ready").status_code == 200)
 
 
 def kill_worker(service: Service) -> None:
@@ -156,7 +157,7 @@ def test_whole_replies_are_asked_for_again(fragile: Service) -> None:
     wait_until(lambda: fragile.metric("gpt2_num_requests_running") > 0)
     kill_worker(fragile)
     for thread in threads:
-        thread.join(60)
+        thread.join(PATIENCE)
     assert got == expected
 
 

@@ -12,6 +12,7 @@ import pytest
 import requests
 
 from tests.gateway.conftest import Service, StartService, change_archive, events, wait_until
+from tests.patience import PATIENCE
 
 STALL_SECONDS = 1
 QUICK = "        self._end_overdue(outputs)\n        chunks"
@@ -71,7 +72,7 @@ def test_a_worker_that_stands_still_is_ended_and_its_requests_are_answered_by_th
     time.sleep(0.3)
     worker = impatient.workers()[0]
     worker.send_signal(signal.SIGSTOP)
-    asking.join(60)
+    asking.join(PATIENCE)
     assert replies[0].status_code == 200, replies[0].text
     assert [choice["text"] for choice in replies[0].json()["choices"]] == expected
     assert not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE

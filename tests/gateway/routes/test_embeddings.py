@@ -12,6 +12,7 @@ import pytest
 import requests
 
 from tests.gateway.conftest import Service, StartService, events
+from tests.patience import PATIENCE
 
 WIDTH = 320
 TEXTS = ["The old house", "Once upon a time", "x"]
@@ -117,7 +118,7 @@ def test_what_cannot_be_is_refused_by_name(
 def test_a_thousand_texts_beside_a_stream(service: Service) -> None:
     asked = {"prompt": "Once", "max_tokens": 300, "ignore_eos": True, "stream": True, "seed": 1}
     with requests.post(
-        service.url + "/v1/completions", json=asked, stream=True, timeout=120
+        service.url + "/v1/completions", json=asked, stream=True, timeout=PATIENCE
     ) as stream:
         many = ask(service, ["a"] * 1000, encoding_format="base64", unknown=1)
         assert many.status_code == 200 and len(many.json()["data"]) == 1000

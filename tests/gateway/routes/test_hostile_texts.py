@@ -20,6 +20,7 @@ from tests.hostile_texts import (
     spellings,
     variants,
 )
+from tests.patience import PATIENCE
 
 HEADERS = [
     "accept",
@@ -58,7 +59,7 @@ class Asker:
         request = requests.Request(method, "http://-/", headers=headers, **options).prepare()  # type: ignore[arg-type]
         request.url = self._service.url + path  # as it is: nothing is escaped that the test did not
         with requests.Session() as session:
-            reply = session.send(request, timeout=60)
+            reply = session.send(request, timeout=PATIENCE)
         assert_answered(reply)
         self._statuses[reply.headers["x-request-id"]] = reply.status_code
         return reply
@@ -70,7 +71,7 @@ class Asker:
             records = [line for line in self._service.records() if "request_id" in line]
             return {line["request_id"]: line["httpRequest"]["status"] for line in records}
 
-        wait_until(lambda: self._statuses.items() <= logged().items(), 10)
+        wait_until(lambda: self._statuses.items() <= logged().items())
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from tests.gateway.conftest import (
     change_archive,
     wait_until,
 )
+from tests.patience import PATIENCE
 
 METADATA = {"precision", "shape", "content_sha256", "quality", "limits", "context_length"}
 
@@ -91,7 +92,7 @@ def test_registering_without_waiting_is_answered_at_once(managed: Service) -> No
     query = "/models?url=gpt2.mar&model_name=later&synchronous=false&initial_workers=1"
     begun = managed.manage("POST", query)
     assert (begun.status_code, begun.json()["status"]) == (202, "Processing worker updates...")
-    wait_until(lambda: managed.complete(model="later", max_tokens=1).status_code == 200, 60)
+    wait_until(lambda: managed.complete(model="later", max_tokens=1).status_code == 200)
     assert managed.manage("POST", query).status_code == 409
     removed(managed, "later")
 
@@ -127,12 +128,12 @@ def test_the_services_own_model_rests_and_nobody_mends_it(managed: Service) -> N
     wait_until(lambda: not managed.workers())
     assert_at_rest(managed)
     next(child for child in managed.descendants() if child.name() == "java").kill()
-    wait_until(lambda: any("starting it again" in line for line in managed.log), 60)
-    wait_until(lambda: managed.manage("GET", "/models").status_code == 200, 60)
-    wait_until(lambda: not managed.workers(), 60)
+    wait_until(lambda: any("starting it again" in line for line in managed.log))
+    wait_until(lambda: managed.manage("GET", "/models").status_code == 200)
+    wait_until(lambda: not managed.workers())
     assert_at_rest(managed)
     managed.manage("PUT", "/models/gpt2?min_worker=1&synchronous=true").raise_for_status()
-    wait_until(lambda: managed.get("/health/ready").status_code == 200, 60)
+    wait_until(lambda: managed.get("/health/ready").status_code == 200)
     assert managed.get("/ping").json() == {"status": "Healthy"}
     assert managed.complete(max_tokens=2).status_code == 200
 
@@ -153,7 +154,10 @@ def test_texts_get_the_time_that_timeout_says(managed: Service) -> None:
     body = {"model": "hurried", "prompt": "A", "max_tokens": 480, "ignore_eos": True}
     with ThreadPoolExecutor(1) as pool:
         with requests.post(
-            managed.url + "/v1/completions", json=body | {"stream": True}, stream=True, timeout=60
+            managed.url + "/v1/completions",
+            json=body | {"stream": True},
+            stream=True,
+            timeout=PATIENCE,
         ) as reply:
             lines = reply.iter_lines(chunk_size=1)
             next(lines)
@@ -301,17 +305,17 @@ def test_a_body_that_holds_no_parameters_is_refused(
     managed: Service, body: bytes, content_type: str, param: str | None
 ) -> None:
     headers = {"x-api-key": MANAGEMENT_KEY, "content-type": content_type}
-    reply = requests.post(managed.url + "/models", data=body, headers=headers, timeout=30)
+    reply = requests.post(managed.url + "/models", data=body, headers=headers, timeout=PATIENCE)
     assert reply.status_code == 400, reply.text
     assert reply.json()["error"]["param"] == param
 
 
 def test_the_description_is_given_on_torchserves_ways(managed: Service) -> None:
     whole = managed.get("/openapi.json").json()
-    assert requests.options(managed.url + "/", timeout=30).json() == whole
+    assert requests.options(managed.url + "/", timeout=PATIENCE).json() == whole
     assert managed.get("/api-description").json() == whole
     preflight = {"Origin": "https://a.example", "Access-Control-Request-Method": "POST"}
-    refused = requests.options(managed.url + "/", headers=preflight, timeout=30)
+    refused = requests.options(managed.url + "/", headers=preflight, timeout=PATIENCE)
     assert refused.status_code == 403 and "access-control-allow-origin" not in refused.headers
 
 
@@ -330,6 +334,6 @@ def test_metrics_are_filtered_by_name(managed: Service) -> None:
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
 def test_whoever_has_no_key_changes_nothing(managed: Service, method: str) -> None:
     path = "/models" if method == "POST" else "/models/gpt2/"
-    reply = requests.request(method, managed.url + path, json={"url": "gpt2.mar"}, timeout=30)
+    reply = requests.request(method, managed.url + path, json={"url": "gpt2.mar"}, timeout=PATIENCE)
     assert reply.status_code == 401
     assert reply.json()["type"] == "InvalidKeyException"

@@ -72,4 +72,4 @@ def test_a_model_without_a_worker_says_so_to_who_asks_whether_it_is_ready(
         assert "0 workers" in refused["error"]
     finally:
         vertex.manage("PUT", "/models/gpt2?min_worker=1&synchronous=true").raise_for_status()
-    wait_until(lambda: all(vertex.get(path).ok for path in ready), 60)
+    wait_until(lambda: all(vertex.get(path).ok for path in ready))

@@ -6,6 +6,7 @@ import pytest
 import requests
 
 from tests.gateway.conftest import Service, events
+from tests.patience import PATIENCE
 
 
 def test_the_plain_route_answers_as_the_service_it_replaces(service: Service) -> None:
@@ -106,7 +107,7 @@ def test_a_text_file_comes_back_continued(
     service: Service, method: str, headers: dict[str, str]
 ) -> None:
     url = f"{service.url}/predictions/gpt2"
-    reply = requests.request(method, url, data=b"The old man", headers=headers, timeout=30)
+    reply = requests.request(method, url, data=b"The old man", headers=headers, timeout=PATIENCE)
     assert reply.status_code == 200
     assert reply.headers["content-type"].startswith("text/plain")
     assert len(reply.text.split()) > 3
@@ -169,7 +170,7 @@ def test_errors_have_openais_shape(
     prepared = request.prepare()
     prepared.url = service.url + path  # as it stands: requests would tidy it up
     with requests.Session() as session:
-        reply = session.send(prepared, timeout=30)
+        reply = session.send(prepared, timeout=PATIENCE)
     assert reply.status_code == status
     assert reply.json()["error"]["type"] == kind
 

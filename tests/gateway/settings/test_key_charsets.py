@@ -13,6 +13,7 @@ import requests
 from gateway.settings import SettingsError, load
 from gpt2_client import Client, Unauthorized
 from tests.gateway.conftest import Service, StartService, wait_until
+from tests.patience import PATIENCE
 
 # Some end, in UTF-8, in a byte that Latin-1 calls a blank (à, Å), or hold what Unicode calls the
 # end of a line.
@@ -39,7 +40,7 @@ def locked(start_service: StartService, tmp_path_factory: pytest.TempPathFactory
 
 
 def status(service: Service, headers: dict[str, bytes], path: str = "/v1/models") -> int:
-    return requests.get(service.url + path, headers=headers, timeout=30).status_code
+    return requests.get(service.url + path, headers=headers, timeout=PATIENCE).status_code
 
 
 async def asked_by_aiohttp(service: Service, key: str) -> int:
@@ -81,10 +82,13 @@ def test_clients_send_them(locked: Service, key: str) -> None:
     with Client(locked.url, api_key=key, management_key=MANAGEMENT) as client:
         assert client.models() and client.describe()
     curl = ["curl", "-s", "-H", f"x-api-key: {key}", f"{locked.url}/v1/models"]
-    assert b'"object"' in subprocess.run(curl, capture_output=True, check=True, timeout=30).stdout
+    assert (
+        b'"object"'
+        in subprocess.run(curl, capture_output=True, check=True, timeout=PATIENCE).stdout
+    )
     assert asyncio.run(asked_by_aiohttp(locked, key)) == 200
     if key in LATIN.values():
-        sent = requests.get(f"{locked.url}/v1/models", headers={"x-api-key": key}, timeout=30)
+        sent = requests.get(f"{locked.url}/v1/models", headers={"x-api-key": key}, timeout=PATIENCE)
         assert sent.status_code == 200
 
 

@@ -11,6 +11,7 @@ from gateway.errors import Forbidden, Unauthorized
 from gateway.settings import Settings
 from gateway.web.auth import Guard, is_plainly_local, neighbourhood
 from tests.gateway.conftest import MANAGEMENT_KEY, Service, StartService, wait_until
+from tests.patience import PATIENCE
 
 ROUTES = [
     ("POST", "/v1/completions"),
@@ -35,7 +36,7 @@ def locked(start_service: StartService, tmp_path_factory: pytest.TempPathFactory
 def test_without_a_right_key_inference_is_closed(
     locked: Service, method: str, path: str, headers: dict[str, str]
 ) -> None:
-    reply = requests.request(method, locked.url + path, headers=headers, json={}, timeout=10)
+    reply = requests.request(method, locked.url + path, headers=headers, json={}, timeout=PATIENCE)
     assert reply.status_code == 401
     assert reply.json()["error"]["type"] == "authentication_error"
     assert reply.headers["www-authenticate"] == "Bearer"

@@ -17,6 +17,7 @@ from gateway.settings import ROOT
 from gateway.web.exchange import Exchange
 from gateway.web.logs import JsonFormatter, RequestLog, TextFormatter
 from tests.gateway.conftest import Service, events, wait_until
+from tests.patience import PATIENCE
 
 VLLM_NAMES = (
     "time_to_first_token_seconds",
@@ -142,7 +143,7 @@ def test_what_the_server_refuses_is_counted_and_has_one_line(
         ]
 
     before, counted = lines(), service.metric("gpt2_http_requests_total")
-    with socket.create_connection(("127.0.0.1", service.port), timeout=15) as made:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=PATIENCE) as made:
         made.sendall(request_bytes)
         received = made.recv(65536)
     assert received.startswith(b"HTTP/1.1 %d " % status)

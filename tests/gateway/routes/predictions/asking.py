@@ -8,6 +8,8 @@ from typing import Any
 
 import requests
 
+from tests.patience import PATIENCE
+
 PROMPT = "Once upon a time, the fox"
 OTHER = "The old house"
 WRITING = {"max_tokens": 6, "seed": 11, "temperature": 0.9}
@@ -25,11 +27,11 @@ class Server:
 
     def post(self, path: str = "", query: str = "", **options: Any) -> requests.Response:
         url = f"{self.url}/predictions/gpt2{path}{'?' if query else ''}{query}"
-        return requests.post(url, timeout=60, **options)
+        return requests.post(url, timeout=PATIENCE, **options)
 
     def send(self, path: str, **options: Any) -> requests.Response:
         """Send to a path beside `/predictions`."""
-        return requests.post(self.url + path, timeout=60, **options)
+        return requests.post(self.url + path, timeout=PATIENCE, **options)
 
     def completion(self, prompt: Any = PROMPT, **options: Any) -> dict[str, Any]:
         """What OpenAI's route answers: the measure of all others."""
@@ -42,7 +44,7 @@ class Server:
 
     def curl(self, *words: str, path: str = "") -> str:
         command = ["curl", "-sS", "--fail-with-body", f"{self.url}/predictions/gpt2{path}", *words]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

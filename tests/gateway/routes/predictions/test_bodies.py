@@ -21,6 +21,7 @@ from tests.gateway.routes.predictions.asking import (
     fields,
     text_of,
 )
+from tests.patience import PATIENCE
 
 # Forms: one text
 
@@ -122,7 +123,7 @@ def test_any_other_body_is_the_prompt(server: Server, kind: str | None) -> None:
     assert reply.json()["usage"]["prompt_tokens"] == server.completion()["usage"]["prompt_tokens"]
     plain = server.post(data=PROMPT.encode(), headers={"content-type": kind} if kind else {})
     assert plain.headers["content-type"] == "text/plain; charset=utf-8"
-    put = requests.put(f"{server.url}/predictions/gpt2", data=PROMPT.encode(), timeout=60)
+    put = requests.put(f"{server.url}/predictions/gpt2", data=PROMPT.encode(), timeout=PATIENCE)
     assert put.status_code == 200
 
 

@@ -18,6 +18,7 @@ from tests.gateway.routes.predictions.asking import (
     fields,
     form_of,
 )
+from tests.patience import PATIENCE
 
 
 def test_the_log_and_the_metrics_count_every_form(service: Service, gateway: Server) -> None:
@@ -76,16 +77,16 @@ def test_a_bare_server_reads_queries_where_its_front_end_hands_them_on(bare: Ser
     expected = bare.text()
     for path in ("/invocations?model_name=gpt2&", "/models/gpt2/invoke?", "/gpt2/predict?"):
         url = f"{bare.url}{path}{QUERY}"
-        assert requests.post(url, data=PROMPT.encode(), timeout=60).text == expected
-        assert requests.post(f"{url}&data={PROMPT}", timeout=60).text == expected
-        reply = requests.post(url, json={"data": PROMPT}, timeout=60)
+        assert requests.post(url, data=PROMPT.encode(), timeout=PATIENCE).text == expected
+        assert requests.post(f"{url}&data={PROMPT}", timeout=PATIENCE).text == expected
+        reply = requests.post(url, json={"data": PROMPT}, timeout=PATIENCE)
         assert reply.json()["choices"][0]["text"] == expected
-        both = requests.post(f"{url}&data={PROMPT}", data=b"More", timeout=60)
+        both = requests.post(f"{url}&data={PROMPT}", data=b"More", timeout=PATIENCE)
         assert both.status_code == 400
     form = requests.post(
         f"{bare.url}/invocations",
         files={"model_name": (None, "gpt2"), "data": ("story.txt", PROMPT)},
-        timeout=60,
+        timeout=PATIENCE,
     )
     assert form.status_code == 200
     # Its front end keeps the query of /predictions to itself.

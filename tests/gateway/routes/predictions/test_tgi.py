@@ -12,6 +12,7 @@ from huggingface_hub.errors import HfHubHTTPError, ValidationError
 from gateway.errors import Clients, for_clients
 from tests.gateway.conftest import Service, events
 from tests.gateway.routes.predictions.asking import PROMPT, WRITING, Server
+from tests.patience import PATIENCE
 
 OPTIONS: dict[str, Any] = {"max_new_tokens": 6, "seed": 11, "temperature": 0.9}
 GREEDY = {"max_tokens": 6, "temperature": 0}
@@ -129,6 +130,6 @@ def test_info_says_what_is_served(service: Service) -> None:
 
 def test_the_root_is_the_page_for_who_asks_and_says_what_it_takes(service: Service) -> None:
     assert service.get("/").headers["content-type"].startswith("text/html")
-    refused = requests.delete(service.url + "/", timeout=60)
+    refused = requests.delete(service.url + "/", timeout=PATIENCE)
     assert refused.status_code == 405
     assert set(refused.headers["allow"].split(", ")) == {"GET", "HEAD", "OPTIONS", "POST"}
