@@ -57,7 +57,7 @@ def test_a_request_that_had_not_begun_is_sent_again(fragile: Service) -> None:
     assert fragile.metric("gpt2_request_failure_total") == failures
 
 
-def test_a_reply_that_stands_still_is_ended(fragile: Service) -> None:
+def test_a_stream_whose_worker_stands_still_goes_on_at_the_next(fragile: Service) -> None:
     with requests.post(
         fragile.url + "/v1/completions",
         json={"prompt": "A", "stream": True, "n": 8} | LONG,
@@ -72,9 +72,10 @@ def test_a_reply_that_stands_still_is_ended(fragile: Service) -> None:
             rest = [line for line in lines if line.startswith(b"data: ")]
             held = fragile.complete(max_tokens=3)
         finally:
-            worker.send_signal(signal.SIGCONT)
-    assert b"stalled" in rest[-2] and rest[-1] == b"data: [DONE]"
-    assert held.status_code == 503 and held.json()["error"]["code"] == "stalled"
+            with contextlib.suppress(psutil.Error):  # it was ended
+                worker.send_signal(signal.SIGCONT)
+    assert rest[-1] == b"data: [DONE]" and not any(b'"error"' in line for line in rest)
+    assert held.status_code == 200, held.text
 
 
 def num_ended_early(service: Service) -> float:

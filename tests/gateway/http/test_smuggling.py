@@ -48,9 +48,6 @@ def watched(start_stand_in: StartStandIn, tmp_path_factory: pytest.TempPathFacto
     return Watched(start_stand_in(record=record), record)
 
 
-SILENCE = 3
-
-
 def exchange(service: Service, request: bytes) -> bytes:
     """Send raw bytes, say that nothing more comes, and return all that comes back."""
     with socket.create_connection(("127.0.0.1", service.port), timeout=PATIENCE) as made:
@@ -59,7 +56,6 @@ def exchange(service: Service, request: bytes) -> bytes:
         with contextlib.suppress(OSError):
             while piece := made.recv(65536):
                 received += piece
-                made.settimeout(SILENCE)  # a second reply would come with the first
     return received
 
 

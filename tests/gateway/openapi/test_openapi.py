@@ -91,7 +91,9 @@ def generate_requests(service: Service, folder: Path, key: str, *options: str) -
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"{service.url}/openapi.json"]
     command += ["--checks", f"{checks},response_schema_conformance"]
     command += ["--seed", "1", "--workers", "1", "--header", f"x-api-key: {key}", *options]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=280, cwd=folder)
+    ended = subprocess.run(
+        command, capture_output=True, text=True, timeout=4 * PATIENCE, cwd=folder
+    )
     assert ended.returncode == 0, ended.stdout[-6000:] + ended.stderr[-2000:]
     if not service.get("/health/ready").ok:  # it was asked for no workers
         service.manage("PUT", "/models/gpt2?min_worker=1&synchronous=true").raise_for_status()
