@@ -20,7 +20,10 @@ from gpt2_client.batch.run import AHEAD
 from gpt2_client.cli.main import main
 from tests.client.busy_server import busy_server
 from tests.client.command import ENVIRONMENT, GPT2
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, wait_until
+
+KILLS = 6
+MOST_ASKED = 20  # of 121, before each end
 
 
 def request(number: int, **body: Any) -> str:
@@ -48,22 +51,27 @@ def test_a_killed_batch_ends_in_the_file_of_an_undisturbed_one(tmp_path: Path) -
     whole, pieces = tmp_path / "whole.jsonl", tmp_path / "pieces.jsonl"
     with busy_server() as server:
         assert batch(server.url, rows, whole, "--parallel", "3") == 1  # a line of it failed
-        server.before = lambda prompt: time.sleep(random.uniform(0.02, 0.1))
-        kills = 0
-        while kills < 20:
+        asked: list[str] = []
+
+        def slowly(prompt: str) -> None:
+            asked.append(prompt)
+            time.sleep(random.uniform(0.02, 0.1))
+
+        server.before = slowly
+        for kill in range(KILLS + 1):
             command = [*GPT2, "--url", server.url, "batch", str(rows), str(pieces)]
-            environment = ENVIRONMENT | {"SOURCE_DATE_EPOCH": str(1000 + kills)}
+            environment = ENVIRONMENT | {"SOURCE_DATE_EPOCH": str(1000 + kill)}
             process = subprocess.Popen(
                 [*command, "--parallel", "8"], env=environment, stderr=subprocess.DEVNULL
             )
-            try:
-                process.wait(random.uniform(0.5, 1.2))
+            if kill == KILLS:
+                process.wait(PATIENCE)
                 break
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-                kills += 1
-    assert kills and pieces.read_bytes() == whole.read_bytes()
+            more = len(asked) + random.randint(1, MOST_ASKED)  # in the middle of it
+            wait_until(lambda more=more: len(asked) >= more)
+            process.kill()
+            process.wait()
+    assert pieces.read_bytes() == whole.read_bytes()
     assert len(read(whole)) == 122
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "in.jsonl",
