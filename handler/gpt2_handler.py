@@ -140,7 +140,7 @@ class GPT2Handler:
                 is_framed = sideband.HEADER in parameters.text_headers(headers)
                 if came_by_grpc(headers):
                     self._by_grpc.add(request_id)
-                elif size > room and self._has_workshop:
+                elif self._has_workshop and (size > room or parameters.may_ask_for_grammar(row)):
                     work = self._workshop.start(begin)
                     self._beginnings[request_id] = Beginning(work, is_framed)
                     replies.append(None)

@@ -14,6 +14,7 @@ from handler.chat.conversations import ChatHead, Conversations
 from handler.content.json_text import to_json
 from handler.engine.engine import Engine
 from handler.engine.errors import ModelError, QueueFull
+from handler.engine.grammar import Grammars
 from handler.engine.loading import load_model
 from handler.engine.model import Model
 from handler.engine.settings import EngineSettings
@@ -28,6 +29,7 @@ from handler.replies.prediction_reply import PredictionReply
 from handler.replies.reply import JsonReply, Reply, ReplyHead, WholeReply
 from handler.replies.stream import StreamReply
 from handler.requests import ignored
+from handler.requests.base import AnyRequest, unknown_fields
 from handler.requests.chat_schema import ChatRequest
 from handler.requests.embedding_schema import MAX_INPUTS, EmbeddingRequest
 from handler.requests.embeddings import EmbeddingPreparer
@@ -43,11 +45,9 @@ from handler.requests.prompts import naming
 from handler.requests.question import COMPLETION, TEXT_OUTPUT, Asked, Question
 from handler.requests.resume import Resume
 from handler.requests.schema import (
-    AnyRequest,
     CompletionRequest,
     parse_json,
     unknown_field,
-    unknown_fields,
     validate,
 )
 from handler.requests.token_schema import DetokenizeRequest, TokenizeRequest
@@ -96,8 +96,10 @@ class Service:
         self._embeddings = EmbeddingPreparer(
             reader, model.shape.width, max_logprobs * LOGPROB_BYTES, settings.deadline_seconds
         )
+        self._grammars = Grammars(vocabulary, facts.end_tokens, facts.vocab_size)
         self._preparer = Preparer(
             reader,
+            self._grammars,
             defaults,
             max_sequences=settings.slots + settings.max_waiting,
             max_logprobs=max_logprobs,
@@ -343,6 +345,7 @@ class Service:
             "content_sha256": facts.content_sha256,
             "quality": facts.quality,
             "chat_template": self._conversations.has_template,
+            "structured_outputs": not self._grammars.fault,
             "license": facts.license,
             "defaults": asdict(self._defaults),
             "defaults_rule": DEFAULTS_RULE,

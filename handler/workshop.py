@@ -33,6 +33,11 @@ def pace() -> None:
         turn.clear()
 
 
+def is_inside() -> bool:
+    """Whether this thread is a workshop's, for which nobody's step waits."""
+    return getattr(_here, "turn", None) is not None
+
+
 @dataclass(frozen=True, slots=True)
 class Beginning:
     """A request that is being judged, and whether it came from the gateway."""

@@ -20,6 +20,7 @@ class Detokenizer:
     def __init__(self, pieces: Pieces, hidden: frozenset[int], *, is_first: bool = True) -> None:
         self._pieces = pieces
         self._hidden = hidden
+        self.is_first = is_first
         self._bytes = pieces.first if is_first else pieces.following
         self._run: list[int] = []
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from handler.engine.errors import QueueFull
+from handler.engine.errors import GrammarError, QueueFull
 from handler.engine.kv_cache import KVCache
 from handler.engine.model import Model
 from handler.engine.scheduler import Chunk, Scheduler
@@ -253,6 +253,8 @@ def _asks(chunks: list[Chunk], outputs: list[Output]) -> Iterator[Asks]:
         for sequence in (source, *chunk.forks) if chunk.ends_tokens else ():
             try:
                 draws[sequence] = sequence.draw(first - 1)
+            except GrammarError as error:
+                outputs.append(sequence.fail(str(error)))
             except Exception:
                 logger.exception("nothing could be asked for a sequence")
                 outputs.append(sequence.fail(SEQUENCE_FAILED))
@@ -263,6 +265,8 @@ def _take(sequence: Sequence, answer: Answer | None) -> Output:
     """Let a sequence go on with an answer; an error in one ends that one and no other."""
     try:
         return sequence.take(answer)
+    except GrammarError as error:
+        return sequence.fail(str(error))
     except Exception:
         logger.exception("a sequence failed")
         return sequence.fail(SEQUENCE_FAILED)

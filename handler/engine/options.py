@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from handler.engine.grammar import Grammar
+
 # How one vector is made of a prompt (`pooling.py`).
 MEAN, LAST = "mean", "last"
 
@@ -57,6 +59,8 @@ class SamplingOptions:
     prompt_logprobs: bool = False
     prompt_top: int = 0  # the likeliest tokens that are told at each of the prompt's
     ranked: bool = False  # whether its tokens' log probabilities are told even without `logprobs`
+    # What the text must be, from its first token to its end.
+    grammar: Grammar | None = None
     # MEAN or LAST: what is wanted is a vector of the prompt, and no text.
     pooling: str = ""
 

@@ -10,8 +10,17 @@ from collections.abc import Collection
 import numpy as np
 import numpy.typing as npt
 
+from handler.engine.grammar import Mask
 from handler.engine.options import SamplingOptions
-from handler.engine.step import NOT_FINITE, Answer, Draw, Score, TokenHistory, TokenLogprob
+from handler.engine.step import (
+    BAD_ASK,
+    NOT_FINITE,
+    Answer,
+    Draw,
+    Score,
+    TokenHistory,
+    TokenLogprob,
+)
 
 Row = npt.NDArray[np.float32]
 
@@ -51,6 +60,14 @@ def forbid(logits: Row, tokens: Collection[int]) -> Row:
     logits = logits.copy()
     logits[list(tokens)] = -np.inf
     return logits
+
+
+def allow(logits: Row, mask: Mask | None) -> Row:
+    """A row in which no token can be chosen but those of a mask."""
+    if mask is None:
+        return logits
+    bits = np.unpackbits(mask.view(np.uint8), bitorder="little")[: len(logits)]
+    return np.where(bits, logits, np.float32(-np.inf))
 
 
 def candidates(
@@ -157,8 +174,11 @@ def answer(logits: Row, ask: Draw | Score) -> Answer:
         return Answer(NOT_FINITE)
     if isinstance(ask, Score):
         return Answer(ask.token, token_logprob(logits, ask.token, ask.top))
+    if ask.allowed is not None and len(ask.allowed) != (len(logits) + 31) // 32:
+        return Answer(BAD_ASK)
     row = forbid(penalize(logits, ask.options, ask.history), ask.forbidden)
-    if ask.forbidden and not np.isfinite(row.max()):
+    row = allow(row, ask.allowed)
+    if not np.isfinite(row.max()):
         return Answer(NOT_FINITE)
     token = sample(row, ask.options, ask.uniform)
     return Answer(token, None if ask.top is None else token_logprob(logits, token, ask.top))

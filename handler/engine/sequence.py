@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from handler.engine.forbidden import Forbidden
+from handler.engine.grammar import Grammar, Matcher
 from handler.engine.options import SamplingOptions
 from handler.engine.pooling import Pool
 from handler.engine.sampler import random_stream
@@ -25,8 +26,8 @@ from handler.engine.stops import StopMatcher
 from handler.engine.vocabulary import Vocabulary
 
 NOTHING_LEFT = (
-    "no token may come next: the logits are not finite, or `allowed_token_ids`, `bad_words` and "
-    "`min_tokens` leave none"
+    "no token may come next: the logits are not finite, or `allowed_token_ids`, `bad_words`, "
+    "`min_tokens` and the grammar leave none"
 )
 NOT_IN_TIME = "the texts were not read in time; send fewer or shorter ones"
 
@@ -126,6 +127,7 @@ class Sequence:
         self._detokenizer = vocabulary.detokenizer(
             options.skip_special_tokens, after=prompt.tolist()
         )
+        self._matcher = self._follow(options.grammar)
         self._stops = StopMatcher(options.stop, includes_stop=options.includes_stop)
         self._num_written = 0
         self._num_shown = 0
@@ -143,6 +145,14 @@ class Sequence:
         """Take over what a sequence with the same prompt, which is computed first, learns of it."""
         self.prompt_logprobs = other.prompt_logprobs
         self._is_scored = True
+
+    def _follow(self, grammar: Grammar | None) -> Matcher | None:
+        """Begin to follow its grammar, if it has one."""
+        if grammar is None:
+            return None
+        matcher = grammar.matcher(is_first=self._detokenizer.is_first)
+        self._draw.allowed = matcher.allowed
+        return matcher
 
     def resume(self, tokens: list[int], shown: int | None) -> None:
         """Go on behind tokens that were generated before, elsewhere, and sent.
@@ -214,6 +224,8 @@ class Sequence:
         """Ask for the token after the newest, whose logits are those of a step's `row`."""
         if not self.options.max_tokens:
             return None
+        if self._matcher is not None:
+            self._matcher.advance()
         draw = self._draw
         draw.row = row
         draw.uniform = self._random.random()
@@ -248,7 +260,7 @@ class Sequence:
 
     def _take(self, answer: Answer) -> Output:
         if answer.token == NOT_FINITE:
-            if self._draw.forbidden:
+            if self._draw.forbidden or self._matcher is not None:
                 return self.fail(NOTHING_LEFT)
             raise FloatingPointError("the model's logits are not finite")
         if answer.token < 0:
@@ -272,12 +284,18 @@ class Sequence:
         output.text = shown
         if stopped:
             return self._finish(output, "stop", cut=True)
-        if ended:
+        if ended or self._is_whole():
             return self._finish(output, "stop")
         if len(self.generated) >= self.options.max_tokens:
             return self._finish(output, "length")
         self._show(output)
         return output
+
+    def _is_whole(self) -> bool:
+        """Whether nothing can follow by its grammar; if more must, its next step says so."""
+        if self._matcher is None or len(self.generated) < self.options.min_tokens:
+            return False
+        return self._matcher.is_complete
 
     def _ends(self, token: int) -> bool:
         return token in self.end_tokens or token in self.options.stop_tokens
@@ -286,11 +304,13 @@ class Sequence:
         """Whether the token that ends it is part of its text."""
         if token in self.options.stop_tokens:
             return self.options.includes_stop
-        return self.options.skip_special_tokens is False
+        return self.options.skip_special_tokens is False and self._matcher is None
 
     def _add(self, token: int) -> None:
         self._tokens[self._prompt_length + len(self.generated)] = token
         self.generated.append(token)
+        if self._matcher is not None and not self._ends(token):
+            self._matcher.take(token)
         if self._draw.history is not None:
             self._draw.history.append(token)
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from handler.engine.grammar import Mask
 from handler.engine.options import SamplingOptions
 
 # int32 [count, 3]: token, slot, position. Those of one slot stand together, in order of positions.
@@ -66,6 +67,8 @@ class Draw:
         options: What may be chosen.
         history: Tokens so far, where options penalize them.
         forbidden: Tokens that may not be chosen in this step.
+        allowed: Of all tokens a bit, the lowest of each word first: whether it may be chosen. None
+            allows all; else the array stays the same from step to step, and its content may not.
         top: None: no log probability; else that of the token, and of the `top` likeliest ones.
         row: Index among the step's rows; several draws may name the same.
         uniform: A number in [0, 1).
@@ -78,6 +81,7 @@ class Draw:
     top: int | None = None
     row: int = 0
     uniform: float = 0.0
+    allowed: Mask | None = None
     compiled: Any = None
 
 

@@ -15,6 +15,9 @@ from handler.engine.pieces import read_pieces
 # Any tokenizer makes tokens of some of this; what it adds stands before and behind them.
 SAMPLE = "a A 0 . é 中 я א"
 
+# Bytes of which the UTF-8 of texts consists, control characters apart.
+BYTES_OF_TEXT = {*b"\t\n\r", *range(0x20, 0x7F), *range(0x80, 0xC0), *range(0xC2, 0xF5)}
+
 
 class Vocabulary:
     """Text to ids and back.
@@ -102,6 +105,27 @@ class Vocabulary:
         if added is not None:
             return str(added.content).encode()
         return self._pieces.following[token] or self.symbol(token).encode()
+
+    @property
+    def is_byte_exact(self) -> bool:
+        """Whether any text can be written byte by byte."""
+        alone = {piece[0] for piece in self._pieces.following if len(piece) == 1}
+        return alone >= BYTES_OF_TEXT
+
+    @property
+    def openings(self) -> list[int]:
+        """Tokens that begin a text otherwise than they go on with one."""
+        pairs = zip(self._pieces.first, self._pieces.following, strict=True)
+        return [token for token, (first, following) in enumerate(pairs) if first != following]
+
+    def grammar_bytes(self) -> tuple[list[bytes], list[int]]:
+        """What each token writes behind others; and those that are no text: a name, if anything."""
+        bytes_of = list(self._pieces.following)
+        no_text = set(self._added) | self._hidden[None]
+        for token in no_text:
+            added = self._added.get(token)
+            bytes_of[token] = str(added.content).encode() if added is not None else b""
+        return bytes_of, sorted(no_text)
 
     def symbol(self, token: int) -> str:
         r"""A token as log probabilities show it: its text, or `bytes:\xe2\x80` if that is none.

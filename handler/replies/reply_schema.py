@@ -178,6 +178,7 @@ class ModelCard(BaseModel):
     size_bytes: int
     content_sha256: str | None
     quality: dict[str, Any] | None
+    structured_outputs: bool
     license: str | None
     defaults: dict[str, float | int]
     defaults_rule: str

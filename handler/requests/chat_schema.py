@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from handler.requests.base import _Request
 from handler.requests.fields import MAX_LOGPROBS, Text, Whole
-from handler.requests.schema import CompletionRequest, WritingRequest, _Request
+from handler.requests.schema import CompletionRequest, WritingRequest
 
 MAX_MESSAGES = 1000
 # What a request must not hold, and what it says then. GPT-2 was trained on no tools.
@@ -69,12 +70,6 @@ class Message(_Request):
         return message if self.name is None else message | {"name": self.name}
 
 
-class ChatFormat(_Request):
-    """The form of the answer."""
-
-    type: Literal["text"] = Field(description="Text alone.")
-
-
 class ChatRequest(WritingRequest):
     """Answer a conversation, by the checkpoint's own chat template.
 
@@ -96,7 +91,6 @@ class ChatRequest(WritingRequest):
     add_generation_prompt: bool | None = Field(
         None, description="False leaves out the beginning of the assistant's turn."
     )
-    response_format: ChatFormat | None = None
 
     @model_validator(mode="before")
     @classmethod

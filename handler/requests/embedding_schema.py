@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
+from handler.requests.base import _Request
 from handler.requests.fields import (
     AddSpecialTokens,
     KeptTokens,
@@ -15,7 +16,6 @@ from handler.requests.fields import (
     Whole,
     check_prompt,
 )
-from handler.requests.schema import _Request
 
 # OpenAI's own bound.
 MAX_INPUTS = 2048

@@ -16,6 +16,8 @@ OUR_NAMES = {
     "stop_strings": "stop",
     "truncate": "truncate_prompt_tokens",
 }
+# TGI's types of grammar.
+GRAMMARS = {"json": "guided_json", "json_object": "guided_json", "regex": "guided_regex"}
 # With these alone beside it, `inputs` is Hugging Face's; with options beside it, TorchServe's.
 BESIDE_INPUTS = frozenset({"inputs", "parameters", "options", "stream", "model"})
 
@@ -59,6 +61,7 @@ def translated(options: Mapping[str, Any]) -> dict[str, Any]:
             param="typical_p",
             code="not_supported",
         )
+    _take_grammar(found)
     samples = switch(found, "do_sample")
     if samples is False:
         found["temperature"] = 0
@@ -67,6 +70,27 @@ def translated(options: Mapping[str, Any]) -> dict[str, Any]:
             "`temperature` must be more than 0 with `do_sample`: true", param="temperature"
         )
     return found
+
+
+def _take_grammar(found: dict[str, Any]) -> None:
+    """Say TGI's `grammar` in our names.
+
+    Raises:
+        BadRequest: It is of no known type.
+    """
+    grammar = found.pop("grammar", None)
+    if grammar is None:
+        return
+    kind = grammar.get("type") if isinstance(grammar, dict) else None
+    name = GRAMMARS.get(kind) if isinstance(kind, str) else None
+    if name is None or grammar.get("value") is None:
+        raise BadRequest(
+            '`grammar` must be {"type": "json", "value": SCHEMA} or '
+            '{"type": "regex", "value": TEXT}',
+            param="grammar",
+            code="grammar",
+        )
+    found[name] = grammar["value"]
 
 
 def take_details(request: dict[str, Any]) -> bool:

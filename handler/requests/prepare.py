@@ -10,10 +10,12 @@ from typing import Any, TypeVar
 import numpy as np
 
 from handler.archive_facts import Defaults
+from handler.engine.grammar import Grammars
 from handler.engine.options import LogitBias, SamplingOptions
 from handler.engine.sampler import GREEDY_BELOW
 from handler.engine.sequence import Sequence
 from handler.errors import BadRequest
+from handler.requests.grammars import compiled
 from handler.requests.prompt_reader import PromptReader, PromptText
 from handler.requests.resume import Resume
 from handler.requests.schema import CompletionRequest
@@ -51,6 +53,7 @@ class Preparer:
     """Knows how prompts are read, the model's defaults, and how much one request may ask for."""
 
     reader: PromptReader
+    grammars: Grammars
     defaults: Defaults
     max_sequences: int
     max_logprobs: int
@@ -182,6 +185,7 @@ class Preparer:
             **_scoring(request),
             **token_rules(request, self.reader),
             ranked=request.candidates > (request.n or 1),
+            grammar=compiled(request, self.grammars),
         )
 
     def _sampling(self, request: CompletionRequest) -> dict[str, Any]:

@@ -6,14 +6,14 @@ the gateway can publish the same models as OpenAPI.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, ClassVar, TypeVar
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from handler.content import strict_json
 from handler.errors import BadRequest
+from handler.requests.base import AnyRequest, _Request
 from handler.requests.fields import (
     MAX_LOGPROBS,
     MAX_STOP,
@@ -30,19 +30,10 @@ from handler.requests.fields import (
     Text,
     Whole,
 )
+from handler.requests.grammar_schema import GrammarFields
 from handler.workshop import pace
 
 MOST_NAMED = 100  # characters of a field's name in an error
-
-
-class _Request(BaseModel):
-    """Fields that it does not name are no fault: `unknown_fields` finds them."""
-
-    model_config = ConfigDict(extra="ignore", strict=True, allow_inf_nan=False)
-    other_names: ClassVar[frozenset[str]] = frozenset()
-
-
-AnyRequest = TypeVar("AnyRequest", bound=_Request)
 
 
 class StreamOptions(_Request):
@@ -60,7 +51,7 @@ class StreamOptions(_Request):
     )
 
 
-class WritingRequest(_Request):
+class WritingRequest(GrammarFields):
     """What completions and chats have in common: how a text is written and sent."""
 
     model: Text | None = Field(None, description="Name of the model; informative.")
@@ -253,17 +244,6 @@ def validate(model: type[AnyRequest], value: Any) -> AnyRequest:
         raise _to_bad_request(failure, model) from None
     except RecursionError:
         raise BadRequest("The body is nested too deeply", code="invalid_json") from None
-
-
-def unknown_fields(request: _Request, value: dict[str, Any]) -> Iterator[str]:
-    """Names in `value` that `request` has no field for; `outer.inner` of those inside of others."""
-    for name, inner in value.items():
-        if name in type(request).model_fields:
-            part = getattr(request, name)
-            if isinstance(part, _Request):
-                yield from (f"{name}.{unknown}" for unknown in unknown_fields(part, inner))
-        elif name not in request.other_names:
-            yield name
 
 
 def unknown_field(name: str) -> BadRequest:

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from handler.requests.base import _Request
 from handler.requests.chat_schema import MAX_MESSAGES, Message
 from handler.requests.fields import (
     MAX_TOKENIZE_BYTES,
@@ -16,7 +17,6 @@ from handler.requests.fields import (
     Text,
     TokenIds,
 )
-from handler.requests.schema import _Request
 
 
 class TokenizeRequest(_Request):

@@ -16,12 +16,15 @@ from handler.content.charsets import parse_content_type
 from handler.requests import kserve
 from handler.requests.accept import JSON
 from handler.requests.bodies import read_body, read_form
+from handler.requests.grammar_schema import GrammarFields
 from handler.requests.question import Field, Question
 from handler.torchserve.grpc_calls import holds_object
 
 logger = logging.getLogger(__name__)
 
 SERVICE = "ts.service"
+GRAMMAR_NAMES = frozenset({*GrammarFields.model_fields, "grammar"})
+GRAMMAR_NAMES_IN_JSON = [f'"{name}"'.encode() for name in GRAMMAR_NAMES]
 MANY = 1000  # items whose size is not worth to be looked at
 # Read by TorchServe itself, at /invocations.
 OF_TORCHSERVE = ("model_name",)
@@ -66,6 +69,17 @@ def size_of(value: Any) -> int:
     if isinstance(value, list):
         return 8 * len(value) + (sum(map(size_of, value)) if len(value) < MANY else 0)
     return 8
+
+
+def may_ask_for_grammar(row: Mapping[str, Any]) -> bool:
+    """Whether a request looks as if a grammar were to be compiled, which may take its time."""
+    body = row.get("body", row.get("data"))
+    if isinstance(body, (bytes, bytearray)):
+        return any(name in body for name in GRAMMAR_NAMES_IN_JSON)
+    if not isinstance(body, dict):
+        return False
+    inner = body.get("parameters")  # of Hugging Face's requests
+    return not all(map(GRAMMAR_NAMES.isdisjoint, (body, inner if isinstance(inner, dict) else ())))
 
 
 def text_headers(headers: Mapping[str, Any]) -> dict[str, str]:

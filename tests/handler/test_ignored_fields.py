@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from handler.requests.base import unknown_fields
 from handler.requests.ignored import MAX_BYTES, MAX_NAMES, header_value
-from handler.requests.schema import CompletionRequest, unknown_fields, validate
+from handler.requests.schema import CompletionRequest, validate
 from handler.requests.token_schema import TokenizeRequest
 
 names = st.lists(st.text(st.characters()), max_size=12)  # surrogates and control characters too

@@ -28,6 +28,8 @@ class Sampling(ctypes.Structure):
         *((f"{name}_penalty", ctypes.c_float) for name in ("repetition", "presence", "frequency")),
         *((name, ctypes.c_int32) for name in ("seen_count", "bias_count")),
         *((name, ctypes.c_void_p) for name in ("seen_token", "seen_times", "bias_token", "bias")),
+        ("allowed", ctypes.c_void_p),
+        ("allowed_words", ctypes.c_int32),
         ("uniform", ctypes.c_double),
     ]
 
@@ -72,7 +74,7 @@ class _Ask:
 class _DrawAsk(_Ask):
     """What a `Draw` keeps as `compiled`."""
 
-    __slots__ = ("_added", "_forbidden", "_history")
+    __slots__ = ("_added", "_allowed", "_forbidden", "_history")
 
     def __init__(self, draw: Draw, vocabulary: int) -> None:
         super().__init__(None if draw.top is None else min(draw.top, vocabulary))
@@ -86,6 +88,10 @@ class _DrawAsk(_Ask):
         if self._history is not None:
             record.seen_token = self._history.all_ids.ctypes.data
             record.seen_times = self._history.all_counts.ctypes.data
+        self._allowed = draw.allowed
+        if self._allowed is not None:
+            record.allowed = self._allowed.ctypes.data
+            record.allowed_words = len(self._allowed)
         self._forbid(options, draw.forbidden)
 
     def set(self, draw: Draw) -> None:

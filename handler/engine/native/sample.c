@@ -48,6 +48,17 @@ static f32x16 load_some(const float *values, int32_t i, int32_t count) {
     return x;
 }
 
+/* Leaves the logits of tokens that may come, -inf in the place of all others. */
+static void mask(Sampler *sampler, const float *logits, const uint32_t *allowed) {
+    i32x16 bits;
+    for (int lane = 0; lane < LANES; lane++) bits[lane] = 1 << lane;
+    for (int32_t i = 0; i < sampler->vocabulary; i += LANES) {
+        int32_t word = (int32_t)(allowed[i / 32] >> i % 32 & 0xffff);
+        f32x16 x = load_some(logits, i, sampler->vocabulary);
+        store16(sampler->values + i, choose16((splati(word) & bits) != 0, x, splat(-INFINITY)));
+    }
+}
+
 /* The largest of the values; NaN if one of them is. */
 static float largest(const float *values, int32_t count) {
     f32x16 most = splat(-INFINITY);
@@ -307,6 +318,10 @@ int32_t sample(Sampler *sampler, const float *logits, const Sampling *options) {
     bool is_greedy = options->temperature < GREEDY_BELOW;
     if (options->seen_count > 0 || options->bias_count > 0) {
         penalize(sampler, logits, options);
+        logits = sampler->values;
+    }
+    if (options->allowed != NULL) {
+        mask(sampler, logits, options->allowed);
         logits = sampler->values;
     }
     float most = largest(logits, sampler->vocabulary);

@@ -18,6 +18,9 @@ typedef struct {
     const float *seen_times;   /* [seen_count]: how often the text holds each */
     const int32_t *bias_token; /* [bias_count] */
     const float *bias;         /* [bias_count]: added to these logits */
+    const uint32_t *allowed;   /* [allowed_words]: bit t % 32 of word t / 32 lets token t come; or
+                                  NULL: all may */
+    int32_t allowed_words;     /* (V + 31) / 32 */
     double uniform;            /* the random number, in [0, 1) */
 } Sampling;
 

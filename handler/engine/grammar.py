@@ -1,0 +1,296 @@
+"""Texts that a grammar must accept: which tokens may come next, step by step.
+
+A grammar is compiled once and kept; every text has a matcher of its own. `llguidance` is imported
+with the first grammar: who never asks for one does not have it in memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import logging
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+
+from handler.engine.errors import GrammarError
+
+if TYPE_CHECKING:  # pragma: no cover
+    from handler.engine.vocabulary import Vocabulary
+
+logger = logging.getLogger(__name__)
+
+# uint32 [(vocab + 31) // 32]: a bit for each token, the lowest of a word first.
+Mask = npt.NDArray[np.uint32]
+
+JSON_SCHEMA, REGEX, CHOICE, LARK = "json_schema", "regex", "choice", "lark"
+MODULE = "llguidance"
+MISSING = (
+    "this service cannot follow grammars: its Python package `llguidance` is missing; have it "
+    "installed (requirements.txt names it), or leave the grammar out"
+)
+UNMAPPED = (
+    "this model's tokenizer has no token for some of the bytes of a text, as byte-level and "
+    "byte-fallback tokenizers have: a grammar could lead where nothing can be written. Leave it out"
+)
+TOO_COMPLEX = "the grammar is too complex; make it simpler"
+NOTHING = "no text is allowed by the grammar, or none that goes on from here"
+LEFT_BEHIND = "the text came to where the grammar is too complex to go on; make it simpler"
+# Compiled grammars that are kept.
+MOST_KEPT = 64
+# `LLParserLimits`. A symbol takes some 100 bytes, a lexer's state 1 to 2 kB in each text; fuel and
+# items bound what one step may take, to some milliseconds.
+LIMITS = {
+    "max_grammar_size": 100_000,
+    "max_items_in_row": 2_000,
+    "max_lexer_states": 10_000,
+    "initial_lexer_fuel": 1_000_000,
+    "step_lexer_fuel": 100_000,
+    "step_max_items": 20_000,
+    "verbose_errors": False,
+}
+# Blanks are bounded: a small model would write them without end.
+JSON_STYLE = {
+    "whitespace_flexible": False,
+    "item_separator": ",[ \\n]?",
+    "key_separator": ": ?",
+    "lenient": False,
+    "coerce_one_of": False,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class GrammarSource:
+    """A grammar as a request says it: JSON_SCHEMA and CHOICE are JSON, the others plain text."""
+
+    kind: str
+    text: str
+
+    @property
+    def digest(self) -> bytes:
+        """What tells it from all others."""
+        return hashlib.sha256(f"{self.kind}\n{self.text}".encode()).digest()
+
+
+class Grammar:
+    """A compiled grammar."""
+
+    def __init__(self, prototype: Any, tokens: _Tokens) -> None:
+        self._prototype = prototype
+        self._tokens = tokens
+
+    def matcher(self, *, is_first: bool) -> Matcher:
+        """Follow one text; `is_first`: nothing stands before it."""
+        return Matcher(self._prototype.deep_copy(), self._tokens, is_first=is_first)
+
+
+class Matcher:
+    """Follows one text."""
+
+    def __init__(self, matcher: Any, tokens: _Tokens, *, is_first: bool) -> None:
+        self._matcher = matcher
+        self._tokens = tokens
+        self._words = tokens.no_words.copy()
+        self._at_start = is_first
+        # What `Draw.allowed` is: as many words as the model's vocabulary needs.
+        self.allowed: Mask = self._words[: tokens.model_words]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the text is whole, and nothing can follow."""
+        return bool(self._matcher.is_stopped()) and not self._matcher.is_error()
+
+    def advance(self) -> None:
+        """Write into `allowed` what may come next.
+
+        Raises:
+            GrammarError: It cannot be told.
+        """
+        self._matcher.unsafe_compute_mask_ptr(self._words.ctypes.data, self._words.nbytes)
+        if self._matcher.is_error():
+            self._give_up()
+        if self._at_start:
+            self._words &= ~self._tokens.openings
+        # An end may come exactly where the text is whole, whatever the grammar says of it.
+        self._words &= ~self._tokens.ends
+        if self._matcher.is_accepting():
+            self._words |= self._tokens.ends
+
+    def take(self, token: int) -> None:
+        """Go on behind a token.
+
+        Raises:
+            GrammarError: It was not allowed.
+        """
+        self._at_start = False
+        if not self._matcher.consume_token(token):
+            self._give_up()
+
+    def _give_up(self) -> NoReturn:
+        """Raise what may be told of llguidance's error; the log has it all."""
+        message = self._matcher.get_error()
+        logger.warning("a grammar was given up: %s", _told(message))
+        raise GrammarError(NOTHING if message.startswith("NoExtension") else LEFT_BEHIND)
+
+
+class _Tokens:
+    """The vocabulary as llguidance reads it: what each token writes, and which are no text."""
+
+    is_tokenizer_wrapper = True
+    bos_token_id = None
+
+    def __init__(self, vocabulary: Vocabulary, end_tokens: frozenset[int], size: int) -> None:
+        self._vocabulary = vocabulary
+        self.tokens, no_text = vocabulary.grammar_bytes()
+        # The end that llguidance knows is none of the model's: those may come where it may.
+        self.eos_token_id = len(self.tokens)
+        self.tokens.append(b"<|the end|>")
+        self.special_token_ids = sorted({*no_text, *end_tokens, self.eos_token_id})
+        words = (len(self.tokens) + 31) // 32
+        self.model_words = (size + 31) // 32
+        self.no_words: Mask = np.zeros(words, np.uint32)
+        self.ends = _mask(end_tokens, words)
+        self.openings = _mask(vocabulary.openings, words)
+
+    def __call__(self, text: str | bytes) -> list[int]:
+        """The tokens of a text."""
+        if isinstance(text, bytes):
+            text = text.decode("utf-8", "replace")
+        return self._vocabulary.encode(text, add_special_tokens=False)
+
+
+class Grammars:
+    """Compiles grammars for one vocabulary; may be asked from any thread."""
+
+    def __init__(self, vocabulary: Vocabulary, end_tokens: frozenset[int], size: int) -> None:
+        """Begin.
+
+        Args:
+            vocabulary: What writes texts.
+            end_tokens: Tokens that end one.
+            size: Of the model's vocabulary.
+        """
+        self._vocabulary = vocabulary
+        self._end_tokens = end_tokens
+        self._size = size
+        self._kept: OrderedDict[bytes, Grammar] = OrderedDict()
+        self._tokenizer: tuple[Any, _Tokens] | None = None
+        self._lock = threading.Lock()
+        # A thread that did not end in time: it cannot be stopped.
+        self._straggler: threading.Thread | None = None
+
+    @property
+    def fault(self) -> str:
+        """Why there are none; empty where there are."""
+        if importlib.util.find_spec(MODULE) is None:
+            return MISSING
+        return "" if self._vocabulary.is_byte_exact else UNMAPPED
+
+    def compile(self, source: GrammarSource, seconds: float) -> Grammar:
+        """Compile a grammar in so many seconds, or take the one that is kept.
+
+        Raises:
+            GrammarError: It is none, or too complex.
+        """
+        digest = source.digest
+        with self._lock:
+            kept = self._kept.get(digest)
+            if kept is not None:
+                self._kept.move_to_end(digest)
+                return kept
+            if fault := self.fault:
+                raise GrammarError(fault)
+            tokenizer = self._read_tokenizer()
+            grammar = self._in_time(seconds, source, *tokenizer)
+            self._kept[digest] = grammar
+            while len(self._kept) > MOST_KEPT:
+                self._kept.popitem(last=False)
+        return grammar
+
+    def _read_tokenizer(self) -> tuple[Any, _Tokens]:
+        if self._tokenizer is None:
+            llguidance = importlib.import_module(MODULE)
+            tokens = _Tokens(self._vocabulary, self._end_tokens, self._size)
+            read = llguidance.LLTokenizer(tokens, len(tokens.tokens), tokens.eos_token_id)
+            self._tokenizer = read, tokens
+        return self._tokenizer
+
+    def _in_time(
+        self, seconds: float, source: GrammarSource, tokenizer: Any, tokens: _Tokens
+    ) -> Grammar:
+        """Compile in a thread that is left behind if it does not end."""
+        if self._straggler is not None and self._straggler.is_alive():
+            raise GrammarError("another grammar that is too complex is being given up; try again")
+        found: list[Grammar | GrammarError] = []
+
+        def work() -> None:
+            try:
+                found.append(_compile(source, tokenizer, tokens))
+            except GrammarError as error:
+                found.append(error)
+            except Exception:
+                logger.exception("a grammar could not be compiled")
+                found.append(GrammarError("the grammar cannot be read"))
+
+        thread = threading.Thread(target=work, name="grammar", daemon=True)
+        thread.start()
+        thread.join(seconds)
+        if not found:
+            self._straggler = thread
+            logger.warning("a grammar took more than %.1f s", seconds)
+            raise GrammarError(TOO_COMPLEX)
+        result = found[0]
+        if isinstance(result, GrammarError):
+            raise result
+        return result
+
+
+def _compile(source: GrammarSource, tokenizer: Any, tokens: _Tokens) -> Grammar:
+    """Compile a grammar, and try its first step."""
+    llguidance = importlib.import_module(MODULE)
+    limits = llguidance.LLParserLimits(**LIMITS)
+    matcher = llguidance.LLMatcher(tokenizer, _written(source), log_level=0, limits=limits)
+    if matcher.is_error():
+        raise GrammarError(_told(matcher.get_error()))
+    grammar = Grammar(matcher, tokens)
+    first = grammar.matcher(is_first=False)
+    try:
+        first.advance()
+    except GrammarError as error:
+        raise GrammarError(NOTHING if str(error) == NOTHING else TOO_COMPLEX) from None
+    if not first.allowed.any():
+        raise GrammarError(NOTHING)
+    return grammar
+
+
+def _written(source: GrammarSource) -> str:
+    """A grammar as llguidance reads it."""
+    matcher = importlib.import_module(MODULE).LLMatcher
+    if source.kind == JSON_SCHEMA:
+        try:
+            return str(matcher.grammar_from_json_schema(source.text, overrides=JSON_STYLE))
+        except ValueError as error:
+            raise GrammarError(_told(str(error))) from None
+    if source.kind == REGEX:
+        return str(matcher.grammar_from_regex(source.text))
+    text = source.text
+    if source.kind == CHOICE:
+        choices = json.loads(text)
+        text = "start: " + " | ".join(json.dumps(choice, ensure_ascii=False) for choice in choices)
+    return str(matcher.grammar_from_lark(text))
+
+
+def _told(message: str) -> str:
+    """What llguidance says of a fault, in one line that is not too long."""
+    return " ".join(message.split())[:300]
+
+
+def _mask(tokens: Any, words: int) -> Mask:
+    bits = np.zeros(words * 32, np.uint8)
+    bits[list(tokens)] = 1
+    return np.packbits(bits, bitorder="little").view(np.uint32)
