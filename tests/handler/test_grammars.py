@@ -23,6 +23,7 @@ from handler.engine.grammar import (
     GrammarSource,
 )
 from handler.engine.options import LogitBias
+from handler.engine.sampler import allow
 from handler.errors import BadRequest
 from handler.requests.chat_schema import ChatRequest
 from handler.requests.grammar_schema import MAX_GRAMMAR_BYTES
@@ -32,11 +33,6 @@ from tests.handler.engines import Rig, Text
 
 SECONDS = 60.0
 fuzz = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
-
-
-@pytest.fixture(scope="module")
-def kept() -> dict[int, Grammars]:
-    return {}
 
 
 @pytest.fixture
@@ -273,8 +269,6 @@ def test_what_cannot_be_is_refused_by_name(fields: dict[str, Any], param: str) -
 
 
 def test_a_mask_lets_its_tokens_through_and_no_others() -> None:
-    from handler.engine.sampler import allow
-
     logits = np.arange(70, dtype=np.float32)
     mask = np.array([0b101, 0, 1 << 5], np.uint32)
     assert np.flatnonzero(np.isfinite(allow(logits, mask))).tolist() == [0, 2, 69]
