@@ -35,6 +35,11 @@ class Options(TypedDict, total=False):
     logprobs: int
     truncate_prompt: bool
     ignore_eos: bool
+    response_format: Json
+    guided_json: Json | str
+    guided_regex: str
+    guided_choice: list[str]
+    guided_grammar: str
 
 
 @dataclass(frozen=True)

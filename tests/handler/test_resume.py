@@ -59,6 +59,7 @@ def resumed(parts: list[Part]) -> dict[str, Any]:
         {"stop": [" the", ". ", "qqq"]},
         {"skip_special_tokens": False, "logit_bias": {"0": 3}, "ignore_eos": True},
         {"stream_options": {"include_usage": True, "continuous_usage_stats": True}},
+        {"guided_regex": "( [a-z]{2,9}){3,6}[.!]", "n": 2, "temperature": 1.5},
     ],
     ids=str,
 )
