@@ -51,7 +51,9 @@ def _default(named: Any) -> str | None:
         named = several.get(DEFAULT)
     if named is None or isinstance(named, str):
         return named
-    raise CheckpointError("tokenizer_config.json: chat_template is no text and no list of them")
+    raise CheckpointError(
+        "tokenizer_config.json: chat_template is neither text nor a list of texts"
+    )
 
 
 def _is_conversational(config: dict[str, Any]) -> bool:

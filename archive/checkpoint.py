@@ -127,7 +127,7 @@ def open_checkpoint(
     if needs_head(stored.config) and not _has_head(stored):
         raise CheckpointError(
             f"config.json names {stored.config['architectures'][0]}, and the weights have no "
-            "lm_head: there is no language model in it"
+            "lm_head: it is not a language model"
         )
     shape = ModelShape.from_config(config)
     layout = gpt2_layout(

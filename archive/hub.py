@@ -147,7 +147,7 @@ def _kept_copy(hub_id: str, revision: str | None, weights: tuple[tuple[str, ...]
                 local_files_only=True,
             )
             if not weights or any(any(Path(found).glob(pattern)) for pattern in patterns):
-                print("the hub is out of reach: taking the copy downloaded before", flush=True)
+                print("the hub cannot be reached: using the copy downloaded earlier", flush=True)
                 return Path(found)
     raise LocalEntryNotFoundError(hub_id)
 
@@ -218,7 +218,7 @@ def _telling_failures(hub_id: str, revision: str | None) -> Iterator[None]:
         raise CheckpointError(f"the hub refused {hub_id}: {_first_line(error)}") from None
     except Exception as error:  # the transport's and Xet's own; they have no common name
         raise CheckpointError(
-            f"the download of {hub_id} broke off: {_first_line(error)}; please try again"
+            f"the download of {hub_id} was interrupted: {_first_line(error)}; please try again"
         ) from None
 
 

@@ -55,8 +55,8 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--check",
         action="store_true",
-        help="pack nothing: tell what the checkpoint is, what is odd about it, and what would be "
-        "done",
+        help="pack nothing: report what the checkpoint is, what is unusual about it, and what "
+        "would be done",
     )
     result.add_argument("--name", help="the model's name (default: its directory's or hub id's)")
     result.add_argument(

@@ -60,5 +60,7 @@ def _merges(path: Path) -> list[tuple[str, str]]:
     pairs = [pair for pair in pairs if pair != ("",)]
     odd = next((pair for pair in pairs if len(pair) != 2), None)
     if odd is not None:
-        raise CheckpointError(f"{path.name} is broken: {' '.join(odd)[:80]!r} is no merge of two")
+        raise CheckpointError(
+            f"{path.name} is broken: {' '.join(odd)[:80]!r} is not a merge of two tokens"
+        )
     return [(pair[0], pair[1]) for pair in pairs]

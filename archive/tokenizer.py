@@ -110,7 +110,7 @@ def _check_size(tokenizer: Tokenizer, vocab_size: int) -> None:
     count = max((token for token in words if token not in added), default=-1) + 1
     if not count:
         raise CheckpointError(
-            "the tokenizer knows no words: its files are not those of the class that "
+            "the tokenizer has an empty vocabulary: its files are not those of the class that "
             "tokenizer_config.json or config.json names as tokenizer_class"
         )
     if count > vocab_size:

@@ -82,7 +82,7 @@ def _measure(args: argparse.Namespace, bench: Bench, began: float) -> int:
     output = args.output or RESULTS / f"{_name(args)}.json"
     bench.say("limits of this machine")
     machine = limits.measure(bench.plan.threads)
-    # Before the hour's work: what can not be joined should be said at once.
+    # Before the hour's work: what cannot be joined should be said at once.
     earlier = merge.read(output, machine, args.quick) if args.only else merge.Earlier()
     rows: list[Row] = []
     checkpoints = _checkpoints(args, sections)

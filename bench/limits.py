@@ -50,7 +50,7 @@ class Limits:
     def tokens_per_second(self, system: str, checkpoint: Checkpoint, streams: int) -> float:
         """Most that decode could give: weights read once a step, or all products, the slower.
 
-        Attention, LayerNorm and sampling are left out, so a share of 1 can not be reached.
+        Attention, LayerNorm and sampling are left out, so a share of 1 cannot be reached.
         """
         size = BYTES_PER_WEIGHT[system]
         weights = checkpoint.product_parameters * size

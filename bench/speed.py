@@ -98,7 +98,7 @@ class Speed:
     def whole_replies(
         self, drivers: Mapping[str, DriverProcess], clients: int, memory: Mapping[str, Any]
     ) -> None:
-        """Tokens per second, prefill counted, for systems that can not stream."""
+        """Tokens per second, prefill counted, for systems that cannot stream."""
         prompt, count = self._plan.prompt, self._plan.tutorial_tokens
         self._bench.say(f"http: {clients} clients, whole replies of {count} tokens")
         rounds = max(1, self._plan.rounds // 2)

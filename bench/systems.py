@@ -84,7 +84,7 @@ class Bench:
         """Start a system's driver, installing and converting what it needs.
 
         Raises:
-            SetUpError: A peer or an archive can not be had here.
+            SetUpError: A peer or an archive cannot be had here.
             DriverError: It started and failed.
         """
         options: dict[str, object] = {"threads": self.plan.threads}

@@ -62,7 +62,7 @@ def _run(words: list[str], program: str, started_in: str, passed_over: str) -> i
     from commands.catalogue import COMMANDS
 
     if not words or words[0] in ("-h", "--help"):
-        print("usage: gpt2-torchserve COMMAND [OPTIONS]   (COMMAND --help tells its options)\n")
+        print("usage: gpt2-torchserve COMMAND [OPTIONS]   (COMMAND --help lists its options)\n")
         print("\n".join(f"  {name:<8} {each.purpose}" for name, each in COMMANDS.items()))
         return 0 if words else WRONG_USE
     name, *words = words
@@ -103,7 +103,7 @@ def _wrong_use(message: str) -> NoReturn:
 def _directory(given: str) -> Path:
     path = Path(given).resolve()
     if not path.is_dir():
-        raise argparse.ArgumentTypeError(f"there is no directory {given}")
+        raise argparse.ArgumentTypeError(f"there is not a directory {given}")
     return path
 
 

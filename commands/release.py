@@ -36,7 +36,7 @@ def notes(changelog: str, version: str) -> str:
     heading = rf"^## {re.escape(version)}(?: \([\d-]+\))?\n(.*?)(?=^## |\Z)"
     found = re.search(heading, changelog, re.MULTILINE | re.DOTALL)
     if found is None or not found[1].strip():
-        raise CommandError(f"CHANGELOG.md says nothing of {version}")
+        raise CommandError(f"CHANGELOG.md has no entry for {version}")
     return found[1].strip() + "\n"
 
 
@@ -47,7 +47,7 @@ def cut(root: Path, version: str, today: datetime.date) -> None:
         CommandError: It is no version, there is nothing to release, or a place has none.
     """
     if not VERSION.fullmatch(version):
-        raise CommandError(f"{version!r} is no version, such as 0.2.0")
+        raise CommandError(f"{version!r} is not a version such as 0.2.0")
     page = root / "CHANGELOG.md"
     changelog = page.read_text(encoding="utf-8")
     notes(changelog, UNRELEASED)

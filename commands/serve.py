@@ -74,7 +74,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _model(given: str) -> str:
     if not given:
-        raise argparse.ArgumentTypeError("it is empty: a directory, a hub id or an archive")
+        raise argparse.ArgumentTypeError("it is empty; give a directory, a hub id or an archive")
     path = Path(given)
     if given.endswith(".mar") and not path.is_file():
         raise argparse.ArgumentTypeError(

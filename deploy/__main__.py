@@ -107,7 +107,7 @@ def _ask(question: str, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise DeployError("there is nobody to ask; say --yes")
+        raise DeployError("there is no terminal to ask at; add --yes")
     if input(f"{question} Go on? [y/N] ").strip().lower() not in ("y", "yes"):
         raise DeployError("nothing was done")
 

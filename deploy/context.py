@@ -45,11 +45,11 @@ def model_argument(model: str, root: Path = ROOT) -> str:
         if HUB_ID.fullmatch(model) and not model.startswith((".", f"{MODELS}/")):
             return model
         raise DeployError(
-            f"--model {model} is neither a directory nor the id of a model of the hub"
+            f"--model {model} is neither a directory nor the id of a model on the hub"
         )
     path = Path(model).resolve()
     if root / MODELS not in path.parents:
-        raise DeployError(f"--model {model} does not lie in {MODELS}/: copy it there")
+        raise DeployError(f"--model {model} is not in {MODELS}/: copy it there")
     relative = path.relative_to(root)
     if _is_ignored(relative, _rules(root)):
         raise DeployError(f"--model {model} is kept out of the build by {IGNORE_FILE}")

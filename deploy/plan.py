@@ -21,7 +21,7 @@ class Step:
     command: tuple[str, ...]
     unless: tuple[str, ...] = ()
     output: str | None = None
-    # What is to be taken away may be gone already; any other failure counts.
+    # What is to be taken away may not exist any more; any other failure counts.
     absent_is_fine: bool = False
 
 

@@ -82,7 +82,7 @@ class Runner:
                 return None
             if wait is None or not UNSETTLED.search(said):
                 break
-            print(f"too new to be known everywhere: once more in {wait} s", flush=True)
+            print(f"not known everywhere yet: trying again in {wait} s", flush=True)
             time.sleep(wait)
         return _reason(said)
 
@@ -110,4 +110,4 @@ def _show(step: Step) -> None:
         line = f"{shlex.join(step.unless)} || {line}"
         if step.output is not None:
             print("# unless its value is the file's:")
-    print(f"{line}  # may be gone already" if step.absent_is_fine else line)
+    print(f"{line}  # may not exist any more" if step.absent_is_fine else line)

@@ -25,7 +25,7 @@ CLOUD_RUN, VERTEX_AI = "cloud-run", "vertex-ai"
 
 
 class DeployError(Exception):
-    """Why it can not be deployed; one line."""
+    """Why it cannot be deployed; one line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,7 +30,7 @@ def smoke_test(settings: Settings, url: str, token: str) -> None:
         command, cwd=ROOT / "client", env=os.environ | {"GPT2_API_KEY": _key(settings, token)}
     )
     if done.returncode:
-        raise DeployError("the service is deployed, but did not write; see its log")
+        raise DeployError("the service is deployed, but did not generate; see its log")
     if settings.management_key:
         # Google's front takes `Authorization` for itself: our own key comes beside it.
         own = {"x-api-key": key_of(settings.management_key).encode("utf-8")}
@@ -65,7 +65,7 @@ def _wait_open(url: str, token: str) -> None:
         except requests.RequestException as error:
             found = type(error).__name__
         if time.monotonic() + wait > deadline:
-            raise DeployError(f"the service is deployed, but not to be reached: {found}")
+            raise DeployError(f"the service is deployed but cannot be reached: {found}")
         time.sleep(wait)
         wait = min(2 * wait, 15.0)
 

@@ -41,7 +41,7 @@ def roll_out(settings: Settings, runner: Runner, pinned: str, request: Path) -> 
     asked = _of_endpoint(settings, "predict", f"--json-request={request}", "--format=json")
     answer = runner.read(asked, "[]", "what GPT-2 writes")
     if not runner.dry and not json.loads(answer or "null"):
-        raise DeployError("the endpoint is deployed, but did not write; see its log")
+        raise DeployError("the endpoint is deployed, but did not generate; see its log")
     return answer
 
 

@@ -102,7 +102,7 @@ class GPT2Handler:
             )
         except ModelError as error:
             # TorchServe passes on what a worker says on stderr, and nothing of its tracebacks.
-            print(f"The model can not be served: {error}", file=sys.stderr, flush=True)
+            print(f"The model cannot be served: {error}", file=sys.stderr, flush=True)
             sys.exit(1)
         self._secret = os.environ.get(sideband.SECRET_VARIABLE, "")
         self._metrics = RequestMetrics(context.metrics, context.model_name)
@@ -252,7 +252,7 @@ class GPT2Handler:
         except RequestError as error:
             fault = error
         except Exception:
-            logger.exception("a request could not be begun")
+            logger.exception("a request could not be started")
             fault = RequestError("The request could not be served", code="internal_error")
         if parameters.came_by_kserves_routes(lower):
             status = status_of(fault)
@@ -281,7 +281,7 @@ class GPT2Handler:
         given = lower.get(sideband.HEADER)
         if given is not None and not sideband.is_asked_for(given, self._secret):
             raise BadRequest(
-                f"The header `{sideband.HEADER}` is the gateway's alone; leave it out",
+                f"The header `{sideband.HEADER}` is reserved for the gateway; leave it out",
                 param=sideband.HEADER,
                 code="reserved_header",
             )

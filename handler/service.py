@@ -134,7 +134,7 @@ class Service:
             is_checked: Compare its files and those tokens with what they were when it was packed.
 
         Raises:
-            ModelError: Says in one line why the archive can not be served.
+            ModelError: Says in one line why the archive cannot be served.
         """
         engine = config.get("engine") or {}
         if not isinstance(engine, Mapping):
@@ -382,4 +382,4 @@ def _load_and_test(
         raise
     except Exception as error:  # no memory for the cache, or arrays and sizes disagree
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ModelError(f"the model can not be started: {reason}") from error
+        raise ModelError(f"the model cannot be started: {reason}") from error

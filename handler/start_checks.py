@@ -86,7 +86,7 @@ def greedy_digest(model: Model, facts: ArchiveFacts) -> str:
         draw.row = len(rows) - 1
         [answer] = model.step(rows, [draw])
         if answer.logprob is None:
-            raise ModelError("the model gives no numbers")
+            raise ModelError("the model gives values that are not finite")
         digest.update(f"{answer.token} {answer.logprob.logprob.hex()}\n".encode())
         start = len(tokens)
         tokens.append(answer.token)
@@ -105,7 +105,7 @@ def run_self_test(model: Model, facts: ArchiveFacts) -> str:
     found = greedy_digest(model, facts)
     if model.is_exact and facts.self_test not in (None, found):
         raise ModelError(
-            "the model writes another text than when it was packed: this machine's memory or "
-            f"processor, or the archive, is damaged; {PACK_AGAIN}"
+            "the model does not write the text that it wrote when it was packed: "
+            f"the archive, or this machine's memory or processor, is faulty; {PACK_AGAIN}"
         )
     return found

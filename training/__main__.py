@@ -177,7 +177,7 @@ def _read_prompts(file: Path | None) -> tuple[str, ...]:
     try:
         prompts = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise TrainingError(f"--prompts: {file} is no readable JSON file") from error
+        raise TrainingError(f"--prompts: {file} is not a readable JSON file") from error
     if (
         not prompts
         or not isinstance(prompts, list)

@@ -2,4 +2,4 @@
 
 
 class TrainingError(Exception):
-    """The run can not go on; the message names the cause and what would be right."""
+    """The run cannot go on; the message names the cause and what would be right."""

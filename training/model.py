@@ -54,7 +54,7 @@ def load_model(source: str, **overrides: Any) -> GPT2LMHeadModel:
         raise TrainingError(_not_found(source)) from error
     if config.model_type != "gpt2":
         raise TrainingError(
-            f"{source} is no GPT-2: its config.json says model_type {config.model_type!r}"
+            f"{source} is not GPT-2: its config.json says model_type {config.model_type!r}"
         )
     if config.activation_function != "gelu_new":
         raise TrainingError(

@@ -1,4 +1,4 @@
-"""Muon that is fast where processors can not multiply bfloat16.
+"""Muon that is fast where processors cannot multiply bfloat16.
 
 torch's Muon orthogonalises one matrix after the other, always in bfloat16, which most CPUs only
 emulate: 14 s a step for GPT-2 of 6 layers x 256 on two cores with AVX2, where this takes 0.3 s.

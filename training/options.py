@@ -300,7 +300,7 @@ def separator(text: str) -> str:
     r"""A mark between texts, with ``\n`` and ``\t`` for line end and tab."""
     mark = text.replace("\\n", "\n").replace("\\t", "\t")
     if not mark:
-        raise argparse.ArgumentTypeError("an empty mark parts nothing")
+        raise argparse.ArgumentTypeError("an empty mark separates nothing")
     return mark
 
 
@@ -312,6 +312,6 @@ def encoding(name: str) -> str:
         text = False
     if not text:
         raise argparse.ArgumentTypeError(
-            f"{name} is no encoding that is known here (utf-16, windows-1252, shift_jis, ...)"
+            f"{name} is not a known encoding (utf-16, windows-1252, shift_jis, ...)"
         )
     return name

@@ -15,13 +15,13 @@ def check_output(directory: Path) -> None:
     """See that a run may write there: nothing is in it, or a run of ours that goes on.
 
     Raises:
-        TrainingError: It is somebody else's, or is no directory.
+        TrainingError: It is somebody else's, or is not a directory.
     """
     above = next(p for p in (directory, *directory.absolute().parents) if os.path.lexists(p))
     if not above.is_dir():
-        raise TrainingError(f"--output: {above} is no directory")
+        raise TrainingError(f"--output: {above} is not a directory")
     if not os.access(above, os.W_OK | os.X_OK):
-        raise TrainingError(f"--output: {above} can not be written to")
+        raise TrainingError(f"--output: {above} cannot be written to")
     if not directory.is_dir() or _holds_run(directory):
         return
     found = [path for path in directory.iterdir() if not path.name.startswith(".")]

@@ -86,7 +86,7 @@ def heads(options: argparse.Namespace) -> int:
     """
     count = options.heads or max(1, options.width // HEAD_WIDTH)
     if options.width % count:
-        raise TrainingError(f"--width {options.width} can not be shared among {count} --heads")
+        raise TrainingError(f"--width {options.width} cannot be shared among {count} --heads")
     return int(count)
 
 

@@ -165,5 +165,5 @@ def _template(options: argparse.Namespace) -> str:
         return str(options.chat_template.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise TrainingError(
-            f"--chat-template: {options.chat_template} is no readable UTF-8 file"
+            f"--chat-template: {options.chat_template} is not a readable UTF-8 file"
         ) from error

@@ -46,7 +46,7 @@ def write(
 ) -> list[list[int]]:
     """Continue prompts of one length by up to ``tokens`` ids; leaves the random state alone.
 
-    What the context can not hold is left away: the start of a prompt, the end of a text.
+    What the context cannot hold is left away: the start of a prompt, the end of a text.
     """
     end = int(model.config.eos_token_id)
     context = int(model.config.n_positions)

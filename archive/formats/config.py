@@ -102,14 +102,16 @@ def _whole(config: Mapping[str, Any], key: str, default: int) -> int:
     value = config.get(key)
     value = default if value is None else value
     if type(value) is not int or value < 1:
-        raise CheckpointError(f"config.json: {key} is {value!r}, a number >= 1 needed")
+        raise CheckpointError(f"config.json: {key} is {value!r}; a number of at least 1 is needed")
     return value
 
 
 def _positive(config: Mapping[str, Any], key: str, default: float) -> float:
     value = config.get(key, default)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1:
-        raise CheckpointError(f"config.json: {key} is {value!r}, a number between 0 and 1 needed")
+        raise CheckpointError(
+            f"config.json: {key} is {value!r}; a number between 0 and 1 is needed"
+        )
     return float(value)
 
 
@@ -118,5 +120,5 @@ def _activation(name: Any, served: frozenset[str]) -> str:
     function = ACTIVATIONS.get(name) if isinstance(name, str) else None
     if function not in served:
         known = ", ".join(key for key, value in ACTIVATIONS.items() if value in served)
-        raise CheckpointError(f"activation_function {name!r} is not supported; one of {known} is")
+        raise CheckpointError(f"activation_function {name!r} is not supported; use one of {known}")
     return str(function)

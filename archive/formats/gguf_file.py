@@ -75,7 +75,7 @@ def read_gguf(path: Path) -> StoredModel:
         start = -(-file.tell() // header.alignment) * header.alignment
     kind = metadata.get("general.architecture")
     if kind != "gpt2":
-        raise CheckpointError(f"{path.name} is no GPT-2: its general.architecture is {kind!r}")
+        raise CheckpointError(f"{path.name} is not GPT-2: its general.architecture is {kind!r}")
     tensors = {
         _name(name): _tensor(path, name, shape, number, start + offset)
         for name, shape, number, offset in entries
@@ -100,7 +100,7 @@ class _Header:
     def read(self) -> tuple[dict[str, Any], list[tuple[str, tuple[int, ...], int, int]]]:
         """Return the metadata, and name, shape, type and offset of each tensor."""
         if self._bytes(4) != MAGIC:
-            raise self._broken("it does not begin as GGUF does")
+            raise self._broken("it does not start with the GGUF magic bytes")
         version = self._number("<I")
         if version not in VERSIONS:
             raise self._broken(f"its version is {version}; 2 and 3 are read")
@@ -111,7 +111,7 @@ class _Header:
             metadata[key] = self._value(self._number("<I"))
         alignment = metadata.get("general.alignment", ALIGNMENT)
         if type(alignment) is not int or not 1 <= alignment <= 1 << 16:
-            raise self._broken("its general.alignment is none")
+            raise self._broken("its general.alignment is not valid")
         self.alignment = alignment
         return metadata, [self._entry() for _ in range(tensors)]
 
@@ -129,7 +129,7 @@ class _Header:
         if kind == TEXT:
             return self._text()
         if kind != LIST:
-            raise self._broken(f"its metadata has a type {kind}, which there is not")
+            raise self._broken(f"its metadata has an unknown type, {kind}")
         kind, count = self._number("<I"), self._count()
         if kind == LIST:
             raise self._broken("its metadata has lists of lists")
@@ -139,7 +139,7 @@ class _Header:
         """A number of things, of which each takes a byte at least."""
         count: int = self._number("<Q")
         if count > min(LARGEST_COUNT, self._size - self._file.tell()):
-            raise self._broken("it says that it holds more than its size allows")
+            raise self._broken("it claims to hold more than its size allows")
         return count
 
     def _text(self) -> str:
@@ -193,7 +193,7 @@ def _tensor(
             "are read: take the file of one of those, or the model that it was made from"
         )
     if not fits or offset + size > path.stat().st_size:
-        raise CheckpointError(f"{path.name} is broken or cut short ({name} lies behind its end)")
+        raise CheckpointError(f"{path.name} is broken or cut short ({name} lies beyond its end)")
     return tensor
 
 

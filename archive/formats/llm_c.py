@@ -45,7 +45,7 @@ def read_llm_c(path: Path) -> StoredModel:
     kind, is_padded = VERSIONS[version]
     rows = padded if is_padded else vocabulary
     if min(positions, vocabulary, layers, heads, width) < 1 or rows < vocabulary:
-        raise CheckpointError(f"{path.name} is broken: its header has sizes that are none")
+        raise CheckpointError(f"{path.name} is broken: its header has invalid sizes")
     tensors: dict[str, StoredTensor] = {}
     offset = 4 * HEADER_NUMBERS
     for name, shape, is_layered in _order(rows, positions, width):

@@ -118,7 +118,7 @@ def _scale(config: Mapping[str, Any], module: str, pair: Mapping[str, StoredTens
     rank = min(pair["A"].shape)
     alpha = _of_module(config.get("alpha_pattern"), module, config.get("lora_alpha"))
     if isinstance(alpha, bool) or not isinstance(alpha, (int, float)):
-        raise CheckpointError(f"adapter_config.json: lora_alpha is {alpha!r}, a number needed")
+        raise CheckpointError(f"adapter_config.json: lora_alpha is {alpha!r}; a number is needed")
     rank = _of_module(config.get("rank_pattern"), module, config.get("r", rank))
     return float(alpha) / (math.sqrt(rank) if config.get("use_rslora") else rank)
 

@@ -75,7 +75,7 @@ def _array(path: Path, view: mmap.mmap, span: Span) -> StoredTensor:
     if not all(type(size) is int and size >= 0 for size in shape):
         raise ValueError("a shape is none")
     if not isinstance(data, Span) or data.length != prod(shape) * ITEM_BYTES[kind]:
-        raise ValueError("an array has not the size of its shape")
+        raise ValueError("the size of an array does not match its shape")
     return tensor_in_file(path, data.start, tuple(shape), kind)
 
 
@@ -161,4 +161,4 @@ class _Unpacker:
         """Go one level down, for values of which each has a byte at least."""
         self._depth += 1
         if self._depth > DEEPEST or count > self._end - self._at:
-            raise ValueError("too deep, or behind the end")
+            raise ValueError("nested too deeply, or beyond the end")

@@ -100,7 +100,7 @@ def _check_layer(name: str, plain: str) -> None:
             "it is added: merge it with PEFT, model.merge_and_unload().save_pretrained(DIR)"
         )
     raise CheckpointError(
-        f"{name} is no part of a layer of GPT-2: another architecture, which is not served"
+        f"{name} is not part of a GPT-2 layer: this is another architecture, which is not supported"
     )
 
 

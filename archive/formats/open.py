@@ -50,7 +50,7 @@ def open_stored(path: Path, base: Path | None = None) -> StoredModel:
         if file.match(pattern):
             return _as_floats(file, reader(file))
     raise CheckpointError(
-        f"{file.name} has a name that no format has; known are "
+        f"{file.name} has a name that no known format uses; known are "
         f"{', '.join(pattern for pattern, _ in READERS)}"
     )
 
@@ -98,7 +98,7 @@ def find_weights(directory: Path) -> Path:
     for other in sorted(directory.iterdir()):
         if other.name != "config.json":
             refuse_known(other)
-    raise CheckpointError("no model.safetensors in the checkpoint, nor weights of another form")
+    raise CheckpointError("no model.safetensors in the checkpoint and no weights in another format")
 
 
 def _open_safetensors(path: Path) -> StoredModel:

@@ -81,11 +81,11 @@ def _tensor(path: Path, name: str, entry: Any, start: int, size: int) -> StoredT
     except (TypeError, KeyError, ValueError):
         raise _broken(path, f"its header does not say where {name} lies") from None
     if not all(type(number) is int and number >= 0 for number in numbers):
-        raise _broken(path, f"{name} has sizes that are none")
+        raise _broken(path, f"{name} has invalid sizes")
     if kind in ITEM_BYTES and end - begin != prod(shape) * ITEM_BYTES[kind]:
-        raise _broken(path, f"{name} has not the size that its shape asks for")
+        raise _broken(path, f"{name} has a size that does not match its shape")
     if end > size:
-        raise _broken(path, f"{name} lies behind the file's end")
+        raise _broken(path, f"{name} lies beyond the end of the file")
     if kind not in STORED_AS | UNITS:
         return StoredTensor(shape, kind, lambda: _refuse(path, name, kind))
     return tensor_in_file(path, start + begin, shape, kind)

@@ -50,7 +50,9 @@ def read_tensorflow(index: Path) -> StoredModel:
     numbers = {}
     for name in ("n_vocab", "n_ctx", "n_embd", "n_head", "n_layer"):
         if type(hparams.get(name)) is not int:
-            raise CheckpointError(f"hparams.json: {name} is {hparams.get(name)!r}, a number needed")
+            raise CheckpointError(
+                f"hparams.json: {name} is {hparams.get(name)!r}; a number is needed"
+            )
         numbers[HPARAMS.get(name, name)] = hparams[name]
     try:
         tensors = dict(_tensors(index))

@@ -90,15 +90,15 @@ def load(path: str) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
     except MemoryError:
-        raise RefusedError("it needs more memory than its size explains") from None
+        raise RefusedError("it needs more memory than its size accounts for") from None
     except Exception as error:  # torch, its unpickler and its zip reader raise their own
         words = " ".join(str(error).split())
         named = re.search(r"(?:GLOBAL|Unsupported class|import) ([\w.]+)", words)
         if named:
             raise RefusedError(f"NEEDS {named[1]}") from None
         if "alloc" in words or "memory" in words.lower():
-            raise RefusedError("it needs more memory than its size explains") from None
-        raise RefusedError("it is broken or cut short, or no file of torch.save") from None
+            raise RefusedError("it needs more memory than its size accounts for") from None
+        raise RefusedError("it is broken, cut short or not a file of torch.save") from None
 
 
 def _check_zip(path: str) -> None:

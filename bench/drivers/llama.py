@@ -22,7 +22,7 @@ class LlamaDriver:
         parameters = self._lib.llama_model_default_params()
         self._model = self._lib.llama_model_load_from_file(options["gguf"].encode(), parameters)
         if not self._model:
-            raise RuntimeError("llama.cpp can not load the model")
+            raise RuntimeError("llama.cpp cannot load the model")
         self._vocab = self._lib.llama_vocab_n_tokens(self._lib.llama_model_get_vocab(self._model))
         self._context_length = self._lib.llama_model_n_ctx_train(self._model)
         self._streams = 0
@@ -78,7 +78,7 @@ class LlamaDriver:
             parameters.n_threads = parameters.n_threads_batch = self._threads
             self._context = lib.llama_init_from_model(self._model, parameters)
             if not self._context:
-                raise RuntimeError("llama.cpp can not make a context")
+                raise RuntimeError("llama.cpp cannot make a context")
             self._streams = streams
         lib.llama_memory_clear(lib.llama_get_memory(self._context), False)
 

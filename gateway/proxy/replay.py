@@ -63,7 +63,7 @@ class Replay:
         self._is_poison = False
         self._give_up_at = 0.0
         self._frames: list[bytes] = []
-        # Of a stream that can not be gone on with within: the events that were sent.
+        # Of a stream that cannot be gone on with within: the events that were sent.
         self._events = bytearray()
         self._kept_bytes = 0
         self._digest: str | None = None

@@ -169,7 +169,7 @@ class ChatTemplate:
         try:
             self._template = sandbox.from_string(source)
         except (jinja2.TemplateError, RecursionError) as error:
-            raise ModelError(f"the chat template is no Jinja template: {error}") from None
+            raise ModelError(f"the chat template is not valid Jinja: {error}") from None
         self._tokens = dict(tokens)
         # A role that templates older than it do not know; what it says is what a system says.
         self._knows_developer = "developer" in source

@@ -107,4 +107,4 @@ def _find_anchor(tokenizer: Tokenizer, first: dict[int, str]) -> tuple[int, str]
     for token, text in first.items():
         if text.isalnum() and _decode(tokenizer, [[token, token]])[0].startswith(text):
             return token, text
-    raise ModelError("the tokenizer knows no token that writes letters")
+    raise ModelError("the tokenizer has no token for letters")

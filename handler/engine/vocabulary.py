@@ -67,7 +67,7 @@ class Vocabulary:
         try:
             tokenizer = Tokenizer.from_file(str(path))
         except Exception as error:  # tokenizers raises plain Exception
-            raise ModelError(f"tokenizer.json can not be read: {error}") from None
+            raise ModelError(f"tokenizer.json cannot be read: {error}") from None
         return cls(tokenizer, vocab_size, delimiters, splits_special_tokens=splits_special_tokens)
 
     def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:

@@ -39,7 +39,7 @@ def read_body(
         accept: The header.
 
     Raises:
-        BadRequest: There is no prompt, or more than one, or it can not be read.
+        BadRequest: There is no prompt, or more than one, or it cannot be read.
     """
     kind, options, wanted = parse_content_type(content_type), _options(query), preferred(accept)
     named = next((name for name in PROMPT_NAMES if options.get(name) is not None), None)
@@ -84,7 +84,7 @@ def read_form(
     options = merged(_options(query), _options(fields))
     if not any(name in KNOWN for name in options):
         raise BadRequest(
-            "The form has no field that is known here. Send JSON with the header `Content-Type: "
+            "The form has no known field. Send JSON with the header `Content-Type: "
             "application/json`, a text as it is with `text/plain`, or in a field: `data=...`",
             param="prompt",
             code="no_prompt",

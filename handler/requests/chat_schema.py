@@ -38,7 +38,7 @@ def _read_content(content: Any) -> Any:
             text := part.get("refusal" if kind == "refusal" else "text"), str
         ):
             raise PydanticCustomError(
-                "content", 'may hold parts of text alone: {"type": "text", "text": "..."}'
+                "content", 'may hold only text parts: {"type": "text", "text": "..."}'
             )
         texts.append(text)
     return "\n".join(texts)

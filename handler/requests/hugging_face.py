@@ -45,7 +45,7 @@ def translated(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options under our names, with what transformers means by them.
 
     Raises:
-        BadRequest: One is given under two names, or means what this model can not do.
+        BadRequest: One is given under two names, or means what this model cannot do.
     """
     found: dict[str, Any] = {}
     for name, value in options.items():
@@ -97,11 +97,11 @@ def take_details(request: dict[str, Any]) -> bool:
     """Take out whether the tokens are told, in details or one by one in a stream.
 
     Raises:
-        BadRequest: They can not be.
+        BadRequest: They cannot be.
     """
     details = bool(switch(request, "details"))
     if details and request.get("best_of") not in (None, request.get("n") or 1):
-        raise BadRequest("`details` can not be had with `best_of`", param="details")
+        raise BadRequest("`details` cannot be had with `best_of`", param="details")
     if request.get("stream") and (not isinstance(request["prompt"], str) or _several(request)):
         raise BadRequest("One text can be streamed in this form, not several", param="stream")
     if details or request.get("stream"):

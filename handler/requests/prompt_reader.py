@@ -9,7 +9,7 @@ from handler.engine.vocabulary import Vocabulary
 from handler.errors import BadRequest
 from handler.requests.schema import CompletionRequest
 
-MAX_CHARS_PER_TOKEN = 64  # a longer text can not fit: so much is never tokenised in vain
+MAX_CHARS_PER_TOKEN = 64  # a longer text cannot fit: so much is never tokenised in vain
 # Texts of one request that are tokenised, in bytes of UTF-8: everybody's next step waits for it.
 MAX_PROMPT_BYTES = 131_072
 # A prompt that is cut leaves at most this part of the context to what is written.

@@ -168,7 +168,7 @@ class CompletionRequest(WritingRequest):
         "probability are returned, best first. Above `n`, not with `stream`.",
     )
     logprobs: Whole | None = Field(
-        None, ge=0, le=MAX_LOGPROBS, description="Log probabilities, with this many runners-up."
+        None, ge=0, le=MAX_LOGPROBS, description="Log probabilities, with this many alternatives."
     )
     prompt_logprobs: Whole | None = Field(
         None,
@@ -200,7 +200,7 @@ class CompletionRequest(WritingRequest):
             )
         if best_of is not None and best_of > n and self.stream:
             raise PydanticCustomError(
-                "best_of", "`best_of` above `n` can not be streamed: the best are known at the end"
+                "best_of", "`best_of` above `n` cannot be streamed: the best are known at the end"
             )
         if self.prompt_logprobs is not None and self.stream:
             raise PydanticCustomError(

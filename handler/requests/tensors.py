@@ -176,7 +176,9 @@ def _texts(place: str, raw: bytes) -> Iterator[str]:
         end = start + 4
         length = int.from_bytes(raw[start:end], "little")
         if len(raw) < end + length:
-            raise _wrong(place, "breaks off: before each element of BYTES stand its length's bytes")
+            raise _wrong(
+                place, "ends early: each element of BYTES is preceded by its length in four bytes"
+            )
         yield decode(raw[end : end + length], "")
         start = end + length
 

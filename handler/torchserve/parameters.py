@@ -91,7 +91,7 @@ def read(row: Mapping[str, Any], headers: Mapping[str, Any]) -> Question:
     """What a prediction over HTTP asks for.
 
     Raises:
-        BadRequest: It can not be told.
+        BadRequest: It cannot be told.
     """
     fields = [field for field in _fields(row, headers) if field.name not in OF_TORCHSERVE]
     own = text_headers(headers)
@@ -128,7 +128,7 @@ def read_call(row: Mapping[str, Any]) -> Question:
     """What a prediction over gRPC asks for: fields without types, of which one may be JSON.
 
     Raises:
-        BadRequest: It can not be told.
+        BadRequest: It cannot be told.
     """
     fields = _fields(row, {})
     body = next((field for field in fields if holds_object(field.value)), None)

@@ -74,7 +74,7 @@ Act = Callable[[Arena], float | None]
 
 @dataclass(frozen=True)
 class Fault:
-    """A kind of fault. `lacks`: why it can not be done here, or nothing."""
+    """A kind of fault. `lacks`: why it cannot be done here, or nothing."""
 
     name: str
     purpose: str

@@ -245,7 +245,7 @@ REFUSED: dict[str, Refused] = {
     "a bare pickle": Refused(
         HUB + "docs/hub/security-pickle",
         plain_pickle,
-        "pytorch_model.bin cannot be read: it is broken or cut short, or no file of torch.save",
+        "pytorch_model.bin cannot be read: it is broken, cut short or not a file of torch.save",
     ),
     "a zip bomb": Refused(
         GITHUB + "pytorch/pytorch/security",
@@ -270,7 +270,7 @@ REFUSED: dict[str, Refused] = {
     "safetensors that lie behind the file's end": Refused(
         HUB + "docs/safetensors/index",
         header(beyond),
-        "model.safetensors is broken or cut short (wte.weight lies behind the file's end)",
+        "model.safetensors is broken or cut short (wte.weight lies beyond the end of the file)",
     ),
     "safetensors with a shape that lies": Refused(
         HUB + "docs/safetensors/index",
@@ -319,7 +319,7 @@ REFUSED: dict[str, Refused] = {
     "layers with more than GPT-2's": Refused(
         GITHUB + "karpathy/nanoGPT",
         with_arrays(lambda found: found | {"h.0.attn.q_norm.weight": np.ones(12, np.float32)}),
-        "h.0.attn.q_norm.weight is no part of a layer of GPT-2: another architecture",
+        "h.0.attn.q_norm.weight is not part of a GPT-2 layer: this is another architecture",
     ),
     "one part of several": Refused(
         HUB + "docs/transformers/main/big_models",
@@ -383,7 +383,7 @@ REFUSED: dict[str, Refused] = {
     "minGPT of before 2022 without its heads": Refused(
         GITHUB + "karpathy/minGPT",
         old_mini,
-        "model.pt is minGPT's of before 2022, and nothing says how many heads it has: put a "
+        "model.pt is minGPT's from before 2022, and nothing says how many heads it has: put a "
         'config.json beside it, such as {"n_head": 8}',
     ),
     "a directory around checkpoints": Refused(
@@ -427,7 +427,7 @@ REFUSED: dict[str, Refused] = {
         HUB + "docs/transformers/model_doc/gpt2",
         config(architectures=["GPT2ForSequenceClassification"]),
         "config.json names GPT2ForSequenceClassification, and the weights have no lm_head: there "
-        "is no language model in it",
+        "it is not a language model",
     ),
     "GGUF cut short": Refused(
         GITHUB + "ggml-org/llama.cpp",
@@ -437,7 +437,7 @@ REFUSED: dict[str, Refused] = {
     "GGUF with counts that lie": Refused(
         GITHUB + "ggml-org/llama.cpp/security",
         after(as_gguf, gguf_bytes(8, struct.pack("<Q", 1 << 60))),
-        "model.gguf is broken or cut short (it says that it holds more than its size allows)",
+        "model.gguf is broken or cut short (it claims to hold more than its size allows)",
     ),
     "GGUF of another version": Refused(
         GITHUB + "ggml-org/ggml/blob/master/docs/gguf.md",

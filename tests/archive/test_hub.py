@@ -151,10 +151,10 @@ def test_a_download_cut_in_the_middle_is_said_and_can_be_taken_up_again(
 ) -> None:
     with hub(MODEL, small, "cut") as server:
         done = package(server, tmp_path / "home", tmp_path / "store")
-    assert f"the download of {MODEL} broke off" in refusal(done, tmp_path / "store")
+    assert f"the download of {MODEL} was interrupted" in refusal(done, tmp_path / "store")
     # Half a model is not taken for a whole one.
     done = package(NOWHERE, tmp_path / "home", tmp_path / "store")
-    assert "out of reach" in refusal(done, tmp_path / "store")
+    assert "cannot be reached" in refusal(done, tmp_path / "store")
     with hub(MODEL, small) as server:
         assert package(server, tmp_path / "home", tmp_path / "store").returncode == 0
 

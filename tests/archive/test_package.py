@@ -207,7 +207,7 @@ def test_zeros_among_the_defaults_mean_greedy_or_off(checkpoint: Path, tmp_path:
 def test_a_hub_out_of_reach_is_said(tmp_path: Path) -> None:
     done = package("somebody/some-gpt2", tmp_path)
     assert done.returncode == 1
-    assert "out of reach" in done.stderr and done.stderr.count("\n") == 1
+    assert "cannot be reached" in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_a_directory_that_is_not_there_is_said(tmp_path: Path) -> None:

@@ -240,7 +240,7 @@ def test_an_account_that_was_just_made_is_waited_for(cloud: Cloud) -> None:
     cloud.fail("builds submit", early, times=1)
     done = cloud.deploy("--public", "--yes")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("once more in") == 3
+    assert done.stdout.count("trying again in") == 3
 
 
 def test_a_step_that_fails_ends_it_with_the_reason(cloud: Cloud) -> None:

@@ -1,4 +1,4 @@
-"""What a build is told and installs; one whose packages can not be had ends there."""
+"""What a build is told and installs; one whose packages cannot be had ends there."""
 
 from __future__ import annotations
 

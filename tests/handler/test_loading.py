@@ -146,7 +146,7 @@ GPT2Handler().initialize(N(system_properties={"model_dir": sys.argv[1]}, manifes
     command = [sys.executable, "-c", script, str(archive)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
-    assert "The model can not be served: " in done.stderr
+    assert "The model cannot be served: " in done.stderr
     assert "Traceback" not in done.stderr
 
 

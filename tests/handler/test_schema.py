@@ -56,7 +56,7 @@ def test_null_means_not_said() -> None:
         ({"stop": ["a"] * 17}, "`stop` may hold at most 16 texts"),
         ({"stop": ""}, "`stop` texts must have 1 to 256 characters"),
         ({"n": 3, "best_of": 2}, "`best_of` must be at least `n`, which is 3"),
-        ({"best_of": 2, "stream": True}, "can not be streamed"),
+        ({"best_of": 2, "stream": True}, "cannot be streamed"),
         ({"stream_options": []}, "`stream_options` must be an object"),
         ({"suffix": "x"}, "`suffix` must be empty"),
         ({"truncate_prompt_tokens": 0}, "must be 1 or more, or -1"),

@@ -41,7 +41,7 @@ def clients_python() -> Path:
         with FileLock(HOME / "torchserve-clients.lock"):
             return CLIENTS.ensure(print)
     except SetUpError as error:
-        pytest.skip(f"TorchServe's clients can not be installed: {error}")
+        pytest.skip(f"TorchServe's clients cannot be installed: {error}")
 
 
 @pytest.fixture(scope="session")

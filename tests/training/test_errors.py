@@ -43,7 +43,7 @@ def test_no_text(refused, tmp_path: Path) -> None:
 
 def test_an_output_that_can_not_be_made(refused, text: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    assert "is no directory" in refused("--text", text, "--output", tmp_path / "file" / "out")
+    assert "is not a directory" in refused("--text", text, "--output", tmp_path / "file" / "out")
     (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
     assert "gone" in refused("--text", text, "--output", tmp_path / "gone")
     assert "proc" in refused("--text", text, "--output", "/proc/mine")
@@ -89,7 +89,7 @@ def test_a_model_that_is_no_gpt2(refused, text: Path, tmp_path: Path) -> None:
     other.mkdir()
     (other / "config.json").write_text(json.dumps({"model_type": "llama"}))
     error = refused("--text", text, "--from", other)
-    assert "is no GPT-2" in error and "'llama'" in error
+    assert "is not GPT-2" in error and "'llama'" in error
     (tmp_path / "empty").mkdir()
     assert "no model.safetensors" in refused("--text", text, "--from", tmp_path / "empty")
 
@@ -202,7 +202,7 @@ def test_a_directory_of_somebody_else_is_left_alone(text: Path, tmp_path: Path, 
     file = tmp_path / "file"
     file.touch()
     assert main(["--text", str(text), "--output", str(file), *TINY]) == 1
-    assert "is no directory" in capsys.readouterr().err
+    assert "is not a directory" in capsys.readouterr().err
 
 
 def test_what_was_changed_in_a_finished_run_is_moved_aside(tmp_path: Path) -> None:

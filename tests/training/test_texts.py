@@ -302,10 +302,10 @@ def test_what_is_no_text_is_told_by_what_it_is(data: bytes, words: str, tmp_path
 @pytest.mark.parametrize(
     ("name", "data", "how", "words"),
     [
-        ("a.jsonl", b'{"text": "x"}\n{"text": ', Reading(), "a.jsonl line 2 is no JSON"),
+        ("a.jsonl", b'{"text": "x"}\n{"text": ', Reading(), "a.jsonl line 2 is not JSON"),
         ("a.jsonl", b'{"title": "x", "body": "y"}', Reading(), "it has title, body"),
-        ("a.jsonl", b'{"text": 3}', Reading(), "text is no text but int"),
-        ("a.jsonl", b"3", Reading(), "no JSON object"),
+        ("a.jsonl", b'{"text": 3}', Reading(), "text is not text but int"),
+        ("a.jsonl", b"3", Reading(), "not a JSON object"),
         ("a.jsonl", b'{"messages": ["hello"]}', Reading(), "role and content"),
         ("a.csv", b"a,b\n1,2\n", Reading(), "it has a, b: choose one with --column"),
         ("a.csv", b"a,b\n1,2\n", Reading(column="c"), "--column"),

@@ -59,7 +59,7 @@ def decode(name: str, data: bytes, encoding: str | None, tell: Tell) -> str:
     except UnicodeDecodeError as error:
         where = f"{name} is not UTF-8 (byte 0x{data[error.start]:02x} at offset {error.start:,})"
     if _is_binary(data):
-        raise TrainingError(f"{where} but binary data of a kind that is not known here")
+        raise TrainingError(f"{where} but binary data of an unknown kind")
     raise TrainingError(_choices(where, data, _likely(data)))
 
 

@@ -22,7 +22,7 @@ def read_json_lines(text: str, source: str, how: Reading) -> Iterator[Document]:
             yield from documents(record, source, line)
             continue
         if not isinstance(record, dict):
-            raise TrainingError(f"{source} line {line} is no JSON object")
+            raise TrainingError(f"{source} line {line} is not a JSON object")
         fields = choose_fields(record.keys(), how, f"{source} line {line}")
         yield from read_record(record, fields, how, source, line)
 
@@ -39,7 +39,7 @@ def _records(text: str, source: str) -> Iterator[tuple[int, Any]]:
         try:
             records = json.loads(text)
         except ValueError as error:
-            raise TrainingError(f"{source} is no JSON: {error}") from error
+            raise TrainingError(f"{source} is not JSON: {error}") from error
         yield from enumerate(records, start=1)
         return
     for number, line in enumerate(unix_lines(text).split("\n"), start=1):
@@ -48,7 +48,7 @@ def _records(text: str, source: str) -> Iterator[tuple[int, Any]]:
         try:
             yield number, json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise TrainingError(f"{source} line {number} is no JSON: {error}") from error
+            raise TrainingError(f"{source} line {number} is not JSON: {error}") from error
 
 
 def _is_object(line: str) -> bool:

@@ -30,7 +30,7 @@ def read_texts(named: Sequence[str], how: Reading) -> Texts:
     """All documents of all that is named, in order, and what there is to say about them.
 
     Raises:
-        TrainingError: something can not be read, or nothing is in it.
+        TrainingError: something cannot be read, or nothing is in it.
     """
     notes: list[str] = []
     found: list[Document] = []
@@ -53,7 +53,7 @@ def _read(name: str, data: bytes, how: Reading, tell: Tell) -> Iterator[Document
         return read_parquet(data, name, how)
     kind = kind_of(data)
     if kind:
-        raise TrainingError(f"{name} is no text but {kind}")
+        raise TrainingError(f"{name} is not text but {kind}")
     text = decode(name, data, how.encoding, tell)
     form = how.form if how.form != "auto" else _form_of(name, text, how)
     if form == "jsonl":

@@ -60,7 +60,7 @@ def read_record(
         return
     for field, value in zip(fields, values, strict=True):
         if value is not None and not isinstance(value, str):
-            raise TrainingError(f"{where}: {field} is no text but {type(value).__name__}")
+            raise TrainingError(f"{where}: {field} is not text but {type(value).__name__}")
     yield from documents("".join(value or "" for value in values), source, line)
 
 
@@ -81,7 +81,7 @@ def _render(turns: Any, how: Reading, where: str) -> str:
         and isinstance(turn.get("content"), str)
         for turn in turns
     ):
-        raise TrainingError(f"{where}: messages are no list of turns with role and content")
+        raise TrainingError(f"{where}: messages are not a list of turns with role and content")
     if how.render is None:
         raise TrainingError(f"{where} has messages; {NO_TEMPLATE}")
     try:

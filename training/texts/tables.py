@@ -43,7 +43,7 @@ def _rows(text: str, source: str, comma: str, tell: Tell) -> list[Row]:
         return list(_parse(_reader(text, comma, csv.QUOTE_MINIMAL)))
     except csv.Error as error:
         if comma != "\t":
-            raise TrainingError(f"{source} is no CSV: {error}") from error
+            raise TrainingError(f"{source} is not valid CSV: {error}") from error
     tell(f"{source}: its quotes are not those of a table, so they are read as part of the texts")
     return list(_parse(_reader(text, comma, csv.QUOTE_NONE)))
 

@@ -50,7 +50,7 @@ def unpack(name: str, data: bytes, tell: Tell, depth: int = 0) -> Iterator[tuple
     except (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile) as error:
         raise TrainingError(f"{name} is damaged: {error}") from error
     except NotImplementedError as error:
-        raise TrainingError(f"{name} is packed in a way that is not known here") from error
+        raise TrainingError(f"{name} is packed in an unknown way") from error
     except RuntimeError as error:  # zipfile's word for a password
         raise TrainingError(f"{name} is encrypted") from error
     if unpacked is None:

@@ -1,4 +1,4 @@
-/** Puts the page together: views, writer, settings, and what to do when the service can not. */
+/** Puts the page together: views, writer, settings, and what to do when the service cannot. */
 
 import { Announcer } from "./announcer.js";
 import { Choices } from "./choices.js";

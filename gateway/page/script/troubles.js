@@ -1,4 +1,4 @@
-/** What the person reads, and what happens next, when the service can not do what was asked. */
+/** What the person reads, and what happens next, when the service cannot do what was asked. */
 
 import { plural } from "./words.js";
 

@@ -41,7 +41,7 @@ export class Writer extends EventTarget {
 
   /** Text, seed and options that give the last continuation again; null: there is none such. */
   get recipe() {
-    // One of several at once can not be had alone, and a text begun anew is another text.
+    // One of several at once cannot be had alone, and a text begun anew is another text.
     const isWhole = this.#last?.n === 1 && this.manuscript.text.startsWith(this.#last.text);
     return isWhole ? this.#last : null;
   }

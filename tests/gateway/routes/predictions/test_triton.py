@@ -76,7 +76,7 @@ def triton_python() -> Path:
         with FileLock(HOME / "triton-client.lock"):
             return TRITON.ensure(print)
     except SetUpError as error:
-        pytest.skip(f"Triton's client can not be installed: {error}")
+        pytest.skip(f"Triton's client cannot be installed: {error}")
 
 
 def test_it_sends_and_reads_tensors_both_ways(service: Service, triton_python: Path) -> None:
