@@ -211,7 +211,7 @@ def _telling_failures(hub_id: str, revision: str | None) -> Iterator[None]:
         ) from None
     except LocalEntryNotFoundError:
         raise CheckpointError(
-            f"no directory is called {hub_id}, and the Hugging Face hub is out of reach; "
+            f"no directory is called {hub_id}, and the Hugging Face hub cannot be reached; "
             "check the network, or name a local directory"
         ) from None
     except HfHubHTTPError as error:

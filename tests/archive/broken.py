@@ -275,8 +275,8 @@ REFUSED: dict[str, Refused] = {
     "safetensors with a shape that lies": Refused(
         HUB + "docs/safetensors/index",
         header(larger),
-        "model.safetensors is broken or cut short (wte.weight has not the size that its shape "
-        "asks for)",
+        "model.safetensors is broken or cut short (wte.weight has a size that does not "
+        "match its shape)",
     ),
     "a Git LFS pointer": Refused(
         GITHUB + "AUTOMATIC1111/stable-diffusion-webui/issues/8123",
@@ -426,7 +426,7 @@ REFUSED: dict[str, Refused] = {
     "a classifier without lm_head": Refused(
         HUB + "docs/transformers/model_doc/gpt2",
         config(architectures=["GPT2ForSequenceClassification"]),
-        "config.json names GPT2ForSequenceClassification, and the weights have no lm_head: there "
+        "config.json names GPT2ForSequenceClassification, and the weights have no lm_head: "
         "it is not a language model",
     ),
     "GGUF cut short": Refused(

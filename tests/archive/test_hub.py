@@ -72,7 +72,7 @@ def test_a_model_from_the_hub_is_packed_and_kept(tmp_path: Path) -> None:
 
     done = package(NOWHERE, home, tmp_path / "later")
     assert done.returncode == 0, done.stderr
-    assert "taking the copy downloaded before" in done.stdout
+    assert "using the copy downloaded earlier" in done.stdout
     assert (tmp_path / "later" / "gpt2.mar").is_file()
 
 
@@ -84,7 +84,7 @@ def test_a_kept_model_is_taken_while_the_hub_is_broken(
     with hub(MODEL, small, "broken") as server:
         done = package(server, tmp_path / "home", tmp_path / "later")
     assert done.returncode == 0, done.stderr
-    assert "taking the copy downloaded before" in done.stdout
+    assert "using the copy downloaded earlier" in done.stdout
 
 
 @pytest.mark.parametrize("model", ["somebody/other", "not--a-name"])
