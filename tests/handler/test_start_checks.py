@@ -70,7 +70,7 @@ def change(archive: Path, **facts: Any) -> None:
 
 def test_another_text_than_when_it_was_packed_ends_the_start(archive: Path) -> None:
     change(archive, self_test="0" * 64)
-    with pytest.raises(ModelError, match="writes another text than when it was packed"):
+    with pytest.raises(ModelError, match="does not write the text that it wrote"):
         load(archive)
     assert load(archive, is_checked=False).self_test != "0" * 64
 
