@@ -1,4 +1,4 @@
-"""Errors that the gateway finds itself, each with its status and OpenAI's words for it."""
+"""Kinds of errors that the gateway finds: status, type and code; who raises one writes its text."""
 
 from __future__ import annotations
 

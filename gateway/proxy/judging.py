@@ -6,7 +6,7 @@ import contextlib
 import json
 from typing import Any
 
-from gateway.errors import KINDS, BadGateway, GatewayError, TooManyRequests, error_body
+from gateway.errors import KINDS, BadGateway, GatewayError, error_body
 from gateway.proxy.prediction import JSON_TYPE
 from gateway.proxy.replay import Lost
 from gateway.proxy.reply import FAILED, Reply, note_end, note_usage
@@ -82,10 +82,7 @@ class Judge:
         """Return what TorchServe itself said, in our words."""
         message = str(value.get("message", "")) if isinstance(value, dict) else ""
         if status == 503 and "no worker" in message:
-            seconds = self._queue.retry_after(1)
-            return TooManyRequests(
-                f"The service is full; try again in {seconds} s", code="full", retry_after=seconds
-            )
+            return self._queue.full()
         if status in (500, 503):  # "Worker died.", or one that is being started anew
             return Lost()
         if status == 413:

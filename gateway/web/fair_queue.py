@@ -1,4 +1,4 @@
-"""Whose turn it is: what finds no slot free waits here, fairly between callers.
+"""Whose turn it is: what finds no slot waits here, fairly, or is refused as the service is full.
 
 Start-time fair queueing (Goyal, Vin and Cheng, 1996): each request begins, in a time of its own
 kind, where its caller's last one ended or where the service is now, whichever is later, and takes
@@ -172,10 +172,10 @@ class FairQueue:
             heaviest = self._heaviest(ticket)
             over = self._running + self._waiting + ticket.sequences - most
             if heaviest is None:
-                raise self._full(over)
+                raise self.full(over)
             self._tickets.remove(heaviest)
             self._ends[heaviest.caller.name] = heaviest.begins
-            heaviest.turn.set_exception(self._full(over))
+            heaviest.turn.set_exception(self.full(over))
 
     def _heaviest(self, ticket: Ticket) -> Ticket | None:
         """The last request of who has most waiting for its weight, if that is not who comes."""
@@ -191,7 +191,8 @@ class FairQueue:
             return None
         return max((t for t in self._tickets if t.caller == heaviest), key=lambda t: t.order)
 
-    def _full(self, over: int) -> TooManyRequests:
+    def full(self, over: int = 1) -> TooManyRequests:
+        """Return the refusal of who comes when `over` sequences have to end first."""
         seconds = self.retry_after(over)
         return TooManyRequests(
             f"The service is full; try again in {seconds} s", code="full", retry_after=seconds
@@ -238,7 +239,7 @@ class FairQueue:
                 await ticket.turn
         except TimeoutError:
             self._give_up(ticket)
-            raise self._full(ticket.sequences) from None
+            raise self.full(ticket.sequences) from None
         except asyncio.CancelledError:
             self._give_up(ticket)
             raise

@@ -9,7 +9,9 @@ from typing import Protocol
 from handler.engine.errors import ModelError
 from handler.engine.step import Answer, Ask, Rows
 
-# What config.json may name as the feed-forward layer's activation; many names mean the same.
+# What config.json may name as the feed-forward layer's activation; many names mean the same. One
+# more stands in native/finish.h with matmul.h and records.py, in torch_model.py, and in
+# archive/checkpoint.py with formats/config.py.
 ACTIVATIONS = {
     **dict.fromkeys(("gelu_new", "gelu_fast", "gelu_pytorch_tanh", "gelu_accurate"), "gelu_new"),
     **{"gelu": "gelu", "relu": "relu", "silu": "silu", "swish": "silu"},

@@ -1,4 +1,4 @@
-"""What each error is in HTTP, in OpenAI's words and in TorchServe's: the one place that knows."""
+"""Status and type of each error in OpenAI's form and TorchServe's; who raises it has the text."""
 
 from __future__ import annotations
 

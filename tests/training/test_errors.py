@@ -101,7 +101,7 @@ def test_a_model_without_weights(refused, text: Path, tmp_path: Path) -> None:
 
 def other_activation(model: Path) -> None:
     config = json.loads((model / "config.json").read_text())
-    (model / "config.json").write_text(json.dumps(config | {"activation_function": "relu"}))
+    (model / "config.json").write_text(json.dumps(config | {"activation_function": "mish"}))
 
 
 def cut_weights(model: Path) -> None:
@@ -123,7 +123,7 @@ def say_another_width(model: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (other_activation, "activation_function 'relu'"),
+        (other_activation, "activation_function 'mish'"),
         (cut_weights, "no model.safetensors that can be read"),
         (drop_a_layer, "model.safetensors lacks transformer.h.1."),
         (say_another_width, "do not have the sizes"),

@@ -1,5 +1,4 @@
-/**
- * The writing surface: a textarea with a mirror of its text behind it, in which the ghost follows.
+/** The writing surface: a textarea with a mirror of its text behind it, in which the ghost follows.
  * A textarea, because caret, input methods, dictation and screen readers work as people know them.
  */
 export class Paper {

@@ -1,5 +1,4 @@
-/**
- * What a person does with the model: continue, accept, drop, choose, keep going, undo.
+/** What a person does with the model: continue, accept, drop, choose, keep going, undo.
  * Holds the state that the views show; knows neither the screen nor HTTP.
  */
 
