@@ -58,6 +58,7 @@ class Supervisor:
         self._health = Health(replicas)
         self._queue = FairQueue(settings.max_waiting, settings.max_queue_seconds or math.inf)
         self._stopping = asyncio.Event()
+        self._is_announced = False
         crashes = Crashes()
         self._keeper = Keeper(settings, torchserve, self._upstream, replicas, self._health, crashes)
         app = make_gateway(
@@ -104,8 +105,9 @@ class Supervisor:
         """Say once where the service is, on standard output."""
         seconds = time.perf_counter() - self._began
         logger.info("Ready after %.1f s", seconds)
-        if self._keeper.restarts.count or self._settings.k_service:  # on Cloud Run nobody reads it
+        if self._is_announced or self._settings.k_service:  # on Cloud Run nobody reads it
             return
+        self._is_announced = True
         port = self._listeners[0].getsockname()[1]
         host = "localhost" if self._settings.bind in ("0.0.0.0", "::") else self._settings.bind
         sys.stdout.write(f"GPT-2 is ready: http://{host}:{port}\n")

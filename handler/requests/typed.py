@@ -11,7 +11,7 @@ from handler.errors import BadRequest
 NUMBERS = frozenset(
     {"max_tokens", "temperature", "top_k", "top_p", "min_p", "repetition_penalty"}
     | {"presence_penalty", "frequency_penalty", "seed", "n", "best_of", "logprobs"}
-    | {"max_length", "min_tokens", "truncate_prompt_tokens"}
+    | {"max_length", "min_tokens", "truncate_prompt_tokens", "priority"}
     # As transformers and TGI name them.
     | {"max_new_tokens", "min_new_tokens", "num_return_sequences", "typical_p"}
     | {"truncate", "prompt_logprobs"}
@@ -23,8 +23,9 @@ SWITCHES = frozenset(
 )
 OBJECTS = frozenset(
     {"logit_bias", "stream_options", "parameters", "stop_token_ids", "allowed_token_ids"}
+    | {"response_format", "structured_outputs", "guided_json", "guided_choice"}
 )
-TEXTS = frozenset({"model", "user", "suffix"})
+TEXTS = frozenset({"model", "user", "suffix", "guided_regex", "guided_grammar"})
 LISTS = frozenset({"bad_words", "stop", "stop_sequence", "stop_sequences", "stop_strings"})
 OPTIONS = NUMBERS | SWITCHES | OBJECTS | TEXTS | LISTS
 

@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 
 from archive.checkpoint import open_checkpoint
 from archive.conversion import write_form
-from archive.forms import FORMS, FULL, Form
+from archive.forms import FULL, Form
 from archive.layers import FileSource, Layerwise
 from archive.native_build import build_libraries
 from archive.progress import Progress
@@ -29,6 +29,7 @@ from handler.engine.native_model import choose_library
 from tests.archive.checkpoints import ROOT, write_checkpoint
 from tests.archive.layouts import legacy
 
+INT8 = Form("int8", "int8")
 # Widths that no vector divides, a head of its own, attention scaled by layer.
 ODD = {
     "n_embd": 90,
@@ -47,7 +48,7 @@ def written(directory: Path, form: Form, **settings: object) -> tuple[Path, Mode
     return path, checkpoint.shape
 
 
-@pytest.mark.parametrize("form", [FORMS[0], FULL], ids=["int8", "fp32"])
+@pytest.mark.parametrize("form", [INT8, FULL], ids=["int8", "fp32"])
 @pytest.mark.parametrize("settings", [{}, ODD], ids=["even", "odd"])
 def test_a_layer_at_a_time_gives_the_bits_of_the_whole_model(
     tmp_path: Path, form: Form, settings: dict[str, object]
@@ -68,7 +69,7 @@ def test_a_layer_at_a_time_gives_the_bits_of_the_whole_model(
 
 
 def test_the_file_is_what_safetensors_reads(tmp_path: Path) -> None:
-    path, shape = written(tmp_path, FORMS[0])
+    path, shape = written(tmp_path, INT8)
     checkpoint = open_checkpoint(tmp_path / "model", "test")
     expected = dict(pack_model(checkpoint.weights, shape, uniform("int8")))
     found = load_file(path)
@@ -77,7 +78,7 @@ def test_the_file_is_what_safetensors_reads(tmp_path: Path) -> None:
 
 
 def test_the_token_embedding_stays_in_the_file(tmp_path: Path) -> None:
-    path, _ = written(tmp_path, FORMS[0], vocab_size=40_000, n_embd=64)
+    path, _ = written(tmp_path, INT8, vocab_size=40_000, n_embd=64)
 
     def resident() -> int:
         """KiB of the file that are in this process's memory."""

@@ -86,7 +86,7 @@ def test_an_end_before_the_model_is_ready_leaves_nothing(
     start_service: StartService, place: Path, number: signal.Signals
 ) -> None:
     service = start_service(ready=False, TMPDIR=str(place))
-    wait_until(lambda: any(place.iterdir()) and bool(service.descendants()), 60)
+    wait_until(lambda: any(place.iterdir()) and bool(service.descendants()))
     family = service.descendants()
     service.process.send_signal(number)
     assert service.process.wait(60) == 0

@@ -126,9 +126,9 @@ def test_what_is_not_known_is_named(gateway: Server) -> None:
     reply = gateway.send(V1, json=BERT_V1)
     assert reply.headers["x-ignored-fields"] == "target"
     tensor = {**BERT_BYTES["inputs"][0], "parameters": {"content_type": "str"}}  # type: ignore[dict-item]
-    body = {"inputs": [tensor], "parameters": {"priority": 3}}
+    body = {"inputs": [tensor], "parameters": {"urgency": 3}}
     reply = gateway.send(f"{V2}/infer", json=body)
-    assert reply.headers["x-ignored-fields"] == "priority,inputs.parameters.content_type"
+    assert reply.headers["x-ignored-fields"] == "urgency,inputs.parameters.content_type"
 
 
 def tensor(**changes: Any) -> dict[str, Any]:
