@@ -27,7 +27,7 @@ def test_it_deploys_once_however_often_it_is_run(
     words = [*keys[2:], *(["--public"] if access == "public" else [])]
     service.token = "" if access == "public" else TOKEN
     refused = cloud.deploy(*words)
-    assert refused.returncode == 1 and "say --yes" in refused.stderr
+    assert refused.returncode == 1 and "add --yes" in refused.stderr
     assert not any(" create " in call for call in cloud.calls()), "it did not ask first"
     service.refusals = [403]
     first = cloud.deploy(*words, "--yes")
