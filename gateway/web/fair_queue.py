@@ -112,8 +112,8 @@ class FairQueue:
             self._answering += 1
             return
         ticket = self._ticket(caller, sequences)
-        self._make_room(ticket, most)
         self._refuse_if_late(ticket)
+        self._make_room(ticket, most)
         self._charge(ticket)
         self._tickets.append(ticket)
         self._let_in()
@@ -162,25 +162,34 @@ class FairQueue:
         if len(self._ends) > MOST_REMEMBERED:
             self._ends = {name: end for name, end in self._ends.items() if end > self._now}
 
+    def _refund(self, ticket: Ticket) -> None:
+        """Let the caller's next request begin as if this one had never been."""
+        if ticket.caller.name in self._ends:
+            self._ends[ticket.caller.name] -= ticket.sequences / ticket.caller.weight
+
     def _make_room(self, ticket: Ticket, most: int) -> None:
         """Take what is last of whoever has most waiting out of the queue, until `ticket` fits.
 
         Raises:
             TooManyRequests: Nobody has more waiting than who comes.
         """
-        while self._running + self._waiting + ticket.sequences > most:
-            heaviest = self._heaviest(ticket)
-            over = self._running + self._waiting + ticket.sequences - most
-            if heaviest is None:
+        over = self._running + self._waiting + ticket.sequences - most
+        gives_way: list[Ticket] = []
+        while over > sum(each.sequences for each in gives_way):
+            heaviest = self._heaviest(ticket, gives_way)
+            if heaviest is None:  # and nobody has given way in vain
                 raise self.full(over)
-            self._tickets.remove(heaviest)
-            self._ends[heaviest.caller.name] = heaviest.begins
-            heaviest.turn.set_exception(self.full(over))
+            gives_way.append(heaviest)
+        for each in gives_way:
+            self._tickets.remove(each)
+            self._refund(each)
+            each.turn.set_exception(self.full(over))
 
-    def _heaviest(self, ticket: Ticket) -> Ticket | None:
+    def _heaviest(self, ticket: Ticket, gone: list[Ticket]) -> Ticket | None:
         """The last request of who has most waiting for its weight, if that is not who comes."""
         waiting: Counter[Caller] = Counter()
-        for each in (*self._tickets, ticket):
+        left = [each for each in self._tickets if each not in gone]
+        for each in (*left, ticket):
             waiting[each.caller] += each.sequences
 
         def weight(caller: Caller) -> tuple[int, float]:
@@ -189,7 +198,7 @@ class FairQueue:
         heaviest = max(waiting, key=weight)
         if weight(heaviest) <= weight(ticket.caller):
             return None
-        return max((t for t in self._tickets if t.caller == heaviest), key=lambda t: t.order)
+        return max((t for t in left if t.caller == heaviest), key=lambda t: t.order)
 
     def full(self, over: int = 1) -> TooManyRequests:
         """Return the refusal of who comes when `over` sequences have to end first."""
@@ -248,6 +257,7 @@ class FairQueue:
         """Nobody waits for it any more."""
         if ticket in self._tickets:
             self._tickets.remove(ticket)
+            self._refund(ticket)
             self._let_in()  # what is next may need less room
         elif ticket.turn.done() and not ticket.turn.cancelled() and not ticket.turn.exception():
             self.leave(ticket.sequences)  # its turn came at the same moment

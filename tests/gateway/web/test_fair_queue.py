@@ -113,6 +113,32 @@ def test_a_full_queue_makes_room_for_who_has_less_in_it() -> None:
     run(story())
 
 
+def test_nobody_gives_way_in_vain() -> None:
+    async def story() -> None:
+        office = Office(capacity=1, max_waiting=6)
+        waiting = [await office.ask(caller) for caller in (ANN, ANN, ANN, ANN, BOB, BOB, BOB)]
+        with pytest.raises(TooManyRequests):  # two of ann's would not be enough
+            await (await office.ask(Caller("eve"), 5))
+        assert not any(task.done() for task in waiting[1:])
+
+    run(story())
+
+
+def test_who_leaves_the_queue_is_not_charged() -> None:
+    async def story() -> None:
+        office = Office(capacity=1)
+        await office.ask(BOB)
+        for task in [await office.ask(ANN) for _ in range(50)]:
+            task.cancel()
+        await settle()
+        for caller in (BOB, BOB, ANN):
+            await office.ask(caller)
+        await office.serve(3)
+        assert office.order.index("ann") <= 2
+
+    run(story())
+
+
 def test_what_could_not_begin_in_time_is_refused_at_once() -> None:
     async def story() -> None:
         clock = Clock()
