@@ -1,4 +1,4 @@
-"""The project's Markdown as GitHub renders it: links, and the anchors of headings."""
+"""The project's Markdown as GitHub renders it: links, anchors of headings, lines of prose."""
 
 from __future__ import annotations
 
@@ -41,6 +41,15 @@ def links(page: Path) -> Iterator[Link]:
             for target in _targets(part):
                 if not NOT_LOCAL.match(target):
                     yield Link(page, line, target)
+
+
+def prose(page: Path) -> Iterator[tuple[int, str]]:
+    """Yield the lines of paragraphs and list items with their numbers; no tables, code or HTML."""
+    lines = page.read_text(encoding="utf-8").split("\n")
+    for token in _tokens(page):
+        if token.type == "paragraph_open" and token.map:
+            first, after = token.map
+            yield from enumerate(lines[first:after], first + 1)
 
 
 def _targets(token: Token) -> list[str]:
