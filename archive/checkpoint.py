@@ -36,9 +36,6 @@ from handler.engine.model import ModelShape
 
 Weights = Mapping[str, NDArray[np.float32]]
 
-# What the engines compute (archive/formats/config.py has the names that people give them).
-ACTIVATIONS_SERVED = frozenset({"gelu_new", "gelu", "relu", "silu"})
-
 
 class LazyWeights(Mapping[str, NDArray[np.float32]]):
     """Weights that are read from their file each time one is asked for, and checked then."""
@@ -123,7 +120,7 @@ def open_checkpoint(
             reading, a weight is cut short or not finite.
     """
     stored = open_stored(path, base)
-    config = normal_config(stored.config, ACTIVATIONS_SERVED)
+    config = normal_config(stored.config)
     if needs_head(stored.config) and not _has_head(stored):
         raise CheckpointError(
             f"config.json names {stored.config['architectures'][0]}, and the weights have no "
@@ -175,7 +172,7 @@ def _has_head(stored: StoredModel) -> bool:
 
 def read_shape(directory: Path) -> ModelShape:
     """Read config.json and check that it describes a GPT-2 that the engine can compute."""
-    config = normal_config(read_json(directory / "config.json"), ACTIVATIONS_SERVED)
+    config = normal_config(read_json(directory / "config.json"))
     return ModelShape.from_config(config)
 
 

@@ -8,7 +8,7 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, GPT2Config, GPT2LMHeadModel
 
-from handler.engine.model import ACTIVATIONS
+from handler.engine.activations import NAMES
 from training.errors import TrainingError
 from training.foreign import is_foreign, load_foreign_model
 
@@ -57,10 +57,10 @@ def load_model(source: str, **overrides: Any) -> GPT2LMHeadModel:
         raise TrainingError(
             f"{source} is not GPT-2: its config.json says model_type {config.model_type!r}"
         )
-    if config.activation_function not in ACTIVATIONS:
+    if config.activation_function not in NAMES:
         raise TrainingError(
             f"{source} has activation_function {config.activation_function!r}; package_model takes "
-            f"{', '.join(ACTIVATIONS)}"
+            f"{', '.join(NAMES)}"
         )
     try:
         model, loading = GPT2LMHeadModel.from_pretrained(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from archive.errors import CheckpointError
+from handler.engine.activations import NAMES
 
 ARCHITECTURE = "GPT2LMHeadModel"
 # GPT-2 with a head for something else: it has a language model in it only if lm_head is there.
@@ -34,13 +35,6 @@ SYNONYMS = {
     "max_position_embeddings": "n_positions",
 }
 DEFAULTS = {"n_layer": 12, "n_head": 12, "n_embd": 768, "n_positions": 1024, "vocab_size": 50257}
-# Each name that transformers has for a function, and the one that the engine knows it by.
-ACTIVATIONS = {
-    **dict.fromkeys(("gelu_new", "gelu_pytorch_tanh", "gelu_fast", "gelu_accurate"), "gelu_new"),
-    **dict.fromkeys(("gelu", "gelu_python"), "gelu"),
-    "relu": "relu",
-    **dict.fromkeys(("silu", "swish"), "silu"),
-}
 
 
 def is_gpt2(config: Mapping[str, Any]) -> bool:
@@ -68,12 +62,11 @@ def needs_head(config: Mapping[str, Any]) -> bool:
     return bool(kinds) and all(kind in OTHER_HEADS for kind in kinds)
 
 
-def normal_config(config: Mapping[str, Any], served: frozenset[str]) -> dict[str, Any]:
+def normal_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a config with every number that a GPT-2 needs written out under GPT2Config's names.
 
     Args:
         config: As its file has it.
-        served: Activation functions that the engine computes.
 
     Raises:
         CheckpointError: It is not a GPT-2's, a number is none, or the activation is not served.
@@ -94,7 +87,7 @@ def normal_config(config: Mapping[str, Any], served: frozenset[str]) -> dict[str
     flags = {"tie_word_embeddings": True, "scale_attn_weights": True}
     for name, flag in {**flags, "scale_attn_by_inverse_layer_idx": False}.items():
         normal[name] = bool(normal.get(name, flag))
-    normal["activation_function"] = _activation(normal.get("activation_function"), served)
+    normal["activation_function"] = _activation(normal.get("activation_function"))
     return normal
 
 
@@ -115,10 +108,9 @@ def _positive(config: Mapping[str, Any], key: str, default: float) -> float:
     return float(value)
 
 
-def _activation(name: Any, served: frozenset[str]) -> str:
+def _activation(name: Any) -> str:
     name = "gelu_new" if name is None else name
-    function = ACTIVATIONS.get(name) if isinstance(name, str) else None
-    if function not in served:
-        known = ", ".join(key for key, value in ACTIVATIONS.items() if value in served)
+    if not isinstance(name, str) or name not in NAMES:
+        known = ", ".join(NAMES)
         raise CheckpointError(f"activation_function {name!r} is not supported; use one of {known}")
-    return str(function)
+    return NAMES[name]

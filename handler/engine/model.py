@@ -6,16 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from handler.engine.activations import NAMES
 from handler.engine.errors import ModelError
 from handler.engine.step import Answer, Ask, Rows
-
-# What config.json may name as the feed-forward layer's activation; many names mean the same. One
-# more stands in native/finish.h with matmul.h and records.py, in torch_model.py, and in
-# archive/checkpoint.py with formats/config.py.
-ACTIVATIONS = {
-    **dict.fromkeys(("gelu_new", "gelu_fast", "gelu_pytorch_tanh", "gelu_accurate"), "gelu_new"),
-    **{"gelu": "gelu", "relu": "relu", "silu": "silu", "swish": "silu"},
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +25,7 @@ class ModelShape:
     scale_by_layer: bool = False
     tied_head: bool = True
     inner: int = 0  # width of the feed-forward layer; 0: four times that of the model
-    activation: str = "gelu_new"  # "gelu_new" (by tanh), "gelu" (by erf), "relu" or "silu"
+    activation: str = "gelu_new"  # one of activations.FINISHES
 
     @property
     def inner_width(self) -> int:
@@ -52,8 +45,8 @@ class ModelShape:
         epsilon = config.get("layer_norm_epsilon", 1e-5)
         inner = config.get("n_inner")
         activation = str(config.get("activation_function", "gelu_new"))
-        if activation not in ACTIVATIONS:
-            known = ", ".join(ACTIVATIONS)
+        if activation not in NAMES:
+            known = ", ".join(NAMES)
             raise ModelError(
                 f"config.json has the activation_function {activation!r}, known are {known}"
             )
@@ -68,7 +61,7 @@ class ModelShape:
             bool(config.get("scale_attn_by_inverse_layer_idx", False)),
             bool(config.get("tie_word_embeddings", True)),
             inner if isinstance(inner, int) else 0,
-            ACTIVATIONS[activation],
+            NAMES[activation],
         )
 
     def attention_scale(self, layer: int) -> float:

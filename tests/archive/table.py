@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from tests.archive.broken import REFUSED
 from tests.archive.checkpoints import ROOT
-from tests.archive.forms import MADE, SAME, SHAPES
+from tests.archive.refused import REFUSED
+from tests.archive.same import SAME
+from tests.archive.served import MADE, SHAPES
 
 PAGE = ROOT / "docs" / "packaging.md"
-BEGIN, END = "<!-- forms: made by tests/archive/table.py -->\n", "<!-- /forms -->\n"
+BEGIN, END = "<!-- layouts: made by tests/archive/table.py -->\n", "<!-- /layouts -->\n"
 READ = "the same model, bit for bit"
 COMPUTES = "logits equal to those of the library that wrote it"
 SERVED = "served: greedy tokens equal those of `transformers`"
@@ -15,16 +16,16 @@ SERVED = "served: greedy tokens equal those of `transformers`"
 
 def table() -> str:
     """The rows: what it is, where people have it from, what comes."""
-    rows = [(name, form.source, _with(READ, form.told)) for name, form in SAME.items()]
+    rows = [(name, layout.source, _with(READ, layout.remark)) for name, layout in SAME.items()]
     rows += [(title, source, COMPUTES) for title, source in MADE.values()]
-    rows += [(name, shape.source, _with(SERVED, shape.told)) for name, shape in SHAPES.items()]
+    rows += [(name, shape.source, _with(SERVED, shape.remark)) for name, shape in SHAPES.items()]
     rows += [(name, case.source, f"refused: `{case.words}`") for name, case in REFUSED.items()]
     lines = [f"| {name} | [there]({source}) | {comes} |" for name, source, comes in rows]
     return "\n".join(["| what | people have it from | what comes |", "|---|---|---|", *lines, ""])
 
 
-def _with(comes: str, told: str) -> str:
-    return f"{comes}; told: `{told.strip()}`" if told else comes
+def _with(comes: str, remark: str) -> str:
+    return f"{comes}; remark: `{remark.strip()}`" if remark else comes
 
 
 def page_with(table: str) -> str:

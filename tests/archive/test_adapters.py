@@ -15,8 +15,8 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from archive.checkpoint import open_checkpoint
 from archive.hub import find_checkpoint
-from tests.archive.forms import tiny_config
-from tests.archive.test_checkpoint_forms import put_tokenizer
+from tests.archive.test_checkpoint_layouts import put_tokenizer
+from tests.archive.tiny import tiny_config
 
 MODULES = ["c_attn", "c_proj", "c_fc"]
 KINDS: dict[str, dict[str, Any]] = {

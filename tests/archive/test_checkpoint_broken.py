@@ -13,10 +13,11 @@ from archive.hub import find_checkpoint
 from archive.package import check_model
 from archive.packing import Target
 from archive.settings import Settings
-from tests.archive.broken import REFUSED, Refused, RunsCode
-from tests.archive.forms import full, tiny_weights, turned
+from tests.archive.refused import REFUSED, Refused
+from tests.archive.spoil import RunsCode
 from tests.archive.table import PAGE, page_with, table
-from tests.archive.test_checkpoint_forms import put_tokenizer
+from tests.archive.test_checkpoint_layouts import put_tokenizer
+from tests.archive.tiny import full, tiny_weights, turned
 
 
 @pytest.mark.parametrize("case", REFUSED.values(), ids=REFUSED.keys())

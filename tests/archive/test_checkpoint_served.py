@@ -14,9 +14,10 @@ from archive.hub import find_checkpoint
 from archive.package import stage
 from archive.packing import Target
 from archive.settings import Settings
-from tests.archive.forms import SHAPES, Arrays, Json, Shape, full, tiny_config, tiny_weights
-from tests.archive.test_checkpoint_forms import put_tokenizer
+from tests.archive.served import SHAPES, Shape
+from tests.archive.test_checkpoint_layouts import put_tokenizer
 from tests.archive.test_generation import PROMPTS, tokens
+from tests.archive.tiny import Arrays, Json, full, tiny_config, tiny_weights
 from tests.handler.engines import Rig
 
 TOKENS = 8
@@ -38,7 +39,7 @@ def test_greedy_texts_are_those_of_transformers(tmp_path: Path, shape: Shape) ->
     put_tokenizer(directory)
     weights = loud(tiny_weights(directory, **shape.config))
     shape.write(directory, weights)
-    rig = Rig(staged(tmp_path, directory / shape.file, shape.told), threads=1)
+    rig = Rig(staged(tmp_path, directory / shape.file, shape.remark), threads=1)
     try:
         prompts = [rig.vocabulary.encode(text) or [rig.facts.bos_token] for text in PROMPTS]
         sequences = [rig.sequence(ids, max_tokens=TOKENS, logprobs=0) for ids in prompts]
@@ -62,11 +63,11 @@ def loud(weights: Arrays) -> Arrays:
     }
 
 
-def staged(directory: Path, model: Path, told: str) -> Path:
+def staged(directory: Path, model: Path, remark: str) -> Path:
     """What packing puts into an archive of a checkpoint, in fp32."""
     source = find_checkpoint(str(model))
     checkpoint = open_checkpoint(source.path, source.name, source.tokenizer, source.base)
-    assert told in " ".join(checkpoint.remarks)
+    assert remark in " ".join(checkpoint.remarks)
     content = directory / "content"
     (content / "model").mkdir(parents=True)
     settings = Settings(str(model), Target("tales", "1.0", directory), precision="fp32")

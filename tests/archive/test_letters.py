@@ -17,11 +17,11 @@ from archive.errors import CheckpointError
 from archive.formats.inert_pickle import read_inert
 from archive.letters import read_letters
 from archive.text import read_passages
-from tests.archive.broken import RunsCode
-from tests.archive.forms import Arrays, doubled, tensors, tiny_config, tiny_weights, turned
 from tests.archive.layouts import PROSE
+from tests.archive.spoil import RunsCode
 from tests.archive.test_checkpoint_served import TOKENS, greedy, loud, staged
 from tests.archive.test_generation import tokens
+from tests.archive.tiny import Arrays, doubled, tensors, tiny_config, tiny_weights, turned
 from tests.handler.engines import Rig
 
 TEXT = PROSE + "\t\r é🙂漢\u00a0"

@@ -18,8 +18,9 @@ from safetensors.numpy import save_file
 
 from archive.checkpoint import Checkpoint, open_checkpoint, weight_shapes
 from archive.errors import CheckpointError
-from tests.archive.forms import Arrays, full, gguf_file, tiny_weights
-from tests.archive.test_checkpoint_forms import put_tokenizer
+from tests.archive.programs import gguf_file
+from tests.archive.test_checkpoint_layouts import put_tokenizer
+from tests.archive.tiny import Arrays, full, tiny_weights
 
 MADE = Path(__file__).parent / "made"
 # Of what Python allocates itself; the largest of these files has 2 MB.

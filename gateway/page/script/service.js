@@ -19,7 +19,7 @@ export class ServiceError extends Error {
 }
 
 const KIND_OF_STATUS = { 401: "key", 429: "full" };
-// What passes by itself among the reasons for a 503. A service that shuts down makes way for another.
+// The reasons for a 503 that pass by themselves. Another instance follows one that shuts down.
 const KIND_OF_CODE = {
   not_ready: "starting",
   draining: "starting",
@@ -67,7 +67,7 @@ export class Service {
   /**
    * Yields `{ index, text, tokens, finish }` as the model writes, and at the end `{ usage }`.
    * Throws ServiceError; an abort through the signal ends it quietly.
-   * @param onLanguage called with the code of the text's language when it is not the model's, or null
+   * @param onLanguage called with the text's language where it is not the model's, or null
    */
   async *complete(request, signal, onLanguage = () => {}) {
     const stream = { stream: true, stream_options: { include_usage: true } };

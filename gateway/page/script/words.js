@@ -82,7 +82,7 @@ export function failureWords(code) {
   return FAILURES[code] ?? "The service could not answer: something in it failed.";
 }
 
-/** Why the service will not have a request: its own words, without the marks that code has there. */
+/** Why the service refuses a request: its own words, without the marks around code. */
 export function refusalWords(message) {
   return message.replaceAll("`", "").replace(/[^.!?]$/, "$&.");
 }

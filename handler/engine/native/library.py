@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from handler.engine.activations import FINISHES
 from handler.engine.errors import ModelError
 from handler.engine.model import ModelShape
 from handler.engine.native.asks import Asks
 from handler.engine.native.memory import CacheMemory
 from handler.engine.native.records import (
-    ACTIVATIONS,
     MAX_CHANNELS,
     PRECISION_OF,
     PRECISIONS,
@@ -142,7 +142,7 @@ class NativeStep:
             *(shape.max_length, padded(shape.width), padded(shape.inner_width), channels),
             *(padded(shape.max_length), PRECISIONS[cache]),
             arrays["token_embedding"].dtype == np.float16,
-            ACTIVATIONS[shape.activation],
+            FINISHES[shape.activation],
             *(slots, max_rows, threads, shape.epsilon),
             ctypes.addressof(self._layers),
             self._address("token_embedding", shape.vocab_size * padded(shape.width)),

@@ -8,7 +8,6 @@ MAX_CHANNELS = 1024
 PRECISIONS = {"float32": 0, "int8": 1, "int4": 2}
 # Weights of four bits lie in pairs.
 PRECISION_OF = {"float32": "float32", "int8": "int8", "uint8": "int4"}
-ACTIVATIONS = {"gelu_new": 2, "gelu": 3, "relu": 4, "silu": 5}  # `Finish` of matmul.h
 
 
 class Linear(ctypes.Structure):

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.special import expit, ndtr
 
-from handler.engine.native.records import ACTIVATIONS, PRECISIONS, Linear, Model
+from handler.engine.activations import FINISHES as ACTIVATION_FINISHES
+from handler.engine.native.records import PRECISIONS, Linear, Model
 from handler.engine.native.weights import LANES, PACKERS, LinearArrays, padded, widened
 from tests.handler.native.conftest import HERE
 
@@ -48,23 +49,24 @@ REFERENCES = {
 FINISHES = {
     STORE: lambda _, product: product,
     ADD_TO: lambda before, product: before + product,
-    **{ACTIVATIONS[n]: lambda _, product, f=f: f(product) for n, f in REFERENCES.items()},
+    **{ACTIVATION_FINISHES[n]: lambda _, product, f=f: f(product) for n, f in REFERENCES.items()},
 }
 
 
-@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("name", ACTIVATION_FINISHES)
 @pytest.mark.parametrize("precision", ["int8", "int4", "float32"])
 def test_activations(kernels: ctypes.CDLL, name: str, precision: str) -> None:
     """Of all magnitudes, near enough for each of them; what is no number stays none."""
     spread = np.float32([-1e30, -88.5, -30, -13.2, -5.5, -1, -1e-3, -1e-30, 0])
     x = np.concatenate([spread, -spread, np.linspace(-14, 14, 2000, dtype=np.float32)])
     weight, bias = np.zeros((1, len(x)), np.float32), x
-    out = _product(kernels, np.ones((1, 1), np.float32), weight, bias, precision, ACTIVATIONS[name])
+    one, finish = np.ones((1, 1), np.float32), ACTIVATION_FINISHES[name]
+    out = _product(kernels, one, weight, bias, precision, finish)
     expected = REFERENCES[name](x.astype(np.float64))
     np.testing.assert_allclose(out[0], expected, rtol=2e-5, atol=1e-6)
     nothing = np.full((1, 1), np.nan, np.float32)
     ones = np.ones((1, 33), np.float32)
-    out = _product(kernels, nothing, ones, ones[0], precision, ACTIVATIONS[name])
+    out = _product(kernels, nothing, ones, ones[0], precision, finish)
     assert np.isnan(out).all()
 
 

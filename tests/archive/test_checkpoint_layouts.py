@@ -1,4 +1,4 @@
-"""Whatever form people have a GPT-2 in: the same model comes, or words that say what to do."""
+"""However people have a GPT-2: the same model comes, or words that say what to do."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from archive.checkpoint import Checkpoint, open_checkpoint
 from tests.archive.checkpoints import EMBEDDED_MODEL
-from tests.archive.forms import MADE as MADE_ELSEWHERE
-from tests.archive.forms import SAME, Form, tiny_config, tiny_weights
+from tests.archive.same import SAME, Layout
+from tests.archive.served import MADE as MADE_ELSEWHERE
+from tests.archive.tiny import tiny_config, tiny_weights
 
 MADE = Path(__file__).parent / "made"
 
@@ -25,24 +26,24 @@ def put_tokenizer(directory: Path) -> None:
         shutil.copy(EMBEDDED_MODEL / name, directory / name)
 
 
-@pytest.mark.parametrize("form", SAME.values(), ids=SAME.keys())
-def test_the_same_model_comes_from_every_form(tmp_path: Path, form: Form) -> None:
+@pytest.mark.parametrize("layout", SAME.values(), ids=SAME.keys())
+def test_the_same_model_comes_from_every_layout(tmp_path: Path, layout: Layout) -> None:
     weights = tiny_weights(tmp_path)
     put_tokenizer(tmp_path)
-    config = tiny_config(**(form.config or {}))
+    config = tiny_config(**(layout.config or {}))
     (tmp_path / "config.json").write_text(
         json.dumps({key: value for key, value in config.items() if value is not None})
     )
-    if not form.has_config:
+    if not layout.has_config:
         (tmp_path / "config.json").unlink()
-    form.write(tmp_path, weights)
-    if form.file:  # a file says all of it: nothing that lies beside it is needed
+    layout.write(tmp_path, weights)
+    if layout.file:  # a file says all of it: nothing that lies beside it is needed
         (tmp_path / "tokenizer.json").unlink()
-    checkpoint = open_checkpoint(tmp_path / form.file, "tales")
+    checkpoint = open_checkpoint(tmp_path / layout.file, "tales")
     assert_same(checkpoint, weights)
-    assert checkpoint.config["activation_function"] == form.activation
-    assert form.told in " ".join(checkpoint.remarks)
-    assert bool(form.told) == bool(checkpoint.remarks)
+    assert checkpoint.config["activation_function"] == layout.activation
+    assert layout.remark in " ".join(checkpoint.remarks)
+    assert bool(layout.remark) == bool(checkpoint.remarks)
 
 
 def assert_same(checkpoint: Checkpoint, weights: dict[str, np.ndarray]) -> None:

@@ -1,36 +1,42 @@
-"""Checkpoints that are refused: what each does to a good one, and the words that come."""
+"""Checkpoints that are refused: what is done to a good one, and the words that come."""
 
 from __future__ import annotations
 
-import json
-import os
-import pickle
-import shutil
 import struct
-import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
-from safetensors.numpy import load_file, save_file
 
-from tests.archive.forms import (
-    GITHUB,
-    HUB,
-    LORA,
-    full,
-    gguf_file,
-    llm_c,
-    lora_factors,
-    mini_of_2020,
-    tensors,
+from tests.archive.spoil import (
+    RunsCode,
+    Spoil,
+    adapter,
+    after,
+    as_gguf,
+    as_llm_c,
+    beyond,
+    config,
+    cut,
+    expanded,
+    gguf_bytes,
+    header,
+    instead,
+    larger,
+    less_packed,
+    made,
+    old_mini,
+    one_deeper,
+    pickled,
+    plain_factors,
+    plain_pickle,
+    pointer,
+    run_of_trainer,
+    torch_script,
+    two_ggufs,
+    with_arrays,
+    zip_bomb,
 )
-
-MADE = Path(__file__).parent / "made"
-Spoil = Callable[[Path], None]
+from tests.archive.tiny import GITHUB, HUB, full
 
 
 @dataclass(frozen=True)
@@ -42,199 +48,9 @@ class Refused:
     words: str
 
 
-class RunsCode:
-    """A pickle that leaves the file `place` behind, if ever it is run."""
-
-    place: Path
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.system, (f"touch {self.place}",)
-
-
-def arrays(directory: Path) -> dict[str, np.ndarray]:
-    found: dict[str, np.ndarray] = load_file(directory / "model.safetensors")
-    (directory / "model.safetensors").unlink()
-    return found
-
-
-def cut(name: str, count: int) -> Spoil:
-    def spoil(directory: Path) -> None:
-        path = directory / name
-        path.write_bytes(path.read_bytes()[:count])
-
-    return spoil
-
-
-def after(first: Callable[[Path], None], *others: Spoil) -> Spoil:
-    def spoil(directory: Path) -> None:
-        for each in (first, *others):
-            each(directory)
-
-    return spoil
-
-
-def pickled(change: Callable[[dict[str, Any]], Any]) -> Spoil:
-    def spoil(directory: Path) -> None:
-        state = change(dict(tensors(full(arrays(directory)))))
-        torch.save(state, directory / "pytorch_model.bin")
-
-    return spoil
-
-
-def plain_pickle(directory: Path) -> None:
-    arrays(directory)
-    (directory / "pytorch_model.bin").write_bytes(pickle.dumps(RunsCode()))
-
-
-def zip_bomb(directory: Path) -> None:
-    pickled(lambda state: state)(directory)
-    path = directory / "pytorch_model.bin"
-    with zipfile.ZipFile(path) as whole:
-        parts = {info.filename: whole.read(info) for info in whole.infolist()}
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as bomb:
-        for name, content in parts.items():
-            bomb.writestr(name, bytes(50_000_000) if "/data/" in name else content)
-            if "/data/" in name:
-                break
-
-
-def expanded(state: dict[str, Any]) -> dict[str, Any]:
-    """One number that a stride of nothing makes a terabyte."""
-    return state | {"transformer.wte.weight": torch.zeros(1, 1).expand(10**6, 10**6)}
-
-
-def header(change: Callable[[dict[str, Any]], None]) -> Spoil:
-    """Another header of model.safetensors."""
-
-    def spoil(directory: Path) -> None:
-        path = directory / "model.safetensors"
-        data = path.read_bytes()
-        (length,) = struct.unpack("<Q", data[:8])
-        entries = json.loads(data[8 : 8 + length])
-        change(entries)
-        text = json.dumps(entries).encode()
-        path.write_bytes(struct.pack("<Q", len(text)) + text + data[8 + length :])
-
-    return spoil
-
-
-def beyond(entries: dict[str, Any]) -> None:
-    entries["wte.weight"] = {"dtype": "F32", "shape": [7552, 48], "data_offsets": [1 << 40, 0]}
-    entries["wte.weight"]["data_offsets"][1] = (1 << 40) + 7552 * 48 * 4
-
-
-def larger(entries: dict[str, Any]) -> None:
-    entries["wte.weight"]["shape"] = [1 << 40, 48]
-
-
-def pointer(directory: Path) -> None:
-    text = "version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 548105171\n"
-    (directory / "model.safetensors").write_text(text)
-
-
-def with_arrays(change: Callable[[dict[str, np.ndarray]], dict[str, Any]]) -> Spoil:
-    def spoil(directory: Path) -> None:
-        save_file(change(arrays(directory)), directory / "model.safetensors")
-
-    return spoil
-
-
-def as_gguf(directory: Path) -> None:
-    gguf_file("F32")(directory, arrays(directory))
-
-
-def gguf_bytes(at: int, content: bytes) -> Spoil:
-    def spoil(directory: Path) -> None:
-        path = directory / "model.gguf"
-        data = bytearray(path.read_bytes())
-        data[at : at + len(content)] = content
-        path.write_bytes(data)
-
-    return spoil
-
-
-def as_llm_c(directory: Path) -> None:
-    llm_c(3, torch.float32)(directory, arrays(directory))
-
-
-def made(name: str) -> Spoil:
-    def spoil(directory: Path) -> None:
-        arrays(directory)
-        shutil.copytree(MADE / name, directory, dirs_exist_ok=True)
-
-    return spoil
-
-
-def adapter(config: dict[str, Any], extra: dict[str, np.ndarray] | None = None) -> Spoil:
-    def spoil(directory: Path) -> None:
-        base = directory / "base"
-        base.mkdir()
-        save_file(full(arrays(directory)), base / "model.safetensors")
-        shutil.copy(directory / "config.json", base)
-        save_file(lora_factors() | (extra or {}), directory / "adapter_model.safetensors")
-        (directory / "adapter_config.json").write_text(json.dumps(LORA | config))
-
-    return spoil
-
-
-def config(**changes: Any) -> Spoil:
-    def spoil(directory: Path) -> None:
-        path = directory / "config.json"
-        path.write_text(json.dumps(json.loads(path.read_text()) | changes))
-
-    return spoil
-
-
-def run_of_trainer(directory: Path) -> None:
-    arrays(directory)
-    (directory / "checkpoint-500").mkdir()
-
-
-def instead(name: str) -> Spoil:
-    """Another file in the place of the weights."""
-
-    def spoil(directory: Path) -> None:
-        arrays(directory)
-        (directory / name).parent.mkdir(exist_ok=True)
-        (directory / name).write_bytes(b"not looked at")
-
-    return spoil
-
-
-def less_packed(entries: dict[str, Any]) -> None:
-    entry = entries["transformer.h.0.attn.c_attn.weight"]
-    entry["shape"][0] -= 1
-    entry["data_offsets"][1] -= 1
-
-
-def plain_factors() -> dict[str, np.ndarray]:
-    return {name.removeprefix("base_model.model."): each for name, each in lora_factors().items()}
-
-
-def torch_script(directory: Path) -> None:
-    arrays(directory)
-    with zipfile.ZipFile(directory / "model.pt", "w") as program:
-        for name in ("data.pkl", "constants.pkl", "code/__torch__.py"):
-            program.writestr(f"model/{name}", b"")
-
-
-def old_mini(directory: Path) -> None:
-    mini_of_2020(directory, arrays(directory))
-    (directory / "config.json").unlink()
-
-
-def one_deeper(directory: Path) -> None:
-    (directory / "gpt2").mkdir()
-    (directory / "model.safetensors").rename(directory / "gpt2" / "model.safetensors")
-
-
-def two_ggufs(directory: Path) -> None:
-    arrays(directory)
-    for name in ("f16.gguf", "q8_0.gguf"):
-        (directory / name).write_bytes(b"GGUF")
-
-
 BASE = {"base_model_name_or_path": "base"}
+
+
 REFUSED: dict[str, Refused] = {
     "a pickle that runs code": Refused(
         HUB + "docs/hub/security-pickle",
