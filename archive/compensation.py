@@ -18,20 +18,17 @@ import numpy as np
 from archive.layers import Arrays, FloatSource, Layerwise
 from archive.progress import Progress
 from archive.text import Tokens
-from handler.engine.native.weights import (
+from handler.engine.native.matrices import (
     GROUP,
     LANES,
-    SOURCES,
     Array,
     Floats,
     LinearArrays,
     Packer,
-    pack_embeddings,
-    pack_head,
-    pack_layer,
     pack_pairs,
     padded,
 )
+from handler.engine.native.weights import SOURCES, pack_embeddings, pack_head, pack_layer
 
 # What is added to the squares of each input, in parts of their mean: it keeps what few words say
 # from being taken for a rule. GPTQ's own.

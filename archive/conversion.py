@@ -11,8 +11,10 @@ from archive.errors import PackagingError
 from archive.forms import Form
 from archive.progress import Progress, Say
 from handler.engine.model import ModelShape
+from handler.engine.native.array_sizes import model_arrays
 from handler.engine.native.arrays_file import write_arrays
-from handler.engine.native.weights import Array, model_arrays, pack_model
+from handler.engine.native.matrices import Array
+from handler.engine.native.weights import pack_model
 
 
 def write_form(

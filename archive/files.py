@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from archive.checkpoint import Checkpoint, weight_shapes
+from handler.engine.native.array_sizes import ArrayKind
 from handler.engine.native.arrays_file import write_tensors
-from handler.engine.native.weights import ArrayKind
 
 
 def copy_weights(checkpoint: Checkpoint, directory: Path) -> None:

@@ -9,7 +9,7 @@ from archive.errors import PackagingError
 from archive.forms import forms_for
 from handler.engine.container import available_memory
 from handler.engine.model import ModelShape
-from handler.engine.native.weights import model_arrays
+from handler.engine.native.array_sizes import model_arrays
 
 # Python with what it imports, a text's activations, keys and values of the trial.
 PROCESS_BYTES = 300_000_000

@@ -22,7 +22,7 @@ from archive.text import Passages
 from handler.engine.container import available_cpus
 from handler.engine.model import ModelShape
 from handler.engine.native.arrays_file import ARRAYS
-from handler.engine.native.weights import Floats
+from handler.engine.native.matrices import Floats
 from handler.engine.native_model import choose_library
 
 # Of the text for calibration, what weights of four bits are rounded by.

@@ -21,16 +21,8 @@ from archive.progress import Progress
 from archive.text import Tokens
 from handler.engine.model import ModelShape
 from handler.engine.native.library import NativeStep
-from handler.engine.native.weights import (
-    Array,
-    Floats,
-    pack_embeddings,
-    pack_head,
-    pack_layer,
-    padded,
-    uniform,
-    widened,
-)
+from handler.engine.native.matrices import Array, Floats, padded, widened
+from handler.engine.native.weights import pack_embeddings, pack_head, pack_layer, uniform
 
 Arrays = dict[str, Array]
 Number = TypeVar("Number", bound=np.generic)

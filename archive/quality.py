@@ -18,7 +18,7 @@ import numpy as np
 from archive.layers import Head, split
 from archive.progress import Progress
 from archive.text import Tokens
-from handler.engine.native.weights import Floats
+from handler.engine.native.matrices import Floats
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ from archive.layers import Arrays, FloatSource, Layerwise
 from archive.progress import Progress
 from archive.text import Tokens
 from handler.engine.model import ModelShape
-from handler.engine.native.weights import SOURCES, Floats, padded
+from handler.engine.native.matrices import Floats, padded
+from handler.engine.native.weights import SOURCES
 
 HEAD = "lm_head.weight"
 ONE = np.float32(1)

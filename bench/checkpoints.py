@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from handler.engine.native.array_sizes import ArrayKind
 from handler.engine.native.arrays_file import write_tensors
-from handler.engine.native.weights import ArrayKind
 
 ROOT = Path(__file__).resolve().parents[1]
 CACHE = ROOT / ".cache" / "bench"

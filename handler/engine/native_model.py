@@ -14,7 +14,8 @@ from handler.engine.model import ModelShape
 from handler.engine.native import cpu
 from handler.engine.native.arrays_file import ARRAYS, read_arrays
 from handler.engine.native.library import NativeStep, load_library
-from handler.engine.native.weights import Array, pack_model, uniform
+from handler.engine.native.matrices import Array
+from handler.engine.native.weights import pack_model, uniform
 from handler.engine.settings import EngineSettings
 from handler.engine.step import NO_TOKEN, Answer, Ask, Embed, Rows
 

@@ -32,8 +32,6 @@ def nano(weights: Arrays) -> Json:
 
 
 GPTConfig = make_dataclass("GPTConfig", ["block_size", "vocab_size", "n_layer", "n_head", "n_embd"])
-
-
 GPTConfig.__module__ = "__main__"  # as in a script
 
 
@@ -106,14 +104,8 @@ def llm_c(version: int, dtype: torch.dtype) -> Write:
 
 
 Q8_0 = gguf.GGMLQuantizationType.Q8_0
-
-
 GGUF_NAMES = {"ln_1": "attn_norm", "attn.c_attn": "attn_qkv", "attn.c_proj": "attn_output"}
-
-
 GGUF_NAMES |= {"ln_2": "ffn_norm", "mlp.c_fc": "ffn_up", "mlp.c_proj": "ffn_down"}
-
-
 GGUF_NAMES |= {"wte": "token_embd", "wpe": "position_embd", "ln_f": "output_norm"}
 
 

@@ -49,8 +49,6 @@ class Refused:
 
 
 BASE = {"base_model_name_or_path": "base"}
-
-
 REFUSED: dict[str, Refused] = {
     "a pickle that runs code": Refused(
         HUB + "docs/hub/security-pickle",

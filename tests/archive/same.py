@@ -53,17 +53,9 @@ class Layout:
 
 
 OLD = {"architectures": None, "model_type": None, "n_ctx": 64, "summary_type": "cls_index"}
-
-
 SYNONYMS = {"hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
-
-
 SYNONYMS |= {"max_position_embeddings": 64}
-
-
 ROOT = dict.fromkeys(("n_embd", "n_layer", "n_head", "n_positions"))
-
-
 # What is the same model once it is read: archives of it have the same bytes.
 SAME: dict[str, Layout] = {
     "safetensors as `save_pretrained` writes it": Layout(

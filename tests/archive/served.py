@@ -69,11 +69,7 @@ def quantized(weights: Arrays) -> Arrays:
 
 
 TINY_RANDOM = HUB + "hf-internal-testing/tiny-random-gpt2"
-
-
 GPT2_DOCS = HUB + "docs/transformers/model_doc/gpt2"
-
-
 # What is served as `transformers` computes it, greedy, token for token.
 SHAPES: dict[str, Shape] = {
     **{
@@ -131,8 +127,6 @@ SHAPES: dict[str, Shape] = {
         GITHUB + "huggingface/peft/issues/365", {}, among_weights, with_lora
     ),
 }
-
-
 # What other libraries wrote, in tests/archive/made.
 MADE: dict[str, tuple[str, str]] = {
     "keras": ("tf_model.h5", HUB + "docs/transformers/model_doc/gpt2"),

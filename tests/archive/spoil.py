@@ -21,8 +21,6 @@ from tests.archive.programs import gguf_file, llm_c, mini_of_2020
 from tests.archive.tiny import full, tensors
 
 MADE = Path(__file__).parent / "made"
-
-
 Spoil = Callable[[Path], None]
 
 

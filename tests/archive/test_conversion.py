@@ -22,9 +22,11 @@ from archive.progress import Progress
 from handler.engine.errors import ModelError
 from handler.engine.model import ModelShape
 from handler.engine.native import cpu
+from handler.engine.native.array_sizes import model_arrays
 from handler.engine.native.arrays_file import read_arrays, write_arrays
 from handler.engine.native.library import NativeStep
-from handler.engine.native.weights import model_arrays, pack_int8, pack_model, uniform
+from handler.engine.native.matrices import pack_int8
+from handler.engine.native.weights import pack_model, uniform
 from handler.engine.native_model import choose_library
 from tests.archive.checkpoints import ROOT, write_checkpoint
 from tests.archive.layouts import legacy

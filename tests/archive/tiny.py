@@ -15,17 +15,9 @@ from archive.checkpoint import read_shape
 from tests.archive.checkpoints import TINY, random_weights
 
 Arrays = dict[str, NDArray[Any]]
-
-
 Json = dict[str, Any]
-
-
 Write = Callable[[Path, Arrays], None]
-
-
 HUB = "https://huggingface.co/"
-
-
 GITHUB = "https://github.com/"
 
 

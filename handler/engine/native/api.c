@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 
 #include "dot4.h"
+#include "logprob.h"
 
 #define HUGE_PAGE ((size_t)2 << 20)
 

@@ -17,8 +17,10 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 
 from handler.engine.errors import ModelError
+from handler.engine.native.array_sizes import ArrayKind
+from handler.engine.native.matrices import Array
 from handler.engine.native.memory import Arena, mapped
-from handler.engine.native.weights import LAYOUT, Array, ArrayKind
+from handler.engine.native.weights import LAYOUT
 
 Bytes = npt.NDArray[np.uint8]
 ARRAYS = "model.native.safetensors"

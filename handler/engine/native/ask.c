@@ -3,6 +3,8 @@
 #include <math.h>
 #include <stddef.h>
 
+#include "logprob.h"
+
 static bool are_tokens(const int32_t *token, int32_t count, int32_t vocabulary) {
     for (int32_t i = 0; i < count; i++)
         if (token[i] < 0 || token[i] >= vocabulary) return false;

@@ -17,6 +17,7 @@ from handler.engine.activations import FINISHES
 from handler.engine.errors import ModelError
 from handler.engine.model import ModelShape
 from handler.engine.native.asks import Asks
+from handler.engine.native.matrices import GROUP, LANES, PANEL, Array, padded
 from handler.engine.native.memory import CacheMemory
 from handler.engine.native.records import (
     MAX_CHANNELS,
@@ -26,7 +27,6 @@ from handler.engine.native.records import (
     Linear,
     Model,
 )
-from handler.engine.native.weights import GROUP, LANES, PANEL, Array, padded
 from handler.engine.step import Answer, Draw, Score
 
 Floats = npt.NDArray[np.float32]

@@ -7,7 +7,7 @@
 
 #define NOT_FINITE (-1) /* in place of a token: the logits are no numbers */
 
-/* How the next token of a text is chosen. */
+/* How the next token of a sequence is chosen. */
 typedef struct {
     float temperature; /* 0 takes the likeliest */
     float top_p, min_p;
@@ -58,11 +58,5 @@ typedef struct {
 
 /* The next token after logits [V], or NOT_FINITE. */
 int32_t sample(Sampler *sampler, const float *logits, const Sampling *options);
-
-/* Natural log probability of `token`, and of the `top` likeliest tokens, likeliest first (of equal
- * ones the lower id), from logits [V] as they are. NaN, and no tokens, where these are no numbers.
- */
-double log_probability(const float *logits, int32_t vocabulary, int32_t token, int32_t top,
-                       int32_t *top_token, double *top_value);
 
 #endif

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from scipy.special import expit, ndtr
 
 from handler.engine.activations import FINISHES as ACTIVATION_FINISHES
+from handler.engine.native.matrices import LANES, PACKERS, LinearArrays, padded, widened
 from handler.engine.native.records import PRECISIONS, Linear, Model
-from handler.engine.native.weights import LANES, PACKERS, LinearArrays, padded, widened
 from tests.handler.native.conftest import HERE
 
 STORE, ADD_TO = 0, 1

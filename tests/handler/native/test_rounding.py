@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from archive.compensation import DAMPING, Rounder
 from handler.engine.model import ModelShape
 from handler.engine.native.library import NativeStep
-from handler.engine.native.weights import LinearArrays, pack_int4, pack_model, padded, uniform
+from handler.engine.native.matrices import LinearArrays, pack_int4, padded
+from handler.engine.native.weights import pack_model, uniform
 from tests.handler.native.test_compare import sizes_of
 from tests.handler.native.test_kernels import integers_of
 
