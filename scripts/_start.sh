@@ -18,7 +18,7 @@ start() {
     unset "$name"
   done
   export PYTHONPATH="$ROOT" PYTHONUNBUFFERED=1
-  python="$(find_python "${OLDEST:-3.11}" "${NEWEST:-3.13}")"
+  python="$(find_python "${OLDEST:-3.11}" "${NEWEST:-3.14}")"
   cd "$ROOT" # Python looks for modules where it is started
   exec "$python" -m commands "$@"
 }

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from backports import zstd
 from pyarrow import Table, parquet
 
 from tests.training.conftest import ROOT
@@ -28,6 +27,11 @@ from training.texts import parquet as parquet_reader
 from training.texts.document import Reading, Texts
 from training.texts.read import read_texts
 from training.vocabulary import encode_pieces, load_tokenizer
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 END = 0  # <|endoftext|> of the embedded model
 # Everything that trips a reader: quotes, commas, tabs, line ends, blank lines, other scripts.

@@ -4,6 +4,7 @@ import bz2
 import gzip
 import io
 import lzma
+import sys
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -73,7 +74,10 @@ def _decompress(data: bytes) -> bytes | None:
 
 
 def _decompress_zstd(data: bytes) -> bytes:
-    from backports import zstd  # the standard library's, from Python 3.14 on
+    if sys.version_info >= (3, 14):
+        from compression import zstd
+    else:
+        from backports import zstd
 
     try:
         return zstd.decompress(data)
