@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from commands import image, installing, serve, testing, wheels
+from commands import docs, image, installing, serve, testing, wheels
 from commands.environment import Environment
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -82,6 +82,10 @@ def _image(options: argparse.Namespace, _: Sequence[str], environment: Environme
     return image.run(options, environment)
 
 
+def _docs(options: argparse.Namespace, _: Sequence[str], environment: Environment) -> int:
+    return docs.run(options, environment)
+
+
 def _wheels(options: argparse.Namespace, _: Sequence[str], environment: Environment) -> int:
     return wheels.run(options, environment)
 
@@ -143,6 +147,7 @@ COMMANDS = {
     "image": Command(
         "builds the container image, and tests it", _image, "commands.image", DEVELOPERS
     ),
+    "docs": Command("makes a site of the documentation", _docs, "commands.docs", DEVELOPERS),
     "wheels": Command(
         "fetches packages for machines without a network", _wheels, "commands.wheels"
     ),

@@ -13,7 +13,7 @@ from commands.pip import PipError
 from commands.torch_build import TORCH, install_torch
 
 # What the tests and the linter take.
-ALL_GROUPS = ("serve", "package", "convert", "train", "bench", "deploy", "test")
+ALL_GROUPS = ("serve", "package", "convert", "train", "bench", "deploy", "docs", "test")
 
 
 def parser() -> argparse.ArgumentParser:

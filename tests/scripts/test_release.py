@@ -1,4 +1,4 @@
-"""Versions, their notes, and the workflows that make releases."""
+"""Versions and their notes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import tomllib
 from pathlib import Path
 
 import pytest
-import yaml
 
 import gpt2_client
 from commands import release
@@ -19,7 +18,6 @@ from tests.conftest import ROOT
 PAGE = (
     "# Changelog\n\n## Unreleased\n\n- New.\n\n## 0.1.0 (2026-01-02)\n\n- First.\n  More of it.\n"
 )
-WORKFLOWS = ROOT / ".github" / "workflows"
 
 
 def test_the_notes_of_a_version_are_its_section() -> None:
@@ -74,20 +72,3 @@ def test_the_versions_of_project_image_and_client_are_one() -> None:
     assert f"ARG VERSION={version}\n" in (ROOT / "Dockerfile").read_text()
     assert gpt2_client.__version__ == version
     assert release.notes((ROOT / "CHANGELOG.md").read_text(), "Unreleased")
-
-
-def commands_of(name: str) -> list[str]:
-    """What the steps of a workflow run."""
-    workflow = yaml.safe_load((WORKFLOWS / f"{name}.yml").read_text())
-    steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
-    return [step["run"] for step in steps if "run" in step]
-
-
-def test_the_workflow_does_what_must_pass_before_anything_lands() -> None:
-    assert ".ci/run" in commands_of("ci")
-
-
-def test_a_release_runs_the_tool_of_this_checkout() -> None:
-    notes, create = commands_of("release")
-    assert notes.startswith('python3 -m commands.release notes "${GITHUB_REF_NAME#v}" > ')
-    assert create.endswith(f"--notes-file {notes.rpartition('> ')[2]}")
