@@ -16,10 +16,11 @@ import numpy as np
 from handler.engine.errors import GrammarError, QueueFull
 from handler.engine.kv_cache import KVCache
 from handler.engine.model import Model
+from handler.engine.rows import num_foreseeable, rows_of
 from handler.engine.scheduler import Chunk, Scheduler
 from handler.engine.sequence import Output, Sequence
 from handler.engine.settings import EngineSettings
-from handler.engine.step import Answer, Draw, Embed, Rows, Score
+from handler.engine.step import Answer, Deadline, Draw, Embed, Score
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +59,8 @@ class Engine:
         # When the first step ended of which nobody has collected anything.
         self._uncollected_since: float | None = None
         self._collected_at = 0.0
+        self._is_awaited = False  # whether somebody waits in `collect`
+        self._until = Deadline()  # of the steps that run: set with the lock held
         self._open: Counter[str] = Counter()  # sequences that have not ended, by request
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
@@ -70,7 +73,7 @@ class Engine:
         """End the thread; sequences that have not ended are dropped."""
         with self._work:
             self._stopping = True
-            self._work.notify()
+            self._call()
         self._thread.join(timeout=10 * WAIT_SECONDS)
 
     @property
@@ -99,7 +102,7 @@ class Engine:
             self._open.update(sequence.request_id for sequence in sequences)
             if held_back:
                 self._held_back[held_back[0].request_id] = deque(held_back)
-            self._work.notify()
+            self._call()
 
     def cancel(self, request_ids: Iterable[str]) -> None:
         """Drop the sequences of requests that nobody waits for any more, and their outputs."""
@@ -109,7 +112,12 @@ class Engine:
                 self._open.pop(request_id, None)
                 self._held_back.pop(request_id, None)
             self._ready = [o for o in self._ready if o.request_id not in self._cancelled]
-            self._work.notify()
+            self._call()
+
+    def _call(self) -> None:
+        """Let the engine's thread look up, after the step that runs if there is one."""
+        self._until.set(0.0)
+        self._work.notify()
 
     def collect(self, timeout: float = WAIT_SECONDS) -> list[Output]:
         """Take what steps gave since the last call; waits for something up to `timeout` seconds.
@@ -119,11 +127,14 @@ class Engine:
         """
         latest = time.monotonic() + timeout
         with self._results:
+            self._is_awaited = True
+            self._until.advance(self._collected_at + self._interval)
             while (seconds := self._seconds_to_wait(latest)) > 0:
                 self._results.wait(seconds)
             outputs, self._ready = self._ready, []
             self._has_urgent = False
             self._uncollected_since = None
+            self._is_awaited = False
             self._collected_at = time.monotonic()
             self._work.notify()
         return outputs
@@ -139,6 +150,14 @@ class Engine:
     def _may_run_ahead(self) -> bool:
         since = self._uncollected_since
         return since is None or time.monotonic() - since < self._interval
+
+    def _run_until(self) -> float:
+        """When who collects wants to have what steps gave, or they have run far enough ahead."""
+        since = self._uncollected_since
+        until = (time.monotonic() if since is None else since) + self._interval
+        if self._is_awaited:
+            until = min(until, self._collected_at + self._interval)
+        return min((until, *(sequence.deadline for sequence in self._scheduler.running)))
 
     def _run(self) -> None:
         while True:
@@ -190,6 +209,7 @@ class Engine:
                         scheduler.add(sequence)
                 self._cancelled.clear()
                 if len(scheduler) and self._may_run_ahead():
+                    self._until.set(self._run_until())
                     return True
                 self._work.wait(WAIT_SECONDS)
         return False
@@ -204,36 +224,44 @@ class Engine:
         if not chunks:
             return
         asks = list(_asks(chunks, outputs))
+        steps = num_foreseeable(chunks, self._scheduler) if self._interval else 1
+        draws = [draw for _, _, draws in asks for draw in draws.values() if draw]
+        if steps > 1 and len(draws) == len(chunks):
+            self._decode(chunks, draws, steps, outputs)
+        else:
+            self._compute(asks, outputs)
+        for sequence in [s for s in self._scheduler if s.is_finished]:
+            self._scheduler.remove(sequence)
+
+    def _compute(self, asks: list[Asks], outputs: list[Output]) -> None:
+        """Compute one step."""
+        rows = rows_of([chunk for chunk, _, _ in asks])
         flat = [ask for _, own, draws in asks for ask in (*own, *draws.values()) if ask]
-        answers = iter(self._model.step(_rows(chunks), flat))
+        answers = iter(self._model.step(rows, flat))
         for chunk, own, draws in asks:
             for _ in own:
                 chunk.sequence.add(next(answers))
             self._scheduler.advance(chunk)
             for sequence, draw in draws.items():
                 outputs.append(_take(sequence, next(answers) if draw else None))
-        for sequence in [s for s in self._scheduler if s.is_finished]:
-            self._scheduler.remove(sequence)
+
+    def _decode(
+        self, chunks: list[Chunk], draws: list[Draw], steps: int, outputs: list[Output]
+    ) -> None:
+        """Compute steps of one token each until a sequence ends, or somebody wants to be heard."""
+        uniforms = np.stack([chunk.sequence.uniforms(steps) for chunk in chunks], axis=1)
+        for step in self._model.decode(rows_of(chunks), draws, uniforms, self._until):
+            for chunk, token in zip(chunks, step.tokens, strict=True):
+                self._scheduler.advance(chunk)
+                output = _take(chunk.sequence, Answer(token))
+                output.at = step.ended_at
+                outputs.append(output)
 
     def _end_overdue(self, outputs: list[Output]) -> None:
         now = time.monotonic()
         for sequence in [s for s in self._scheduler if s.deadline <= now]:
             outputs.append(sequence.expire())
             self._scheduler.remove(sequence)
-
-
-def _rows(chunks: list[Chunk]) -> Rows:
-    """What a step computes: int32 [count, 3] of token, slot and position."""
-    rows = np.empty((sum(chunk.count for chunk in chunks), 3), np.int32)
-    first = 0
-    for chunk in chunks:
-        sequence, end = chunk.sequence, first + chunk.count
-        start = sequence.num_computed
-        rows[first:end, 0] = sequence.tokens[start : start + chunk.count]
-        rows[first:end, 1] = sequence.slot
-        rows[first:end, 2] = range(start, start + chunk.count)
-        first = end
-    return rows
 
 
 Asks = tuple[Chunk, list[Score] | list[Embed], dict[Sequence, Draw | None]]

@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+import numpy.typing as npt
+
 from handler.engine.activations import NAMES
 from handler.engine.errors import ModelError
-from handler.engine.step import Answer, Ask, Rows
+from handler.engine.step import Answer, Ask, Deadline, DecodeStep, Draw, Rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,5 +127,27 @@ class Model(Protocol):
 
         Returns:
             An answer for each of `asks`.
+        """
+        ...
+
+    def decode(
+        self,
+        rows: Rows,
+        draws: Sequence[Draw],
+        uniforms: npt.NDArray[np.float64],
+        until: Deadline,
+    ) -> list[DecodeStep]:
+        """Run a step, and others on the tokens that it chooses, as far as nobody has to look.
+
+        They end with the step in which a sequence ends, and before `until`. A model may run one.
+
+        Args:
+            rows: int32 [sequences, 3]: the newest token of each sequence, slot, position.
+            draws: One for each row, without log probabilities.
+            uniforms: In place of each draw's, float64 [steps at most, sequences].
+            until: Others may change it meanwhile.
+
+        Returns:
+            The steps that were run, at least one.
         """
         ...

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from handler.engine.model import ModelShape
 from handler.engine.native import cpu
@@ -17,7 +18,16 @@ from handler.engine.native.library import NativeStep, load_library
 from handler.engine.native.matrices import Array
 from handler.engine.native.weights import pack_model, uniform
 from handler.engine.settings import EngineSettings
-from handler.engine.step import NO_TOKEN, Answer, Ask, Embed, Rows
+from handler.engine.step import (
+    NO_TOKEN,
+    Answer,
+    Ask,
+    Deadline,
+    DecodeStep,
+    Draw,
+    Embed,
+    Rows,
+)
 
 # In the root of an archive: libraries belong to the code that calls them.
 LIBRARIES = Path("handler", "engine", "native", "lib")
@@ -64,6 +74,16 @@ class NativeModel:
             else next(answers)
             for ask in asks
         ]
+
+    def decode(
+        self,
+        rows: Rows,
+        draws: Sequence[Draw],
+        uniforms: npt.NDArray[np.float64],
+        until: Deadline,
+    ) -> list[DecodeStep]:
+        """See `Model.decode`."""
+        return self._step.decode(rows, draws, uniforms, until)
 
 
 def load_step(

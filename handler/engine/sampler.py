@@ -184,7 +184,28 @@ def answer(logits: Row, ask: Draw | Score) -> Answer:
     return Answer(token, None if ask.top is None else token_logprob(logits, token, ask.top))
 
 
-def random_stream(seed: int, sample_index: int) -> np.random.Generator:
-    """Uniform numbers that depend on nothing but the seed and the index of the text (Philox)."""
-    key = np.array([seed % 2**64, sample_index], np.uint64)
-    return np.random.Generator(np.random.Philox(key=key))
+class Uniforms:
+    """Random numbers in [0, 1), one for each token of a text.
+
+    Token i's depends on nothing but the seed, the index of the text and i (Philox).
+    """
+
+    def __init__(self, seed: int, sample_index: int) -> None:
+        key = np.array([seed % 2**64, sample_index], np.uint64)
+        self._generator = np.random.Generator(np.random.Philox(key=key))
+        self._drawn: npt.NDArray[np.float64] = np.empty(0)
+        self._used = 0
+
+    def next(self, count: int) -> npt.NDArray[np.float64]:
+        """Those of the next `count` tokens, float64 [count]; they stay the next ones."""
+        missing = self._used + count - len(self._drawn)
+        if missing > 0:
+            more = self._generator.random(max(missing, BLOCK))
+            self._drawn = np.concatenate([self._drawn[self._used :], more])
+            self._used = 0
+        return self._drawn[self._used : self._used + count]
+
+    def use(self) -> None:
+        """Go on to the next token."""
+        self.next(1)
+        self._used += 1

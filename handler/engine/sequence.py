@@ -12,7 +12,7 @@ from handler.engine.forbidden import Forbidden
 from handler.engine.grammar import Grammar, Matcher
 from handler.engine.options import SamplingOptions
 from handler.engine.pooling import Pool
-from handler.engine.sampler import random_stream
+from handler.engine.sampler import Uniforms
 from handler.engine.step import (
     NOT_FINITE,
     Answer,
@@ -111,7 +111,7 @@ class Sequence:
         self._tokens = np.empty(len(prompt) + options.max_tokens, np.int32)
         self._tokens[: len(prompt)] = prompt
         self._prompt_length = len(prompt)
-        self._random = random_stream(options.seed, options.sample_index)
+        self._uniforms = Uniforms(options.seed, options.sample_index)
         self._forbidden = Forbidden(
             options.never,
             self.end_tokens | options.stop_tokens,
@@ -123,6 +123,7 @@ class Sequence:
             TokenHistory(prompt, options.max_tokens) if options.penalizes else None,
             self._forbidden.after(()),
             (options.logprobs or 0) if options.logprobs is not None or options.ranked else None,
+            ends=self.end_tokens | options.stop_tokens,
         )
         self._detokenizer = vocabulary.detokenizer(
             options.skip_special_tokens, after=prompt.tolist()
@@ -164,7 +165,6 @@ class Sequence:
         # Its prompt was scored then.
         self.options = replace(self.options, prompt_logprobs=False)
         for token in tokens:
-            self._random.random()
             self._add(token)
             text = self._detokenizer.push(token)
             self._num_written += len(text)
@@ -228,9 +228,27 @@ class Sequence:
             self._matcher.advance()
         draw = self._draw
         draw.row = row
-        draw.uniform = self._random.random()
+        draw.uniform = float(self._uniforms.next(1)[0])
         draw.forbidden = self._forbidden.after(self.generated)
         return draw
+
+    @property
+    def num_foreseeable(self) -> int:
+        """How many tokens can be drawn, one after the other, before any of them has to be seen.
+
+        At least one. Tokens that end it may be among them.
+        """
+        options, count = self.options, len(self.generated)
+        looks = options.stop or options.bad_words or self._matcher or self._draw.top is not None
+        if not count or looks:
+            return 1
+        left = options.max_tokens - count
+        early = options.min_tokens - count
+        return min(left, early) if early > 0 else left
+
+    def uniforms(self, count: int) -> npt.NDArray[np.float64]:
+        """The random numbers of its next `count` tokens, float64 [count]."""
+        return self._uniforms.next(count)
 
     def take(self, answer: Answer | None) -> Output:
         """Take the next token, if one was asked for; with the first comes what is told once.
@@ -309,6 +327,7 @@ class Sequence:
     def _add(self, token: int) -> None:
         self._tokens[self._prompt_length + len(self.generated)] = token
         self.generated.append(token)
+        self._uniforms.use()
         if self._matcher is not None and not self._ends(token):
             self._matcher.take(token)
         if self._draw.history is not None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import time
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,6 +73,7 @@ class Draw:
         top: None: no log probability; else that of the token, and of the `top` likeliest ones.
         row: Index among the step's rows; several draws may name the same.
         uniform: A number in [0, 1).
+        ends: Tokens after which nothing follows.
         compiled: What the model keeps of it between steps.
     """
 
@@ -82,6 +84,7 @@ class Draw:
     row: int = 0
     uniform: float = 0.0
     allowed: Mask | None = None
+    ends: Collection[int] = ()
     compiled: Any = None
 
 
@@ -118,6 +121,42 @@ class Answer:
     logprob: TokenLogprob | None = None
     hidden: npt.NDArray[np.float32] | None = None
 
+
+@dataclass(frozen=True, slots=True)
+class DecodeStep:
+    """A step of `Model.decode`.
+
+    Attributes:
+        ended_at: When, in seconds of the monotonic clock.
+        tokens: Of each draw the chosen one, or as in an `Answer`.
+    """
+
+    ended_at: float
+    tokens: list[int]
+
+    @classmethod
+    def of(cls, answers: Iterable[Answer]) -> DecodeStep:
+        """That of a model which has just run one step."""
+        return cls(time.monotonic(), [answer.token for answer in answers])
+
+
+class Deadline:
+    """When steps that follow each other end: any thread may set it while they run."""
+
+    def __init__(self) -> None:
+        self._nanoseconds = np.zeros(1, np.int64)
+        self.address = self._nanoseconds.ctypes.data
+
+    def set(self, at: float) -> None:
+        """Let no step begin that would end later, in seconds of the monotonic clock."""
+        self._nanoseconds[0] = int(max(0.0, min(at, LATEST)) * 1e9)
+
+    def advance(self, at: float) -> None:
+        """Bring it forward to `at`, if that is earlier."""
+        self._nanoseconds[0] = min(int(self._nanoseconds[0]), int(max(0.0, at) * 1e9))
+
+
+LATEST = 9e9  # seconds, and less than int64 holds in nanoseconds
 
 NOT_FINITE = -1
 BAD_ASK = -2

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from safetensors import safe_open
@@ -20,7 +21,16 @@ from handler.engine.errors import ModelError
 from handler.engine.model import ModelShape
 from handler.engine.sampler import answer
 from handler.engine.settings import EngineSettings
-from handler.engine.step import NO_TOKEN, Answer, Ask, Embed, Rows
+from handler.engine.step import (
+    NO_TOKEN,
+    Answer,
+    Ask,
+    Deadline,
+    DecodeStep,
+    Draw,
+    Embed,
+    Rows,
+)
 from handler.engine.torch_buffer import TorchBuffer
 
 ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
@@ -94,6 +104,16 @@ class TorchModel:
             else answer(logits[want[ask.row]], ask)
             for ask in asks
         ]
+
+    def decode(
+        self,
+        rows: Rows,
+        draws: Sequence[Draw],
+        uniforms: npt.NDArray[np.float64],
+        until: Deadline,
+    ) -> list[DecodeStep]:
+        """See `Model.decode`: one step."""
+        return [DecodeStep.of(self.step(rows, draws))]
 
     def _hidden(self, rows: Rows) -> torch.Tensor:
         """Final hidden states [batch, sequence, width] of rows [batch, sequence, 3].

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from handler.archive_facts import ArchiveFacts
 from handler.engine.engine import Engine
@@ -22,7 +23,7 @@ from handler.engine.options import SamplingOptions
 from handler.engine.sequence import LogprobEntry, Output
 from handler.engine.sequence import Sequence as EngineSequence
 from handler.engine.settings import EngineSettings
-from handler.engine.step import NOT_FINITE, Answer, Draw, Rows, Score
+from handler.engine.step import NOT_FINITE, Answer, Deadline, DecodeStep, Draw, Rows, Score
 from handler.engine.vocabulary import Vocabulary
 from tests.conftest import EMBEDDED_MODEL, ROOT
 
@@ -132,15 +133,33 @@ class Recorder:
         self.is_exact = model.is_exact
         self.isa = model.isa
         self.steps: list[list[Chunk]] = []
+        self.calls: list[int] = []  # steps of each `decode`
         self.before_step: Callable[[], None] = lambda: None
         self.fail_next_step = False
         self.spoil_ask: int | None = None
 
-    def step(self, rows: Rows, asks: Sequence[Draw | Score]) -> list[Answer]:
+    def _begin(self) -> None:
         if self.fail_next_step:
             self.fail_next_step = False
             raise RuntimeError("the model failed")
         self.before_step()
+
+    def decode(
+        self,
+        rows: Rows,
+        draws: Sequence[Draw],
+        uniforms: npt.NDArray[np.float64],
+        until: Deadline,
+    ) -> list[DecodeStep]:
+        self._begin()
+        steps = self.model.decode(rows, draws, uniforms, until)
+        self.calls.append(len(steps))
+        for number in range(len(steps)):
+            self.steps.append([Chunk(int(row[2]) + number, 1) for row in rows])
+        return steps
+
+    def step(self, rows: Rows, asks: Sequence[Draw | Score]) -> list[Answer]:
+        self._begin()
         _, first, counts = np.unique(rows[:, 1], return_index=True, return_counts=True)
         self.steps.append(
             [Chunk(int(rows[i, 2]), int(count)) for i, count in zip(first, counts, strict=True)]

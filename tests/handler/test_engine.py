@@ -123,6 +123,51 @@ def test_the_engine_runs_ahead_for_its_interval_and_no_longer(make_rig: MakeRig)
     assert collected == ahead > 1
 
 
+@pytest.mark.parametrize("event", ["submit", "cancel"])
+def test_who_comes_or_leaves_is_heard_after_the_step_that_runs(
+    make_rig: MakeRig, event: str
+) -> None:
+    rig = make_rig("int8", stream_interval_ms=1000)
+    other = rig.sequence("The fox", request_id="other", max_tokens=5)
+
+    def happen() -> None:
+        if len(rig.model.calls) == 2:
+            rig.engine.submit([other]) if event == "submit" else rig.engine.cancel(["nobody"])
+
+    rig.model.before_step = happen
+    rig.write(rig.sequence("Once upon a time", max_tokens=400, ignore_eos=True))
+    assert rig.model.calls[2] == 1
+    assert min(rig.model.calls[:2]) > 1
+
+
+def test_steps_in_one_call_end_with_the_first_text_that_ends(make_rig: MakeRig) -> None:
+    rig = make_rig("int8", stream_interval_ms=1000)
+    sequences = [
+        rig.sequence("Once upon a time", max_tokens=length, ignore_eos=True)
+        for length in (9, 30, 30)
+    ]
+    texts = rig.write(*sequences)
+    assert [text.tokens for text in texts] == [9, 30, 30]
+    assert max(rig.model.calls) > 1
+    # No step computed anything for a text that had ended.
+    assert sum(chunk.count == 1 for chunk in rig.model.chunks) <= 9 + 30 + 30
+
+
+def test_what_has_to_be_seen_first_runs_step_by_step(make_rig: MakeRig) -> None:
+    rig = make_rig("int8", stream_interval_ms=1000)
+    for options in ({"stop": ("zebra",)}, {"logprobs": 0}, {"bad_words": ((7, 9),)}):
+        rig.write(rig.sequence("Once upon a time", ignore_eos=True, **options))
+    assert rig.model.calls == []
+
+
+def test_each_token_of_a_call_has_the_time_of_its_step(make_rig: MakeRig) -> None:
+    rig = make_rig("int8", stream_interval_ms=1000)
+    before = time.monotonic()
+    text = rig.write(rig.sequence("Once upon a time", max_tokens=40, ignore_eos=True))[0]
+    times = [output.at for output in text.outputs]
+    assert before < times[0] and times == sorted(set(times)) and times[-1] < time.monotonic()
+
+
 def test_a_streams_first_token_is_told_at_once_whatever_the_interval(make_rig: MakeRig) -> None:
     rig = make_rig("int8", stream_interval_ms=1000)
     rig.engine.collect(timeout=0.01)  # the interval begins
@@ -160,7 +205,7 @@ def test_a_failed_step_ends_the_live_texts_and_the_next_is_served(rig: Rig) -> N
 
 def test_an_error_in_one_text_ends_that_text_alone(rig: Rig) -> None:
     broken = rig.sequence("The")
-    broken._random = None  # type: ignore[assignment]
+    broken._uniforms = None  # type: ignore[assignment]
     texts = rig.write(rig.sequence("Once"), broken, rig.sequence("It"))
     assert texts[1].error is not None
     assert texts[0].finish_reason == texts[2].finish_reason == "length"

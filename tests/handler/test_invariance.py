@@ -24,12 +24,16 @@ requests = st.fixed_dictionaries(
         "prompt_length": st.integers(1, 150),
         "max_tokens": st.integers(1, 25),
         "seed": st.integers(0, 3),
+        "ignore_eos": st.booleans(),
+        # With them each step is a call of its own.
+        "logprobs": st.sampled_from([None, None, 0]),
         "options": st.sampled_from(
             [
                 {"temperature": 0.0},
                 {"temperature": 1.0},
                 {"temperature": 0.8, "top_p": 0.9, "repetition_penalty": 1.2},
                 {"temperature": 1.2, "top_k": 40, "frequency_penalty": 0.5},
+                {"temperature": 1.0, "min_tokens": 12, "presence_penalty": 0.3},
             ]
         ),
         "delay": st.integers(0, 20),
@@ -40,11 +44,19 @@ requests = st.fixed_dictionaries(
 
 @pytest.fixture(scope="module", params=["fp32", "int8"])
 def rigs(request: pytest.FixtureRequest, archives: dict[str, Path]) -> Any:
-    """Engines that are left busy, by the tokens of their steps, and one asked for a text a time."""
+    """Engines that are left busy, by the tokens of their steps and how long they run ahead (ms).
+
+    And one that is asked for a text a time, step by step.
+    """
     directory = archives[request.param]
     busy = {
-        budget: Rig(directory, slots=SLOTS, max_num_batched_tokens=budget)
-        for budget in (9, 24, 136)
+        (budget, interval): Rig(
+            directory,
+            slots=SLOTS,
+            max_num_batched_tokens=budget,
+            stream_interval_ms=interval,
+        )
+        for budget, interval in ((9, 0), (24, 15), (136, 3))
     }
     calm = Rig(directory, slots=SLOTS)
     yield busy, calm
@@ -65,9 +77,10 @@ def sequence_of(rig: Rig, case: dict[str, Any], request_id: str) -> Any:
         request_id=request_id,
         max_tokens=case["max_tokens"],
         seed=case["seed"],
-        **case["options"],
-        ignore_eos=True,
-        logprobs=0,
+        **{"min_tokens": min(case["options"].get("min_tokens", 0), case["max_tokens"])},
+        **{name: value for name, value in case["options"].items() if name != "min_tokens"},
+        ignore_eos=case["ignore_eos"],
+        logprobs=case["logprobs"],
     )
 
 
@@ -76,20 +89,25 @@ def signature(text: Text) -> tuple[str, list[float]]:
     return text.text, [entry.logprob.logprob for entry in text.logprobs if entry.logprob]
 
 
-def test_joins_leaves_and_cancels_change_no_text(rigs: tuple[dict[int, Rig], Rig]) -> None:
+Busy = dict[tuple[int, int], Rig]
+
+
+def test_joins_leaves_and_cancels_change_no_text(rigs: tuple[Busy, Rig]) -> None:
     busy, calm = rigs
     reused = 0
 
     @settings(
         deadline=None, max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture]
     )
-    @given(cases=st.lists(requests, min_size=2, max_size=20), budget=st.sampled_from(sorted(busy)))
-    def check(cases: list[dict[str, Any]], budget: int) -> None:
+    @given(cases=st.lists(requests, min_size=2, max_size=20), kind=st.sampled_from(sorted(busy)))
+    def check(cases: list[dict[str, Any]], kind: tuple[int, int]) -> None:
         nonlocal reused
-        reused += sum(text.cached_tokens for text in compare(busy[budget], calm, cases))
+        reused += sum(text.cached_tokens for text in compare(busy[kind], calm, cases))
 
     check()
     assert reused > 0, "nothing was reused, so nothing is known of reuse"
+    ahead = [steps for rig in busy.values() for steps in rig.model.calls]
+    assert max(ahead) > 1, "no steps followed each other in one call"
 
 
 def compare(busy: Rig, calm: Rig, cases: list[dict[str, Any]]) -> list[Text]:

@@ -10,9 +10,9 @@ from scipy import stats
 
 from handler.engine.options import LogitBias, SamplingOptions
 from handler.engine.sampler import (
+    Uniforms,
     candidates,
     penalize,
-    random_stream,
     sample,
     token_logprob,
 )
@@ -67,9 +67,9 @@ def test_the_candidates_are_those_of_the_textbook(values: dict[str, float]) -> N
 @pytest.mark.parametrize("values", OPTIONS, ids=str)
 def test_samples_are_distributed_as_the_weights_say(values: dict[str, float], size: int) -> None:
     logits, o = row(size, 2, scale=1.5), options(**values)
-    random = random_stream(1234, 0)
     draws = 20_000
-    counts = np.bincount([sample(logits, o, random.random()) for _ in range(draws)], minlength=size)
+    numbers = Uniforms(1234, 0).next(draws)
+    counts = np.bincount([sample(logits, o, number) for number in numbers], minlength=size)
     expected = plain_probabilities(logits, o) * draws
     assert counts[expected == 0].sum() == 0
     common = expected >= 5
@@ -116,10 +116,10 @@ def test_samples_follow_penalties_and_biases() -> None:
     history = TokenHistory(np.array([1, 2]), 1)
     history.append(3)
     o = options(repetition_penalty=1.5, presence_penalty=0.4, logit_bias=LogitBias.of({4: 1.5}))
-    logits, draws, random = row(10, 3, scale=1.0), 20_000, random_stream(7, 0)
+    logits, draws = row(10, 3, scale=1.0), 20_000
     penalized = penalize(logits, o, history)
     counts = np.bincount(
-        [sample(penalized, o, random.random()) for _ in range(draws)], minlength=10
+        [sample(penalized, o, number) for number in Uniforms(7, 0).next(draws)], minlength=10
     )
     wanted = logits.astype(np.float64)
     for token in (1, 2, 3):
@@ -147,6 +147,19 @@ def test_log_probabilities_are_those_of_the_whole_distribution() -> None:
 
 
 def test_each_text_of_a_request_has_its_own_stream_of_numbers() -> None:
-    assert random_stream(1, 0).random() == random_stream(1, 0).random()
-    assert random_stream(1, 0).random() != random_stream(1, 1).random()
-    assert random_stream(-1, 0).random() == random_stream(2**64 - 1, 0).random()
+    def first(seed: int, index: int) -> float:
+        return float(Uniforms(seed, index).next(1)[0])
+
+    assert first(1, 0) == first(1, 0)
+    assert first(1, 0) != first(1, 1)
+    assert first(-1, 0) == first(2**64 - 1, 0)
+
+
+def test_a_token_has_the_same_number_however_many_are_looked_at_before() -> None:
+    one, many = Uniforms(3, 1), Uniforms(3, 1)
+    generator = np.random.Generator(np.random.Philox(key=np.array([3, 1], np.uint64)))
+    for ahead in range(600):
+        expected = generator.random()
+        assert one.next(1)[0] == many.next(1 + ahead % 300)[0] == expected
+        one.use()
+        many.use()

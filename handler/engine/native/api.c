@@ -264,6 +264,26 @@ EXPORT int32_t gpt2_step_and_answer(Engine *engine, const Row *rows, int32_t cou
     return OK;
 }
 
+EXPORT int32_t gpt2_decode(Engine *engine, const Row *rows, int32_t count, Ask *const *asks,
+                           Decode *decode) {
+    Status status = check_rows(&engine->model, rows, count);
+    if (status != OK) return status;
+    set_rows(engine, rows, count);
+    if (count > LOGIT_ROWS || !is_decodable(engine, asks, decode)) return BAD_DECODE;
+    place_asks(engine, asks, count, NULL, 0);
+    /* What cannot be answered has no logits, and nothing that follows. */
+    if (engine->scored < count) return BAD_DECODE;
+    group_rows(&engine->wanted);
+    engine->logits = engine->own_logits;
+    engine->at_once = LOGIT_ROWS;
+    engine->hidden = NULL;
+    engine->ask = asks;
+    engine->asked = count;
+    engine->decode = decode;
+    run_decode(engine);
+    return OK;
+}
+
 EXPORT int32_t gpt2_copy(Engine *engine, int32_t source, int32_t target, int32_t length) {
     const Model *model = &engine->model;
     if (source < 0 || source >= model->slots || target < 0 || target >= model->slots)

@@ -14,7 +14,8 @@ typedef enum {
     BAD_SLOT,     /* outside 0 .. slots - 1 */
     BAD_POSITION, /* outside 0 .. T - 1 */
     BAD_ORDER,    /* rows of one slot apart from each other, or not at consecutive positions */
-    BAD_WANT      /* not ascending, or outside the rows */
+    BAD_WANT,     /* not ascending, or outside the rows */
+    BAD_DECODE    /* steps that cannot follow each other */
 } Status;
 
 /* The instruction set that this library was built for. */
@@ -41,6 +42,14 @@ EXPORT int32_t gpt2_step(Engine *engine, const Row *rows, int32_t count, const i
 EXPORT int32_t gpt2_step_and_answer(Engine *engine, const Row *rows, int32_t count,
                                     Ask *const *asks, int32_t asked, const int32_t *want,
                                     int32_t wanted, float *hidden);
+
+/* Computes steps that follow each other (see decode.h), the first one of `count` rows, of which
+ * each is the newest of another slot and is asked by the ask of its index for the next token,
+ * without log probabilities. Ends early with the step in which a text ends. BAD_DECODE, and nothing
+ * computed, where an ask cannot be answered, the rows are more than LOGIT_ROWS, or there is no room
+ * for so many positions or tokens seen. */
+EXPORT int32_t gpt2_decode(Engine *engine, const Row *rows, int32_t count, Ask *const *asks,
+                           Decode *decode);
 
 /* Copies the first `length` positions of a slot to another one. */
 EXPORT int32_t gpt2_copy(Engine *engine, int32_t source, int32_t target, int32_t length);

@@ -15,6 +15,7 @@ static bool are_tokens(const int32_t *token, int32_t count, int32_t vocabulary) 
 static bool is_samplable(const Sampling *options, int32_t vocabulary) {
     return options->temperature >= 0.0f && options->top_p > 0.0f && options->min_p >= 0.0f &&
            options->top_k >= 0 && options->repetition_penalty > 0.0f &&
+           options->seen_count <= options->seen_room &&
            are_tokens(options->seen_token, options->seen_count, vocabulary) &&
            are_tokens(options->bias_token, options->bias_count, vocabulary) &&
            (options->allowed == NULL || options->allowed_words == (vocabulary + 31) / 32);

@@ -15,6 +15,8 @@ typedef struct {
     int32_t top;        /* -1: no log probability at all */
     int32_t given;      /* the token to score, or -1: one is to be chosen */
     int32_t row;        /* among the rows of the step; several may ask for one */
+    int32_t end_count;
+    const int32_t *end_token; /* [end_count]: nothing follows these */
     /* Answers. */
     int32_t token; /* chosen or given; NOT_FINITE or BAD_ASK */
     double log_probability;

@@ -26,7 +26,7 @@ class Sampling(ctypes.Structure):
         *((name, ctypes.c_float) for name in ("temperature", "top_p", "min_p")),
         ("top_k", ctypes.c_int32),
         *((f"{name}_penalty", ctypes.c_float) for name in ("repetition", "presence", "frequency")),
-        *((name, ctypes.c_int32) for name in ("seen_count", "bias_count")),
+        *((name, ctypes.c_int32) for name in ("seen_count", "seen_room", "bias_count")),
         *((name, ctypes.c_void_p) for name in ("seen_token", "seen_times", "bias_token", "bias")),
         ("allowed", ctypes.c_void_p),
         ("allowed_words", ctypes.c_int32),
@@ -41,7 +41,9 @@ class Record(ctypes.Structure):
     _fields_ = [
         ("sampling", Sampling),
         *((name, ctypes.c_void_p) for name in ("top_token", "top_value")),
-        *((name, ctypes.c_int32) for name in ("top", "given", "row", "token")),
+        *((name, ctypes.c_int32) for name in ("top", "given", "row", "end_count")),
+        ("end_token", ctypes.c_void_p),
+        ("token", ctypes.c_int32),
         ("log_probability", ctypes.c_double),
         ("place", ctypes.c_int32),
     ]
@@ -74,7 +76,7 @@ class _Ask:
 class _DrawAsk(_Ask):
     """What a `Draw` keeps as `compiled`."""
 
-    __slots__ = ("_added", "_allowed", "_forbidden", "_history")
+    __slots__ = ("_added", "_allowed", "_ends", "_forbidden", "_history")
 
     def __init__(self, draw: Draw, vocabulary: int) -> None:
         super().__init__(None if draw.top is None else min(draw.top, vocabulary))
@@ -88,6 +90,9 @@ class _DrawAsk(_Ask):
         if self._history is not None:
             record.seen_token = self._history.all_ids.ctypes.data
             record.seen_times = self._history.all_counts.ctypes.data
+            record.seen_room = len(self._history.all_ids)
+        self._ends = np.fromiter(draw.ends, np.int32)
+        record.end_token, record.end_count = self._ends.ctypes.data, len(self._ends)
         self._allowed = draw.allowed
         if self._allowed is not None:
             record.allowed = self._allowed.ctypes.data

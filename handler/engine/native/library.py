@@ -23,11 +23,12 @@ from handler.engine.native.records import (
     MAX_CHANNELS,
     PRECISION_OF,
     PRECISIONS,
+    Decode,
     Layer,
     Linear,
     Model,
 )
-from handler.engine.step import Answer, Draw, Score
+from handler.engine.step import Answer, Deadline, DecodeStep, Draw, Score
 
 Floats = npt.NDArray[np.float32]
 
@@ -40,7 +41,9 @@ STATUS = (
     "a position is beyond the context",
     "rows of one slot must follow each other, at consecutive positions",
     "wanted rows must be ascending indices of rows",
+    "these steps cannot follow each other in one call",
 )
+BAD_DECODE = len(STATUS) - 1
 
 
 def load_library(path: Path) -> ctypes.CDLL:
@@ -87,6 +90,7 @@ def _declare(library: ctypes.CDLL) -> None:
     library.gpt2_step_and_answer.argtypes = [
         *(pointer, pointer, number, pointer, number, pointer, number, pointer)
     ]
+    library.gpt2_decode.argtypes = [pointer, pointer, number, pointer, pointer]
     library.gpt2_copy.argtypes = [pointer, number, number, number]
     library.gpt2_log_probability.restype = ctypes.c_double
     library.gpt2_log_probability.argtypes = [pointer, number, number, number, pointer, pointer]
@@ -245,6 +249,37 @@ class NativeStep:
             )
         )
         return records.answers()
+
+    def decode(
+        self,
+        rows: npt.NDArray[np.int32],
+        draws: Sequence[Draw],
+        uniforms: npt.NDArray[np.float64],
+        until: Deadline,
+    ) -> list[DecodeStep]:
+        """Run steps that follow each other on the tokens chosen in the one before.
+
+        See `Model.decode`. What cannot run so is answered as one step.
+
+        Raises:
+            ValueError: A size or an index of `rows` is wrong; nothing was computed.
+        """
+        rows, _ = _judged(rows, ())
+        if len(draws) != len(rows) or uniforms.shape[1:] != (len(rows),):
+            raise ValueError("each row needs one draw, and one random number a step")
+        most, records = len(uniforms), Asks(draws, self.shape.vocab_size)
+        uniforms = np.ascontiguousarray(uniforms, np.float64)
+        tokens, ended = np.empty((most, len(rows)), np.int32), np.empty(most, np.int64)
+        call = Decode(most, 0, *(a.ctypes.data for a in (uniforms, tokens, ended)), until.address)
+        status = self.library.gpt2_decode(
+            *(self._engine, rows.ctypes.data, len(rows)),
+            *(records.address, ctypes.addressof(call)),
+        )
+        if status == BAD_DECODE:
+            return [DecodeStep.of(self.step_and_answer(rows, draws))]
+        self._judge(status)
+        seconds = (ended[: call.done] / 1e9).tolist()
+        return [*map(DecodeStep, seconds, tokens[: call.done].tolist())]
 
     def copy(self, source: int, target: int, length: int) -> None:
         """Copy the first `length` positions of one slot to another.

@@ -1,4 +1,4 @@
-"""A model as C reads it: the records of model.h."""
+"""What C reads of a model and of a call: the records of model.h and decode.h."""
 
 from __future__ import annotations
 
@@ -19,6 +19,17 @@ class Linear(ctypes.Structure):
             for name in ("weight", "multiple", "scale", "sum", "bias", "peaks", "gram")
         ),
         *((name, ctypes.c_int32) for name in ("inputs", "outputs", "precision")),
+    ]
+
+
+class Decode(ctypes.Structure):
+    """`Decode` of decode.h."""
+
+    _fields_ = [
+        *((name, ctypes.c_int32) for name in ("most", "done")),
+        *((name, ctypes.c_void_p) for name in ("uniform", "token", "ended", "until")),
+        ("began", ctypes.c_int64),
+        ("goes_on", ctypes.c_bool),
     ]
 
 

@@ -13,9 +13,9 @@ typedef struct {
     float top_p, min_p;
     int32_t top_k; /* 0 is off */
     float repetition_penalty, presence_penalty, frequency_penalty;
-    int32_t seen_count, bias_count;
-    const int32_t *seen_token; /* [seen_count]: distinct tokens of the prompt and the text */
-    const float *seen_times;   /* [seen_count]: how often the text holds each */
+    int32_t seen_count, seen_room, bias_count;
+    int32_t *seen_token;       /* [seen_room]: seen_count distinct tokens of prompt and text */
+    float *seen_times;         /* [seen_room]: how often the text holds each */
     const int32_t *bias_token; /* [bias_count] */
     const float *bias;         /* [bias_count]: added to these logits */
     const uint32_t *allowed;   /* [allowed_words]: bit t % 32 of word t / 32 lets token t come; or

@@ -230,8 +230,7 @@ static void answer_asks(Engine *engine, int first, int end, int worker) {
     pool_barrier(engine->pool);
 }
 
-static void forward(void *context, int worker) {
-    Engine *engine = context;
+void forward(Engine *engine, int worker) {
     const Model *model = &engine->model;
     embed(engine);
     for (int layer = 0; layer < model->layers; layer++) run_layer(engine, layer, worker);
@@ -247,6 +246,10 @@ static void forward(void *context, int worker) {
     }
 }
 
+static void one_step(void *context, int worker) {
+    forward(context, worker);
+}
+
 void run_step(Engine *engine) {
-    pool_run(engine->pool, forward, engine);
+    pool_run(engine->pool, one_step, engine);
 }

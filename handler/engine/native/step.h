@@ -4,6 +4,7 @@
 
 #include "ask.h"
 #include "attention.h"
+#include "decode.h"
 #include "pool.h"
 
 /* Rows of one slot at consecutive positions, at most QUERY_TILE of them: what attention takes at
@@ -43,6 +44,7 @@ typedef struct {
     float *hidden;   /* [those that are wanted][D], or NULL */
     Ask *const *ask; /* [asked] */
     int32_t asked;
+    Decode *decode; /* of the steps that run in one call */
     /* Buffers, [max_rows][...]. */
     float *x;        /* [D_pad]: the residual stream */
     float *normal;   /* [D_pad] */
@@ -60,5 +62,14 @@ typedef struct {
 #define LOGIT_ROWS 64
 
 void run_step(Engine *engine);
+
+/* Runs `decode` from the step that is set, of which every row is one text's. */
+void run_decode(Engine *engine);
+
+/* Whether the rows that are set, and who asks for each of them, allow that. */
+bool is_decodable(const Engine *engine, Ask *const *asks, const Decode *decode);
+
+/* Within a job of the pool: computes the step that is set. */
+void forward(Engine *engine, int worker);
 
 #endif

@@ -26,6 +26,7 @@ static struct {
     int32_t (*copy)(Engine *, int32_t, int32_t, int32_t);
     int32_t (*step_and_answer)(Engine *, const Row *, int32_t, Ask *const *, int32_t,
                                const int32_t *, int32_t, float *);
+    int32_t (*decode)(Engine *, const Row *, int32_t, Ask *const *, Decode *);
     void (*split_gram)(float *, int32_t, float, float *, float *);
     void (*round)(const float *, int32_t, int32_t, const float *, const float *, int8_t *,
                   uint8_t *, float *, float *);
@@ -43,6 +44,7 @@ static void load(const char *path) {
     *(void **)&library.destroy = dlsym(handle, "gpt2_destroy");
     *(void **)&library.step = dlsym(handle, "gpt2_step");
     *(void **)&library.copy = dlsym(handle, "gpt2_copy");
+    *(void **)&library.decode = dlsym(handle, "gpt2_decode");
     *(void **)&library.split_gram = dlsym(handle, "gpt2_split_gram");
     *(void **)&library.round = dlsym(handle, "gpt2_round");
     *(void **)&library.step_and_answer = dlsym(handle, "gpt2_step_and_answer");
@@ -229,9 +231,9 @@ static Sampling options_of(int number, int32_t *tokens, float *numbers) {
     if (number % 3 == 0) {
         options.repetition_penalty = 1.3f;
         options.frequency_penalty = 0.2f;
-        options.seen_count = options.bias_count = 1;
-        options.seen_token = options.bias_token = tokens;
-        options.seen_times = options.bias = numbers;
+        options.seen_count = options.seen_room = options.bias_count = 1;
+        options.bias_token = options.seen_token = tokens;
+        options.bias = options.seen_times = numbers;
     }
     return options;
 }
@@ -303,6 +305,87 @@ static uint64_t answers(Engine *engine, const Model *model) {
     return hash;
 }
 
+#define TEXTS 3
+#define STEPS 12
+#define START 40
+
+/* What texts are made of; each has room for what it sees. */
+typedef struct {
+    Ask ask;
+    int32_t tokens[STEPS + 1];
+    float numbers[STEPS + 1];
+} Text;
+
+static void begin(Engine *engine, const Model *model, Text *texts, Row *rows, Ask **asks) {
+    float *logits = memory((size_t)model->vocabulary * sizeof *logits);
+    for (int i = 0; i < TEXTS; i++) {
+        piece(engine, model, i, 0, START + i, 0, logits);
+        texts[i] = (Text){.tokens = {1}, .numbers = {1.5f}};
+        texts[i].ask = (Ask){.sampling = options_of(i, texts[i].tokens, texts[i].numbers),
+                             .top = -1,
+                             .given = -1,
+                             .row = i};
+        texts[i].ask.sampling.seen_room = STEPS + 1;
+        rows[i] = (Row){1 % model->vocabulary, i, START + i};
+        asks[i] = &texts[i].ask;
+    }
+}
+
+/* Steps in one call choose what the same steps choose one by one. */
+static uint64_t decoding(Engine *engine, const Model *model) {
+    Text texts[TEXTS];
+    Row rows[TEXTS];
+    Ask *asks[TEXTS];
+    double uniform[STEPS][TEXTS];
+    int32_t token[STEPS][TEXTS], alone[STEPS][TEXTS];
+    int64_t ended[STEPS], never = INT64_MAX / 2, past = 0;
+    for (int s = 0; s < STEPS; s++)
+        for (int i = 0; i < TEXTS; i++) uniform[s][i] = (double)((s * 5 + i * 3) % 31) / 31;
+    begin(engine, model, texts, rows, asks);
+    Decode all = {.most = STEPS, .uniform = *uniform, .token = *token, .ended = ended};
+    all.until = &never;
+    check(library.decode(engine, rows, TEXTS, asks, &all));
+    if (all.done != STEPS) printf("%d steps of %d\n", all.done, STEPS);
+    for (int i = 0; i < TEXTS; i++)
+        if (texts[i].numbers[0] != 1.5f || texts[i].ask.sampling.seen_count > 1)
+            printf("text %d: its tokens are not forgotten\n", i);
+
+    begin(engine, model, texts, rows, asks);
+    for (int s = 0; s < STEPS; s++) {
+        Decode one = {.most = STEPS - s, .uniform = uniform[s], .token = alone[s], .ended = ended};
+        one.until = &past;
+        check(library.decode(engine, rows, TEXTS, asks, &one));
+        if (one.done != 1) printf("%d steps beyond their time\n", one.done);
+        for (int i = 0; i < TEXTS; i++) {
+            Sampling *options = &texts[i].ask.sampling;
+            rows[i] = (Row){alone[s][i], i, rows[i].position + 1};
+            if (options->seen_token == NULL) continue;
+            int seen = 0;
+            while (seen < options->seen_count && texts[i].tokens[seen] != alone[s][i]) seen++;
+            if (seen == options->seen_count) options->seen_count++;
+            texts[i].tokens[seen] = alone[s][i];
+            texts[i].numbers[seen] += 1.0f;
+        }
+    }
+    if (memcmp(token, alone, sizeof token) != 0) printf("steps in one call choose others\n");
+
+    begin(engine, model, texts, rows, asks);
+    texts[1].ask.end_token = &token[STEPS / 2][1];
+    texts[1].ask.end_count = 1;
+    check(library.decode(engine, rows, TEXTS, asks, &all));
+    int first = 0;
+    while (token[first][1] != *texts[1].ask.end_token) first++;
+    if (all.done != first + 1) printf("%d steps, but text 1 ends after %d\n", all.done, first + 1);
+
+    all.most = model->positions;
+    if (library.decode(engine, rows, TEXTS, asks, &all) != BAD_DECODE)
+        printf("beyond the context\n");
+    all.most = STEPS;
+    asks[0]->top = 0;
+    if (library.decode(engine, rows, TEXTS, asks, &all) != BAD_DECODE) printf("asks for more\n");
+    return digest((const float *)alone, STEPS * TEXTS);
+}
+
 #define ROUNDED 2 /* times sixteen columns */
 
 /* Weights that are rounded to four bits by what a step of `model` feeds its first matrix with. */
@@ -371,7 +454,8 @@ int main(int argc, char **argv) {
         if (digest(logits, model.vocabulary) != first)
             printf("%s: a copy differs\n", shapes[s].name);
         printf("%s %016llx", shapes[s].name, (unsigned long long)first);
-        printf(" %016llx\n", (unsigned long long)answers(engine, &model));
+        printf(" %016llx", (unsigned long long)answers(engine, &model));
+        printf(" %016llx\n", (unsigned long long)decoding(engine, &model));
         library.destroy(engine);
         if (s == 0) printf("rounded %016llx\n", (unsigned long long)rounding(&model));
     }
