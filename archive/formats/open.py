@@ -1,4 +1,4 @@
-"""Chooses the reader by what lies there."""
+"""Chooses the reader of a checkpoint by its format, as what lies there shows it: all are listed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keys as a setting or a file spells them, and as a header carries them: text, compared in UTF-8.
+"""Reads keys as a setting or a file spells them: text, compared in UTF-8 (headers: web/auth.py).
 
 Needs nothing but Python: deploying reads the same files.
 """

@@ -1,4 +1,4 @@
-"""Whose turn it is: what finds no slot waits here, fairly, or is refused as the service is full.
+"""Whose turn it is: what finds no slot waits here, fairly, and beyond MAX_WAITING is refused.
 
 Start-time fair queueing (Goyal, Vin and Cheng, 1996): each request begins, in a time of its own
 kind, where its caller's last one ended or where the service is now, whichever is later, and takes
