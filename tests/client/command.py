@@ -18,6 +18,8 @@ ENVIRONMENT = {
         [str(Path(gpt2_client.__file__).parents[1]), *os.environ.get("PYTHONPATH", "").split(":")]
     ),
     "LC_ALL": "C.UTF-8",
+    # ./scripts/test --coverage measures it too.
+    **{name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")},
 }
 
 
