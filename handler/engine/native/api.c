@@ -104,25 +104,48 @@ static bool allocate_unpacked(Engine *engine) {
     return engine->unpacked != NULL;
 }
 
+static bool allocate_desk(Desk *desk, size_t rows, size_t width, size_t inputs) {
+    desk->normal = allocate(rows * width * sizeof(float));
+    desk->bytes = allocate(rows * inputs);
+    desk->scale = allocate(rows * sizeof(float));
+    desk->offset = allocate(rows * sizeof(int32_t));
+    return desk->normal != NULL && desk->bytes != NULL && desk->scale != NULL &&
+           desk->offset != NULL;
+}
+
+static void free_desk(Desk *desk) {
+    free(desk->normal);
+    free(desk->bytes);
+    free(desk->scale);
+    free(desk->offset);
+}
+
+static bool allocate_desks(Engine *engine) {
+    const Model *model = &engine->model;
+    size_t width = (size_t)model->width_pad, inner = (size_t)model->inner_pad;
+    size_t inputs =
+        larger(larger(width, inner), (size_t)model->heads * (size_t)model->channels_pad);
+    engine->own_desk = calloc((size_t)model->threads, sizeof *engine->own_desk);
+    if (engine->own_desk == NULL) return false;
+    for (int i = 0; i < model->threads; i++)
+        if (!allocate_desk(engine->own_desk + i, OWN_ROWS, width, inputs)) return false;
+    return allocate_desk(&engine->desk, (size_t)model->max_rows, width, inputs);
+}
+
 static bool allocate_buffers(Engine *engine) {
     const Model *model = &engine->model;
     size_t rows = (size_t)model->max_rows, width = (size_t)model->width_pad;
     size_t heads = (size_t)model->heads * (size_t)model->channels_pad,
            inner = (size_t)model->inner_pad;
     engine->x = allocate(rows * width * sizeof(float));
-    engine->normal = allocate(rows * width * sizeof(float));
     engine->qkv = allocate(rows * 3 * heads * sizeof(float));
     engine->attended = allocate(rows * heads * sizeof(float));
     engine->inner = allocate(rows * inner * sizeof(float));
-    engine->bytes = allocate(rows * larger(larger(width, heads), inner));
-    engine->scale = allocate(rows * sizeof(float));
-    engine->offset = allocate(rows * sizeof(int32_t));
     engine->want = calloc(rows, sizeof *engine->want);
     engine->place = calloc(rows, sizeof *engine->place);
     return engine->want != NULL && engine->place != NULL && engine->x != NULL &&
-           engine->normal != NULL && engine->qkv != NULL && engine->attended != NULL &&
-           engine->inner != NULL && engine->bytes != NULL && engine->scale != NULL &&
-           engine->offset != NULL && allocate_rows(&engine->all, rows) &&
+           engine->qkv != NULL && engine->attended != NULL && engine->inner != NULL &&
+           allocate_desks(engine) && allocate_rows(&engine->all, rows) &&
            allocate_rows(&engine->wanted, rows) && allocate_scratch(engine) &&
            allocate_samplers(engine) && allocate_unpacked(engine);
 }
@@ -148,11 +171,13 @@ EXPORT void gpt2_destroy(Engine *engine) {
     }
     for (int i = 0; engine->sampler != NULL && i < engine->model.threads; i++)
         free_sampler(engine->sampler + i);
-    void *owned[] = {engine->scratch,    engine->sampler,      engine->x,       engine->normal,
-                     engine->qkv,        engine->attended,     engine->inner,   engine->bytes,
-                     engine->scale,      engine->offset,       engine->all.row, engine->all.group,
-                     engine->wanted.row, engine->wanted.group, engine->want,    engine->place,
-                     engine->own_logits, engine->unpacked,     engine};
+    for (int i = 0; engine->own_desk != NULL && i < engine->model.threads; i++)
+        free_desk(engine->own_desk + i);
+    free_desk(&engine->desk);
+    void *owned[] = {engine->scratch,    engine->sampler,      engine->x,        engine->qkv,
+                     engine->attended,   engine->inner,        engine->all.row,  engine->all.group,
+                     engine->wanted.row, engine->wanted.group, engine->want,     engine->place,
+                     engine->own_logits, engine->unpacked,     engine->own_desk, engine};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) free(owned[i]);
 }
 
@@ -201,6 +226,13 @@ static void set_rows(Engine *engine, const Row *rows, int32_t count) {
     group_rows(&engine->all);
 }
 
+static void group_wanted(Engine *engine) {
+    const RowList *all = &engine->all;
+    group_rows(&engine->wanted);
+    /* Rows of one slot would stand together, in one group. */
+    engine->are_single = all->groups == all->count && engine->wanted.count == all->count;
+}
+
 static void add_want(Engine *engine, Want want) {
     engine->wanted.row[engine->wanted.count] = engine->all.row[want.row];
     engine->want[engine->wanted.count++] = want;
@@ -215,7 +247,7 @@ EXPORT int32_t gpt2_step(Engine *engine, const Row *rows, int32_t count, const i
     set_rows(engine, rows, count);
     for (int32_t i = 0; i < wanted; i++)
         add_want(engine, (Want){want[i], i, hidden != NULL ? i : -1});
-    group_rows(&engine->wanted);
+    group_wanted(engine);
     engine->logits = logits;
     engine->at_once = wanted;
     engine->hidden = hidden;
@@ -254,7 +286,7 @@ EXPORT int32_t gpt2_step_and_answer(Engine *engine, const Row *rows, int32_t cou
     if (status != OK) return status;
     set_rows(engine, rows, count);
     place_asks(engine, asks, asked, want, wanted);
-    group_rows(&engine->wanted);
+    group_wanted(engine);
     engine->logits = engine->own_logits;
     engine->at_once = LOGIT_ROWS;
     engine->hidden = hidden;
@@ -273,7 +305,7 @@ EXPORT int32_t gpt2_decode(Engine *engine, const Row *rows, int32_t count, Ask *
     place_asks(engine, asks, count, NULL, 0);
     /* What cannot be answered has no logits, and nothing that follows. */
     if (engine->scored < count) return BAD_DECODE;
-    group_rows(&engine->wanted);
+    group_wanted(engine);
     engine->logits = engine->own_logits;
     engine->at_once = LOGIT_ROWS;
     engine->hidden = NULL;

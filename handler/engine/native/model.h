@@ -63,10 +63,10 @@ typedef struct {
 
 /* Activations that a matmul reads: rows of bytes with a scale and an offset each, or of floats. */
 typedef struct {
-    uint8_t *bytes;  /* [R][stride] */
-    float *floats;   /* [R][stride] */
-    float *scale;    /* [R]: what one unit of a row's bytes is worth */
-    int32_t *offset; /* [R]: the byte that stands for 0 */
+    const uint8_t *bytes;  /* [R][stride] */
+    const float *floats;   /* [R][stride] */
+    const float *scale;    /* [R]: what one unit of a row's bytes is worth */
+    const int32_t *offset; /* [R]: the byte that stands for 0 */
 } Activations;
 
 #endif

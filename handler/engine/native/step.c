@@ -38,31 +38,42 @@ static void embed(Engine *engine) {
     pool_barrier(engine->pool);
 }
 
-/* Makes of a row of floats what `reader` multiplies: bytes, if its weights are integers. */
-static void quantize(Engine *engine, const Linear *reader, const float *floats, int row) {
-    if (reader->precision == PRECISION_FLOAT32) return;
+/* A LayerNorm; without a gain rows stay as they are. */
+typedef struct {
+    const float *gain, *bias;
+} Norm;
+
+/* A row as `reader` multiplies it: normalised where a norm is given, bytes if weights are integers.
+ */
+static void prepare_row(const Model *model, const Linear *reader, const float *in, const Norm *norm,
+                        const Desk *desk, int row) {
     size_t first = (size_t)row * (size_t)reader->inputs;
-    quantize_row(floats + first, reader->inputs, engine->bytes + first, engine->scale + row,
-                 engine->offset + row);
-}
-
-static void quantize_rows(Engine *engine, const Linear *reader, const float *floats, int rows) {
-    if (reader->precision == PRECISION_FLOAT32) return;
-    FOR_EACH_ITEM(r, engine->pool, rows) quantize(engine, reader, floats, r);
-    pool_barrier(engine->pool);
-}
-
-/* normal = LayerNorm(x), for `reader` */
-static void normalize(Engine *engine, const float *gain, const float *bias, const Linear *reader,
-                      int rows) {
-    const Model *model = &engine->model;
-    size_t width = (size_t)model->width_pad;
-    FOR_EACH_ITEM(r, engine->pool, rows) {
-        layer_norm(engine->x + (size_t)r * width, gain, bias, model->width, model->width_pad,
-                   model->epsilon, engine->normal + (size_t)r * width);
-        quantize(engine, reader, engine->normal, r);
+    const float *floats = in + first;
+    if (norm != NULL) {
+        layer_norm(floats, norm->gain, norm->bias, model->width, model->width_pad, model->epsilon,
+                   desk->normal + first);
+        floats = desk->normal + first;
     }
-    pool_barrier(engine->pool);
+    if (reader->precision == PRECISION_FLOAT32) return;
+    quantize_row(floats, reader->inputs, desk->bytes + first, desk->scale + row,
+                 desk->offset + row);
+}
+
+/* Prepares rows for `reader`. Of a few rows each thread prepares all for itself, on a desk of its
+ * own: that takes less time than to wait for each other. */
+static Activations prepare(Engine *engine, const Linear *reader, const float *in, const Norm *norm,
+                           int rows, int worker) {
+    const Model *model = &engine->model;
+    bool is_watched = reader->gram != NULL || reader->peaks != NULL;
+    bool is_shared = rows > OWN_ROWS || is_watched;
+    const Desk *desk = is_shared ? &engine->desk : engine->own_desk + worker;
+    if (!is_shared) {
+        for (int r = 0; r < rows; r++) prepare_row(model, reader, in, norm, desk, r);
+    } else if (norm != NULL || reader->precision != PRECISION_FLOAT32) {
+        FOR_EACH_ITEM(r, engine->pool, rows) prepare_row(model, reader, in, norm, desk, r);
+        pool_barrier(engine->pool);
+    }
+    return (Activations){desk->bytes, norm != NULL ? desk->normal : in, desk->scale, desk->offset};
 }
 
 /* Notes what somebody wants to know of a matrix's inputs: their products with each other, and the
@@ -98,52 +109,43 @@ static int panels_at_once(const Linear *linear, int panels, int threads) {
     return run > 1 ? run : 1;
 }
 
-/* Rows `first` .. `first` + `rows` - 1 of what was made ready for `linear`. */
-static void multiply_some(Engine *engine, const Linear *linear, float *in, int first, int rows,
-                          float *out, size_t stride, Finish finish, int worker) {
-    size_t skipped = (size_t)first * (size_t)linear->inputs;
-    Activations from = {engine->bytes + skipped, in + skipped, engine->scale + first,
-                        engine->offset + first};
+/* out = rows of activations times the weights of `linear` */
+static void multiply(Engine *engine, const Linear *linear, const Activations *from, int rows,
+                     float *out, size_t stride, Finish finish, int worker) {
     int panels = (linear->outputs + PANEL - 1) / PANEL;
     int run = panels_at_once(linear, panels, engine->model.threads);
     FOR_EACH_ITEM(item, engine->pool, (panels + run - 1) / run) {
         int end = item * run + run < panels ? item * run + run : panels;
         for (int panel = item * run; panel < end; panel++) {
             if (linear->precision == PRECISION_INT8)
-                matmul_int8(linear, &from, rows, out, stride, finish, panel);
+                matmul_int8(linear, from, rows, out, stride, finish, panel);
             else if (linear->precision == PRECISION_INT4)
-                matmul_int4(linear, &from, rows, out, stride, finish, panel,
+                matmul_int4(linear, from, rows, out, stride, finish, panel,
                             engine->unpacked + (size_t)worker * engine->unpacked_size);
             else
-                matmul_float(linear, &from, rows, out, stride, finish, panel);
+                matmul_float(linear, from, rows, out, stride, finish, panel);
         }
     }
     pool_barrier(engine->pool);
 }
 
-static void multiply(Engine *engine, const Linear *linear, float *in, int rows, float *out,
-                     size_t stride, Finish finish, int worker) {
-    watch(engine, linear, in, rows);
-    multiply_some(engine, linear, in, 0, rows, out, stride, finish, worker);
+static void write_head(Engine *engine, int layer, int r, int head) {
+    const Model *model = &engine->model;
+    size_t all = heads_width(model);
+    Row row = engine->all.row[r];
+    const float *key = engine->qkv + (size_t)r * 3 * all + all + (size_t)head * model->channels_pad;
+    cache_write(model, first_block(model, row.slot, layer, head), row.position, key, key + all);
 }
 
 static void write_cache(Engine *engine, int layer) {
-    const Model *model = &engine->model;
-    size_t all = heads_width(model);
-    FOR_EACH_ITEM(r, engine->pool, engine->all.count) {
-        Row row = engine->all.row[r];
-        for (int head = 0; head < model->heads; head++) {
-            const float *key =
-                engine->qkv + (size_t)r * 3 * all + all + (size_t)head * model->channels_pad;
-            cache_write(model, first_block(model, row.slot, layer, head), row.position, key,
-                        key + all);
-        }
-    }
+    FOR_EACH_ITEM(r, engine->pool, engine->all.count)
+    for (int head = 0; head < engine->model.heads; head++) write_head(engine, layer, r, head);
     pool_barrier(engine->pool);
 }
 
-/* attended = softmax(queries x keys) x values, head by head */
-static void attend(Engine *engine, int layer, const RowList *rows, int worker) {
+/* attended = softmax(queries x keys) x values, head by head. `writes`: who attends with a row's
+ * head writes its keys and values first. */
+static void attend(Engine *engine, int layer, const RowList *rows, bool writes, int worker) {
     const Model *model = &engine->model;
     size_t all = heads_width(model);
     float scale = model->layer[layer].attention_scale;
@@ -151,6 +153,7 @@ static void attend(Engine *engine, int layer, const RowList *rows, int worker) {
         int head = item / rows->groups;
         QueryGroup group = rows->group[item % rows->groups];
         Row row = rows->row[group.first];
+        if (writes) write_head(engine, layer, group.first, head);
         size_t channel = (size_t)head * model->channels_pad;
         const float *query = engine->qkv + (size_t)group.first * 3 * all + channel;
         float *out = engine->attended + (size_t)group.first * all + channel;
@@ -173,30 +176,37 @@ static void keep_wanted(Engine *engine, int worker) {
     pool_barrier(engine->pool);
 }
 
+/* One matrix after another: `in` is prepared, looked at by who wants to know of it, multiplied. */
+static void apply(Engine *engine, const Linear *linear, const float *in, const Norm *norm, int rows,
+                  float *out, size_t stride, Finish finish, int worker) {
+    Activations from = prepare(engine, linear, in, norm, rows, worker);
+    watch(engine, linear, from.floats, rows);
+    multiply(engine, linear, &from, rows, out, stride, finish, worker);
+}
+
 static void run_layer(Engine *engine, int index, int worker) {
     const Model *model = &engine->model;
     const Layer *layer = model->layer + index;
     size_t width = (size_t)model->width_pad, all = heads_width(model);
     const RowList *rows = &engine->all;
+    Norm first = {layer->norm_1_gain, layer->norm_1_bias};
+    Norm second = {layer->norm_2_gain, layer->norm_2_bias};
 
-    normalize(engine, layer->norm_1_gain, layer->norm_1_bias, &layer->qkv, rows->count);
-    multiply(engine, &layer->qkv, engine->normal, rows->count, engine->qkv, 3 * all, STORE, worker);
-    write_cache(engine, index);
-    if (index == model->layers - 1) {
+    apply(engine, &layer->qkv, engine->x, &first, rows->count, engine->qkv, 3 * all, STORE, worker);
+    bool writes = engine->are_single;
+    if (!writes) write_cache(engine, index);
+    if (index == model->layers - 1 && engine->wanted.count < engine->all.count) {
         keep_wanted(engine, worker);
         rows = &engine->wanted;
     }
-    attend(engine, index, rows, worker);
-    quantize_rows(engine, &layer->projection, engine->attended, rows->count);
-    multiply(engine, &layer->projection, engine->attended, rows->count, engine->x, width, ADD_TO,
-             worker);
+    attend(engine, index, rows, writes, worker);
+    apply(engine, &layer->projection, engine->attended, NULL, rows->count, engine->x, width, ADD_TO,
+          worker);
 
-    normalize(engine, layer->norm_2_gain, layer->norm_2_bias, &layer->expand, rows->count);
-    multiply(engine, &layer->expand, engine->normal, rows->count, engine->inner,
-             (size_t)model->inner_pad, (Finish)model->activation, worker);
-    quantize_rows(engine, &layer->contract, engine->inner, rows->count);
-    multiply(engine, &layer->contract, engine->inner, rows->count, engine->x, width, ADD_TO,
-             worker);
+    apply(engine, &layer->expand, engine->x, &second, rows->count, engine->inner,
+          (size_t)model->inner_pad, (Finish)model->activation, worker);
+    apply(engine, &layer->contract, engine->inner, NULL, rows->count, engine->x, width, ADD_TO,
+          worker);
 }
 
 /* The last LayerNorm: of rows that need logits for the head, side by side; of the others in place.
@@ -204,18 +214,38 @@ static void run_layer(Engine *engine, int index, int worker) {
 static void normalize_wanted(Engine *engine) {
     const Model *model = &engine->model;
     size_t width = (size_t)model->width_pad;
+    const Desk *desk = &engine->desk;
     FOR_EACH_ITEM(i, engine->pool, engine->wanted.count) {
         Want want = engine->want[i];
         float *x = engine->x + (size_t)i * width;
-        float *normal = want.logits < 0 ? x : engine->normal + (size_t)want.logits * width;
+        float *normal = want.logits < 0 ? x : desk->normal + (size_t)want.logits * width;
         layer_norm(x, model->norm_gain, model->norm_bias, model->width, model->width_pad,
                    model->epsilon, normal);
-        if (want.logits >= 0) quantize(engine, &model->head, engine->normal, want.logits);
+        if (want.logits >= 0)
+            prepare_row(model, &model->head, desk->normal, NULL, desk, want.logits);
         if (want.hidden >= 0)
             memcpy(engine->hidden + (size_t)want.hidden * model->width, normal,
                    (size_t)model->width * sizeof(float));
     }
     pool_barrier(engine->pool);
+}
+
+/* What the head multiplies, of the rows that need logits. */
+static Activations prepare_wanted(Engine *engine, int worker) {
+    const Model *model = &engine->model;
+    Norm norm = {model->norm_gain, model->norm_bias};
+    if (engine->scored == engine->wanted.count && engine->hidden == NULL)
+        return prepare(engine, &model->head, engine->x, &norm, engine->scored, worker);
+    normalize_wanted(engine);
+    const Desk *desk = &engine->desk;
+    return (Activations){desk->bytes, desk->normal, desk->scale, desk->offset};
+}
+
+/* Those from row `first` on. */
+static Activations skip_rows(const Activations *all, const Linear *reader, int first) {
+    size_t skipped = (size_t)first * (size_t)reader->inputs;
+    return (Activations){all->bytes + skipped, all->floats + skipped, all->scale + first,
+                         all->offset + first};
 }
 
 /* Answers who asks for one of the rows `first` .. `end` - 1 of those that need logits. */
@@ -234,13 +264,14 @@ void forward(Engine *engine, int worker) {
     const Model *model = &engine->model;
     embed(engine);
     for (int layer = 0; layer < model->layers; layer++) run_layer(engine, layer, worker);
-    normalize_wanted(engine);
-    watch(engine, &model->head, engine->normal, engine->scored);
+    Activations wanted = prepare_wanted(engine, worker);
+    watch(engine, &model->head, wanted.floats, engine->scored);
     for (int first = 0; engine->logits != NULL && first < engine->scored;) {
         int rows = engine->scored - first;
         if (rows > engine->at_once) rows = engine->at_once;
-        multiply_some(engine, &model->head, engine->normal, first, rows, engine->logits,
-                      (size_t)model->vocabulary, STORE, worker);
+        Activations from = skip_rows(&wanted, &model->head, first);
+        multiply(engine, &model->head, &from, rows, engine->logits, (size_t)model->vocabulary,
+                 STORE, worker);
         if (engine->asked > 0) answer_asks(engine, first, first + rows, worker);
         first += rows;
     }

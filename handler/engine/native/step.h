@@ -26,6 +26,16 @@ typedef struct {
     int32_t row, logits, hidden;
 } Want;
 
+/* Where rows are made ready for a matrix: [rows][largest number of inputs] each. */
+typedef struct {
+    float *normal;
+    uint8_t *bytes;
+    float *scale;    /* [rows] */
+    int32_t *offset; /* [rows] */
+} Desk;
+
+#define OWN_ROWS 2
+
 typedef struct {
     Model model;
     Pool *pool;
@@ -36,6 +46,7 @@ typedef struct {
     /* Of the step that runs. */
     RowList all;     /* every row */
     RowList wanted;  /* those that are asked for */
+    bool are_single; /* every row is of another slot and asked for, as when texts are decoded */
     Want *want;      /* [max_rows]: of each wanted row, in the order of the rows */
     int32_t *place;  /* [max_rows]: of each row, for who asks */
     int32_t scored;  /* rows that need logits */
@@ -46,14 +57,12 @@ typedef struct {
     int32_t asked;
     Decode *decode; /* of the steps that run in one call */
     /* Buffers, [max_rows][...]. */
-    float *x;        /* [D_pad]: the residual stream */
-    float *normal;   /* [D_pad] */
-    float *qkv;      /* [3 H C_pad] */
-    float *attended; /* [H C_pad] */
-    float *inner;    /* [inner_pad] */
-    uint8_t *bytes;  /* [largest number of inputs] */
-    float *scale;
-    int32_t *offset;
+    float *x;          /* [D_pad]: the residual stream */
+    float *qkv;        /* [3 H C_pad] */
+    float *attended;   /* [H C_pad] */
+    float *inner;      /* [inner_pad] */
+    Desk desk;         /* of all threads together */
+    Desk *own_desk;    /* [threads]: of OWN_ROWS rows */
     float *own_logits; /* [LOGIT_ROWS][V], for asks */
 } Engine;
 
