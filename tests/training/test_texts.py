@@ -248,6 +248,8 @@ def test_it_is_said_when_each_line_seems_to_be_a_text(tmp_path: Path) -> None:
 
 
 FRENCH = "Il était une fois une forêt où vivait un loup. Ça, c'est sûr.\n" * 30
+RUSSIAN = "Жил-был старик со старухой у самого синего моря.\n" * 30
+JAPANESE = "昔々、あるところにおじいさんとおばあさんがいました。\n" * 30
 
 
 @pytest.mark.parametrize(
@@ -259,13 +261,13 @@ FRENCH = "Il était une fois une forêt où vivait un loup. Ça, c'est sûr.\n" 
             "windows-1252",
             "windows-1252",
         ),
-        (
-            "昔々、あるところにおじいさんとおばあさんがいました。\n" * 30,
-            "shift_jis",
-            "shift_jis",
-        ),
-        ("Жил-был старик со старухой у самого синего моря.\n" * 30, "windows-1251", "windows-1251"),
+        (JAPANESE, "shift_jis", "shift_jis"),
+        (RUSSIAN, "windows-1251", "windows-1251"),
         (FRENCH, "utf-16-le", "utf-16-le"),
+        (RUSSIAN, "utf-16-le", "utf-16-le"),  # without a mark it is well-formed UTF-8
+        (JAPANESE, "utf-16-be", "utf-16-be"),
+        ("Once upon a time.\n" * 30, "utf-32-le", "utf-32-le"),
+        (JAPANESE, "iso2022_jp", "iso2022_jp"),
     ],
 )
 def test_an_encoding_in_doubt_is_refused_until_it_is_named(

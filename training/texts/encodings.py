@@ -5,6 +5,8 @@ French in Windows-1252 for Windows-1250. So the likely ones are shown, and a per
 """
 
 import codecs
+import re
+import unicodedata
 from collections.abc import Iterable
 
 from charset_normalizer.md import mess_ratio
@@ -20,6 +22,11 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+# What has no mark at its beginning may be these, if it has many zeros and reads as text.
+_WIDE = ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
+# ASCII with escapes: it would pass as UTF-8.
+_ESCAPED = re.compile(rb"\x1b(\$[@B]|\([IJ]|\$[()][A-D])")
+_ESCAPING = ("iso2022_jp", "iso2022_jp_2", "iso2022_kr")
 # Never left out of the likely ones; the others are those that people's files come in.
 _ALWAYS = ("windows-1252", "latin-1")
 _OTHERS = (
@@ -34,6 +41,10 @@ _RANKED_CHARACTERS = 2_000
 _SHOWN_CHARACTERS = 70
 # Of the bytes, from which on it is no text in any encoding that people use.
 _BINARY_SHARE = 0.05
+# Of the characters, from which on a reading is no text.
+_ODD_SHARE = 0.01
+_ODD_CATEGORIES = frozenset({"Cc", "Cn", "Co", "Cs"})
+_SPACE = frozenset("\t\n\r\x0c")
 _CONTROL = bytes(set(range(32)) - set(b"\t\n\r\x0c\x1b"))
 
 
@@ -49,15 +60,22 @@ def decode(name: str, data: bytes, encoding: str | None, tell: Tell) -> str:
             return _strictly(name, data[len(mark) :], marked, offset=len(mark))
     if encoding is not None:
         return _as_told(name, data, encoding, tell)
-    without_mark = _utf16_without_mark(data)
-    if without_mark:
-        raise TrainingError(
-            _choices(f"{name} looks like UTF-16 without a mark", data, without_mark)
-        )
     try:
-        return data.decode("utf-8")
+        text = data.decode("utf-8")
+        where = f"{name} has {data.count(0):,} NUL bytes"
     except UnicodeDecodeError as error:
+        text = None
         where = f"{name} is not UTF-8 (byte 0x{data[error.start]:02x} at offset {error.start:,})"
+    if b"\x00" in data and (text is None or data.count(0) > _BINARY_SHARE * len(data)):
+        wide = [each for each in _WIDE if _reads_as_text(data, each)]
+        if wide:
+            raise TrainingError(_choices(f"{name} looks like UTF-16 or 32 without a mark", data, wide))
+        raise TrainingError(f"{where}: binary data of an unknown kind")
+    if text is not None:
+        escaping = [each for each in _ESCAPING if _is_escaped(data, each)]
+        if escaping:
+            raise TrainingError(_choices(f"{name} has escapes as ISO 2022 has them", data, [*escaping, "utf-8"]))
+        return text
     if _is_binary(data):
         raise TrainingError(f"{where} but binary data of an unknown kind")
     raise TrainingError(_choices(where, data, _likely(data)))
@@ -110,11 +128,15 @@ def _choices(where: str, data: bytes, encodings: Iterable[str]) -> str:
 
 def _telling_line(data: bytes, encodings: Iterable[str]) -> bytes:
     """The line that the encodings read in the most different ways."""
-    if b"\x00" in data:  # UTF-16: lines end in two bytes, and any will do
+    if b"\x00" in data:  # lines do not end in one byte, and any will do
         return data[: 2 * _SHOWN_CHARACTERS]
-    lines = [line for line in data[:_SAMPLE_BYTES].splitlines() if not line.isascii()]
-    lines = lines[:200] or [next(line for line in data.splitlines() if not line.isascii())]
+    lines = [line for line in data[:_SAMPLE_BYTES].splitlines() if _is_telling(line)]
+    lines = lines[:200] or [next(line for line in data.splitlines() if _is_telling(line))]
     return max(lines, key=lambda line: len({_shown(line, encoding) for encoding in encodings}))
+
+
+def _is_telling(line: bytes) -> bool:
+    return not line.isascii() or b"\x1b" in line
 
 
 def _shown(line: bytes, encoding: str) -> str:
@@ -137,16 +159,21 @@ def _telling_part(data: bytes) -> bytes:
     return b"".join(part)[:_SAMPLE_BYTES]
 
 
-def _utf16_without_mark(data: bytes) -> list[str]:
-    sample = data[:4096]
-    if len(sample) < 16:
-        return []
-    zeros = [sample[start::2].count(0) / (len(sample) // 2) for start in (0, 1)]
-    # Letters of Europe have a zero beside them; no text in bytes has one in any place.
-    for encoding, place in (("utf-16-be", 0), ("utf-16-le", 1)):
-        if zeros[place] > 0.4 and zeros[1 - place] < 0.05:
-            return [encoding]
-    return []
+def _reads_as_text(data: bytes, encoding: str) -> bool:
+    """Whether it is well formed in an encoding, and next to all of it letters and signs."""
+    try:
+        sample = data.decode(encoding)[:_RANKED_CHARACTERS]
+    except UnicodeDecodeError:
+        return False
+    odd = sum(
+        unicodedata.category(each) in _ODD_CATEGORIES for each in sample if each not in _SPACE
+    )
+    return odd <= _ODD_SHARE * len(sample)
+
+
+def _is_escaped(data: bytes, encoding: str) -> bool:
+    """Whether its escapes are those of an encoding of Japanese or Korean in seven bits."""
+    return bool(_ESCAPED.search(data)) and _reads_as_text(data, encoding)
 
 
 def _is_binary(data: bytes) -> bool:
