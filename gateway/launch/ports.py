@@ -1,14 +1,18 @@
-"""TCP ports on 127.0.0.1 that are free."""
+"""TCP ports on 127.0.0.1 that are free.
+
+None is of those that the kernel gives out by itself: whoever connects, or asks for any port, might
+get it before it is listened on.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import os
+import random
+import secrets
 import socket
 from dataclasses import dataclass
 
-# Below those that the kernel gives out by itself.
-WORKER_PORTS = range(10_000, 30_000, 100)
+# Of each hundred the first are for workers, which want neighbours, the others for all else.
+HUNDREDS = range(10_000, 30_000, 100)
 NEIGHBOURS = 32
 
 
@@ -31,20 +35,28 @@ class Ports:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports that are free now; all are held until the last is known, so that they differ."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for held in sockets:
-            held.bind(("127.0.0.1", 0))
-        return [int(held.getsockname()[1]) for held in sockets]
+    """Return ports that are free now, drawn at random, so that two who ask at once differ.
+
+    Raises:
+        OSError: There are not so many.
+    """
+    found: list[int] = []
+    drawn = random.SystemRandom().sample(HUNDREDS, len(HUNDREDS))
+    for first in drawn:
+        if len(found) == count:
+            return found
+        port = first + NEIGHBOURS + secrets.randbelow(100 - NEIGHBOURS)
+        if _is_free(port):
+            found.append(port)
+    raise OSError("no TCP port on 127.0.0.1 is free")
 
 
 def free_worker_ports() -> int:
     """Return the first of some neighbouring ports that are free."""
-    for first in sorted(WORKER_PORTS, key=lambda _: os.urandom(4)):
+    for first in random.SystemRandom().sample(HUNDREDS, len(HUNDREDS)):
         if all(_is_free(port) for port in range(first, first + NEIGHBOURS)):
             return first
-    return WORKER_PORTS[0]
+    return HUNDREDS[0]
 
 
 def _is_free(port: int) -> bool:
