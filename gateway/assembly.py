@@ -68,10 +68,11 @@ def make_gateway(
     registry, needs_key = replicas.registry, settings.metrics_access == "key"
     answering = Answering(settings, registry, proxy)
     tgi = Tgi(settings, admission, registry, answering)
+    pages = Pages(lambda: _describe(settings))
     answerers = Answerers(
-        pages=Pages(lambda: _describe(settings)),
+        pages=pages,
         inference=Inference(settings, admission, registry, proxy, metrics, tgi, health),
-        predictions=Predictions(settings, admission, registry, proxy, answering),
+        predictions=Predictions(settings, admission, registry, proxy, answering, pages),
         kserve=KServe(admission, registry, answering, health),
         tgi=tgi,
         management=Management(settings, admission, replicas, health),

@@ -213,7 +213,7 @@ def _inference(settings: Settings) -> Json:
         **_short({"tokenize": tokenize, "detokenize": detokenize}),
         **_short({"completions": completions, "chat/completions": chats}),
         **_short({"embeddings": embeddings}),
-        **_predictions("", predict),
+        **_together(_predictions("", predict), management.predictions_by_options()),
         **_predictions("/v1/completions", completions),
         **_predictions("/v1/chat/completions", chats),
         **_predictions("/v1/embeddings", embeddings),

@@ -89,13 +89,24 @@ def paths_of_inference() -> Json:
     }
 
 
-def api_description_by_options() -> Json:
-    """Return TorchServe's other way to ask for the description."""
-    api = {"200": good_reply({"type": "object"}, about="This description.")}
-    summary = "This description; with the headers of a preflight, its answer"
-    described = operation("options", summary, "Service", api, PLAIN_ERRORS)
+def api_description_by_options(name: str = "options", about: str = "This description") -> Json:
+    """Return TorchServe's other way to ask for the description, or a part of it."""
+    api = {"200": good_reply({"type": "object"}, about=f"{about}.")}
+    summary = f"{about}; with the headers of a preflight, its answer"
+    described = operation(name, summary, "Service", api, PLAIN_ERRORS)
     described["responses"] |= error_replies((403,))
     return described
+
+
+def predictions_by_options() -> Json:
+    """Return TorchServe's question of what a model takes."""
+    about, found = "What of this description is about predictions", {}
+    for suffix, parameters in (("", [MODEL]), ("/{version}", [MODEL, VERSION])):
+        name = "predict_options" + ("_of_version" if suffix else "")
+        described = api_description_by_options(name, about) | {"security": OPEN_OR_KEYED}
+        described["responses"] |= error_replies((401, 429))
+        found["/predictions/{model}" + suffix] = with_parameters(parameters, {"options": described})
+    return found
 
 
 def with_parameters(parameters: list[Json], methods: Json) -> Json:

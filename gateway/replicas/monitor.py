@@ -168,7 +168,9 @@ class Monitor:
             found = await self._upstream.manage("GET", f"/models/{replica.name}/{replica.version}")
         except UpstreamError as error:
             self._unanswered = self._unanswered + 1 if error.status == 503 else 0
-            if error.status == 404 and replica.state is not State.DRAINING:
+            # What is only just being registered is not lost.
+            is_new = replica.state is State.STARTING and not replica.description
+            if error.status == 404 and replica.state is not State.DRAINING and not is_new:
                 replica.lose(now)
             return
         self._unanswered = 0
@@ -180,6 +182,7 @@ class Monitor:
         if replica.state is State.READY:
             await self._learn(replica, now)
         if became_ready:
+            self._registry.version(replica.model, replica.version).was_ready = True
             self.was_ready = True
             self._changes.news.set()
 

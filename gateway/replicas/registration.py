@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
+from typing import Any
 
 from gateway.errors import Conflict
 from gateway.replicas.changes import Changes
@@ -25,30 +26,37 @@ class Registration:
         self._scaling = scaling
         self._changes = changes
 
-    async def register(
+    def register(
         self,
         archive: str,
         model: str,
         version: str,
         count: int = 1,
         options: Mapping[str, str] | None = None,
-    ) -> None:
-        """Register an archive of the model store, with `count` replicas.
+    ) -> Coroutine[Any, Any, None]:
+        """Add an archive of the model store; what is returned then loads `count` replicas of it.
+
+        The version is there at once: who asks it meanwhile learns that it is loading.
 
         Raises:
-            Conflict: One of this name and version is loaded.
-            UpstreamError: TorchServe refused it.
+            Conflict: One of this name and version is loaded. What is returned raises UpstreamError
+                where TorchServe refuses it; then nothing is left of it.
         """
+        self._registry.refuse_if_loaded(model, version)
+        made = Version(archive, options or {}, is_loading=count > 0)
+        self._registry.add(model, version, made)
+        return self._load(model, version, made, count)
+
+    async def _load(self, model: str, version: str, made: Version, count: int) -> None:
         async with self._changes.lock:
-            self._registry.refuse_if_loaded(model, version)
-            made = Version(archive, options or {})
             try:
                 for number in range(1, count + 1):
                     await self._scaling.add(Replica(model, version, number), made)
             except UpstreamError:
                 await self._forget(model, version)
                 raise
-            self._registry.add(model, version, made)
+            finally:
+                made.is_loading = False
 
     async def unregister(self, model: str, version: str, patience: float | None = None) -> None:
         """Drain a version and take it out; `patience` as in `Scaling.scale`.

@@ -31,6 +31,10 @@ class Version:
     description: dict[str, Any] = field(default_factory=dict)
     # Where TorchServe has it unpacked, if it does not read the archive itself.
     source: str = ""
+    # Whether it was registered, and is still to get its first replicas.
+    is_loading: bool = False
+    # Whether a worker of it has been ready ever: until then nobody knows what it takes.
+    was_ready: bool = False
 
 
 class Registry:
@@ -107,13 +111,9 @@ class Registry:
         """Return whether `version` serves requests that name none."""
         return self._defaults.get(model) == version
 
-    def put(self, model: str, version: str, made: Version) -> None:
-        """Add a version; it serves nobody as long as its model has no default."""
-        self._versions[model, version] = made
-
     def add(self, model: str, version: str, made: Version) -> None:
         """Add a version; the first one of a model serves requests that name none."""
-        self.put(model, version, made)
+        self._versions[model, version] = made
         self._defaults.setdefault(model, version)
 
     def remove(self, model: str, version: str) -> Version | None:
@@ -167,9 +167,27 @@ class Registry:
 
     # Refusals
 
+    def serving(self, model: str, version: str | None = None) -> str:
+        """Return the version that serves a model, if it takes predictions.
+
+        Raises:
+            NotFound: There is no such model or version.
+            Unavailable: It is still being loaded, or has no workers.
+        """
+        version = self.resolve(model, version)
+        self.refuse_at_rest(model, version)
+        if not self.version(model, version).was_ready:
+            raise Unavailable(
+                f"`{model}` {version} is being loaded; try again soon",
+                code="loading",
+                retry_after=5,
+            )
+        return version
+
     def refuse_at_rest(self, model: str, version: str) -> None:
         """Raise Unavailable where a version was scaled to no workers."""
-        if not self.of(model, self.resolve(model, version)):
+        known = self.version(model, self.resolve(model, version))
+        if not known.replicas and not known.is_loading:
             raise Unavailable(
                 f"`{model}` was scaled to 0 workers; PUT /models/{model}?min_worker=1 gives it one",
                 code="no_workers",

@@ -10,6 +10,7 @@ from gateway.replicas.loading import Loader
 from gateway.replicas.monitor import Monitor
 from gateway.replicas.registry import Registry, Version
 from gateway.replicas.replica import Replica, State
+from gateway.torchserve.client import UpstreamError
 
 logger = logging.getLogger("gateway.replicas")
 
@@ -67,9 +68,13 @@ class Scaling:
         Raises:
             UpstreamError: TorchServe refused it.
         """
-        await self._loader.load(replica, version)
         version.replicas.append(replica)
-        self._registry.put(replica.model, replica.version, version)
+        try:
+            await self._loader.load(replica, version)
+        except UpstreamError:
+            version.replicas.remove(replica)
+            replica.close()
+            raise
         await self._monitor.look(replica)
         logger.info("%s %s: replica %d is there", replica.model, replica.version, replica.number)
 

@@ -155,7 +155,7 @@ class Inference:
         """TorchServe's explanations, which GPT-2 has none of."""
         params = exchange.scope["path_params"]
         await self._admission.admit(exchange)
-        self._registry.resolve(params["model"], params.get("version"))
+        self._registry.serving(params["model"], params.get("version"))
         raise Unserved(NO_EXPLANATIONS)
 
     def _completion(self, name: Any, value: dict[str, Any], body: bytes) -> Prediction:
@@ -174,7 +174,7 @@ class Inference:
         if not isinstance(name, str):
             raise BadRequest("`model` must be a string", param="model")
         model = self._registry.named(name)
-        return model, self._registry.resolve(model)
+        return model, self._registry.serving(model)
 
 
 async def _reply_generated(exchange: Exchange, query: str, generated: str, result: str) -> None:

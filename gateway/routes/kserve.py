@@ -94,7 +94,7 @@ class KServe:
         """Admit a request; the model and the version that it asks, and its body."""
         body = await self._admission.admit(exchange)
         model, version = self._named(exchange)
-        return model, version, body
+        return model, self._registry.serving(model, version), body
 
     def _named(self, exchange: Exchange) -> tuple[str, str]:
         params = exchange.scope["path_params"]

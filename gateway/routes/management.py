@@ -140,7 +140,6 @@ class Management:
             reason = "has no effect: the archive's configuration counts"
             notes += [f"`{limit}` {reason}" for limit in options]
         model, version = name or manifest.model, manifest.version
-        self._registry.refuse_if_loaded(model, version)
         loading = self._registration.register(archive, model, version, count, options)
         if count and not waits:
             self._run(loading)
@@ -185,7 +184,7 @@ class Management:
         known = self._registry.version(model, version)
         workers = []
         for replica in known.replicas:
-            for worker in replica.description.get("workers", []):
+            for worker in replica.description.get("workers") or [{"status": replica.state.value}]:
                 status = worker.get("status")
                 if replica.state is not State.READY and status == "READY":
                     status = replica.state.value

@@ -10,6 +10,8 @@ from gateway.errors import Forbidden
 from gateway.web.exchange import Exchange
 from gateway.web.static import REFERENCE, StaticFiles
 
+PREDICTIONS = "/predictions/"
+
 
 class Pages:
     """Serves what a browser reads."""
@@ -23,8 +25,7 @@ class Pages:
     async def index(self, exchange: Exchange) -> None:
         """Answer `/` with the page, or OPTIONS with the description."""
         if exchange.method == "OPTIONS":  # TorchServe's question of what there is
-            if "access-control-request-method" in exchange.headers:
-                raise Forbidden("This origin is not in CORS_ORIGINS", code="origin_not_allowed")
+            refuse_preflight(exchange)
             await self.describe(exchange)
             return
         await self._files.serve(exchange, "index.html")
@@ -43,3 +44,19 @@ class Pages:
         if not self._description:
             self._description = json.dumps(self._describe(), indent=1).encode()
         await exchange.reply(200, self._description)
+
+    async def describe_predictions(self, exchange: Exchange) -> None:
+        """Answer with what of the description is about predictions."""
+        whole = self._describe()
+        paths = {
+            path: methods
+            for path, methods in whole["paths"].items()
+            if path.startswith(PREDICTIONS)
+        }
+        await exchange.reply(200, json.dumps(whole | {"paths": paths}, indent=1).encode())
+
+
+def refuse_preflight(exchange: Exchange) -> None:
+    """Refuse a browser's question on behalf of a page that may not ask here."""
+    if "access-control-request-method" in exchange.headers:
+        raise Forbidden("This origin is not in CORS_ORIGINS", code="origin_not_allowed")

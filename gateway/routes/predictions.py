@@ -20,6 +20,7 @@ from gateway.routes import forms
 from gateway.routes.admission import Admission
 from gateway.routes.answering import Answering, telling_faults
 from gateway.routes.language import refuse_foreign
+from gateway.routes.pages import Pages, refuse_preflight
 from gateway.settings import Settings
 from gateway.web.exchange import Exchange
 from handler.content.charsets import parse_content_type
@@ -41,18 +42,20 @@ class Predictions:
         registry: Registry,
         proxy: Proxy,
         answering: Answering,
+        pages: Pages,
     ) -> None:
         self._settings = settings
         self._admission = admission
         self._registry = registry
         self._proxy = proxy
         self._answering = answering
+        self._pages = pages
 
     async def predict(self, exchange: Exchange) -> None:
         """Serve one prediction, or what follows behind the model's name."""
         name, version, path = _named(exchange.scope["path_params"])
         body = await self._admission.admit(exchange)
-        version = self._registry.resolve(name, version)
+        version = self._registry.serving(name, version)
         card = self._registry.card(name, version)
         if path in QUESTIONS:
             prediction = read_question(name, version, path, body)
@@ -65,13 +68,21 @@ class Predictions:
         refuse_foreign(exchange, prediction.text, self._settings.language_gate)
         await self._proxy.serve(exchange, prediction)
 
+    async def describe(self, exchange: Exchange) -> None:
+        """Answer `OPTIONS`, TorchServe's question of what a model takes."""
+        refuse_preflight(exchange)
+        name, version, _ = _named(exchange.scope["path_params"])
+        await self._admission.admit_question(exchange)
+        self._registry.resolve(name, version)
+        await self._pages.describe_predictions(exchange)
+
     async def invoke(self, exchange: Exchange) -> None:
         """TorchServe's and SageMaker's `/invocations`: the query may name the model."""
         body = await self._admission.admit(exchange)
         query = self._query(exchange)
         named = [field.value.decode("utf-8", "replace") for field in query if _names_model(field)]
         name = named[-1] if named else self._settings.model_name
-        version = self._registry.resolve(name)
+        version = self._registry.serving(name)
         rest = [field for field in query if not _names_model(field)]
         await self._predict(exchange, name, version, body, rest)
 

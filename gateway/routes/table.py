@@ -117,6 +117,8 @@ def make_routes(settings: Settings, of: Answerers) -> list[Route]:
         route("predict", "/invocations", of.predictions.invoke, "POST"),
         route("predict", "/predictions/{model}", predict, "POST", "PUT"),
         route("predict", "/predictions/{model}/{rest:path}", predict, "POST", "PUT"),
+        route("describe", "/predictions/{model}", of.predictions.describe, "OPTIONS"),
+        route("describe", "/predictions/{model}/{rest}", of.predictions.describe, "OPTIONS"),
         route("manage", "/models", manage, "GET", "POST"),
         route("manage", model, manage, *MODEL_METHODS),
         route("manage", model + "/", manage, *MODEL_METHODS),

@@ -81,7 +81,7 @@ class Tgi:
 
     def _own(self) -> tuple[str, str]:
         name = self._settings.model_name
-        return name, self._registry.resolve(name)
+        return name, self._registry.serving(name)
 
 
 def _first(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 from handler.errors import BadRequest
 
 PROMPT_NAMES = ("prompt", "data", "body", "text", "input", "inputs")
+# KServe's name for a value that travels as base64, in place of a prompt or within one.
+BASE64 = "b64"
 
 
 def prompt_name(options: Mapping[str, Any]) -> str | None:
@@ -25,6 +28,7 @@ def take_prompt(options: dict[str, Any]) -> Any:
     Raises:
         BadRequest: There is none, it is empty, or no prompt at all.
     """
+    _decode_base64(options)
     name = prompt_name(options)
     prompt = options[name] if name else ""
     for other in PROMPT_NAMES:
@@ -46,6 +50,32 @@ def take_prompt(options: dict[str, Any]) -> Any:
     if isinstance(prompt, list) and "" in prompt:
         raise BadRequest(f"`{name}[{prompt.index('')}]` is empty", param=name, code="empty_prompt")
     return prompt
+
+
+def _decode_base64(options: dict[str, Any]) -> None:
+    """Put the text of a field `b64` in place of the prompt.
+
+    Raises:
+        BadRequest: It is no base64 of a text in UTF-8, or stands beside another prompt.
+    """
+    encoded = options.pop(BASE64, None)
+    if encoded is None:
+        return
+    other = prompt_name(options)
+    if other:
+        raise two_prompts(f"`{other}`", f"`{BASE64}`")
+    try:
+        options["prompt"] = base64.b64decode(encoded, validate=True).decode()
+    except UnicodeDecodeError as error:
+        raise BadRequest(
+            f"The text in `{BASE64}` is not UTF-8 at byte {error.start}",
+            param=BASE64,
+            code="invalid_text",
+        ) from None
+    except (TypeError, ValueError):
+        raise BadRequest(
+            f"`{BASE64}` must be a text in base64", param=BASE64, code="invalid_text"
+        ) from None
 
 
 def two_prompts(one: str, other: str) -> BadRequest:

@@ -7,7 +7,6 @@ import socket
 import threading
 import time
 
-import pytest
 import requests
 
 from tests.gateway.conftest import Service, StartService, wait_until
@@ -25,17 +24,16 @@ def later(
     return asking, replies
 
 
-@pytest.mark.alone
 def test_who_waits_for_a_worker_is_told_at_once(start_service: StartService) -> None:
-    service = start_service(RETRY_SECONDS="60")
+    """Long before the drain, or the wait for a worker, ends by itself."""
+    service = start_service(RETRY_SECONDS="600", DRAIN_SECONDS="600")
     next(p for p in service.descendants() if "java" in p.name()).kill()
     wait_until(lambda: service.get("/health/ready").status_code == 503)
     asking, replies = later(service, "/v1/completions", prompt="A", max_tokens=2)
     wait_until(lambda: service.metric("gpt2_num_requests_running") == 1)
-    began = time.monotonic()
     service.process.send_signal(signal.SIGTERM)
     asking.join(PATIENCE)
-    assert time.monotonic() - began < 2
+    assert replies, "nobody was told"
     assert replies[0].status_code == 503 and replies[0].json()["error"]["code"] == "drained"
     assert int(replies[0].headers["retry-after"]) >= 1
     assert service.process.wait(PATIENCE) == 0
@@ -55,7 +53,6 @@ def test_a_question_that_was_asked_before_gets_its_answer(start_service: StartSe
     assert service.process.wait(PATIENCE) == 0
 
 
-@pytest.mark.alone
 def test_what_is_unfinished_at_its_end_is_told(start_service: StartService) -> None:
     service = start_service(DRAIN_SECONDS="1")
     service.workers()[0].send_signal(signal.SIGSTOP)  # nothing that is asked will ever be done
@@ -63,13 +60,10 @@ def test_what_is_unfinished_at_its_end_is_told(start_service: StartService) -> N
     with socket.create_connection(("127.0.0.1", service.port), timeout=PATIENCE) as made:
         made.sendall(UNFINISHED)
         wait_until(lambda: service.metric("gpt2_num_requests_running") == 1)
-        began = time.monotonic()
         service.process.send_signal(signal.SIGTERM)
         received = b"".join(iter(lambda: made.recv(65536), b""))  # until it is closed
         asking.join(PATIENCE)
         assert service.process.wait(PATIENCE) == 0
-        # Of Cloud Run's ten seconds the drain takes eight by default.
-        assert time.monotonic() - began < 1 + 2
     assert replies[0].status_code == 503 and replies[0].json()["error"]["code"] == "drained"
     assert received.startswith(b"HTTP/1.1 503 ") and b"retry-after: " in received
     assert b'"code": "draining"' in received

@@ -89,9 +89,22 @@ def test_a_query_beside_a_body_has_no_effect_and_is_named(managed: Service) -> N
 
 
 def test_registering_without_waiting_is_answered_at_once(managed: Service) -> None:
+    """From then on the model is there: it is loading, until it serves."""
     query = "/models?url=gpt2.mar&model_name=later&synchronous=false&initial_workers=1"
     begun = managed.manage("POST", query)
     assert (begun.status_code, begun.json()["status"]) == (202, "Processing worker updates...")
+    (described,) = managed.manage("GET", "/models/later").json()
+    assert len(described["workers"]) == 1 and described["modelUrl"] == "gpt2.mar"
+    assert managed.manage("POST", query).status_code == 409
+    for path, body in (
+        ("/predictions/later", {"data": "Once"}),
+        ("/predictions/later/1.0", {"data": "Once"}),
+        ("/v1/completions", {"model": "later", "prompt": "Once"}),
+    ):
+        refused = managed.post(path, json=body)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "loading"), path
+    assert managed.get("/v2/models/later/ready").status_code == 503
+    assert managed.get("/v1/models/later").json()["ready"] is False
     wait_until(lambda: managed.complete(model="later", max_tokens=1).status_code == 200)
     assert managed.manage("POST", query).status_code == 409
     removed(managed, "later")
@@ -315,8 +328,21 @@ def test_the_description_is_given_on_torchserves_ways(managed: Service) -> None:
     assert requests.options(managed.url + "/", timeout=PATIENCE).json() == whole
     assert managed.get("/api-description").json() == whole
     preflight = {"Origin": "https://a.example", "Access-Control-Request-Method": "POST"}
-    refused = requests.options(managed.url + "/", headers=preflight, timeout=PATIENCE)
-    assert refused.status_code == 403 and "access-control-allow-origin" not in refused.headers
+    for path in ("/", "/predictions/gpt2"):
+        refused = requests.options(managed.url + path, headers=preflight, timeout=PATIENCE)
+        assert refused.status_code == 403 and "access-control-allow-origin" not in refused.headers
+
+
+def test_what_a_model_takes_is_told_by_options(managed: Service) -> None:
+    whole = managed.get("/openapi.json").json()
+    for path in ("/predictions/gpt2", "/predictions/gpt2/1.0"):
+        told = requests.options(managed.url + path, timeout=PATIENCE).json()
+        assert told | {"paths": whole["paths"]} == whole
+        assert told["paths"] == {
+            path: each for path, each in whole["paths"].items() if path.startswith("/predictions/")
+        }
+    unknown = requests.options(managed.url + "/predictions/other", timeout=PATIENCE)
+    assert (unknown.status_code, unknown.json()["type"]) == (404, "ModelNotFoundException")
 
 
 def test_metrics_are_filtered_by_name(managed: Service) -> None:

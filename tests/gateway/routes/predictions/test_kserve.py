@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -35,6 +36,30 @@ def test_torchserve_s_samples_of_v1_are_answered(server: Server, body: dict[str,
     assert reply.status_code == 200, reply.text
     [text] = reply.json()["predictions"]
     assert isinstance(text, str) and text
+
+
+def test_a_text_may_travel_as_base64(server: Server) -> None:
+    sent = {"b64": base64.b64encode(PROMPT.encode()).decode()}
+    for instances in ([sent], [{"data": sent}], [{**sent, **WRITING}]):
+        body = {"instances": instances, "parameters": WRITING}
+        assert server.send(V1, json=body).json() == {"predictions": [server.text(PROMPT)]}, body
+
+
+@pytest.mark.parametrize(
+    ("instance", "says"),
+    [
+        ({"b64": "%%"}, "`b64` must be"),
+        ({"b64": 3}, "`b64` must be"),
+        ({"b64": "Y2Fm6Q=="}, "not UTF-8 at byte 3"),
+        ({"b64": ""}, "empty"),
+        ({"b64": "T25jZQ==", "data": "Once"}, "`data` and as `b64`"),
+    ],
+)
+def test_base64_that_holds_no_text_is_refused_by_name(
+    server: Server, instance: dict[str, Any], says: str
+) -> None:
+    reply = server.send(V1, json={"instances": [instance]})
+    assert reply.status_code == 400 and says in reply.text
 
 
 @pytest.mark.parametrize("body", [BERT_BYTES, BERT_IDS])
