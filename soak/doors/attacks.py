@@ -97,7 +97,7 @@ class Prober:
         while not self._ends.wait(0.02):
             began = time.perf_counter()
             try:
-                made = http.client.HTTPConnection("127.0.0.1", self._port, timeout=10)
+                made = http.client.HTTPConnection("127.0.0.1", self._port, timeout=120)
                 made.request("GET", "/health/live")
                 assert made.getresponse().status == 200
                 made.close()

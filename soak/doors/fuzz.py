@@ -13,7 +13,7 @@ from soak.doors.grammar import TALKS, End, Talk
 from soak.doors.wire import Unsound, parse
 
 # A server that has nothing to wait for any more has answered, or closed, by then.
-ANSWER_SECONDS = 20.0
+ANSWER_SECONDS = 120.0
 # Who waits is waited for only so long: the server may rightly wait for more.
 WAIT_SECONDS = 0.05
 # Talks that are drawn from one seed.

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.patience import PATIENCE
+
 
 @dataclass
 class Asked:
@@ -69,7 +71,7 @@ def scripted(*answers: Answer) -> Iterator[Scripted]:
                 self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
                 self.wfile.flush()
             if answer.hold:
-                answer.hold.wait(30)
+                answer.hold.wait(PATIENCE)
             if answer.cut:
                 self.close_connection = True
             else:

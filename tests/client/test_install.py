@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE
+
 ROOT = Path(__file__).parents[2]
 OLDEST, NEWEST = (3, 9), (3, 14)
 # Without a server of the project's, so that they run where the service cannot.
@@ -29,7 +31,7 @@ for module in pkgutil.walk_packages(gpt2_client.__path__, "gpt2_client."):
 def version_of(python: str) -> tuple[int, int] | None:
     asked = [python, "-Ec", "import pip, sys; print(*sys.version_info[:2])"]
     try:
-        said = subprocess.run(asked, capture_output=True, text=True, timeout=20)
+        said = subprocess.run(asked, capture_output=True, text=True, timeout=PATIENCE)
     except OSError:
         return None
     major, minor = map(int, said.stdout.split()) if said.returncode == 0 else (0, 0)

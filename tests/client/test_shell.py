@@ -13,6 +13,7 @@ from gpt2_client.cli import grammar
 from gpt2_client.cli.arguments import SHELLS, parser
 from gpt2_client.cli.completion import script
 from gpt2_client.cli.manual import manual
+from tests.patience import PATIENCE
 
 TOP = parser({})
 COMMANDS = [command.name for command in grammar.read(TOP)[1:]]
@@ -38,7 +39,9 @@ def offered(shell: str, line: str) -> list[str]:
     else:
         quoted = " ".join(f"'{word}'" for word in words)
         text = BASH.format(script=script("bash", TOP), words=quoted, place=len(words) - 1)
-    done = subprocess.run([program(shell)], input=text, capture_output=True, text=True, timeout=20)
+    done = subprocess.run(
+        [program(shell)], input=text, capture_output=True, text=True, timeout=PATIENCE
+    )
     assert done.stderr == ""
     return sorted(filter(None, (each.split("\t")[0] for each in done.stdout.split("\n"))))
 
@@ -57,7 +60,7 @@ def test_a_shell_offers_commands_options_and_choices(shell: str) -> None:
 def test_its_own_shell_reads_a_script(shell: str) -> None:
     text = script(shell, TOP)
     done = subprocess.run(
-        [program(shell), "-n"], input=text, capture_output=True, text=True, timeout=20
+        [program(shell), "-n"], input=text, capture_output=True, text=True, timeout=PATIENCE
     )
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -70,7 +73,7 @@ def test_zsh_takes_the_function() -> None:
 
 def test_the_manual_is_built_without_a_warning_and_holds_all_that_help_does() -> None:
     groff = [program("groff"), "-man", "-Tutf8", "-ww", "-rLL=200n", "-P-cbou"]
-    done = subprocess.run(groff, input=manual(TOP).encode(), capture_output=True, timeout=20)
+    done = subprocess.run(groff, input=manual(TOP).encode(), capture_output=True, timeout=PATIENCE)
     assert done.stderr == b""
     page = re.sub(r"\s+", " ", done.stdout.decode())
     for command in grammar.read(TOP):

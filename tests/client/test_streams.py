@@ -20,6 +20,7 @@ from gpt2_client import (
     UsageEvent,
 )
 from tests.client.scripted_server import END, USAGE, Answer, chunk, scripted
+from tests.patience import PATIENCE
 
 EVENTS = {"Content-Type": "text/event-stream"}
 
@@ -96,12 +97,12 @@ def test_a_stream_that_falls_silent_ends_in_a_time_out() -> None:
                 piece = chunk("a")
                 connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
                 connection.sendall(b"%x\r\n%s\r\n" % (len(piece), piece))
-                done.wait(5)
+                done.wait(PATIENCE)
 
         thread = threading.Thread(target=serve)
         thread.start()
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        with Client(url, timeout=Timeout(read=0.2)) as client:
+        with Client(url, timeout=Timeout(read=3)) as client:  # the first piece may be slow to come
             stream = client.stream("Hello")
             assert next(stream) == TextEvent(0, "a")
             with pytest.raises(TimedOut):
@@ -117,7 +118,7 @@ def test_leaving_a_stream_hangs_up() -> None:
         def serve() -> None:
             connection, _ = listener.accept()
             with connection:
-                connection.settimeout(5)
+                connection.settimeout(PATIENCE)
                 connection.recv(65536)
                 piece = chunk("a")
                 connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
@@ -134,5 +135,5 @@ def test_leaving_a_stream_hangs_up() -> None:
         with Client(f"http://127.0.0.1:{listener.getsockname()[1]}") as client:
             with client.stream("Hello") as stream:
                 next(stream)
-            thread.join(5)
+            thread.join(PATIENCE)
             assert hung_up.is_set()

@@ -13,6 +13,7 @@ import pytest
 import requests
 
 from tests.gateway.conftest import Service, StartService, wait_until
+from tests.patience import PATIENCE
 
 LONG = {"prompt": "A", "max_tokens": 900, "ignore_eos": True, "n": 4, "stream": True}
 # Longer than any test waits: an end within it is none of the drain's.
@@ -52,8 +53,8 @@ def test_a_second_signal_ends_what_is_in_flight_at_once(
     wait_until(lambda: service.get("/health/ready").status_code == 503)
     assert service.process.poll() is None
     service.process.send_signal(signal.SIGTERM)
-    assert service.process.wait(60) == 0
-    streaming.join(60)
+    assert service.process.wait(PATIENCE) == 0
+    streaming.join(PATIENCE)
     assert told[-1] == b"data: [DONE]" and b'"code": "drained"' in told[-2]
     is_gone(service, family, place)
 
@@ -75,8 +76,8 @@ def test_a_second_signal_ends_who_waits_for_a_worker_too(
         wait_until(
             lambda: service.process.poll() is not None or "Shutting down" in str(service.log)
         )
-    assert service.process.wait(60) == 0
-    asking.join(60)
+    assert service.process.wait(PATIENCE) == 0
+    asking.join(PATIENCE)
     assert replies[0].status_code == 503 and replies[0].json()["error"]["code"] == "drained"
     is_gone(service, family, place)
 
@@ -89,5 +90,5 @@ def test_an_end_before_the_model_is_ready_leaves_nothing(
     wait_until(lambda: any(place.iterdir()) and bool(service.descendants()))
     family = service.descendants()
     service.process.send_signal(number)
-    assert service.process.wait(60) == 0
+    assert service.process.wait(PATIENCE) == 0
     is_gone(service, family, place)

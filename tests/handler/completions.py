@@ -6,15 +6,19 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import psutil
 import requests
 
 from gateway.torchserve.process import TorchServe
+from tests.patience import PATIENCE
 
-TIMEOUT = 30
+TIMEOUT = PATIENCE
 # What a gateway asks for frames with.
 SECRET = "0123456789abcdef"
 # OpenAI's route; TorchServe's own refuses an empty prompt.
 COMPLETIONS = "/1.0/v1/completions"
+# Requests whose client left.
+LEFT = 'FinishedRequests{ModelName="gpt2",EndReason="abort"'
 
 
 def url(server: TorchServe, route: str = "") -> str:
@@ -29,6 +33,20 @@ def text(server: TorchServe, **body: Any) -> str:
     response = post(server, body, COMPLETIONS)
     assert response.status_code == 200, response.text
     return str(response.json()["choices"][0]["text"])
+
+
+def worker_of(server: TorchServe) -> psutil.Process:
+    """The process that serves the model."""
+    assert server.process is not None
+    children = psutil.Process(server.process.pid).children(recursive=True)
+    return next(p for p in children if "model_service_worker.py" in " ".join(p.cmdline()))
+
+
+def metric(server: TorchServe, beginning: str) -> float:
+    """The sum of the samples whose line begins so."""
+    reply = requests.get(f"{server.settings.metrics_url}/metrics", timeout=TIMEOUT)
+    lines = [line for line in reply.text.splitlines() if line.startswith(beginning)]
+    return sum(float(line.split()[-1]) for line in lines)
 
 
 def events(response: requests.Response) -> Iterator[Any]:

@@ -26,6 +26,7 @@ from handler.engine.settings import EngineSettings
 from handler.engine.step import NOT_FINITE, Answer, Deadline, DecodeStep, Draw, Rows, Score
 from handler.engine.vocabulary import Vocabulary
 from tests.conftest import EMBEDDED_MODEL, ROOT
+from tests.patience import PATIENCE
 
 FILES = {"torch": "model.safetensors", "native": "model.native.safetensors"}
 
@@ -115,7 +116,7 @@ class Rig:
         for _ in range(steps):
             if all(text.is_finished for text in texts.values()):
                 break
-            for output in self.engine.collect(timeout=10):
+            for output in self.engine.collect(timeout=PATIENCE):
                 texts[output.request_id].add(output)
         return list(texts.values())
 

@@ -18,6 +18,7 @@ from handler.engine.pooling import Pool
 from tests.conftest import EMBEDDED_MODEL, EMBEDDED_VOCABULARY
 from tests.handler.conftest import MakeRig
 from tests.handler.engines import Rig
+from tests.patience import PATIENCE
 
 TEXTS = ["The old house", "Once upon a time there was a fox.", "a" * 300, "x"]
 
@@ -100,7 +101,7 @@ def test_a_long_text_holds_up_no_stream(make_rig: MakeRig) -> None:
     rig = make_rig("int8", max_num_batched_tokens=40)
     stream = rig.sequence([5, 6, 7], request_id="stream", max_tokens=60, ignore_eos=True)
     rig.engine.submit([stream])
-    while not rig.engine.collect(timeout=10):
+    while not rig.engine.collect(timeout=PATIENCE):
         pass
     options: Any = {"max_tokens": 0, "pooling": "mean", "request_id": "texts"}
     rig.engine.submit([rig.sequence(ids(n, 400), index=n, **options) for n in range(4)])

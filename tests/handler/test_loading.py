@@ -23,6 +23,7 @@ from handler.service import Service
 from tests.archive.checkpoints import write_checkpoint
 from tests.conftest import EMBEDDED_VOCABULARY, ROOT
 from tests.handler.engines import Rig, packed
+from tests.patience import PATIENCE
 
 
 def load(directory: Path, **engine: Any) -> Service:
@@ -144,7 +145,7 @@ GPT2Handler().initialize(N(system_properties={"model_dir": sys.argv[1]}, manifes
     model_name="gpt2", model_yaml_config={"engine": {"slots": 2}}))
 """
     command = [sys.executable, "-c", script, str(archive)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 1
     assert "The model cannot be served: " in done.stderr
     assert "Traceback" not in done.stderr
@@ -158,7 +159,9 @@ Service.load(Path(sys.argv[1]), name="gpt2", version="1", config={}, max_tokens=
 print({"torch", "transformers"} & set(sys.modules))
 """
     command = [sys.executable, "-c", script, str(archive)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=True
+    )
     assert done.stdout.strip() == "set()"
 
 

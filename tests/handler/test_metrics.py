@@ -2,57 +2,51 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
+import pytest
 import requests
 
 from gateway.torchserve.process import TorchServe
-from tests.handler.completions import TIMEOUT, events, text, url
+from tests.conftest import running_torchserve
+from tests.handler.completions import LEFT, TIMEOUT, events, metric, text, url
+from tests.patience import wait_until
 
 
-def test_metrics_count_requests_and_tokens(torchserve: TorchServe) -> None:
-    def generated() -> float:
-        metrics = requests.get(f"{torchserve.settings.metrics_url}/metrics", timeout=TIMEOUT).text
-        lines = [line for line in metrics.splitlines() if line.startswith("GenerationTokens{")]
-        return float(lines[0].split()[-1]) if lines else 0.0
-
-    text(torchserve, prompt="The", max_tokens=1)
-    before = generated()
-    text(torchserve, prompt="The", max_tokens=17, ignore_eos=True)
-    deadline = time.monotonic() + 10
-    while generated() < before + 17 and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert generated() == before + 17
+@pytest.fixture(scope="module")
+def counting(model_store: Path) -> Iterator[TorchServe]:
+    """A TorchServe that nobody else asks anything."""
+    with running_torchserve(model_store) as server:
+        yield server
 
 
-def test_metrics_tell_time_in_the_queue_from_time_to_the_first_token_and_who_left(
-    torchserve: TorchServe,
-) -> None:
-    def value(name: str) -> float:
-        metrics = requests.get(f"{torchserve.settings.metrics_url}/metrics", timeout=TIMEOUT).text
-        lines = [line for line in metrics.splitlines() if line.startswith(name)]
-        return sum(float(line.split()[-1]) for line in lines)
+def growth(server: TorchServe, name: str, before: float) -> float:
+    """How much a metric has grown; what TorchServe tells, it reads in its workers' logs."""
+    wait_until(lambda: metric(server, name) > before)
+    return metric(server, name) - before
 
-    def grows(name: str, before: float) -> float:
-        deadline = time.monotonic() + 10
-        while value(name) <= before and time.monotonic() < deadline:
-            time.sleep(0.1)
-        return value(name) - before
 
-    queue, first = value("QueueSeconds_sum"), value("TimeToFirstToken_sum")
-    gap = value("InterTokenLatency_count")
-    text(torchserve, prompt=list(range(1, 500)), max_tokens=5, ignore_eos=True)
-    to_first = grows("TimeToFirstToken_sum", first)
-    assert grows("InterTokenLatency_count", gap) == 1
-    assert 0 <= value("QueueSeconds_sum") - queue < to_first / 2  # the rest was reading the prompt
+def test_metrics_count_requests_and_tokens(counting: TorchServe) -> None:
+    before = metric(counting, "GenerationTokens{")
+    text(counting, prompt="The", max_tokens=17, ignore_eos=True)
+    assert growth(counting, "GenerationTokens{", before) == 17
 
-    left = 'FinishedRequests{ModelName="gpt2",EndReason="abort"'
-    before = value(left)
+
+def test_metrics_tell_time_in_the_queue_from_time_to_the_first_token(counting: TorchServe) -> None:
+    queue, first = metric(counting, "QueueSeconds_sum"), metric(counting, "TimeToFirstToken_sum")
+    gap = metric(counting, "InterTokenLatency_count")
+    text(counting, prompt=list(range(1, 500)), max_tokens=5, ignore_eos=True)
+    assert growth(counting, "InterTokenLatency_count", gap) == 1
+    to_first = growth(counting, "TimeToFirstToken_sum", first)
+    assert 0 <= metric(counting, "QueueSeconds_sum") - queue < to_first  # that read the prompt too
+
+
+def test_metrics_tell_who_left(counting: TorchServe) -> None:
+    before = metric(counting, LEFT)
     body = {"prompt": "Once", "stream": True, "max_tokens": 480, "ignore_eos": True}
-    with closing(
-        requests.post(url(torchserve), json=body, stream=True, timeout=TIMEOUT)
-    ) as response:
+    with closing(requests.post(url(counting), json=body, stream=True, timeout=TIMEOUT)) as response:
         next(events(response))
-    text(torchserve, prompt="The", max_tokens=2)  # who left is seen with the next step
-    assert grows(left, before) == 1
+    text(counting, prompt="The", max_tokens=2)  # who left is seen with the next step
+    assert growth(counting, LEFT, before) == 1

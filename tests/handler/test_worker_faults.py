@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from threading import Barrier
 from typing import Any
@@ -18,7 +16,7 @@ import requests
 
 from gateway.torchserve.process import TorchServe
 from tests.conftest import running_torchserve
-from tests.handler.completions import TIMEOUT, events, text, url
+from tests.handler.completions import TIMEOUT, events, text, url, worker_of
 from tests.patience import PATIENCE
 
 
@@ -29,36 +27,30 @@ def own_torchserve(model_store: Path) -> Iterator[TorchServe]:
         yield server
 
 
-def worker_of(server: TorchServe) -> psutil.Process:
-    assert server.process is not None
-    children = psutil.Process(server.process.pid).children(recursive=True)
-    return next(p for p in children if "model_service_worker.py" in " ".join(p.cmdline()))
-
-
 def test_a_killed_worker_ends_its_streams_and_the_next_request_is_served(
     own_torchserve: TorchServe,
 ) -> None:
     begun = Barrier(5)
 
-    def read_until_it_ends() -> tuple[float, list[Any]]:
+    def read_until_it_ends() -> list[Any]:
         body = {"prompt": "Once", "stream": True, "max_tokens": 480, "ignore_eos": True}
         response = requests.post(url(own_torchserve), json=body, stream=True, timeout=TIMEOUT)
         coming = events(response)
         seen = [next(coming)]
         begun.wait(TIMEOUT)
-        with suppress(requests.RequestException):
+        try:
             seen.extend(coming)
-        return time.monotonic(), seen
+        except requests.RequestException as error:
+            assert "timed out" not in str(error), "it did not end"
+        return seen
 
     with ThreadPoolExecutor(4) as pool:
         readers = [pool.submit(read_until_it_ends) for _ in range(4)]
         begun.wait(TIMEOUT)
-        killed = time.monotonic()
         os.kill(worker_of(own_torchserve).pid, signal.SIGKILL)
-        for ended, seen in (reader.result() for reader in readers):
-            assert ended - killed < 10
-            assert "[DONE]" not in seen
-    own_torchserve.wait_ready(30)
+        for reader in readers:
+            assert "[DONE]" not in reader.result()
+    own_torchserve.wait_ready()
     assert text(own_torchserve, prompt="The", max_tokens=2)
 
 

@@ -27,7 +27,7 @@ os.nice(19)
 kind, port = sys.argv[1], int(sys.argv[2])
 
 def connect():
-    return socket.create_connection(("127.0.0.1", port), timeout=5)
+    return socket.create_connection(("127.0.0.1", port), timeout=120)
 
 def slow_heads():
     made = [connect() for _ in range(1000)]

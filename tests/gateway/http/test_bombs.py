@@ -20,6 +20,7 @@ import pytest
 
 from tests.conftest import EMBEDDED_VOCABULARY
 from tests.gateway.conftest import Service, StartService
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.alone
 
@@ -71,7 +72,7 @@ whole = sys.stdin.buffer.read()
 
 def send_again_and_again():
     while True:
-        with socket.create_connection(("127.0.0.1", port), timeout=120) as made:
+        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as made:
             try:
                 made.sendall(whole)
                 while made.recv(1 << 20):
@@ -114,7 +115,7 @@ def bombs(port: int, path: str, body: dict[str, Any]) -> Iterator[None]:
 def longest_gap(port: int) -> float:
     """The longest time between two events of a stream."""
     asked = {"prompt": "Once upon a time", "max_tokens": TOKENS, "ignore_eos": True, "seed": 1}
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     with contextlib.closing(connection):
         headers = {"content-type": "application/json"}
         connection.request(

@@ -14,10 +14,10 @@ import requests
 from tests.gateway.conftest import Service, StartService, change_archive, events, wait_until
 from tests.patience import PATIENCE
 
-STALL_SECONDS = 1
+STALL_SECONDS = 6
 QUICK = "        self._end_overdue(outputs)\n        chunks"
-# A model that takes its time: a tenth of a second for each step.
-SLOW = "        self._end_overdue(outputs)\n        time.sleep(0.1)\n        chunks"
+# A model that takes its time over each step.
+SLOW = "        self._end_overdue(outputs)\n        time.sleep(0.4)\n        chunks"
 # 32 texts, as many as run at once.
 MANY = {"prompt": ["A", "The", "One", "It"], "n": 8, "max_tokens": 40, "ignore_eos": True}
 MANY["seed"] = 3
@@ -29,7 +29,8 @@ def impatient(
 ) -> Service:
     store, file = tmp_path_factory.mktemp("slow"), "handler/engine/engine.py"
     change_archive(model_store / "gpt2.mar", store / "gpt2.mar", file, QUICK, SLOW)
-    return start_service(store=store, STALL_SECONDS=str(STALL_SECONDS))
+    patience = {"STALL_SECONDS": str(STALL_SECONDS), "RETRY_SECONDS": str(int(PATIENCE))}
+    return start_service(store=store, **patience)
 
 
 def ask_many(service: Service, replies: list[requests.Response]) -> threading.Thread:

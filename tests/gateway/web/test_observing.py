@@ -16,7 +16,7 @@ from archive.native_build import TARGETS
 from gateway.settings import ROOT
 from gateway.web.exchange import Exchange
 from gateway.web.logs import JsonFormatter, RequestLog, TextFormatter
-from tests.gateway.conftest import Service, events, wait_until
+from tests.gateway.conftest import Service, StartService, events, wait_until
 from tests.patience import PATIENCE
 
 VLLM_NAMES = (
@@ -32,6 +32,12 @@ VLLM_NAMES = (
     "request_success",
 )
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+@pytest.fixture(scope="module")
+def service(start_service: StartService) -> Service:
+    """One that nobody else asks anything: counters are told exactly."""
+    return start_service()
 
 
 def test_metrics_are_one_exposition_with_vllms_names(service: Service) -> None:
