@@ -69,12 +69,16 @@ def decode(name: str, data: bytes, encoding: str | None, tell: Tell) -> str:
     if b"\x00" in data and (text is None or data.count(0) > _BINARY_SHARE * len(data)):
         wide = [each for each in _WIDE if _reads_as_text(data, each)]
         if wide:
-            raise TrainingError(_choices(f"{name} looks like UTF-16 or 32 without a mark", data, wide))
+            raise TrainingError(
+                _choices(f"{name} looks like UTF-16 or 32 without a mark", data, wide)
+            )
         raise TrainingError(f"{where}: binary data of an unknown kind")
     if text is not None:
         escaping = [each for each in _ESCAPING if _is_escaped(data, each)]
         if escaping:
-            raise TrainingError(_choices(f"{name} has escapes as ISO 2022 has them", data, [*escaping, "utf-8"]))
+            raise TrainingError(
+                _choices(f"{name} has escapes as ISO 2022 has them", data, [*escaping, "utf-8"])
+            )
         return text
     if _is_binary(data):
         raise TrainingError(f"{where} but binary data of an unknown kind")
