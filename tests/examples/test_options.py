@@ -23,7 +23,7 @@ PAGES = [
         ROOT / name
         for name in ("README.md", "CONTRIBUTING.md", "client/README.md", "bench/NOTES.md")
     ),
-    *sorted(ROOT.glob("docs/*.md")),
+    *sorted(ROOT.glob("docs/**/*.md")),
 ]
 SCRIPTS = [path.name for path in sorted((ROOT / "scripts").iterdir()) if "." not in path.name]
 # As people type them; without a path where no other program has such a name.

@@ -26,7 +26,7 @@ def is_program(block: Block) -> bool:
     return block.language == "python" and not block.reason
 
 
-PAGES = [ROOT / "README.md", ROOT / "client" / "README.md", *sorted(ROOT.glob("docs/*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "client" / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
 RUN = [page for page in PAGES if any(is_run(block) for block in blocks(page))]
 PROGRAMS = [page for page in PAGES if any(is_program(block) for block in blocks(page))]
 
