@@ -16,6 +16,7 @@ from handler.engine.native import cpu
 from handler.engine.native.arrays_file import ARRAYS, read_arrays
 from handler.engine.native.library import NativeStep, load_library
 from handler.engine.native.matrices import Array
+from handler.engine.native.records import PRECISIONS
 from handler.engine.native.weights import pack_model, uniform
 from handler.engine.settings import EngineSettings
 from handler.engine.step import (
@@ -120,19 +121,25 @@ def choose_library(directory: Path) -> ctypes.CDLL:
 
 
 def _agree(library: ctypes.CDLL, reference: ctypes.CDLL) -> bool:
-    """Whether two libraries compute the same bits for a small model."""
-    shape, arrays = _small_model()
+    """Whether two libraries compute the same bits for small models of every precision."""
+    return all(
+        _answer(library, precision) == _answer(reference, precision) for precision in PRECISIONS
+    )
+
+
+def _answer(library: ctypes.CDLL, precision: str) -> bytes:
+    """The last logits of a small model."""
+    shape, arrays = _small_model(precision)
+    cache = "float32" if precision == "float32" else "int8"
     rows = np.array([(t % 7, 0, t) for t in range(20)], np.int32)
-    answers = []
-    for each in (library, reference):
-        logits = np.empty((1, shape.vocab_size), np.float32)
-        NativeStep(each, arrays, shape, slots=1, max_rows=20).step(rows, [19], logits)
-        answers.append(logits.tobytes())
-    return answers[0] == answers[1]
+    logits = np.empty((1, shape.vocab_size), np.float32)
+    step = NativeStep(library, arrays, shape, cache=cache, slots=1, max_rows=20)
+    step.step(rows, [19], logits)
+    return logits.tobytes()
 
 
 @cache
-def _small_model() -> tuple[ModelShape, dict[str, Array]]:
+def _small_model(precision: str) -> tuple[ModelShape, dict[str, Array]]:
     shape = ModelShape(layers=1, heads=1, width=16, max_length=32, vocab_size=40)
     random = np.random.default_rng(0)
     sizes = {"attn.c_attn": (16, 48), "attn.c_proj": (16, 16), "mlp.c_fc": (16, 64),
@@ -145,4 +152,4 @@ def _small_model() -> tuple[ModelShape, dict[str, Array]]:
     for name in ("h.0.ln_1", "h.0.ln_2", "ln_f"):
         weights[f"{name}.weight"] = random.random(16, np.float32) + 0.5
         weights[f"{name}.bias"] = random.random(16, np.float32)
-    return shape, dict(pack_model(weights, shape, uniform("int8")))
+    return shape, dict(pack_model(weights, shape, uniform(precision)))

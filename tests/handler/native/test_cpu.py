@@ -8,8 +8,11 @@ from typing import Any, cast
 
 import pytest
 
+from handler.engine import native_model
 from handler.engine.errors import ModelError
 from handler.engine.native import cpu
+from handler.engine.native.library import load_library
+from handler.engine.native.records import PRECISIONS
 
 AVX2 = "avx2 fma f16c bmi1 bmi2 movbe"
 AVX512 = f"{AVX2} avx512f avx512bw avx512cd avx512dq avx512vl avx512_vnni"
@@ -74,3 +77,20 @@ def test_another_system_than_linux_is_refused(
     monkeypatch.setattr(cpu, "CPUINFO", tmp_path / "none")
     with pytest.raises(ModelError, match="Linux alone.*container image"):
         cpu.choose(lambda isa: cast(CDLL, isa), lambda *_: True)
+
+
+@pytest.mark.skipif("avx2" not in cpu.runnable(cpu.CPUINFO.read_text()), reason="no AVX2 here")
+def test_libraries_are_compared_in_every_precision(
+    library: CDLL, libraries: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reference = load_library(libraries / "libgpt2-avx2.so")
+    assert native_model._agree(library, reference)
+    answer = native_model._answer
+    for wrong in PRECISIONS:
+
+        def answer_of(each: CDLL, precision: str, wrong: str = wrong) -> bytes:
+            spoilt = each is library and precision == wrong
+            return b"" if spoilt else answer(each, precision)
+
+        monkeypatch.setattr(native_model, "_answer", answer_of)
+        assert not native_model._agree(library, reference)
