@@ -31,15 +31,16 @@ class Environment:
     arguments: tuple[str, ...] = ()
     variables: dict[str, str] = field(default_factory=dict)
     unwanted: tuple[str, ...] = ()
+    home: Path = field(default=HOME, repr=False)
 
     @property
     def python(self) -> Path:
         """Its interpreter."""
-        return HOME / self.name / "bin" / "python"
+        return self.home / self.name / "bin" / "python"
 
     @property
     def _stamp(self) -> Path:
-        return HOME / self.name / "installed"
+        return self.home / self.name / "installed"
 
     @property
     def _wanted(self) -> str:
@@ -55,8 +56,8 @@ class Environment:
             return self.python
         say(f"installing {self.name} ({', '.join(self.packages)})")
         if not self.python.exists():
-            shutil.rmtree(HOME / self.name, ignore_errors=True)
-            run([sys.executable, "-m", "venv", str(HOME / self.name)], self.name)
+            shutil.rmtree(self.home / self.name, ignore_errors=True)
+            run([sys.executable, "-m", "venv", str(self.home / self.name)], self.name)
         install = [str(self.python), "-m", "pip", "install", "--quiet"]
         torch = [package for package in self.packages if package.startswith("torch==")]
         if torch and _reachable(TORCH_INDEX):

@@ -34,8 +34,12 @@ class GatewayError(Exception):
 
     def body(self, clients: Clients) -> bytes:
         """Return the error as JSON, for these clients."""
-        detail = error_detail(self.message, self.kind, self.param, self.code)
-        return to_json(for_clients(clients, self.status, detail, self.torchserve_type))
+        return to_json(for_clients(clients, self.status, self.detail, self.torchserve_type))
+
+    @property
+    def detail(self) -> dict[str, Any]:
+        """The error in OpenAI's shape."""
+        return error_detail(self.message, self.kind, self.param, self.code)
 
 
 class BadRequest(GatewayError):
@@ -242,8 +246,13 @@ def error_body(message: str, kind: str, param: str | None, code: str | None) -> 
 
 
 def error_event(message: str, code: str, clients: Clients) -> bytes:
-    """Return the events that end a stream which cannot go on; some clients know no `[DONE]`."""
-    detail = error_detail(message, "server_error", None, code)
+    """Return the events that end a stream which cannot go on."""
+    return last_events(error_detail(message, "server_error", None, code), clients)
+
+
+def last_events(detail: dict[str, Any], clients: Clients) -> bytes:
+    """Return an error of OpenAI's shape as the end of a stream; some clients know no `[DONE]`."""
     if clients in (Clients.KSERVE, Clients.TGI):
-        return b"data: " + to_json(for_clients(clients, 503, detail)) + b"\n\n"
+        status = KINDS.get(str(detail["error"].get("type")), 503)
+        return b"data: " + to_json(for_clients(clients, status, detail)) + b"\n\n"
     return b"data: " + to_json(detail) + b"\n\ndata: [DONE]\n\n"

@@ -33,6 +33,7 @@ class Defaults:
     top_p: float = 1.0
     min_p: float = 0.0
     repetition_penalty: float = 1.0
+    logprobs_mode: str = "raw_logprobs"
 
     @classmethod
     def read(cls, directory: Path, max_tokens: int) -> Defaults:

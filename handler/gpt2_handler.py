@@ -286,17 +286,19 @@ class GPT2Handler:
                 code="reserved_header",
             )
         route, framed = lower.get("url_path", "").strip("/"), given is not None
+        name = lower.get(sideband.IDENTITY_HEADER) if framed else None
+        identity = sideband.Identity.read(name) if name else sideband.Identity.new()
         body = row.get("body", row.get("data", b""))
         if route == COMPLETIONS:
-            return self._service.complete(request_id, parse_json(body), framed=framed)
+            return self._service.complete(request_id, parse_json(body), identity, framed=framed)
         if route == CHATS:
-            return self._service.chat(request_id, parse_json(body), framed=framed)
+            return self._service.chat(request_id, parse_json(body), identity, framed=framed)
         if route == EMBEDDINGS:
             return self._service.embed(request_id, parse_json(body), framed=framed)
         if route:
             return self._service.answer(route, body)
         question = parameters.read(row, headers)
-        return self._service.predict(request_id, question, framed=framed)
+        return self._service.predict(request_id, question, identity, framed=framed)
 
     def _begin_call(self, request_id: str, row: dict[str, Any]) -> WholeReply | LiveReply:
         """Begin what came over gRPC."""

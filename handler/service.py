@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
-import uuid
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +25,7 @@ from handler.replies.generated_stream import GeneratedStreamReply, TextOutputStr
 from handler.replies.live_reply import LiveReply
 from handler.replies.prediction_reply import PredictionReply
 from handler.replies.reply import JsonReply, Reply, ReplyHead, WholeReply
+from handler.replies.sideband import Identity
 from handler.replies.stream import StreamReply
 from handler.requests import ignored
 from handler.requests.base import AnyRequest, unknown_fields
@@ -151,6 +150,7 @@ class Service:
             )
             model, self_test = _load_and_test(model_directory, facts, settings, is_checked)
             defaults = Defaults.read(model_directory, min(max_tokens, facts.context_length))
+            defaults = replace(defaults, logprobs_mode=settings.logprobs_mode)
         service = cls(
             name,
             version,
@@ -167,18 +167,36 @@ class Service:
         service.engine.start()
         return service
 
-    def complete(self, request_id: str, body: Any, *, framed: bool = False) -> Reply:
+    def complete(
+        self,
+        request_id: str,
+        body: Any,
+        identity: Identity | None = None,
+        *,
+        framed: bool = False,
+    ) -> Reply:
         """Judge what `body` (parsed JSON) asks for; its reply is `framed` for the gateway.
+
+        `identity` is what the reply is called.
 
         Raises:
             RequestError: It is not allowed.
         """
         resume = _take_resume(body) if framed else None
         request, unknown = self._read(CompletionRequest, body)
-        head = self._head(ReplyHead, resume)
+        identity = identity or Identity.new()
+        head = self._head(ReplyHead, identity, resume)
+        request = _seeded(request, identity)
         return self._begin(request_id, request, head, unknown, framed=framed, resume=resume)
 
-    def chat(self, request_id: str, body: Any, *, framed: bool = False) -> Reply:
+    def chat(
+        self,
+        request_id: str,
+        body: Any,
+        identity: Identity | None = None,
+        *,
+        framed: bool = False,
+    ) -> Reply:
         """As `complete`, for a conversation.
 
         Raises:
@@ -186,8 +204,9 @@ class Service:
         """
         resume = _take_resume(body) if framed else None
         asked, unknown = self._read(ChatRequest, body)
-        head = self._head(ChatHead, resume)
-        request = self._conversations.as_completion(asked, head.created)
+        identity = identity or Identity.new()
+        head = self._head(ChatHead, identity, resume)
+        request = _seeded(self._conversations.as_completion(asked, head.created), identity)
         with naming("messages"):
             return self._begin(request_id, request, head, unknown, framed=framed, resume=resume)
 
@@ -231,25 +250,34 @@ class Service:
         reply.ignored_fields = unknown
         return reply
 
-    def predict(self, request_id: str, question: Question, *, framed: bool = False) -> LiveReply:
-        """Judge what a prediction asks for.
+    def predict(
+        self,
+        request_id: str,
+        question: Question,
+        identity: Identity | None = None,
+        *,
+        framed: bool = False,
+    ) -> LiveReply:
+        """Judge what a prediction asks for; `identity` as in `complete`.
 
         Raises:
             RequestError: It is not allowed.
         """
         first = question.asked[0]
         if question.streams and first.form == COMPLETION:
-            return self.complete(request_id, first.request, framed=framed)
+            return self.complete(request_id, first.request, identity, framed=framed)
+        identity = identity or Identity.new()
         read = [self._read_item(question, number) for number in range(len(question.asked))]
-        requests = [request for request, _ in read]
+        requests = [_seeded(request, identity) for request, _ in read]
         prepared = self._preparer.prepare_all(request_id, requests)
         parts = [
-            JsonReply(self._head(), each, self._vocabulary, n=request.n or 1)
+            JsonReply(self._head(ReplyHead, identity), each, self._vocabulary, n=request.n or 1)
             for request, each in zip(requests, prepared, strict=True)
         ]
         reply: PredictionReply | GeneratedStreamReply
         if question.streams:
-            reply = self._generated_stream(prepared[0], first, framed=framed)
+            head = self._head(ReplyHead, identity)
+            reply = self._generated_stream(head, prepared[0], first, framed=framed)
         else:
             reply = PredictionReply(
                 question, parts, self._shapes, version=self._version, framed=framed
@@ -258,9 +286,9 @@ class Service:
         return reply
 
     def _generated_stream(
-        self, prepared: Prepared, asked: Asked, *, framed: bool
+        self, head: ReplyHead, prepared: Prepared, asked: Asked, *, framed: bool
     ) -> GeneratedStreamReply:
-        given = (self._head(), prepared, self._vocabulary, asked, self._shapes)
+        given = (head, prepared, self._vocabulary, asked, self._shapes)
         if asked.form == TEXT_OUTPUT:
             return TextOutputStreamReply(*given, version=self._version, framed=framed)
         return GeneratedStreamReply(*given, framed=framed)
@@ -317,10 +345,12 @@ class Service:
                 error.message = f"In item {number} of the list: {error.message}"
             raise
 
-    def _head(self, kind: type[ReplyHead] = ReplyHead, resume: Resume | None = None) -> ReplyHead:
+    def _head(
+        self, kind: type[ReplyHead], identity: Identity, resume: Resume | None = None
+    ) -> ReplyHead:
         if resume is not None:
             return kind(resume.id, resume.created, self.name)
-        return kind(kind.prefix + uuid.uuid4().hex, int(time.time()), self.name)
+        return kind(kind.prefix + identity.id, identity.created, self.name)
 
     def card(self) -> dict[str, Any]:
         """What is loaded, for v1/models."""
@@ -362,6 +392,13 @@ class Service:
                 "deadline_seconds": settings.deadline_seconds,
             },
         }
+
+
+def _seeded(request: CompletionRequest, identity: Identity) -> CompletionRequest:
+    """A request for a stream has a seed: the head of its reply may have told it already."""
+    if request.seed is not None or not request.stream:
+        return request
+    return request.model_copy(update={"seed": identity.seed})
 
 
 def _take_resume(body: Any) -> Resume | None:

@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "deploy": {"gateway", "handler"},
     "bench": {"archive", "deploy", "gateway", "handler", "gpt2_client", "training"},
     "soak": {"gateway"},
+    "strangers": {"bench", "soak"},
     "gpt2_client": set(),
 }
 # The rooms of the gateway from the lowest to the highest.

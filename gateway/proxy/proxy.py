@@ -15,9 +15,10 @@ from typing import Any, TypeVar
 from gateway.errors import GatewayError, Poison, Unavailable
 from gateway.proxy.entrance import Entrance
 from gateway.proxy.judging import RETRY_SECONDS, Judge
+from gateway.proxy.keep_alive import KeepAlive
 from gateway.proxy.prediction import Prediction
 from gateway.proxy.replay import REPEATABLE, Lost, Replay
-from gateway.proxy.reply import Reply, note_ignored_fields, note_origin
+from gateway.proxy.reply import Reply, end_stream, note_ignored_fields, note_origin, seed_in
 from gateway.proxy.streaming import ENDED_EARLY, Stream
 from gateway.replicas.in_flight import Abort, Aborted, InFlight
 from gateway.replicas.liveness import Liveness
@@ -47,6 +48,7 @@ class Job:
     prediction: Prediction
     request: InFlight
     replay: Replay
+    identity: sideband.Identity
     stream: Stream | None = None  # once its head was sent
 
 
@@ -97,8 +99,17 @@ class Proxy:
             ClientGone: Nobody is left to be answered.
             GatewayError: It cannot be had.
         """
-        reply = await self._run(exchange, prediction, self._stream_or_read)
-        if reply is not None:
+        try:
+            reply = await self._run(exchange, prediction, self._stream_or_read)
+        except GatewayError as error:
+            if not exchange.record.stream:
+                raise
+            exchange.record.error = error.code or error.kind
+            await end_stream(exchange, error.detail)
+            return
+        if reply is not None and exchange.record.stream:
+            await end_stream(exchange, reply.json())
+        elif reply is not None:
             await reply.send(exchange)
 
     async def fetch(self, exchange: Exchange, prediction: Prediction) -> Reply:
@@ -117,15 +128,21 @@ class Proxy:
         longest = max(self._settings.stall_seconds, self._settings.retry_seconds)
         gone = asyncio.create_task(self._watch_client(exchange, request))
         exchange.record.n = prediction.sequences
+        identity, card = sideband.Identity.new(), self._card(prediction)
+        seconds = self._settings.stream_keepalive_seconds
+        keep_alive = KeepAlive(exchange, prediction, card, identity, seconds)
         try:
             async with self._entrance.place(exchange.record, prediction, request):
-                job = Job(exchange, prediction, request, Replay(prediction, longest))
+                replay = Replay(prediction, longest)
+                keep_alive.follow(replay)
+                job = Job(exchange, prediction, request, replay, identity)
                 try:
                     return await self._try_until_answered(job, take)
                 finally:
                     if prediction.writes:
                         self._metrics.ended(exchange)
         finally:
+            keep_alive.close()
             gone.cancel()
 
     async def _try_until_answered(self, job: Job, take: Take[Result]) -> Result:
@@ -205,7 +222,7 @@ class Proxy:
             prediction.version,
             prediction.path,
             job.replay.body(),
-            self._headers(job.exchange, prediction),
+            self._headers(job),
         )
         try:
             yield connection
@@ -229,7 +246,8 @@ class Proxy:
             return _unless_lost(self._judge.first_event(record, events), record)
         card = self._card(job.prediction)
         self._note_ignored(exchange, connection)
-        note_origin(exchange, card, frame)
+        if not exchange.record.stream:
+            note_origin(exchange, card, seed_in(frame))
         job.stream = stream
         await stream.start(card)
         await stream.pass_on()
@@ -259,7 +277,7 @@ class Proxy:
         reply = _unless_lost(reply, record)
         self._note_ignored(job.exchange, connection)
         if reply.status == 200:
-            note_origin(job.exchange, self._card(job.prediction), reply.frame)
+            note_origin(job.exchange, self._card(job.prediction), seed_in(reply.frame))
         return reply
 
     def _card(self, prediction: Prediction) -> dict[str, Any]:
@@ -269,12 +287,14 @@ class Proxy:
         names = connection.headers.get(ignored.HEADER.encode(), b"").decode("latin-1")
         note_ignored_fields(exchange, names, self._metrics)
 
-    def _headers(self, exchange: Exchange, prediction: Prediction) -> dict[str, str]:
+    def _headers(self, job: Job) -> dict[str, str]:
         """The only headers that TorchServe sees."""
+        exchange, prediction = job.exchange, job.prediction
         headers = {
             "x-request-id": exchange.request_id,
             "content-type": prediction.content_type,
             sideband.HEADER: self._secret,
+            sideband.IDENTITY_HEADER: job.identity.as_header(),
         }
         if prediction.accept:
             headers["accept"] = prediction.accept

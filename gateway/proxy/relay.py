@@ -44,13 +44,10 @@ class Relay:
             keep: Takes the frames of events that are sent, and these; None where there are none.
         """
         client = exchange.connection
-        self._exchange = exchange
         self._request = request
         self._connection = connection
         self._client: ClientConnection = client
-        self._write = client.transport.write
-        # HTTP/1.0 has no chunks: its stream ends with the connection.
-        self._is_chunked = exchange.scope["http_version"] != "1.0"
+        self._write = exchange.write
         self._observe = observe
         self._write_seconds = write_seconds
         self._keep = keep
@@ -85,8 +82,7 @@ class Relay:
         if not chunk:
             self._request.waits_since = now
             return
-        self._write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if self._is_chunked else chunk)
-        self._exchange.bytes_sent += len(chunk)
+        self._write(chunk, now)
         if self._last:
             self._observe(now - self._last)
         self._last = self._request.waits_since = now

@@ -144,6 +144,12 @@ class Replay:
         )
 
     @property
+    def ended_choices(self) -> list[int]:
+        """Choices whose end was sent, as far as frames were kept."""
+        frames = [json.loads(frame) for frame in self._frames if b'"finish":' in frame]
+        return [frame["choice"] for frame in frames]
+
+    @property
     def has_all(self) -> bool:
         """Whether nothing but the end of a stream is missing: its usage was sent."""
         return (

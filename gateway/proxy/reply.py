@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.errors import for_clients, to_json
+from gateway.errors import error_detail, for_clients, last_events, to_json
 from gateway.web.exchange import Exchange, Header
 from gateway.web.metrics import Metrics
 from gateway.web.record import Record, Usage
@@ -66,15 +66,28 @@ def note_end(record: Record, frame: bytes) -> None:
             record.failed, record.error = FAILED, last["error"]
 
 
-def note_origin(exchange: Exchange, card: dict[str, Any], frame: bytes = b"") -> None:
-    """Report what a reply follows from: its model's digest and, by the handler's frame, its seed.
+async def end_stream(exchange: Exchange, error: Any) -> None:
+    """End a stream that was begun before its first token came, with an error of OpenAI's shape."""
+    if not isinstance(error, dict) or not isinstance(error.get("error"), dict):
+        error = error_detail("The worker failed", "server_error", None, None)
+    await exchange.start_stream()
+    await exchange.end(last_events(error, exchange.clients))
+
+
+def seed_in(frame: bytes) -> int | None:
+    """The seed that the handler's frame tells."""
+    seed: int | None = json.loads(frame).get("seed") if frame else None
+    return seed
+
+
+def note_origin(exchange: Exchange, card: dict[str, Any], seed: int | None) -> None:
+    """Report what a reply follows from: its model's digest and its seed.
 
     With both, any instance generates it again. On torch it depends on its neighbours: no digest.
     """
     digest = card.get("content_sha256")
     if digest and card.get("engine") != "torch":
         exchange.reply_headers.append((b"x-model-digest", str(digest).encode()))
-    seed = json.loads(frame).get("seed") if frame else None
     if seed is not None:
         exchange.reply_headers.append((b"x-seed", str(seed).encode()))
 

@@ -13,14 +13,9 @@ from gateway.proxy.replay import REPEATABLE, Lost, Replay
 from gateway.proxy.reply import note_end
 from gateway.replicas.in_flight import Abort, InFlight
 from gateway.torchserve.connection import Connection, ConnectionLost
-from gateway.web.exchange import Exchange, Header
+from gateway.web.exchange import Exchange
 from handler.replies import sideband
 
-STREAM_HEADERS: tuple[Header, ...] = (
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-cache, no-transform"),
-    (b"x-accel-buffering", b"no"),
-)
 # What a client reads where its request was ended early.
 ENDED_EARLY = {
     Abort.WORKER_LOST: "The worker was lost during generation; please send the request again",
@@ -72,12 +67,12 @@ class Stream:
         return events, frames[0] if frames else b""
 
     async def start(self, card: dict[str, Any]) -> None:
-        """Send the client the head; `card` is what the model says of itself."""
+        """Send the client the head, if it has none; `card` is what the model says of itself."""
         record = self._exchange.record
         record.ttft_ms = round((time.perf_counter() - self._exchange.began) * 1000, 1)
         record.stream = True
         self._replay.begin_stream(card)
-        await self._exchange.start(200, STREAM_HEADERS)
+        await self._exchange.start_stream()
 
     def follow(self, connection: Connection) -> None:
         """Go on with another worker's connection."""

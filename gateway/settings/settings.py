@@ -170,6 +170,12 @@ class Settings:
         "Start without comparing the archive's files and a short text with what they were when "
         "it was packed.",
     )
+    stream_keepalive_seconds: float = setting(
+        15,
+        "Time a stream may send nothing before its client gets an event with empty text; 0 sends "
+        "none.",
+        least=0,
+    )
     stall_seconds: float = setting(60, "Time a reply may stand still before it is ended.", least=1)
     retry_seconds: float = setting(
         15, "Time a request may wait for a worker that is coming back.", least=0

@@ -20,6 +20,11 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Header = tuple[bytes, bytes]
 
+STREAM_HEADERS: tuple[Header, ...] = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache, no-transform"),
+    (b"x-accel-buffering", b"no"),
+)
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
 MIB = 1 << 20
@@ -88,6 +93,12 @@ class Exchange:
         self.span = trace[2] if trace else None
         self.reply_headers: list[Header] = [(b"x-request-id", self.request_id.encode())]
         self.status = 0
+        # Whether it is answered by a stream whose head was sent, and whether all was sent.
+        self.streams = self.has_ended = False
+        self.wrote_at = self.began
+        self._head = asyncio.Lock()
+        # HTTP/1.0 has no chunks: its stream ends with the connection.
+        self._is_chunked = scope.get("http_version") != "1.0"
         self.bytes_sent = 0
         self.body_bytes = 0
         self.record = Record()
@@ -141,8 +152,24 @@ class Exchange:
             own.append((b"connection", b"close"))
         await self._send({"type": "http.response.start", "status": status, "headers": own})
 
+    async def start_stream(self) -> None:
+        """Send the head of a stream of events, once; returns when it is on its way."""
+        async with self._head:
+            if not self.streams:
+                await self.start(200, STREAM_HEADERS)
+                self.streams = True
+
+    def write(self, chunk: bytes, now: float) -> None:
+        """Send whole events of a stream that has begun, at once; `now` is `time.perf_counter()`."""
+        self.connection.transport.write(
+            b"%x\r\n%b\r\n" % (len(chunk), chunk) if self._is_chunked else chunk
+        )
+        self.bytes_sent += len(chunk)
+        self.wrote_at = now
+
     async def end(self, chunk: bytes = b"") -> None:
         """Send the last chunk."""
+        self.has_ended = True
         self.bytes_sent += len(chunk)
         await self._send({"type": "http.response.body", "body": chunk})
 

@@ -15,18 +15,13 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
-import numpy as np
-import numpy.typing as npt
-
 from handler.engine.errors import GrammarError
+from handler.engine.grammar_tokens import GrammarTokens, Mask
 
 if TYPE_CHECKING:  # pragma: no cover
     from handler.engine.vocabulary import Vocabulary
 
 logger = logging.getLogger(__name__)
-
-# uint32 [(vocab + 31) // 32]: a bit for each token, the lowest of a word first.
-Mask = npt.NDArray[np.uint32]
 
 JSON_SCHEMA, REGEX, CHOICE, LARK = "json_schema", "regex", "choice", "lark"
 MODULE = "llguidance"
@@ -80,7 +75,7 @@ class GrammarSource:
 class Grammar:
     """A compiled grammar."""
 
-    def __init__(self, prototype: Any, tokens: _Tokens) -> None:
+    def __init__(self, prototype: Any, tokens: GrammarTokens) -> None:
         self._prototype = prototype
         self._tokens = tokens
 
@@ -92,7 +87,7 @@ class Grammar:
 class Matcher:
     """Follows one text."""
 
-    def __init__(self, matcher: Any, tokens: _Tokens, *, is_first: bool) -> None:
+    def __init__(self, matcher: Any, tokens: GrammarTokens, *, is_first: bool) -> None:
         self._matcher = matcher
         self._tokens = tokens
         self._words = tokens.no_words.copy()
@@ -138,32 +133,6 @@ class Matcher:
         raise GrammarError(NOTHING if message.startswith("NoExtension") else LEFT_BEHIND)
 
 
-class _Tokens:
-    """The vocabulary as llguidance reads it: what each token writes, and which are no text."""
-
-    is_tokenizer_wrapper = True
-    bos_token_id = None
-
-    def __init__(self, vocabulary: Vocabulary, end_tokens: frozenset[int], size: int) -> None:
-        self._vocabulary = vocabulary
-        self.tokens, no_text = vocabulary.grammar_bytes()
-        # The end that llguidance knows is none of the model's: those may come where it may.
-        self.eos_token_id = len(self.tokens)
-        self.tokens.append(b"<|the end|>")
-        self.special_token_ids = sorted({*no_text, *end_tokens, self.eos_token_id})
-        words = (len(self.tokens) + 31) // 32
-        self.model_words = (size + 31) // 32
-        self.no_words: Mask = np.zeros(words, np.uint32)
-        self.ends = _mask(end_tokens, words)
-        self.openings = _mask(vocabulary.openings, words)
-
-    def __call__(self, text: str | bytes) -> list[int]:
-        """The tokens of a text."""
-        if isinstance(text, bytes):
-            text = text.decode("utf-8", "replace")
-        return self._vocabulary.encode(text, add_special_tokens=False)
-
-
 class Grammars:
     """Compiles grammars for one vocabulary; may be asked from any thread."""
 
@@ -179,7 +148,7 @@ class Grammars:
         self._end_tokens = end_tokens
         self._size = size
         self._kept: OrderedDict[bytes, Grammar] = OrderedDict()
-        self._tokenizer: tuple[Any, _Tokens] | None = None
+        self._tokenizer: tuple[Any, GrammarTokens] | None = None
         self._lock = threading.Lock()
         # A thread that did not end in time: it cannot be stopped.
         self._straggler: threading.Thread | None = None
@@ -212,16 +181,16 @@ class Grammars:
                 self._kept.popitem(last=False)
         return grammar
 
-    def _read_tokenizer(self) -> tuple[Any, _Tokens]:
+    def _read_tokenizer(self) -> tuple[Any, GrammarTokens]:
         if self._tokenizer is None:
             llguidance = importlib.import_module(MODULE)
-            tokens = _Tokens(self._vocabulary, self._end_tokens, self._size)
+            tokens = GrammarTokens(self._vocabulary, self._end_tokens, self._size)
             read = llguidance.LLTokenizer(tokens, len(tokens.tokens), tokens.eos_token_id)
             self._tokenizer = read, tokens
         return self._tokenizer
 
     def _in_time(
-        self, seconds: float, source: GrammarSource, tokenizer: Any, tokens: _Tokens
+        self, seconds: float, source: GrammarSource, tokenizer: Any, tokens: GrammarTokens
     ) -> Grammar:
         """Compile in a thread that is left behind if it does not end."""
         if self._straggler is not None and self._straggler.is_alive():
@@ -250,7 +219,7 @@ class Grammars:
         return result
 
 
-def _compile(source: GrammarSource, tokenizer: Any, tokens: _Tokens) -> Grammar:
+def _compile(source: GrammarSource, tokenizer: Any, tokens: GrammarTokens) -> Grammar:
     """Compile a grammar, and try its first step."""
     llguidance = importlib.import_module(MODULE)
     limits = llguidance.LLParserLimits(**LIMITS)
@@ -288,9 +257,3 @@ def _written(source: GrammarSource) -> str:
 def _told(message: str) -> str:
     """What llguidance says of a fault, in one line that is not too long."""
     return " ".join(message.split())[:300]
-
-
-def _mask(tokens: Any, words: int) -> Mask:
-    bits = np.zeros(words * 32, np.uint8)
-    bits[list(tokens)] = 1
-    return np.packbits(bits, bitorder="little").view(np.uint32)

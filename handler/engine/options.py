@@ -56,6 +56,8 @@ class SamplingOptions:
     # None hides what begins and ends texts, True every special token, False none.
     skip_special_tokens: bool | None = None
     logprobs: int | None = None
+    # Whether these are of what is drawn from, and not of the logits as they are.
+    processed_logprobs: bool = False
     prompt_logprobs: bool = False
     prompt_top: int = 0  # the likeliest tokens that are told at each of the prompt's
     ranked: bool = False  # whether its tokens' log probabilities are told even without `logprobs`

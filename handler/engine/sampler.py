@@ -10,7 +10,7 @@ from collections.abc import Collection
 import numpy as np
 import numpy.typing as npt
 
-from handler.engine.grammar import Mask
+from handler.engine.grammar_tokens import Mask
 from handler.engine.options import SamplingOptions
 from handler.engine.step import (
     BAD_ASK,
@@ -168,6 +168,21 @@ def token_logprob(logits: Row, token: int, top: int) -> TokenLogprob:
     return TokenLogprob(token, float(logits[token]) - log_sum, best)
 
 
+def drawn_logprob(row: Row, options: SamplingOptions, token: int, top: int) -> TokenLogprob:
+    """As `token_logprob`, of what a penalised row [vocab] is drawn from."""
+    if options.temperature < GREEDY_BELOW:
+        found = token_logprob(row, token, top)
+        return TokenLogprob(token, found.logprob, tuple(p for p in found.top if np.isfinite(p[1])))
+    ids, weights = candidates(row, options)
+    ids = np.arange(len(row)) if ids is None else ids
+    order = np.lexsort((ids, -weights))
+    with np.errstate(divide="ignore"):
+        logprobs = np.log(weights.astype(np.float64)) - np.log(weights.sum(dtype=np.float64))
+    best = [(int(ids[i]), float(logprobs[i])) for i in order[:top] if weights[i] > 0]
+    (place,) = np.flatnonzero(ids == token)
+    return TokenLogprob(token, float(logprobs[place]), tuple(best))
+
+
 def answer(logits: Row, ask: Draw | Score) -> Answer:
     """Answer what is asked of a row, float32 [vocab], as the model gave it."""
     if not np.isfinite(logits.max()):  # NaN is the maximum of whatever it is among
@@ -181,7 +196,11 @@ def answer(logits: Row, ask: Draw | Score) -> Answer:
     if not np.isfinite(row.max()):
         return Answer(NOT_FINITE)
     token = sample(row, ask.options, ask.uniform)
-    return Answer(token, None if ask.top is None else token_logprob(logits, token, ask.top))
+    if ask.top is None:
+        return Answer(token)
+    if ask.options.processed_logprobs:
+        return Answer(token, drawn_logprob(row, ask.options, token, ask.top))
+    return Answer(token, token_logprob(logits, token, ask.top))
 
 
 class Uniforms:

@@ -9,6 +9,7 @@ from typing import Any
 from handler.engine.container import available_cpus, available_memory, resident_memory
 from handler.engine.errors import ModelError
 
+LOGPROBS_MODES = ("raw_logprobs", "processed_logprobs")
 FRACTIONS = ("stream_interval_ms", "deadline_seconds")
 
 
@@ -27,6 +28,8 @@ class EngineSettings:
         threads: 0 takes what the container or machine allows.
         max_waiting: Sequences that may wait for a slot.
         deadline_seconds: A sequence ends after that time, however long it is.
+        logprobs_mode: Of which logits log probabilities are, where a request does not say:
+            "raw_logprobs" or "processed_logprobs", as vLLM calls them.
     """
 
     kind: str = "native"
@@ -37,6 +40,7 @@ class EngineSettings:
     threads: int = 0
     max_waiting: int = 64
     deadline_seconds: float = 120.0
+    logprobs_mode: str = "raw_logprobs"
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> EngineSettings:
@@ -52,6 +56,8 @@ class EngineSettings:
         settings = cls(**mapping)
         if settings.kind not in ("native", "torch"):
             raise ModelError("engine.kind must be native or torch")
+        if settings.logprobs_mode not in LOGPROBS_MODES:
+            raise ModelError(f"engine.logprobs_mode must be {' or '.join(LOGPROBS_MODES)}")
         bounds = {
             "slots": (1, 1024),
             "cache_memory_mib": (1, 1 << 20),

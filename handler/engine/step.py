@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from handler.engine.grammar import Mask
+from handler.engine.grammar_tokens import Mask
 from handler.engine.options import SamplingOptions
 
 # int32 [count, 3]: token, slot, position. Those of one slot stand together, in order of positions.
@@ -53,7 +53,11 @@ class TokenHistory:
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprob:
-    """Natural log probability of a token and of the likeliest ones, before any sampling option."""
+    """Natural log probability of a token and of the likeliest ones.
+
+    Before any sampling option; with `processed_logprobs` behind all of them, and then no token is
+    among the likeliest that could not come.
+    """
 
     token: int
     logprob: float

@@ -115,8 +115,12 @@ class Vocabulary:
     @property
     def openings(self) -> list[int]:
         """Tokens that begin a text otherwise than they go on with one."""
-        pairs = zip(self._pieces.first, self._pieces.following, strict=True)
-        return [token for token, (first, following) in enumerate(pairs) if first != following]
+        pieces = self._pieces
+        pairs = zip(pieces.first, pieces.following, strict=True)
+        found = [token for token, (first, following) in enumerate(pairs) if first != following]
+        # A blank as a byte token; decoders that strip a text's first blank strip this one too.
+        blanks = [token for token in pieces.in_runs if pieces.following[token] == b" "]
+        return found + [token for token in blanks if pieces.run([token], is_first=True) != " "]
 
     def grammar_bytes(self) -> tuple[list[bytes], list[int]]:
         """What each token writes behind others; and those that are no text: a name, if anything."""

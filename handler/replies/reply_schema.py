@@ -180,7 +180,7 @@ class ModelCard(BaseModel):
     quality: dict[str, Any] | None
     structured_outputs: bool
     license: str | None
-    defaults: dict[str, float | int]
+    defaults: dict[str, float | int | str]
     defaults_rule: str
     examples: list[str]
     limits: dict[str, int | float]

@@ -20,6 +20,10 @@ end) have frames with `usage`, `finish_reasons` and `error`, a code or null; and
 `[DONE]` follows. That of a whole completion has `seed` too. A whole reply that is no completion has
 one such frame as its first line.
 
+What a reply is called, and the seed of a stream that names none, the gateway says in the header
+IDENTITY_HEADER: it may have begun to answer before the handler was asked, or after a worker that it
+had asked was lost.
+
 Imports nothing heavy: the gateway loads it too.
 """
 
@@ -27,9 +31,13 @@ from __future__ import annotations
 
 import hmac
 import json
+import secrets
+import time
+from dataclasses import dataclass
 from typing import Any
 
 HEADER = "x-gpt2-sideband"
+IDENTITY_HEADER = "x-gpt2-identity"
 SECRET_VARIABLE = "GPT2_SIDEBAND_SECRET"
 # The content type of a stream that has frames in it.
 # The field of a completion's body that says what of its stream has come already.
@@ -40,6 +48,30 @@ SUFFIX = "; sideband=1"
 MARK = "\x1e"
 _MARK = MARK.encode()
 _encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a reply is called, and when it was begun (Unix seconds); a seed where none is given."""
+
+    id: str
+    created: int
+    seed: int
+
+    @classmethod
+    def new(cls) -> Identity:
+        """One that nothing else has."""
+        return cls(secrets.token_hex(16), int(time.time()), secrets.randbits(63))
+
+    @classmethod
+    def read(cls, header: str) -> Identity:
+        """What `as_header` wrote."""
+        name, created, seed = header.split(" ")
+        return cls(name, int(created), int(seed))
+
+    def as_header(self) -> str:
+        """As a header's value."""
+        return f"{self.id} {self.created} {self.seed}"
 
 
 def is_asked_for(given: str, secret: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
 from pydantic_core import PydanticCustomError
@@ -59,6 +59,8 @@ AddSpecialTokens = Annotated[
     bool | None,
     Field(description="Begin texts with the token the tokenizer puts there, if any (the default)."),
 ]
+# vLLM's names, and the same without their ends.
+LogprobsMode = Literal["raw_logprobs", "processed_logprobs", "raw", "processed"]
 SkipSpecialTokens = Annotated[
     bool | None,
     Field(

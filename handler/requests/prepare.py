@@ -182,6 +182,7 @@ class Preparer:
             min_tokens=request.min_tokens or 0,
             skip_special_tokens=request.skip_special_tokens,
             logprobs=request.logprobs,
+            processed_logprobs=self._are_processed(request),
             **_scoring(request),
             **token_rules(request, self.reader),
             ranked=request.candidates > (request.n or 1),
@@ -203,6 +204,13 @@ class Preparer:
             "min_p": _or(request.min_p, defaults.min_p),
             "repetition_penalty": _or(request.repetition_penalty, defaults.repetition_penalty),
         }
+
+    def _are_processed(self, request: CompletionRequest) -> bool:
+        """Whether the log probabilities that are told are behind the sampling options."""
+        if request.logprobs is None:
+            return False
+        mode = request.logprobs_mode or self.defaults.logprobs_mode
+        return mode.startswith("processed")
 
     def _bias(self, request: CompletionRequest) -> LogitBias | None:
         bias: dict[int, float] = {}

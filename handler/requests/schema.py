@@ -22,6 +22,7 @@ from handler.requests.fields import (
     BadWords,
     KeptTokens,
     LogitBias,
+    LogprobsMode,
     NoSuffix,
     Prompt,
     SkipSpecialTokens,
@@ -128,6 +129,13 @@ class WritingRequest(GrammarFields):
     )
     truncate_prompt_tokens: KeptTokens | None = Field(
         None, description="Keep so many tokens at the prompt's end; -1: as `truncate_prompt`."
+    )
+    logprobs_mode: LogprobsMode | None = Field(
+        None,
+        description="Of which logits log probabilities are: the model's own (`raw_logprobs`), or "
+        "behind penalties, biases, what is allowed, temperature, `top_k`, `top_p` and `min_p` "
+        "(`processed_logprobs`); not said, the model's `defaults.logprobs_mode`. Those of prompts "
+        "are always the model's own.",
     )
     ignore_eos: bool | None = Field(None, description="Write on after the end-of-text token.")
     skip_special_tokens: SkipSpecialTokens = None

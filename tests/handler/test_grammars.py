@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
 
 from handler.engine.errors import GrammarError
 from handler.engine.grammar import (
@@ -24,10 +26,12 @@ from handler.engine.grammar import (
 )
 from handler.engine.options import LogitBias
 from handler.engine.sampler import allow
+from handler.engine.vocabulary import Vocabulary
 from handler.errors import BadRequest
 from handler.requests.chat_schema import ChatRequest
 from handler.requests.grammar_schema import MAX_GRAMMAR_BYTES
 from handler.requests.schema import CompletionRequest, validate
+from tests.archive.layouts import llama
 from tests.handler.conftest import MakeRig
 from tests.handler.engines import Rig, Text
 
@@ -210,6 +214,108 @@ def test_a_tokenizer_without_all_bytes_follows_none(
     monkeypatch.setattr(type(int8.vocabulary), "is_byte_exact", False)
     with pytest.raises(GrammarError, match="tokenizer"):
         compiled(grammars_of(int8), REGEX, "a")
+
+
+def byte_fallback(folder: Path) -> Vocabulary:
+    """A vocabulary of SentencePiece's kind: pieces with a mark for blanks, and a token a byte."""
+    llama(folder)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    return Vocabulary(tokenizer, tokenizer.get_vocab_size(), frozenset({1, 2}))
+
+
+def walk(grammar: Grammar, vocabulary: Vocabulary, seed: int, *, is_first: bool) -> str | None:
+    """A text of tokens drawn evenly from those that may come; None if it was cut."""
+    numbers = np.random.default_rng(seed)
+    matcher = grammar.matcher(is_first=is_first)
+    prompt = [] if is_first else vocabulary.encode("Once upon", add_special_tokens=False)
+    writer = vocabulary.detokenizer(after=prompt)
+    written = ""
+    for _ in range(200):
+        if matcher.is_complete:
+            return written + writer.finish()
+        matcher.advance()
+        bits = np.unpackbits(matcher.allowed.view(np.uint8), bitorder="little")
+        tokens = np.flatnonzero(bits[: vocabulary.size])
+        if not len(tokens):  # no text of such a tokenizer begins with a blank
+            return None
+        token = int(numbers.choice(tokens))
+        if token == END:
+            return written + writer.finish()
+        matcher.take(token)
+        written += writer.push(token)
+    return None
+
+
+END = 2
+
+
+@pytest.mark.parametrize("is_first", [True, False], ids=["first", "behind"])
+def test_tokenizers_with_byte_fallback_follow_grammars(tmp_path: Path, is_first: bool) -> None:
+    vocabulary = byte_fallback(tmp_path)
+    assert vocabulary.is_byte_exact
+    grammars = Grammars(vocabulary, frozenset({END}), vocabulary.size)
+    assert not grammars.fault
+    ended = 0
+
+    @fuzz
+    @given(REGEXES, st.integers(0, 1000))
+    def follows_regexes(regex: str, seed: int) -> None:
+        nonlocal ended
+        text = walk(compiled(grammars, REGEX, regex), vocabulary, seed, is_first=is_first)
+        if text is not None:
+            assert re.fullmatch(regex, text, re.DOTALL), (regex, text)
+            ended += 1
+
+    @fuzz
+    @given(SCHEMAS, st.integers(0, 1000))
+    def follows_schemas(schema: dict[str, Any], seed: int) -> None:
+        nonlocal ended
+        grammar = compiled(grammars, JSON_SCHEMA, json.dumps(schema))
+        text = walk(grammar, vocabulary, seed, is_first=is_first)
+        if text is not None:
+            jsonschema.validate(json.loads(text), schema)
+            ended += 1
+
+    follows_regexes()
+    follows_schemas()
+    assert ended > 10
+
+
+def test_texts_beside_grammars_have_the_same_bits(rig: Rig) -> None:
+    """Their tokens, and log probabilities to the last bit (of torch, which depends on neighbours,
+    the tokens), whether or not others follow grammars in the same steps."""
+    prompts = ["The old king", "A ship", "It was"]
+    options = [
+        {"temperature": 0.0, "logprobs": 5},
+        {"temperature": 1.0, "top_k": 20, "top_p": 0.9, "logprobs": 0},
+        {"temperature": 0.8, "min_p": 0.05, "repetition_penalty": 1.2, "logprobs": 2},
+    ]
+
+    def plain() -> list[Any]:
+        return [
+            rig.sequence(prompt, seed=number, max_tokens=24, ignore_eos=True, **asked)
+            for number, (prompt, asked) in enumerate(zip(prompts, options, strict=True))
+        ]
+
+    alone = rig.write(*plain())
+    grammars = grammars_of(rig)
+    sources = [(JSON_SCHEMA, json.dumps({"type": "array"})), (REGEX, "[a-z ]+"), (CHOICE, '["a"]')]
+    guided = [
+        rig.sequence(
+            "Once upon",
+            request_id="guided",
+            seed=seed,
+            max_tokens=24,
+            temperature=1.0,
+            grammar=compiled(grammars, *sources[seed % 3]),
+        )
+        for seed in range(9)
+    ]
+    beside = rig.write(*guided[:4], *plain(), *guided[4:])[4:7]
+    for one, other in zip(alone, beside, strict=True):
+        assert (one.text, one.tokens) == (other.text, other.tokens)
+        if rig.settings.kind == "native":
+            assert one.logprobs == other.logprobs and one.logprobs
 
 
 def test_a_service_without_the_package_says_so(int8: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

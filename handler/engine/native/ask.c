@@ -30,7 +30,11 @@ bool is_answerable(const Ask *ask, int32_t rows, int32_t vocabulary) {
 void answer(Sampler *sampler, const float *logits, Ask *ask) {
     ask->token = ask->given >= 0 ? ask->given : sample(sampler, logits, &ask->sampling);
     if (ask->top < 0 || ask->token < 0) return;
-    ask->log_probability = log_probability(logits, sampler->vocabulary, ask->token, ask->top,
-                                           ask->top_token, ask->top_value);
+    if (ask->is_drawn != 0 && ask->given < 0)
+        ask->log_probability = drawn_log_probability(sampler, logits, &ask->sampling, ask->token,
+                                                     ask->top, ask->top_token, ask->top_value);
+    else
+        ask->log_probability = log_probability(logits, sampler->vocabulary, ask->token, ask->top,
+                                               ask->top_token, ask->top_value);
     if (isnan(ask->log_probability)) ask->token = NOT_FINITE;
 }

@@ -13,6 +13,7 @@ typedef struct {
     int32_t *top_token; /* [top] */
     double *top_value;  /* [top]: their log probabilities, likeliest first */
     int32_t top;        /* -1: no log probability at all */
+    int32_t is_drawn;   /* 1: of what is drawn from, and not of the logits as they are */
     int32_t given;      /* the token to score, or -1: one is to be chosen */
     int32_t row;        /* among the rows of the step; several may ask for one */
     int32_t end_count;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 from array import array
 from collections.abc import Collection, Sequence
 
@@ -41,7 +42,7 @@ class Record(ctypes.Structure):
     _fields_ = [
         ("sampling", Sampling),
         *((name, ctypes.c_void_p) for name in ("top_token", "top_value")),
-        *((name, ctypes.c_int32) for name in ("top", "given", "row", "end_count")),
+        *((name, ctypes.c_int32) for name in ("top", "is_drawn", "given", "row", "end_count")),
         ("end_token", ctypes.c_void_p),
         ("token", ctypes.c_int32),
         ("log_probability", ctypes.c_double),
@@ -70,6 +71,8 @@ class _Ask:
             return Answer(token)
         tokens, values = self._tops
         top = tuple(zip(tokens.tolist(), values.tolist(), strict=True))
+        if record.is_drawn:
+            top = tuple(pair for pair in top if pair[1] > -math.inf)
         return Answer(token, TokenLogprob(token, record.log_probability, top))
 
 
@@ -82,6 +85,7 @@ class _DrawAsk(_Ask):
         super().__init__(None if draw.top is None else min(draw.top, vocabulary))
         options, record = draw.options, self.record
         record.given = CHOOSE
+        record.is_drawn = options.processed_logprobs
         for name in ("temperature", "top_p", "min_p", "top_k"):
             setattr(record, name, getattr(options, name))
         for name in ("repetition_penalty", "presence_penalty", "frequency_penalty"):

@@ -60,3 +60,22 @@ double log_probability(const float *logits, int32_t vocabulary, int32_t token, i
     for (int32_t i = 0; i < top; i++) top_value[i] = (double)logits[top_token[i]] - log_sum;
     return (double)logits[token] - log_sum;
 }
+
+double drawn_log_probability(const Sampler *sampler, const float *logits, const Sampling *options,
+                             int32_t token, int32_t top, int32_t *top_token, double *top_value) {
+    const float *values = sampler->values;
+    if (options->temperature < GREEDY_BELOW) {
+        bool is_changed =
+            options->seen_count > 0 || options->bias_count > 0 || options->allowed != NULL;
+        return log_probability(is_changed ? values : logits, sampler->vocabulary, token, top,
+                               top_token, top_value);
+    }
+    double log_weight = natural_log(sampler->drawn_weight);
+    if (top > 0) find_top(values, sampler->vocabulary, top, top_token);
+    for (int32_t i = 0; i < top; i++) {
+        float weight = values[top_token[i]];
+        bool is_drawn = i < sampler->drawn_count && weight > 0.0f;
+        top_value[i] = is_drawn ? natural_log((double)weight) - log_weight : (double)-INFINITY;
+    }
+    return natural_log((double)values[token]) - log_weight;
+}

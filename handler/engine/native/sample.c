@@ -12,9 +12,6 @@
 #include "logits.h"
 #include "vector.h"
 
-/* Dividing by less overflows; the likeliest token has all the weight. */
-#define GREEDY_BELOW 1e-5f
-
 /* Takes the logits in, with penalties and bias. Repetition divides positive and multiplies negative
  * logits of all tokens seen (CTRL, Keskar et al. 2019); presence and frequency subtract for tokens
  * of the text, as in OpenAI's API. */
@@ -147,7 +144,12 @@ int32_t sample(Sampler *sampler, const float *logits, const Sampling *options) {
     weigh(sampler, logits, most, options->temperature);
     bool is_restricted = options->top_p < 1.0f || options->min_p > 0.0f ||
                          (options->top_k > 0 && options->top_k < sampler->vocabulary);
+    sampler->drawn_count = sampler->vocabulary;
+    sampler->drawn_weight = total_of(sampler);
     if (!is_restricted) return draw_from_all(sampler, options->uniform);
     sampler->listed = (Range){0};
-    return draw_likely(sampler, find_last(sampler, options), options->uniform);
+    Ranked last = find_last(sampler, options);
+    sampler->drawn_count = last.count;
+    sampler->drawn_weight = last.sum;
+    return draw_likely(sampler, last, options->uniform);
 }

@@ -52,9 +52,14 @@ typedef struct {
     Candidate *sorting; /* [V] */
     Range listed;
     double total; /* of all weights */
+    /* What the last draw was from: so many of the likeliest, and what they weigh together. */
+    double drawn_weight;
+    int32_t drawn_count;
 } Sampler;
 
 #define SAMPLE_BLOCK 256
+/* Dividing by less overflows; the likeliest token has all the weight. */
+#define GREEDY_BELOW 1e-5f
 
 /* The next token after logits [V], or NOT_FINITE. */
 int32_t sample(Sampler *sampler, const float *logits, const Sampling *options);

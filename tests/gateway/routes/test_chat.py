@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -29,12 +30,17 @@ PROMPT = "system: You are a captain.<|endoftext|>user: Where is the ship?<|endof
 @pytest.fixture(scope="module")
 def talker(start_service: StartService, tmp_path_factory: pytest.TempPathFactory) -> Service:
     folder = tmp_path_factory.mktemp("talker")
+    pack_talker(folder)
+    return start_service(store=folder, MODEL_NAME="talker", MODEL_ARCHIVE="talker.mar")
+
+
+def pack_talker(folder: Path) -> None:
+    """Pack the embedded model with a chat template."""
     template = folder / "template.jinja"
     template.write_text(TEMPLATE)
     command = [sys.executable, "-m", "archive", "--model", str(EMBEDDED_MODEL), "--name", "talker"]
     command += ["--output", str(folder), "--chat-template", str(template), "--precision", "fp32"]
     subprocess.run(command, cwd=ROOT, check=True, timeout=300, stdout=subprocess.DEVNULL)
-    return start_service(store=folder, MODEL_NAME="talker", MODEL_ARCHIVE="talker.mar")
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from handler.engine.native.asks import Asks
 from handler.engine.options import LogitBias, SamplingOptions
+from handler.engine.sampler import answer as reference
 from handler.engine.sampler import forbid, penalize
 from handler.engine.step import NOT_FINITE, Answer, Draw, Score, TokenHistory
 
@@ -28,7 +29,8 @@ class Sampler(ctypes.Structure):
         ("vocabulary", ctypes.c_int32),
         *((n, ctypes.c_void_p) for n in ("values", "block_sum", "block_most", "list", "sorting")),
         *((name, ctypes.c_int64) for name in ("high", "high_sum", "low", "low_sum")),
-        ("total", ctypes.c_double),
+        *((name, ctypes.c_double) for name in ("total", "drawn_weight")),
+        ("drawn_count", ctypes.c_int32),
     ]
 
 
@@ -226,3 +228,59 @@ def test_log_probabilities_are_those_of_doubles(
     assert found.logprob == pytest.approx(expected[token], abs=1e-5)
     assert [t for t, _ in found.top] == likeliest.tolist()
     assert [v for _, v in found.top] == pytest.approx(expected[likeliest].tolist(), abs=1e-5)
+
+
+@many
+@given(
+    size=st.sampled_from(SIZES),
+    seed=st.integers(0, 30),
+    spread=st.sampled_from([0.0, 1.0, 5.0, 30.0]),
+    temperature=st.sampled_from([0.0, 0.3, 1.0, 2.0]),
+    top_k=st.sampled_from([0, 1, 3, 40]),
+    top_p=st.sampled_from([1.0, 0.9, 0.5]),
+    min_p=st.sampled_from([0.0, 0.05, 1.0]),
+    penalty=st.sampled_from([1.0, 1.3]),
+    uniform=st.floats(0, 1, exclude_max=True),
+)
+def test_processed_log_probabilities_are_those_of_what_is_drawn_from(
+    samplers: dict[int, KernelSampler],
+    size: int,
+    seed: int,
+    spread: float,
+    temperature: float,
+    top_k: int,
+    top_p: float,
+    min_p: float,
+    penalty: float,
+    uniform: float,
+) -> None:
+    """Both samplers tell those of the tokens that may come, and of no others; they sum up to 1."""
+    logits = _logits(size, seed, spread)
+    options = SamplingOptions(
+        max_tokens=1,
+        seed=0,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        min_p=min_p,
+        repetition_penalty=penalty,
+        logit_bias=LogitBias.of({seed % size: 1.5}),
+        logprobs=size,
+        processed_logprobs=True,
+    )
+    history = TokenHistory(np.array([seed % size]), 4)
+    draw = Draw(options, history, (), size, 0, uniform)
+    row = penalize(logits, options, history)
+    for answer in (samplers[size].answer(logits, draw), reference(logits, draw)):
+        found = answer.logprob
+        assert found is not None and dict(found.top)[answer.token] == found.logprob
+        values = np.array([value for _, value in found.top])
+        assert np.exp(values).sum() == pytest.approx(1, abs=1e-4)
+        assert (np.diff(values) <= 0).all()
+        scaled = row[[token for token, _ in found.top]] / (temperature or 1.0)
+        # Beside each other they are as their logits are, whatever was left out.
+        assert values - values[0] == pytest.approx(scaled - scaled[0], abs=1e-3 * max(1, spread))
+        if temperature and 0 < top_k < size:
+            assert len(values) <= top_k
+        if temperature and top_p == 1 and min_p == 0 and spread < 30:
+            assert len(values) == (min(top_k, size) if top_k else size)
