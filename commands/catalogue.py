@@ -111,6 +111,10 @@ def _lint(_: argparse.Namespace, words: Sequence[str], environment: Environment)
     return testing.lint(environment)
 
 
+def _clients(options: argparse.Namespace, words: Sequence[str], environment: Environment) -> int:
+    return _module("strangers", lambda _: installing.ALL_GROUPS, ROOT)(options, words, environment)
+
+
 def _soak(options: argparse.Namespace, words: Sequence[str], environment: Environment) -> int:
     return _module("soak", lambda _: installing.ALL_GROUPS, ROOT)(options, words, environment)
 
@@ -132,6 +136,12 @@ COMMANDS = {
         "measures this project beside its peers",
         _module("bench", _needs("serve", "package", "bench"), ROOT),
         "bench.options",
+    ),
+    "clients": Command(
+        "runs other people's clients against the served embedded model",
+        _clients,
+        "strangers.options",
+        DEVELOPERS,
     ),
     "soak": Command(
         "serves mixed requests beside faults, and compares every reply",

@@ -46,6 +46,11 @@ class Ticket:
     )
 
     @property
+    def has_left(self) -> bool:
+        """Whether nobody waits for it any more, though it was not given up yet."""
+        return self.turn.cancelled()
+
+    @property
     def order(self) -> tuple[int, float, int]:
         """What is least is next."""
         return self.caller.priority, self.begins, self.number
@@ -135,7 +140,8 @@ class FairQueue:
     def close(self, error: Exception) -> None:
         """Answer whoever still waits with `error`."""
         for ticket in self._tickets:
-            ticket.turn.set_exception(error)
+            if not ticket.has_left:
+                ticket.turn.set_exception(error)
         self._tickets.clear()
 
     def retry_after(self, sequences: int) -> int:
@@ -183,7 +189,8 @@ class FairQueue:
         for each in gives_way:
             self._tickets.remove(each)
             self._refund(each)
-            each.turn.set_exception(self.full(over))
+            if not each.has_left:
+                each.turn.set_exception(self.full(over))
 
     def _heaviest(self, ticket: Ticket, gone: list[Ticket]) -> Ticket | None:
         """The last request of who has most waiting for its weight, if that is not who comes."""
@@ -232,6 +239,10 @@ class FairQueue:
         return self._capacity + min(self._capacity // AHEAD, self.max_waiting)
 
     def _let_in(self) -> None:
+        # Who was cancelled in this turn of the event loop is still here, and is not to be let in.
+        for gone in [ticket for ticket in self._tickets if ticket.has_left]:
+            self._tickets.remove(gone)
+            self._refund(gone)
         while self._tickets:
             first = min(self._tickets, key=lambda ticket: ticket.order)
             if self._running and self._running + first.sequences > self._limit:

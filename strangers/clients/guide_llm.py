@@ -8,14 +8,15 @@ from pathlib import Path
 
 from common import MODEL_DIRECTORY, URL, main
 
-COMMAND = str(Path(sys.executable).with_name("guidellm"))
-
 
 def run() -> None:
     """Measure; every request must have been answered, in time and with as many tokens as asked."""
-    words = [COMMAND, "benchmark", "run", "--target", URL, "--processor", MODEL_DIRECTORY]
-    words += ["--data", "prompt_tokens=32,output_tokens=16", "--max-requests", "5"]
-    words += ["--profile", "synchronous", "--output-path", "measured.json"]
+    words = [sys.executable, "-m", "guidellm", "run", "--disable-console-interactive"]
+    words += ["--backend", f"kind=openai_http,target={URL}", "--profile", "kind=synchronous"]
+    words += ["--tokenizer", f"kind=huggingface_auto,model={MODEL_DIRECTORY}"]
+    words += ["--data", "kind=synthetic_text,prompt_tokens=32,output_tokens=16"]
+    words += ["--constraint", "kind=max_requests,count=5"]
+    words += ["--output", "kind=json,path=measured.json"]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, (done.stdout + done.stderr)[-2000:]

@@ -21,13 +21,23 @@ MODELS = f"""\
 """
 (FOLDER / "extra-openai-models.yaml").write_text(MODELS)
 ENVIRONMENT = {**os.environ, "LLM_USER_PATH": str(FOLDER), "OPENAI_API_KEY": "none"}
-LLM = str(Path(sys.executable).with_name("llm"))
 
 
 def command(model: str, *words: str, tokens: int = TOKENS, temperature: str = "0") -> list[str]:
     """A command line."""
     options = ["-o", "temperature", temperature, "-o", "max_tokens", str(tokens)]
-    return [LLM, "prompt", "--no-log", "-m", model, *options, *words, PROMPT]
+    return [
+        sys.executable,
+        "-m",
+        "llm",
+        "prompt",
+        "--no-log",
+        "-m",
+        model,
+        *options,
+        *words,
+        PROMPT,
+    ]
 
 
 def run(words: list[str]) -> "subprocess.CompletedProcess[str]":

@@ -22,7 +22,7 @@ WITH_SCRIPT = [name for name in COMMANDS if name != "install"]
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """A checkout with all rooms, on a Python without packages."""
     checkout = Checkout(tmp_path_factory.mktemp("bare"))
-    checkout.has_rooms("archive", "bench", "deploy", "soak", "training")
+    checkout.has_rooms("archive", "bench", "deploy", "soak", "strangers", "training")
     return checkout
 
 

@@ -256,7 +256,7 @@ def test_the_first_token_is_the_first_with_a_text(talker: Service) -> None:
     first, kept = "gpt2_time_to_first_token_seconds_sum", "gpt2_generation_tokens_total"
     seconds, tokens = talker.metric(first), talker.metric(kept)
     with Client(talker.url) as client, silent(talker) as wake:
-        stream = client.stream("The king", max_tokens=6, seed=5, ignore_eos=True)
+        stream = client.stream("The king", model="talker", max_tokens=6, seed=5, ignore_eos=True)
         wake()
         assert all(event.text for event in stream if isinstance(event, TextEvent))
     wait_until(lambda: talker.metric(kept) == tokens + 6)

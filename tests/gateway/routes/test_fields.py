@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -183,3 +184,31 @@ def test_a_key_comes_in_any_header(keyed: Service, header: str) -> None:
 @pytest.fixture(scope="module")
 def keyed(start_service: StartService) -> Service:
     return start_service(API_KEYS="a:secret")
+
+
+def test_log_probabilities_are_raw_or_processed(service: Service) -> None:
+    asked = {"prompt": PROMPT, "seed": 4, "max_tokens": 6, "logprobs": 3, "temperature": 0.7}
+
+    def told(**options: Any) -> Any:
+        reply = service.post("/v1/completions", json={**asked, **options})
+        assert reply.status_code == 200, reply.text
+        return reply.json()["choices"][0]
+
+    raw = told(top_k=2)
+    assert told(top_k=2, logprobs_mode="raw_logprobs") == raw
+    processed = told(top_k=2, logprobs_mode="processed_logprobs")
+    assert processed["text"] == raw["text"]
+    for before, after in zip(
+        raw["logprobs"]["top_logprobs"], processed["logprobs"]["top_logprobs"], strict=True
+    ):
+        assert len(before) >= 3 and len(after) == 2
+        assert sum(map(math.exp, before.values())) < 0.9999
+        assert sum(map(math.exp, after.values())) == pytest.approx(1, abs=1e-4)
+    # A greedy choice is drawn from nothing; penalties change what it is made of.
+    greedy = {"temperature": 0}
+    assert told(**greedy, logprobs_mode="processed") == told(**greedy)
+    penalized = told(**greedy, repetition_penalty=1.5, logprobs_mode="processed")
+    assert penalized["logprobs"] != told(**greedy, repetition_penalty=1.5)["logprobs"]
+    refused = service.post("/v1/completions", json={**asked, "logprobs_mode": "processed_logits"})
+    assert refused.status_code == 400 and refused.json()["error"]["param"] == "logprobs_mode"
+    assert service.get("/v1/models/gpt2").json()["defaults"]["logprobs_mode"] == "raw_logprobs"

@@ -297,3 +297,20 @@ def test_a_refusal_asks_for_as_many_ends_as_it_lacks() -> None:
         assert refused.value.retry_after == 8
 
     run(story())
+
+
+def test_who_leaves_as_a_slot_falls_free_takes_none_along() -> None:
+    """In the same turn of the event loop, before its task was told."""
+
+    async def run() -> None:
+        office = Office(1)
+        await office.ask(ANN)
+        leaving, closing = await office.ask(ANN), await office.ask(BOB)
+        leaving.cancel()
+        office.queue.leave(1)
+        await settle()
+        assert office.order == ["ann", "bob"] and closing.done()
+        office.queue.leave(1)
+        assert office.queue.in_flight == 0
+
+    asyncio.run(run())
