@@ -7,11 +7,12 @@ import http.client
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -129,24 +130,25 @@ class Served:
     @contextlib.contextmanager
     def full_until_refused(self) -> Iterator[None]:
         """All slots and places are taken, until somebody was refused for that."""
-        before, is_over = self.refused, threading.Event()
+        is_over = threading.Event()
         workers: list[psutil.Process] = self._service.family()["worker"]
-        held = [self._connection() for _ in FULL]
         for worker in workers:
             worker.send_signal(signal.SIGSTOP)
-        for made, body in zip(held, FULL, strict=True):
-            made.request("POST", "/v1/completions", json.dumps(body), _JSON)
+        hogs = [_Hog(self._connection, body, is_over) for body in FULL]
+        most = sum(int(body["n"]) for body in FULL)
+        while self.count(_WAITING) + self.count(_RUNNING) < most:
+            time.sleep(0.05)
+        before = self.refused
 
         def free() -> None:
             while not is_over.is_set() and self.refused == before:
                 time.sleep(0.1)
+            is_over.set()
             for worker in workers:
                 worker.send_signal(signal.SIGCONT)
-            for made in held:
-                made.close()
+            for hog in hogs:
+                hog.leave()
 
-        while self.count("gpt2_num_requests_waiting") + self.count(_RUNNING) < 96:
-            time.sleep(0.05)
         freeing = threading.Thread(target=free)
         freeing.start()
         try:
@@ -166,4 +168,33 @@ class Served:
 
 
 _JSON = {"content-type": "application/json"}
-_RUNNING = "gpt2_num_requests_running"
+_RUNNING, _WAITING = "gpt2_num_requests_running", "gpt2_num_requests_waiting"
+
+
+class _Hog:
+    """A stream that is not read; asked for again where it was refused."""
+
+    def __init__(
+        self,
+        connect: Callable[[], http.client.HTTPConnection],
+        body: dict[str, Any],
+        is_over: threading.Event,
+    ) -> None:
+        self._connect = connect
+        self._made = connect()
+        threading.Thread(target=self._ask, args=(json.dumps(body), is_over), daemon=True).start()
+
+    def _ask(self, body: str, is_over: threading.Event) -> None:
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            while not is_over.is_set():
+                self._made.request("POST", "/v1/completions", body, _JSON)
+                if self._made.getresponse().status == 200:
+                    return
+                self._made = self._connect()
+                time.sleep(0.1)
+
+    def leave(self) -> None:
+        """Close the connection, whoever waits for it."""
+        with contextlib.suppress(OSError, AttributeError):
+            self._made.sock.shutdown(socket.SHUT_RDWR)
+        self._made.close()

@@ -50,7 +50,9 @@ class Service:
             "MODEL_STORE": str(model_store),
             "MANAGEMENT_KEY": MANAGEMENT_KEY,
             "LOG_FORMAT": "json",
-            "STREAM_INTERVAL_MS": "0",  # so that a test may count tokens by events
+            # So that a test may count tokens by events, however long they take.
+            "STREAM_INTERVAL_MS": "0",
+            "STREAM_KEEPALIVE_SECONDS": "0",
             "PYTHONUNBUFFERED": "1",
         }
         self.process = subprocess.Popen(

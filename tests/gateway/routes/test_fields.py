@@ -188,6 +188,7 @@ def keyed(start_service: StartService) -> Service:
 
 def test_log_probabilities_are_raw_or_processed(service: Service) -> None:
     asked = {"prompt": PROMPT, "seed": 4, "max_tokens": 6, "logprobs": 3, "temperature": 0.7}
+    asked |= {"top_p": 1, "min_p": 0}
 
     def told(**options: Any) -> Any:
         reply = service.post("/v1/completions", json={**asked, **options})
