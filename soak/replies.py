@@ -64,7 +64,8 @@ def stream(body: bytes) -> Any:
 
 def _join(joined: dict[str, Any], event: dict[str, Any]) -> None:
     if "token" in event:  # Hugging Face's form: one event a token
-        joined.setdefault("events", []).append(event)
+        if event.get("index") != 0:  # which is no token: the stream was kept alive
+            joined.setdefault("events", []).append(event)
         return
     if event.get("usage"):
         joined["usage"] = _lasting(event["usage"])

@@ -27,7 +27,9 @@ TEMPLATE = "{% for message in messages %}{{ message.content }}{{ eos_token }}{% 
 PROMPT = "Once upon a time"
 GREEDY: dict[str, Any] = {"temperature": 0, "max_tokens": 8}
 # More sequences than run and wait, so that whoever comes is refused.
-FULL = [{"prompt": "A", "n": 32, "max_tokens": 400, "stream": True, "ignore_eos": True}] * 3
+FULL: list[dict[str, Any]] = [
+    {"prompt": "A", "n": 32, "max_tokens": 400, "stream": True, "ignore_eos": True}
+] * 3
 # So many texts beside a stream slow it, so that it lasts until it is left.
 CROWD = {"prompt": "A", "n": 24, "max_tokens": 480, "ignore_eos": True}
 PATIENCE = 120.0
