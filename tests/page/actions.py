@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from playwright.sync_api import Page, expect
 
+from tests.patience import wait_until
+
 START = "Once upon a time there was a little fox who"
 
 
@@ -58,3 +60,36 @@ def act(page: Page, name: str) -> None:
 def expect_notice(page: Page, words: str) -> None:
     """Wait until the page says so."""
     expect(page.locator("#notice")).to_contain_text(words)
+
+
+# Whether what is on the sheet stands in the browser's database, under this tab's text.
+IS_KEPT = """async () => {
+    const { openDatabase, resultOf } = await import("/page/script/store/database.js");
+    const database = await openDatabase();
+    const bodies = await resultOf(database.transaction("bodies").objectStore("bodies").getAll());
+    database.close();
+    const { value } = document.querySelector("#text");
+    const draft = JSON.parse(sessionStorage.getItem("draft"));
+    const isKept = ({ id, text }) => id === draft.id && text === value;
+    return draft?.text === value && bodies.some(isKept);
+}"""
+
+
+def keep_now(page: Page) -> None:
+    """Wait until what is written is kept."""
+    # Not `wait_for_function`, for which a promise is true.
+    wait_until(lambda: bool(page.evaluate(IS_KEPT)))
+
+
+def open_shelf(page: Page) -> None:
+    """Show all texts."""
+    page.click("#open-shelf")
+    expect(page.locator("#shelf")).to_be_visible()
+
+
+def row_act(page: Page, title: str, what: str) -> None:
+    """Press one of the buttons of a text's row in the shelf."""
+    row = page.locator(".shelf-item").filter(has=page.get_by_text(title, exact=True))
+    if not row.locator(f"[data-what={what}]").is_visible():
+        row.locator("[data-what=more]").click()
+    row.locator(f"[data-what={what}]").click()

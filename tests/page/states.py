@@ -8,7 +8,16 @@ from urllib.parse import urlencode
 
 from playwright.sync_api import Page, expect
 
-from tests.page.actions import START, act, await_offer, expect_notice, set_slider, write
+from tests.page.actions import (
+    START,
+    act,
+    await_offer,
+    expect_notice,
+    keep_now,
+    open_shelf,
+    set_slider,
+    write,
+)
 
 GERMAN = "Es war einmal ein kleiner Fuchs, der lebte mit seiner Mutter im tiefen Wald und"
 
@@ -112,6 +121,29 @@ def linked(page: Page) -> None:
     fields = urlencode({"text": START, "seed": 7, "max_tokens": 20, "temperature": 0.7, "top_p": 1})
     page.goto(f"{page.url}#{fields}")
     expect_notice(page, "came with a link")
+
+
+def texts(page: Page) -> None:
+    offered(page)
+    page.keyboard.press("Tab")
+    keep_now(page)
+    open_shelf(page)
+    page.click("[data-what=more]")
+    expect(page.locator("[data-what=trash]")).to_be_visible()
+
+
+def story_map(page: Page) -> None:
+    alternatives(page)
+    page.keyboard.press("2")
+    page.click("#open-map")
+    expect(page.locator(".map-row")).to_have_count(4)
+
+
+def compared(page: Page) -> None:
+    story_map(page)
+    for key in ("c", "Home", "ArrowDown", "c"):
+        page.keyboard.press(key)
+    expect(page.locator(".map-ways p")).to_have_count(2)
 
 
 # What follows needs a service in a bad way. `test_troubles.py` has the real ones; here the answers
@@ -226,6 +258,9 @@ STATES: list[Callable[[Page], None]] = [
     settings,
     shared,
     linked,
+    texts,
+    story_map,
+    compared,
     starting,
     unreachable,
     failed,

@@ -22,3 +22,8 @@ export function readLink(hash) {
   }
   return values;
 }
+
+/** @returns {string | null} a whole tree, for `story/link.js`; null: no such link */
+export function readTreeLink(hash) {
+  return new URLSearchParams(hash.replace(/^#/, "")).get("story");
+}

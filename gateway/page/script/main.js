@@ -2,9 +2,10 @@
 
 import { Announcer } from "./announcer.js";
 import { Choices } from "./choices.js";
-import { Draft } from "./draft.js";
+import { Keeping } from "./keeping.js";
 import { AccessKey } from "./key.js";
-import { readLink } from "./link.js";
+import { Manuscript } from "./manuscript.js";
+import { readLink, readTreeLink } from "./link.js";
 import { showExamples, showFacts } from "./model.js";
 import { Notice } from "./notice.js";
 import { Paper } from "./paper.js";
@@ -14,6 +15,7 @@ import { Service } from "./service.js";
 import { SettingsPanel } from "./settings-panel.js";
 import { Settings } from "./settings.js";
 import { Sharing } from "./sharing.js";
+import { readDraft } from "./store/draft.js";
 import { Tools } from "./tools.js";
 import { Troubles } from "./troubles.js";
 import { languageWords } from "./words.js";
@@ -28,15 +30,15 @@ const $ = (selector) => document.querySelector(selector);
 const key = new AccessKey($("#key-dialog"));
 const service = new Service(() => key.value);
 const settings = new Settings($("#options"));
-const draft = new Draft();
 const announcer = new Announcer($("#announce"));
-const model = { name: null, ranked: 0, ways: WAYS, readsEndOnly: false };
+const model = { name: null, digest: null, checkpoint: null, ranked: 0, ways: WAYS, readsEndOnly: false };
 let readsCertainty = false;
 /** What goes on after a stream that broke off. */
 let resume = "continue";
 
-const writer = new Writer(service, requestOptions, draft.text);
-const troubles = new Troubles(new Notice($("#notice"), announcer), service, key, {
+const notice = new Notice($("#notice"), announcer);
+const writer = new Writer(service, requestOptions, readDraft()?.text ?? "");
+const troubles = new Troubles(notice, service, key, {
   goOn() {
     writer.accept();
     acts[resume]();
@@ -66,7 +68,17 @@ const acts = {
     settle(() => writer.choose(index));
     returnToText();
   },
-  retell: (token, other) => attempt("continue", () => writer.retell(token, other)),
+  "what-if"() {
+    const start = paper.wordStart;
+    if (start === null) return;
+    keeping.chronicle.settle();
+    attempt("continue", () => writer.whatIf(start));
+  },
+  moved: () => tools.offer("what-if", paper.wordStart !== null),
+  retell(token, other) {
+    keeping.chronicle.settle();
+    attempt("continue", () => writer.retell(token, other));
+  },
   certainty() {
     readsCertainty = !readsCertainty;
     render();
@@ -74,6 +86,19 @@ const acts = {
 };
 
 const paper = new Paper($("#editor"), writer, acts);
+const keeping = new Keeping({
+  writer,
+  paper,
+  settings,
+  notice,
+  service,
+  opener: $("#open-shelf"),
+  context: () => ({ digest: model.digest, model: model.checkpoint }),
+  onShow: draw,
+  returnToText,
+  mapOpener: $("#open-map"),
+  link: (values) => sharing.shareWhole(values),
+});
 const reading = new Reading($("#reading"), acts.retell);
 const choices = new Choices($("#choices"), acts.choose, () => {
   acts.drop();
@@ -110,6 +135,8 @@ function settle(act) {
 
 function adoptModel(facts) {
   model.name = facts.id;
+  model.digest = facts.content_sha256 ?? null;
+  model.checkpoint = facts.checkpoint ?? facts.id;
   model.ranked = Math.min(RANKED, facts.limits?.logprobs ?? 0);
   model.ways = Math.min(WAYS, facts.limits?.texts ?? WAYS);
   settings.adopt(facts);
@@ -157,11 +184,15 @@ function draw() {
   }
 }
 
+let kept = writer.manuscript;
 writer.addEventListener("change", () => {
-  draft.keep(writer.manuscript.text);
+  if (writer.manuscript.text !== kept.text) keeping.changed();
+  kept = writer.manuscript;
   announcer.follow(writer);
   render();
 });
+writer.addEventListener("offered", () => keeping.changed());
+$("#options").addEventListener("input", () => keeping.changed());
 writer.addEventListener("language", ({ detail }) => {
   $("#language").hidden = detail === null;
   $("#language").textContent = detail === null ? "" : languageWords(detail);
@@ -170,14 +201,16 @@ $("#share").addEventListener("click", () => {
   sharing.share(writer.recipe ?? { ...settings.options(), text: writer.manuscript.text });
 });
 
+/** @returns {boolean} whether a link's text is on the sheet now */
 function followLink() {
   const link = readLink(location.hash);
-  if (!link) return;
+  if (!link) return false;
   settings.apply(link);
-  writer.open(link.text);
+  writer.load(new Manuscript(link.text));
   // The text is the person's own from here on: a reload must not bring the link's back.
   history.replaceState(null, "", location.pathname + location.search);
   troubles.hint("This text came with a link. Let it continue to see how it went on.");
+  return true;
 }
 
 async function start() {
@@ -200,9 +233,27 @@ document.addEventListener("keydown", (event) => {
 placeDock($(".dock"));
 // A notice makes the dock higher: the end of the text moves up with it.
 new ResizeObserver(() => keepInView(paper.end, $(".dock"), false)).observe($(".dock"));
-addEventListener("hashchange", followLink);
-followLink();
-render();
+/** Opens a tree that came with a link, once it is known which model answers here. */
+async function followTree(ready) {
+  const tree = readTreeLink(location.hash);
+  if (!tree) return;
+  history.replaceState(null, "", location.pathname + location.search);
+  await ready;
+  await keeping.openLink(tree);
+}
+
+addEventListener("hashchange", async () => {
+  followTree();
+  if (!readLink(location.hash)) return;
+  await keeping.keeper.create();
+  followLink();
+});
+const isLinked = followLink();
+draw();
+paper.place = readDraft()?.place ?? 0;
+const isOpen = keeping.start(() => isLinked);
 // Whoever has a keyboard types at once; on an empty page Tab still moves on.
-if (hasKeyboard.matches && document.activeElement === document.body) paper.focus();
-start();
+if (hasKeyboard.matches && document.activeElement === document.body) {
+  paper.focus(readDraft()?.place);
+}
+followTree(Promise.allSettled([isOpen, start()]));

@@ -63,6 +63,18 @@ export class Manuscript {
     return new Manuscript(text, tokens);
   }
 
+  /** One of its stretches replaced, and the model's words in what came; see `story/splice.js`. */
+  splice({ keep, added, tail }, tokens = []) {
+    const end = this.text.length - tail;
+    const shift = keep + added.length - end;
+    const before = this.tokens.filter((token) => token.end <= keep);
+    const after = this.tokens
+      .filter((token) => token.start >= end)
+      .map((token) => ({ ...token, start: token.start + shift, end: token.end + shift }));
+    const text = this.text.slice(0, keep) + added + this.text.slice(end);
+    return new Manuscript(text, [...before, ...tokens, ...after]);
+  }
+
   /** Text up to a token of the model's, that token replaced by another it had weighed. */
   retell(token, other) {
     const { ranking } = token;

@@ -1,3 +1,5 @@
+import { Mirror } from "./mirror.js";
+
 /** The writing surface: a textarea with a mirror of its text behind it, in which the ghost follows.
  * A textarea, because caret, input methods, dictation and screen readers work as people know them.
  */
@@ -7,30 +9,50 @@ export class Paper {
   #ghost;
   #frame;
 
-  /** @param acts `type, continue, accept, acceptWord, drop, stop, undo, redo` */
+  /** @param acts `type, continue, accept, acceptWord, drop, stop, undo, redo, what-if, moved` */
   constructor(frame, writer, acts) {
     this.#frame = frame;
     this.#area = frame.querySelector("textarea");
-    this.#mirror = frame.querySelector("[data-mirror]");
+    this.#mirror = new Mirror(frame.querySelector("[data-mirror]"));
     this.#ghost = frame.querySelector("[data-ghost]");
     this.#area.addEventListener("input", () => acts.type(this.#area.value));
     this.#area.addEventListener("beforeinput", (event) => this.#onBeforeInput(event, acts));
     this.#area.addEventListener("keydown", (event) => this.#onKey(event, writer, acts));
+    document.addEventListener("selectionchange", () => acts.moved());
     this.#area.addEventListener("blur", () => this.#tabLeaves(false));
   }
 
   render({ manuscript, ghost, writing }) {
     this.#place(manuscript.text);
     const shown = ghost ? manuscript.prompt : manuscript.text;
-    // A line break at the very end needs something after it to make a line.
-    this.#mirror.textContent = shown;
-    this.#ghost.textContent = ghost?.text ? ghost.text : "\u200b";
+    this.#mirror.show(shown);
+    const offered = ghost?.text ? ghost.text : "\u200b";
+    if (this.#ghost.textContent !== offered) this.#ghost.textContent = offered;
     this.#frame.classList.toggle("is-writing", writing && ghost !== null);
   }
 
-  focus() {
+  /** @param place where the caret goes: the end, unless said */
+  focus(place = this.#area.value.length) {
     this.#area.focus({ preventScroll: true });
-    this.#caretTo(this.#area.value.length);
+    this.place = place;
+  }
+
+  /** Where the caret is, and where it is to be. */
+  get place() {
+    return this.#area.selectionStart;
+  }
+
+  set place(position) {
+    this.#caretTo(Math.min(position, this.#area.value.length));
+  }
+
+  /** Where the word begins at which the caret stands; null at the end and the start of the text. */
+  get wordStart() {
+    const { selectionStart, value } = this.#area;
+    if (value.slice(selectionStart).trim() === "") return null;
+    // The space before a word is the word's own for the model.
+    const start = value.slice(0, selectionStart).search(/\s?\S*$/);
+    return start > 0 ? start : null;
   }
 
   /** The element that ends where the text ends. */
@@ -87,6 +109,7 @@ export class Paper {
       return offered ? acts.accept : acts.continue;
     }
     if (key === "Escape") return this.#escape(writer, acts);
+    if (key === "Enter" && altKey && !command && this.wordStart !== null) return acts["what-if"];
     if (key === "Enter" && command) return offered ? acts.accept : acts.continue;
     if (key === "ArrowRight" && !shiftKey && offered && this.#caretIsAtEnd) {
       return command || altKey ? acts.acceptWord : acts.accept;

@@ -14,6 +14,7 @@ const randomSeed = () => Math.floor(Math.random() * 1_000_000);
 export class Settings {
   #form;
   #touched = new Set();
+  #defaults = {};
 
   /** @param form holds the sliders, `fixed` (a checkbox) and `seed` (a number) */
   constructor(form) {
@@ -39,10 +40,28 @@ export class Settings {
   /** The defaults and bounds of the model that is loaded; what the person set stays. */
   adopt({ defaults = {}, context_length: context }) {
     const { max_tokens: length } = this.#form.elements;
+    this.#defaults = defaults;
     if (context) length.max = Math.min(Number(length.max), Math.floor(context / 2));
     for (const name of Object.keys(SLIDERS)) {
       if (defaults[name] !== undefined && !this.#touched.has(name)) this.#set(name, defaults[name]);
     }
+  }
+
+  /** What the person set, to be kept with a text. */
+  get chosen() {
+    const values = this.#values;
+    const chosen = Object.fromEntries([...this.#touched].map((name) => [name, values[name]]));
+    return this.seedIsFixed ? { ...chosen, seed: this.#seed() } : chosen;
+  }
+
+  /** What was kept with a text; all else is the model's own again. */
+  restore(chosen) {
+    this.#touched.clear();
+    this.#form.elements.fixed.checked = false;
+    for (const name of Object.keys(SLIDERS)) {
+      if (this.#defaults[name] !== undefined) this.#set(name, this.#defaults[name]);
+    }
+    this.apply(chosen);
   }
 
   /** Values from a link: as good as set by hand. */

@@ -15,8 +15,18 @@ export class Sharing {
     this.#announcer = announcer;
   }
 
-  async share(values) {
-    const link = makeLink(location.href, values);
+  share(values) {
+    return this.#show(makeLink(location.href, values));
+  }
+
+  /** A link to a whole tree; see `story/link.js`. */
+  shareWhole(fields) {
+    const link = new URL(location.href);
+    link.hash = new URLSearchParams(fields).toString();
+    return this.#show(link.href);
+  }
+
+  async #show(link) {
     const field = this.#shown.querySelector("input");
     field.value = link;
     this.#shown.hidden = false;

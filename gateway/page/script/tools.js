@@ -49,6 +49,11 @@ export class Tools {
     this.#showSpeed(speed);
   }
 
+  /** Shows a button where it makes sense, and hides it where it does not. */
+  offer(act, makesSense) {
+    this.#button(act).hidden = !makesSense;
+  }
+
   focus() {
     this.#bar.querySelector("[data-mode]:not([hidden], :disabled)")?.focus();
   }

@@ -1,5 +1,7 @@
 /** What a person does with the model: continue, accept, drop, choose, keep going, undo.
- * Holds the state that the views show; knows neither the screen nor HTTP.
+ * Holds the state that the views show; knows neither the screen nor HTTP. Beside `change` it tells
+ * of pieces that are asked for (`offering`), that ended (`offered`) and that became part of the
+ * text (`taken`), and of steps back and forth (`moved`).
  */
 
 import { History } from "./history.js";
@@ -59,10 +61,25 @@ export class Writer extends EventTarget {
     this.#keep(this.manuscript.edit(text), "typing");
   }
 
-  /** Another text altogether. */
+  /** Another text in this one's place; one step takes it back. */
   open(text) {
     this.#forget();
     this.#keep(new Manuscript(text));
+  }
+
+  /** Another text altogether, with steps of its own. */
+  load(manuscript) {
+    this.#forget();
+    this.#history = new History(manuscript);
+    this.#last = null;
+    this.speed = null;
+    this.#show(manuscript);
+  }
+
+  /** The same text at another place of its tree; one step goes back. */
+  walk(manuscript) {
+    this.#forget();
+    this.#keep(manuscript);
   }
 
   /** Streams one continuation in behind the text. */
@@ -78,8 +95,10 @@ export class Writer extends EventTarget {
     const step = (this.#endlessStep = Symbol("one step to undo"));
     try {
       while (this.endless && (await this.#offer())) {
-        const { finish } = this.ghost;
-        this.#keep(this.manuscript.append(this.ghost), step);
+        const piece = this.ghost;
+        const { finish } = piece;
+        this.#keep(this.manuscript.append(piece), step);
+        this.#tell("taken", { piece, manuscript: this.manuscript });
         if (finish !== "length") break;
       }
     } finally {
@@ -98,14 +117,13 @@ export class Writer extends EventTarget {
   /** @param kind what belongs to one step to undo, see `History.push` */
   accept(kind = null) {
     if (!this.ghost?.text) return;
-    const piece = this.ghost;
-    this.#forget();
-    this.#keep(this.manuscript.append(piece), kind);
+    this.#adopt(this.ghost, kind);
   }
 
   acceptWord() {
     if (!this.ghost?.text) return;
     this.#abort();
+    this.#tell("offered", { pieces: [this.ghost] });
     const [word, rest] = this.ghost.splitWord();
     this.#keep(this.manuscript.append(word), "accepting words");
     this.ghost = rest.text ? rest : null;
@@ -115,8 +133,7 @@ export class Writer extends EventTarget {
   choose(index) {
     const piece = this.choices?.[index];
     if (!piece?.text) return;
-    this.#forget();
-    this.#keep(this.manuscript.append(piece));
+    this.#adopt(piece);
   }
 
   /** Ends what is being written; what has come while keeping going stays. */
@@ -137,14 +154,32 @@ export class Writer extends EventTarget {
     await this.#offer();
   }
 
+  /** Goes on differently from a place in the text; what stood behind it is one step back. */
+  async whatIf(position) {
+    this.#forget();
+    this.#keep(this.manuscript.cut(position));
+    await this.#offer();
+  }
+
   undo() {
     if (this.ghost || this.choices) this.drop();
-    else this.#show(this.#history.undo());
+    else this.#move(this.#history.undo());
   }
 
   redo() {
     this.#forget();
-    this.#show(this.#history.redo());
+    this.#move(this.#history.redo());
+  }
+
+  #adopt(piece, kind = null) {
+    this.#forget();
+    this.#keep(this.manuscript.append(piece), kind);
+    this.#tell("taken", { piece, manuscript: this.manuscript });
+  }
+
+  #move(manuscript) {
+    this.#show(manuscript);
+    this.#tell("moved", { manuscript });
   }
 
   async #offer() {
@@ -161,10 +196,13 @@ export class Writer extends EventTarget {
     this.writing = true;
     this.speed = new Stopwatch();
     this.#last = { ...options, text: prompt, n: pieces.length };
+    this.#tell("offering", { pieces, recipe: this.#last });
     this.#changed();
     try {
       const request = { ...options, prompt, n: pieces.length };
-      const parts = this.#service.complete(request, run.signal, (language) => this.#tell(language));
+      const parts = this.#service.complete(request, run.signal, (language) =>
+        this.#tell("language", language),
+      );
       for await (const part of parts) {
         if (run.signal.aborted) return false;
         this.#take(part, pieces);
@@ -175,6 +213,7 @@ export class Writer extends EventTarget {
       if (this.choices?.every((piece) => piece.text === "")) this.choices = null;
       throw error;
     } finally {
+      this.#tell("offered", { pieces });
       if (this.#run === run) {
         this.#run = null;
         this.writing = false;
@@ -216,8 +255,8 @@ export class Writer extends EventTarget {
     this.#changed();
   }
 
-  #tell(language) {
-    this.dispatchEvent(new CustomEvent("language", { detail: language }));
+  #tell(event, detail) {
+    this.dispatchEvent(new CustomEvent(event, { detail }));
   }
 
   #changed() {

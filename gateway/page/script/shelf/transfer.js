@@ -1,0 +1,119 @@
+/** Texts as files, and files as texts. */
+
+import { say } from "../language.js";
+import { MIGRATION } from "../store/database.js";
+import { titleOf } from "../store/keeper.js";
+
+const FORMAT = "go-on";
+const MOST_CHARACTERS = 20_000_000;
+
+/** A file that cannot be read; `words` say why. */
+class Unreadable extends Error {
+  constructor(words) {
+    super(words);
+    this.words = words;
+  }
+}
+
+/**
+ * @param kind `txt`, `md` or `json`
+ * @param text `{card, text, branches}` as the database has it
+ * @returns {{name, type, content}}
+ */
+export function writeFile(kind, { card, text, branches }) {
+  const title = titleOf(card);
+  // Letters that no file system takes, and names that begin with a dot.
+  const name = title.replace(/[\\/:*?"<>|\p{Cc}]/gu, " ").replace(/^\.+/, "").trim() || "text";
+  if (kind === "txt") return { name: `${name}.txt`, type: "text/plain", content: text };
+  if (kind === "md") {
+    const heading = card.title ? `# ${card.title}\n\n` : "";
+    return { name: `${name}.md`, type: "text/markdown", content: heading + text };
+  }
+  const { created, changed, place, settings, current } = card;
+  const about = { title: card.title, created, changed, place, settings, current };
+  const tree = branches.map(({ text: _, ...branch }) => branch);
+  const whole = { format: FORMAT, migration: MIGRATION, ...about, text, branches: tree };
+  return {
+    name: `${name}.json`,
+    type: "application/json",
+    content: JSON.stringify(whole, null, 1),
+  };
+}
+
+/** @returns {{values, text, branches}} for `Keeper.create`; throws Unreadable */
+export function readFile(name, content) {
+  if (content.length > MOST_CHARACTERS) {
+    throw new Unreadable(say("{name} is too long: at most 20 million characters.", { name }));
+  }
+  if (/\.json$/i.test(name)) return readTree(name, content);
+  const text = content.replace(/^\uFEFF/, "").replace(/\r\n?/g, "\n");
+  if (text.includes("\0")) throw new Unreadable(say("{name} is no text file.", { name }));
+  const base = name.replace(/\.[^.]*$/, "");
+  const heading = /\.(md|markdown)$/i.test(name) && text.match(/^# (.+)\n+/);
+  if (heading) return { values: { title: heading[1] }, text: text.slice(heading[0].length), branches: [] };
+  return { values: { title: base }, text, branches: [] };
+}
+
+function readTree(name, content) {
+  const wrong = new Unreadable(say("{name} is no text that this page exported.", { name }));
+  let read;
+  try {
+    read = JSON.parse(content);
+  } catch {
+    throw wrong;
+  }
+  if (read?.format !== FORMAT || typeof read.text !== "string") throw wrong;
+  if (read.migration > MIGRATION) {
+    throw new Unreadable(say("{name} is of a newer page than this one.", { name }));
+  }
+  const branches = readBranches(read.branches);
+  if (!branches) throw wrong;
+  const { title, place, settings, current } = read;
+  const values = {
+    title: String(title ?? ""),
+    place: Number(place) || 0,
+    settings: settings && typeof settings === "object" ? settings : {},
+    current: branches.some(({ id }) => id === current) ? current : null,
+  };
+  return { values, text: read.text, branches };
+}
+
+/** @returns {object[] | null} null: they make no tree */
+export function readBranches(branches) {
+  if (!Array.isArray(branches)) return null;
+  const known = new Set();
+  const read = [];
+  for (const branch of branches.toSorted((a, b) => a?.id - b?.id)) {
+    const { id, parent, keep, added, tail, by, state } = branch ?? {};
+    const isBranch =
+      [id, keep, tail].every((value) => Number.isSafeInteger(value) && value >= 0) &&
+      !known.has(id) &&
+      (parent === null || known.has(parent)) &&
+      typeof added === "string" &&
+      ["writer", "model"].includes(by);
+    if (!isBranch) return null;
+    known.add(id);
+    read.push({
+      id,
+      parent,
+      keep,
+      added,
+      tail,
+      by,
+      state: state === "taken" ? "taken" : "dropped",
+      pinned: branch.pinned === true,
+      time: Number(branch.time) || 0,
+      made: branch.made && typeof branch.made === "object" ? branch.made : null,
+      tokens: readTokens(branch.tokens, added),
+    });
+  }
+  return read;
+}
+
+/** The tokens of a branch where they make up its words; else none. */
+function readTokens(tokens, added) {
+  const isToken = (token) =>
+    Array.isArray(token) && typeof token[0] === "string" && Array.isArray(token[2]);
+  if (!Array.isArray(tokens) || !tokens.every(isToken)) return [];
+  return tokens.map(([text]) => text).join("") === added ? tokens : [];
+}
