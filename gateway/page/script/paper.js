@@ -1,8 +1,9 @@
-import { Mirror } from "./mirror.js";
-
 /** The writing surface: a textarea with a mirror of its text behind it, in which the ghost follows.
  * A textarea, because caret, input methods, dictation and screen readers work as people know them.
  */
+
+import { Mirror } from "./mirror.js";
+
 export class Paper {
   #area;
   #mirror;
