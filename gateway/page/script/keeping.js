@@ -19,8 +19,8 @@ export class Keeping {
 
   /**
    * @param parts `writer, paper, settings, notice, service, opener` and `mapOpener` (the buttons of
-   *   the shelf and the map), `context()` (the model's name and digest), `onShow()` (another text is
-   *   on the sheet), `returnToText()`, `link(fields)` (shows a link)
+   *   the shelf and the map), `context()` (the model's name and digest), `onShow()` (another text
+   *   is on the sheet), `returnToText()`, `link(fields)` (shows a link)
    */
   constructor(parts) {
     this.#parts = parts;

@@ -18,7 +18,7 @@ export function when(time, now = Date.now()) {
   return new Date(time).toLocaleDateString(lang);
 }
 
-/** @param acts `open(card)`, and `more`: `{what, label, act(card, item)}` for the row's own buttons */
+/** @param acts `open(card)`, and `more`: `{what, label, act(card, item)}` for a row's buttons */
 export function cardOf(card, acts, { here, open }) {
   const name = titleOf(card) || say("Without a title");
   const words = say("{n} words", { n: card.words.toLocaleString(document.documentElement.lang) });

@@ -1,4 +1,4 @@
-/** What this tab was writing, kept where a reload finds it at once: nothing waits for the database. */
+/** What this tab was writing, where a reload finds it at once: nothing waits for the database. */
 
 const PLACE = "draft";
 

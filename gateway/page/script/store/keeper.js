@@ -30,8 +30,8 @@ export class Keeper extends EventTarget {
   #isDirty = false;
 
   /**
-   * @param sheet `read()` gives `{text, place, settings}`, `show({card, text, story})` takes a text,
-   *   `story` is the story that is shown, `isBusy` is true while the model writes or offers
+   * @param sheet `read()` gives `{text, place, settings}`, `show({card, text, story})` takes a
+   *   text, `story` is the story that is shown, `isBusy` is true while the model writes or offers
    */
   constructor(sheet) {
     super();

@@ -1,6 +1,6 @@
 /** A text as another one with a stretch replaced: what a branch keeps of its parent. */
 
-/** @returns {{keep, added, tail}} `to` is `from` up to `keep`, then `added`, then its last `tail` */
+/** @returns {{keep, added, tail}} `to` is `from` up to `keep`, `added`, and its last `tail` */
 export function splice(from, to) {
   const shorter = Math.min(from.length, to.length);
   let keep = 0;

@@ -185,7 +185,7 @@ export class Story {
   }
 }
 
-/** Whether the writer is still at the same stretch, so that it need not become a branch of its own. */
+/** Whether the writer is still at the same stretch, so that it need not become a branch. */
 function sameStretch(branch, parentText, text) {
   const now = splice(parentText, text);
   return now.keep >= branch.keep - 1 && now.tail >= branch.tail - 1;
