@@ -33,7 +33,10 @@ SLOWEST = [
     "gateway/test_failures.py",
     "gateway/test_supervisor.py",
     "training/test_run.py",
+    "archive/test_generation.py",
     "archive/test_gate.py",
+    "archive/test_hub.py",
+    "archive/test_checkpoint_forms.py",
     "handler/test_invariance.py",
     "gateway/replicas/test_replicas.py",
     "page/test_screens.py",
@@ -52,6 +55,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             raise pytest.UsageError(f"{item.nodeid}: `alone` is looked for in tests/gateway only")
     places = {ROOT / "tests" / name: place for place, name in enumerate(SLOWEST)}
     items.sort(key=lambda item: places.get(item.path, len(places)))
+
+
+def pytest_collection_finish() -> None:
+    use_one_thread_of_torch()
+
+
+@pytest.fixture(autouse=True)
+def one_thread_of_torch() -> None:
+    """The engine that computes with torch sets its own number, and for all that comes after it."""
+    use_one_thread_of_torch()
+
+
+def use_one_thread_of_torch() -> None:
+    """Several wait for each other by spinning: beside neighbours, they burn twenty times the work.
+
+    Nobody imports torch for this.
+    """
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:

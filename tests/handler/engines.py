@@ -74,8 +74,9 @@ class Rig:
         self.facts = ArchiveFacts.read(directory / "model")
         self.shape = self.facts.shape
         kind = next(kind for kind, name in FILES.items() if (directory / "model" / name).exists())
+        threads = 1 if kind == "torch" else 2  # torch's wait for each other by spinning
         self.settings = EngineSettings.from_mapping(
-            {"kind": kind, "threads": 2, "stream_interval_ms": 0, **settings}
+            {"kind": kind, "threads": threads, "stream_interval_ms": 0, **settings}
         )
         self.vocabulary = vocabulary(directory)
         self.model = Recorder(load_model(directory / "model", self.shape, self.settings))

@@ -4,13 +4,12 @@ import signal
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import torch
 
 from tests.training.text import tales
 from training.__main__ import main
@@ -59,15 +58,6 @@ def loss_or_death(self, *rest, **more):
 GPT2Trainer.compute_loss = loss_or_death
 main(sys.argv[2:])
 """
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> Iterator[None]:
-    # Tiny models gain nothing from more, and lose much on a busy machine.
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

@@ -107,7 +107,7 @@ def test_no_generated_request_finds_a_5xx_or_an_undocumented_status(
         small,
         tmp_path,
         MANAGEMENT_KEY,
-        *("--max-examples", "15", "--phases", "examples,coverage,fuzzing"),
+        *("--max-examples", "6", "--phases", "examples,coverage,fuzzing"),
         *(
             "--exclude-path-regex",
             "^/(models|explanations|predictions/.*/|v2/models/.*/versions)|explain$",
@@ -122,7 +122,7 @@ def test_nor_does_one_of_management(small: Service, tmp_path: Path) -> None:
         small,
         tmp_path,
         MANAGEMENT_KEY,
-        *("--max-examples", "5", "--phases", "examples,coverage,fuzzing"),
+        *("--max-examples", "3", "--phases", "examples,coverage,fuzzing"),
         *("--include-path-regex", "^/models"),
     )
     assert small.manage("GET", "/models").json()["models"] == [
