@@ -40,6 +40,15 @@ def main(arguments: list[str] | None = None) -> int:
             from soak.doors.run import attack_doors
 
             return 0 if attack_doors(args.minutes, args.seed, log, say) else 1
+        if args.steady:
+            from soak.steady.report import told
+            from soak.steady.run import steady
+
+            found = steady(
+                minutes=args.minutes, rate=args.rate, seed=args.seed, folder=args.output, say=say
+            )
+            print(told(found, args.output))
+            return 0 if found.is_good else 1
         result = soak(
             minutes=args.minutes,
             most=args.requests,

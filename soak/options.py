@@ -11,6 +11,7 @@ examples:
   ./scripts/soak --minutes 2 --seed 7      shorter, and other faults
   ./scripts/soak --only kill-worker,kill-java
   ./scripts/soak --doors --minutes 5       hostile bytes at the door instead, by a grammar
+  ./scripts/soak --steady --minutes 120    short requests without faults: memory stays flat
 
 Every request is asked once alone first; whatever faults come later, its reply has to be that one,
 to the token. The report goes to build/soak/: report.json, report.md and a plot. The status is 1
@@ -45,6 +46,12 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--list", action="store_true", help="name all kinds of fault, and end")
     result.add_argument(
         "--doors", action="store_true", help="send hostile HTTP instead, and watch the neighbours"
+    )
+    result.add_argument(
+        "--steady", action="store_true", help="send short requests instead, and watch memory"
+    )
+    result.add_argument(
+        "--rate", type=_positive, default=15.0, help="requests a second of --steady (default 15)"
     )
     result.add_argument(
         "--output", type=Path, default=Path("build/soak"), help="where the report goes"

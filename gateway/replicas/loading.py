@@ -42,6 +42,16 @@ class Loader:
                 await self.unload(replica)
             raise
 
+    async def restart(self, replica: Replica) -> None:
+        """Have TorchServe forget a worker that has ended, and start another.
+
+        Raises:
+            UpstreamError: TorchServe refused it, or did not answer.
+        """
+        path = f"/models/{replica.name}/{replica.version}"
+        for count in ("0", "1"):
+            await self._upstream.manage("PUT", path, {"min_worker": count, "max_worker": count})
+
     async def unload(self, replica: Replica, seconds: float = MANAGEMENT_SECONDS) -> None:
         """Have TorchServe forget a replica, if it knows it.
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from gateway.errors import Unavailable
 from gateway.replicas.changes import Changes
@@ -14,11 +15,12 @@ from gateway.replicas.in_flight import InFlight
 from gateway.replicas.loading import Loader
 from gateway.replicas.registry import Registry, Version
 from gateway.replicas.replica import Replica, State
+from gateway.replicas.reviving import Reviver
 from gateway.torchserve.client import Upstream, UpstreamError
 
 logger = logging.getLogger("gateway.replicas")
 
-FAST_POLL_SECONDS = 0.2
+FAST_POLL_SECONDS = 0.1
 POLL_SECONDS = 2.0
 # A worker that is lost for so long is not awaited any more: its replica is registered anew.
 REPLACE_SECONDS = 45.0
@@ -38,6 +40,7 @@ class Monitor:
         self._loader = loader
         self._changes = changes
         self._choice = Choice(registry)
+        self._reviver = Reviver(loader, changes)
         self._replacing: set[asyncio.Task[None]] = set()
         self._unanswered = 0
         self.was_ready = False
@@ -134,7 +137,12 @@ class Monitor:
         self._changes.hurry.set()
 
     async def keep(self) -> None:
-        """Follow the state of every replica for ever."""
+        """Follow the state of every replica, and revive what ends, for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._reviver.keep())
+            tasks.create_task(self._follow())
+
+    async def _follow(self) -> None:
         hurry = self._changes.hurry
         while True:
             await self.refresh()
@@ -178,13 +186,17 @@ class Monitor:
             return  # removed in the meantime
         description = dict(found[0])
         self._registry.version(replica.model, replica.version).description = description
-        became_ready = replica.observe(description, now, self._changes.hurry.set)
+        became_ready = replica.observe(description, now, partial(self._on_loss, replica))
         if replica.state is State.READY:
             await self._learn(replica, now)
         if became_ready:
             self._registry.version(replica.model, replica.version).was_ready = True
             self.was_ready = True
             self._changes.news.set()
+
+    def _on_loss(self, replica: Replica) -> None:
+        self._reviver.note(replica)
+        self._changes.hurry.set()
 
     async def _learn(self, replica: Replica, now: float) -> None:
         """Ask the handler what it has loaded: its slots, its context, its checkpoint.

@@ -62,7 +62,9 @@ class Restarts:
                 f"{self._what} {self.count} times within {self._window:g} s of service; "
                 f"the last time: {reason}"
             )
-        doublings = min(self.count - 1, 16)
+        if self.count == 1:
+            return 0.0
+        doublings = min(self.count - 2, 16)
         return float(min(FIRST_BACK_OFF_SECONDS * 2**doublings, LONGEST_BACK_OFF_SECONDS))
 
 

@@ -53,6 +53,15 @@ def set_path() -> None:
     sys.path[:] = [*(path for path in sys.path if path != here), os.getcwd()]
 
 
+def keep_bytecode() -> None:
+    """Have the model's code compiled once for this worker and those after it.
+
+    Its folder is removed with TorchServe. Java's environment says that nothing is to be written, so
+    that none lies beside this file and TorchServe's own.
+    """
+    sys.dont_write_bytecode = False
+
+
 def import_protocol_without_torch() -> None:
     """Import the protocol, with `TorchOnceLoaded` as its torch and as nobody else's.
 
@@ -103,6 +112,7 @@ def main() -> None:
     set_path()
     import_protocol_without_torch()
     report_crashes()
+    keep_bytecode()
     logging.getLogger().addFilter(report_cause)
     runpy.run_module("ts.model_service_worker", run_name="__main__", alter_sys=True)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -241,6 +242,8 @@ class Faulty(Upstream):
         made = torchserve.settings
         super().__init__(made.inference_url, made.management_url, made.metrics_url)
         self.loses: list[str] = []
+        # How many workers it was told to have, one time after the other.
+        self.told: list[str] = []
 
     async def manage(
         self,
@@ -251,6 +254,8 @@ class Faulty(Upstream):
         seconds: float = MANAGEMENT_SECONDS,
     ) -> Any:
         found = None
+        if method == "PUT" and query:
+            self.told.append(query["min_worker"])
         if method != "DELETE" or method not in self.loses:
             found = await super().manage(method, path, query, seconds=seconds)
         if method in self.loses:
@@ -318,6 +323,24 @@ def test_scaling_a_model_that_leaves_meanwhile_is_told(torchserve: TorchServe) -
         for late in (scaling, again):
             with pytest.raises(NotFound):
                 await late
+
+    with_replicas(torchserve, scenario)
+
+
+def test_the_worker_after_one_that_ended_is_not_left_to_torchserves_pause(
+    torchserve: TorchServe,
+) -> None:
+    async def scenario(replicas: Replicas, upstream: Faulty) -> None:
+        [replica] = replicas.registry.all()
+        killed = replica.worker
+        keeping = asyncio.create_task(replicas.monitor.keep())
+        os.kill(killed, signal.SIGKILL)
+        async with asyncio.timeout(PATIENCE):
+            while replica.state is not State.READY or replica.worker == killed:
+                await asyncio.sleep(0.02)
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+        assert upstream.told == ["0", "1"]
 
     with_replicas(torchserve, scenario)
 
