@@ -42,6 +42,7 @@ class Keeper:
         self._registry = replicas.registry
         self._monitor = replicas.monitor
         self._registration = replicas.registration
+        self._retired = replicas.retired
         self._health = health
         self._crashes = crashes
         self._torchserve: TorchServe | None = None
@@ -81,7 +82,9 @@ class Keeper:
         torchserve = self._torchserve = TorchServe(self._torchserve_settings)
         try:
             await asyncio.to_thread(torchserve.prepare)  # a large archive takes a while
-            self._crashes.look_in(torchserve.start())
+            folder = torchserve.start()
+            self._crashes.look_in(folder)
+            self._retired.look_in(folder)
             return torchserve.words.explain(await self._watch(torchserve, announce))
         except TorchServeError as error:
             if not self._monitor.was_ready:

@@ -17,6 +17,7 @@ from gateway.replicas.registry import Registry, Version
 from gateway.replicas.replica import Replica, State
 from gateway.replicas.reviving import Reviver
 from gateway.torchserve.client import Upstream, UpstreamError
+from gateway.torchserve.retired import Retired
 
 logger = logging.getLogger("gateway.replicas")
 
@@ -33,14 +34,19 @@ class Monitor:
     """Knows how every replica is."""
 
     def __init__(
-        self, upstream: Upstream, registry: Registry, loader: Loader, changes: Changes
+        self,
+        upstream: Upstream,
+        registry: Registry,
+        loader: Loader,
+        changes: Changes,
+        retired: Retired,
     ) -> None:
         self._upstream = upstream
         self._registry = registry
         self._loader = loader
         self._changes = changes
         self._choice = Choice(registry)
-        self._reviver = Reviver(loader, changes)
+        self._reviver = Reviver(loader, changes, retired)
         self._replacing: set[asyncio.Task[None]] = set()
         self._unanswered = 0
         self.was_ready = False

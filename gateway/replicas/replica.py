@@ -61,6 +61,12 @@ class Replica:
         """The process id of its worker; 0 while there is none."""
         return self._watch.pid
 
+    @property
+    def worker_id(self) -> str:
+        """TorchServe's number of its worker, or of its last one; empty while there was none."""
+        workers = self.description.get("workers") or [{}]
+        return str(workers[0].get("id", ""))
+
     def had(self, worker: int) -> bool:
         """Whether its worker is, or was at last, the process with this id."""
         return worker in (self.worker, self._dead_pid)

@@ -14,6 +14,7 @@ from gateway.replicas.registry import Registry
 from gateway.replicas.scaling import Scaling
 from gateway.settings import Settings
 from gateway.torchserve.client import Upstream
+from gateway.torchserve.retired import Retired
 
 
 class Replicas:
@@ -23,6 +24,7 @@ class Replicas:
         changes = Changes()
         self.registry = Registry(settings.model_name)
         loader = Loader(upstream, self.registry, settings.start_seconds)
-        self.monitor = Monitor(upstream, self.registry, loader, changes)
+        self.retired = Retired()
+        self.monitor = Monitor(upstream, self.registry, loader, changes, self.retired)
         self.scaling = Scaling(self.registry, loader, self.monitor, changes)
         self.registration = Registration(self.registry, loader, self.scaling, changes)

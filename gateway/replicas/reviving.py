@@ -9,6 +9,7 @@ from gateway.replicas.changes import Changes
 from gateway.replicas.loading import Loader
 from gateway.replicas.replica import Replica, State
 from gateway.torchserve.client import UpstreamError
+from gateway.torchserve.retired import Retired
 
 logger = logging.getLogger("gateway.replicas")
 
@@ -16,8 +17,9 @@ logger = logging.getLogger("gateway.replicas")
 class Reviver:
     """Starts workers anew. TorchServe does it by itself too, but waits a second first."""
 
-    def __init__(self, loader: Loader, changes: Changes) -> None:
+    def __init__(self, loader: Loader, changes: Changes, retired: Retired) -> None:
         self._loader = loader
+        self._retired = retired
         self._changes = changes
         self._ended: asyncio.Queue[Replica] = asyncio.Queue()
 
@@ -32,7 +34,14 @@ class Reviver:
             if replica.state is not State.LOST or self._changes.lock.locked():
                 continue  # it is being removed, or something is loaded: TorchServe may wait then
             async with self._changes.lock:
-                try:
-                    await self._loader.restart(replica)
-                except UpstreamError as error:
-                    logger.info("%s: left to TorchServe: %s", replica.name, error.message)
+                await self._revive(replica)
+
+    async def _revive(self, replica: Replica) -> None:
+        ended = replica.worker_id
+        if not self._retired.add(ended):
+            return
+        try:
+            await self._loader.restart(replica)
+        except UpstreamError as error:
+            self._retired.remove(ended)
+            logger.info("%s: left to TorchServe: %s", replica.name, error.message)

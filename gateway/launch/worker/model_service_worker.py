@@ -20,6 +20,9 @@ from typing import Any
 PROTOCOL = "ts.protocol.otf_message_handler"
 # Where a worker says how it crashed: in a file with its process id as its name.
 CRASHES_VARIABLE = "GPT2_CRASHES"
+# Beside that, a file with this and a number says that TorchServe's worker of that number is
+# retired: gateway/torchserve/retired.py.
+RETIRED = "retired-"
 LOADED = 200
 
 
@@ -51,6 +54,17 @@ def set_path() -> None:
     """
     here = str(Path(__file__).resolve().parent)
     sys.path[:] = [*(path for path in sys.path if path != here), os.getcwd()]
+
+
+def is_retired(arguments: list[str]) -> bool:
+    """Whether TorchServe starts this worker though it was told to have another.
+
+    `arguments` hold the worker's number: as `--port 9000`, or as `--sock-name .../.ts.sock.9000`.
+    """
+    folder = os.environ.get(CRASHES_VARIABLE)
+    values = dict(zip(arguments, arguments[1:], strict=False))
+    place = values.get("--port") or values.get("--sock-name", "")
+    return bool(folder) and Path(str(folder), RETIRED + place.rpartition(".")[2]).exists()
 
 
 def keep_bytecode() -> None:
@@ -109,6 +123,8 @@ def report_cause(record: logging.LogRecord) -> bool:
 
 def main() -> None:
     """Prepare this process, then be TorchServe's worker until it ends."""
+    if is_retired(sys.argv):
+        return
     set_path()
     import_protocol_without_torch()
     report_crashes()

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.launch.launch import WORKER
+from gateway.launch.launch import CRASHES, CRASHES_VARIABLE, WORKER
+from gateway.torchserve.retired import Retired
 from tests.gateway.conftest import Service
 
 PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
@@ -42,6 +43,27 @@ def test_a_worker_that_serves_has_not_loaded_torch(service: Service) -> None:
     assert service.complete(max_tokens=2).status_code == 200
     maps = Path(f"/proc/{service.workers()[0].pid}/maps").read_text()
     assert "/torch/" not in maps and "/tokenizers/" in maps
+
+
+@pytest.mark.parametrize(
+    "place", [["--port", "9001"], ["--sock-type", "unix", "--sock-name", "/tmp/a.b/.ts.sock.9001"]]
+)
+def test_a_worker_that_is_retired_ends_at_once(tmp_path: Path, place: list[str]) -> None:
+    retired = Retired()
+    assert not retired.add("9001")  # nothing runs yet
+    retired.look_in(tmp_path)
+    (tmp_path / CRASHES).mkdir()
+    command = [sys.executable, str(WORKER), *place]
+    environment = {**os.environ, CRASHES_VARIABLE: str(tmp_path / CRASHES)}
+
+    def run() -> int:
+        ended = subprocess.run(command, env=environment, capture_output=True, check=False)
+        return ended.returncode
+
+    assert run() != 0  # it goes on, and misses what TorchServe says besides
+    assert retired.add("9001") and run() == 0
+    retired.remove("9001")
+    assert run() != 0
 
 
 def encode(value: str, *, path: str) -> bytes:

@@ -9,6 +9,7 @@ import signal
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -333,6 +334,7 @@ def test_the_worker_after_one_that_ended_is_not_left_to_torchserves_pause(
     async def scenario(replicas: Replicas, upstream: Faulty) -> None:
         [replica] = replicas.registry.all()
         killed = replica.worker
+        replicas.retired.look_in(folder_of(torchserve))
         keeping = asyncio.create_task(replicas.monitor.keep())
         os.kill(killed, signal.SIGKILL)
         async with asyncio.timeout(PATIENCE):
@@ -343,6 +345,12 @@ def test_the_worker_after_one_that_ended_is_not_left_to_torchserves_pause(
         assert upstream.told == ["0", "1"]
 
     with_replicas(torchserve, scenario)
+
+
+def folder_of(torchserve: TorchServe) -> Path:
+    """Where it runs."""
+    assert torchserve.process is not None
+    return Path(f"/proc/{torchserve.process.pid}/cwd").readlink()
 
 
 def test_what_a_model_says_of_itself_is_asked_again_when_it_got_lost(
