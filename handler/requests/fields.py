@@ -54,7 +54,8 @@ Text = Annotated[str, AfterValidator(_check_unicode)]
 BoundedText = Annotated[Text, AfterValidator(_check_size)]
 Whole = Annotated[int, BeforeValidator(_take_integral)]
 TokenId = Annotated[int, Field(ge=0)]
-TokenIds = Annotated[list[TokenId], BeforeValidator(_take_integral_items)]
+# Of hundreds of thousands of wrong items the first one is told: to list them all takes a second.
+TokenIds = Annotated[list[TokenId], Field(fail_fast=True), BeforeValidator(_take_integral_items)]
 AddSpecialTokens = Annotated[
     bool | None,
     Field(description="Begin texts with the token the tokenizer puts there, if any (the default)."),
@@ -123,6 +124,18 @@ def _check_stop_shape(stop: Any) -> Any:
     return texts
 
 
+def _keep_first_odd(bias: Any) -> Any:
+    """Of a bias that holds what is no number keep that alone, for pydantic to refuse.
+
+    It would list every one, and keep Python's lock meanwhile.
+    """
+    if isinstance(bias, dict):
+        for token, value in bias.items():
+            if type(value) not in (int, float):
+                return {token: value}
+    return bias
+
+
 def _check_logit_bias(bias: dict[str, float]) -> dict[str, float]:
     for token, value in bias.items():
         if not (token.isascii() and token.isdigit() and len(token) < 10):
@@ -164,4 +177,6 @@ AllowedTokenIds = Annotated[TokenIds, Field(min_length=1, max_length=MAX_TOKEN_I
 NoSuffix = Annotated[str, Field(max_length=0), BeforeValidator(_refuse_suffix)]
 KeptTokens = Annotated[Whole, AfterValidator(_check_kept)]
 Stop = Annotated[list[Text], BeforeValidator(_check_stop_shape)]
-LogitBias = Annotated[dict[str, float], AfterValidator(_check_logit_bias)]
+LogitBias = Annotated[
+    dict[str, float], BeforeValidator(_keep_first_odd), AfterValidator(_check_logit_bias)
+]
