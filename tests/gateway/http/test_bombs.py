@@ -67,12 +67,12 @@ BOMBS: dict[str, tuple[str, dict[str, Any]]] = {
 BOMBER = """
 import os, socket, sys, threading
 os.nice(19)
-port, at_once = int(sys.argv[1]), int(sys.argv[2])
+port, at_once, patience = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
 whole = sys.stdin.buffer.read()
 
 def send_again_and_again():
     while True:
-        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as made:
+        with socket.create_connection(("127.0.0.1", port), timeout=patience) as made:
             try:
                 made.sendall(whole)
                 while made.recv(1 << 20):
@@ -97,7 +97,7 @@ def bombs(port: int, path: str, body: dict[str, Any]) -> Iterator[None]:
     content = json.dumps(body).encode()
     head = f"POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n"
     head += f"content-type: application/json\r\ncontent-length: {len(content)}\r\n\r\n"
-    command = [sys.executable, "-c", BOMBER, str(port), str(AT_ONCE)]
+    command = [sys.executable, "-c", BOMBER, str(port), str(AT_ONCE), str(PATIENCE)]
     bomber = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         assert bomber.stdin is not None and bomber.stdout is not None
