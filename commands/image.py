@@ -86,6 +86,7 @@ def parser() -> argparse.ArgumentParser:
         help="make the base with debootstrap instead: for machines without a registry (root)",
     )
     add("--torch", action="store_true", help="with torch, for archives of `engine: torch`")
+    add("--trace", action="store_true", help="with OpenTelemetry, for traces")
     add("--size", action="store_true", help="afterwards, say what each layer takes")
     add("--no-build", action="store_true", help="take the image that is there")
     add(
@@ -128,7 +129,8 @@ def run(options: argparse.Namespace, environment: Environment) -> int:
     if not options.no_build:
         base = _debian_base() if from_debian else options.base
         model = options.model or (TESTED_MODEL if testing else None)
-        groups = "serve torch" if options.torch else "serve"
+        chosen = {"serve": True, "torch": options.torch, "trace": options.trace}
+        groups = " ".join(name for name, is_wanted in chosen.items() if is_wanted)
         _build(options.tag, with_docker, [*network, *_what(base, model, groups)])
     if options.size:
         _tell_size("docker" if with_docker else "podman", options.tag)

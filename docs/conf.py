@@ -12,13 +12,20 @@ from pathlib import Path
 from sphinx.application import Sphinx
 
 ROOT = Path(__file__).resolve().parent.parent
-INDEX = "docs/index"
+INDEX, RUNBOOKS = "docs/index", "docs/runbooks/README"
 SECTION = re.compile(r"^## (.+)$|^- \[[^\]]+\]\(([^)]+)\.md\)", re.MULTILINE)
 
 project = "GPT-2 on TorchServe"
 release = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
 root_doc = INDEX
-include_patterns = ["*.md", "docs/*.md", "bench/*.md", "models/*/README.md", "archive/*/*.md"]
+include_patterns = [
+    "*.md",
+    "docs/*.md",
+    "docs/runbooks/*.md",
+    "bench/*.md",
+    "models/*/README.md",
+    "archive/*/*.md",
+]
 # Not walked through: environments, and what is built.
 exclude_patterns = [".*", "build", "model_store", "tests", "training-runs"]
 
@@ -40,6 +47,8 @@ def setup(app: Sphinx) -> None:
 
 def _add_navigation(_: Sphinx, page: str, source: list[str]) -> None:
     """Append a table of contents for each section of the index: Sphinx wants them, GitHub not."""
+    if page == RUNBOOKS:
+        source[0] += "\n```{toctree}\n:hidden:\n:glob:\n\nGPT2*\n```\n"
     if page != INDEX:
         return
     for heading, target in SECTION.findall(source[0]):

@@ -19,6 +19,7 @@ from gateway.web.cors import Cors
 from gateway.web.exchange import ClientGone, Exchange, Receive, Scope, Send
 from gateway.web.logs import PROBE_PATHS, RequestLog
 from gateway.web.metrics import Metrics
+from gateway.web.tracing import Tracing
 
 logger = logging.getLogger("gateway.app")
 
@@ -36,12 +37,14 @@ class Gateway:
         guard: Guard,
         admission: Admission,
         metrics: Metrics,
+        tracing: Tracing,
     ) -> None:
         self._write_seconds = settings.write_seconds
         self._cors = Cors(settings)
         self._guard = guard
         self._admission = admission
         self._metrics = metrics
+        self._tracing = tracing
         self._log = RequestLog(settings.google_cloud_project)
         self._router = Router(routes, redirect_slashes=False, default=_no_route)
 
@@ -54,6 +57,7 @@ class Gateway:
         scope["exchange"] = exchange
         scope["app"] = self  # has the router raise what it would answer in plain text
         self._find_client(exchange)
+        self._tracing.begin(exchange)
         try:
             await self._answer(exchange, scope)
             await exchange.wait_for_reader(self._write_seconds)
@@ -66,8 +70,9 @@ class Gateway:
             self.note(exchange)
 
     def note(self, exchange: Exchange) -> None:
-        """Count and log a request that has ended."""
+        """Count, log and trace a request that has ended."""
         self._find_client(exchange)
+        self._tracing.end(exchange)
         self._metrics.answered(exchange.record.route, exchange.status or 499)
         self._log.write(exchange)
 

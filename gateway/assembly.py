@@ -8,6 +8,8 @@ from gateway.app import Gateway
 from gateway.proxy.entrance import Entrance
 from gateway.proxy.judging import Judge
 from gateway.proxy.proxy import Proxy
+from gateway.proxy.reply import FAILED
+from gateway.replicas.in_flight import Abort
 from gateway.replicas.replicas import Replicas
 from gateway.routes.admission import Admission
 from gateway.routes.answering import Answering
@@ -20,7 +22,7 @@ from gateway.routes.pages import Pages
 from gateway.routes.predictions import Predictions
 from gateway.routes.table import Answerers, make_routes
 from gateway.routes.tgi import Tgi
-from gateway.settings import Settings
+from gateway.settings import Settings, SettingsError
 from gateway.settings.key_limits import parse_key_limits
 from gateway.torchserve.client import Upstream
 from gateway.torchserve.crashes import Crashes
@@ -28,9 +30,32 @@ from gateway.torchserve.restarts import Restarts
 from gateway.web.auth import Guard
 from gateway.web.callers import Callers
 from gateway.web.fair_queue import FairQueue
-from gateway.web.metrics import Metrics
+from gateway.web.metrics import Metrics, Values
 from gateway.web.rate_limit import RateLimit
 from gateway.web.token_budget import TokenBudget
+from gateway.web.tracing import Tracing
+
+NOT_INSTALLED = (
+    "OTEL_EXPORTER_OTLP_ENDPOINT is set, and OpenTelemetry is not installed: "
+    "`python3 -m commands install serve trace` installs it, without the setting there are no traces"
+)
+
+
+def make_tracing(settings: Settings) -> Tracing:
+    """Return what makes traces as the settings want them; OpenTelemetry is imported here alone.
+
+    Raises:
+        SettingsError: They want some, and the packages for that are not installed.
+    """
+    if not settings.otel_exporter_otlp_endpoint:
+        return Tracing()
+    try:
+        from gateway.web.otel import OpenTelemetry
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("opentelemetry"):
+            raise
+        raise SettingsError(NOT_INSTALLED) from None
+    return OpenTelemetry(settings)
 
 
 def make_gateway(
@@ -42,30 +67,43 @@ def make_gateway(
     restarts: Restarts,
     crashes: Crashes,
     secret: str,
+    tracing: Tracing,
 ) -> Gateway:
     """Return the application in front of one TorchServe."""
+    registry = replicas.registry
 
-    def gauges() -> dict[str, tuple[str, float]]:
-        in_flight, capacity = queue.in_flight, replicas.registry.capacity()
+    def serving_gauges() -> Values:
+        in_flight, capacity = queue.in_flight, registry.capacity()
         running, waiting = min(in_flight, capacity), max(0, in_flight - capacity)
         return {
-            "gpt2_num_requests_running": ("Sequences that are being generated.", running),
-            "gpt2_num_requests_waiting": ("Sequences that wait for a slot.", waiting),
-            "gpt2_replicas": ("Copies of the model.", len(replicas.registry.all())),
-            "gpt2_ready": ("1 if the service is ready.", float(health.is_ready)),
-            "gpt2_torchserve_restarts": ("Recent restarts of TorchServe.", restarts.count),
+            "num_requests_running": ("Sequences that are being generated.", running),
+            "num_requests_waiting": ("Sequences that wait for a slot.", waiting),
         }
 
-    metrics = Metrics(gauges, replicas.registry.cards)
+    def gauges() -> Values:
+        return {
+            "replicas": ("Copies of the model.", len(registry.all())),
+            "ready": ("1 if the service is ready.", float(health.is_ready)),
+        }
+
+    metrics = Metrics(
+        settings.model_name,
+        gauges,
+        lambda: restarts.total,
+        serving_gauges,
+        registry.cards,
+        lambda: {replica.name for replica in registry.all()},
+        [*(cause.value for cause in Abort), FAILED],
+    )
     guard = Guard(settings)
     rates = RateLimit(settings.requests_per_minute, settings.redis_url)
     admission = Admission(settings, guard, rates, replicas, health)
     limits = parse_key_limits(settings.key_limits)
     budget = TokenBudget(limits, settings.redis_url)
-    entrance = Entrance(queue, Callers(limits), budget, replicas.registry)
+    entrance = Entrance(queue, Callers(limits), budget, registry)
     proxy = Proxy(settings, upstream, replicas, entrance, Judge(queue), metrics, crashes, secret)
     health.on_drain(proxy.drain)
-    registry, needs_key = replicas.registry, settings.metrics_access == "key"
+    needs_key = settings.metrics_access == "key"
     answering = Answering(settings, registry, proxy)
     tgi = Tgi(settings, admission, registry, answering)
     pages = Pages(lambda: _describe(settings))
@@ -80,7 +118,7 @@ def make_gateway(
         exposition=Exposition(admission, metrics, upstream, needs_key=needs_key),
     )
     routes = make_routes(settings, answerers)
-    return Gateway(settings, routes, guard, admission, metrics)
+    return Gateway(settings, routes, guard, admission, metrics, tracing)
 
 
 def _describe(settings: Settings) -> dict[str, Any]:

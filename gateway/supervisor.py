@@ -11,7 +11,7 @@ import socket
 import sys
 import time
 
-from gateway.assembly import make_gateway
+from gateway.assembly import make_gateway, make_tracing
 from gateway.errors import draining
 from gateway.http.server import make_server
 from gateway.keeper import Keeper
@@ -59,6 +59,7 @@ class Supervisor:
         self._queue = FairQueue(settings.max_waiting, settings.max_queue_seconds or math.inf)
         self._stopping = asyncio.Event()
         self._is_announced = False
+        self._tracing = make_tracing(settings)
         crashes = Crashes()
         self._keeper = Keeper(settings, torchserve, self._upstream, replicas, self._health, crashes)
         app = make_gateway(
@@ -70,6 +71,7 @@ class Supervisor:
             self._keeper.restarts,
             crashes,
             secret,
+            self._tracing,
         )
         self._server = make_server(app, settings)
 
@@ -100,6 +102,7 @@ class Supervisor:
             await asyncio.gather(*tasks, serving, return_exceptions=True)
             await self._upstream.close()
             self._keeper.stop()
+            self._tracing.close()
 
     def _announce(self) -> None:
         """Say once where the service is, on standard output."""

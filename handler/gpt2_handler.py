@@ -43,6 +43,7 @@ from handler.requests.prepare import MAX_LOGPROB_ENTRIES
 from handler.requests.schema import parse_json
 from handler.service import Service
 from handler.torchserve import parameters
+from handler.torchserve.cache_gauge import CacheGauge
 from handler.torchserve.descriptions import Descriptions
 from handler.torchserve.frames import read_ahead
 from handler.torchserve.grpc_calls import (
@@ -106,6 +107,8 @@ class GPT2Handler:
             sys.exit(1)
         self._secret = os.environ.get(sideband.SECRET_VARIABLE, "")
         self._metrics = RequestMetrics(context.metrics, context.model_name)
+        engine = self._service.engine
+        CacheGauge(context.metrics, context.model_name, lambda: engine.cache_usage).start()
         self._is_continuous = bool(context.model_yaml_config.get("continuousBatching"))
         self._rows_can_wait = let_rows_wait()
         self._has_workshop = self._is_continuous and self._rows_can_wait

@@ -170,7 +170,7 @@ class Served:
 
 
 _JSON = {"content-type": "application/json"}
-_RUNNING, _WAITING = "gpt2_num_requests_running", "gpt2_num_requests_waiting"
+_RUNNING, _WAITING = "vllm:num_requests_running", "vllm:num_requests_waiting"
 
 
 class _Hog:

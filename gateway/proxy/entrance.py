@@ -44,6 +44,7 @@ class Entrance:
             await self._budget.refuse_if_spent(record.key)
         caller = self._callers.of(record, prediction.priority)
         capacity, began = self._registry.capacity(), time.perf_counter()
+        record.entered_at = began
         try:
             async with request:
                 await self._queue.enter(

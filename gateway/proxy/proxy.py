@@ -128,6 +128,7 @@ class Proxy:
         longest = max(self._settings.stall_seconds, self._settings.retry_seconds)
         gone = asyncio.create_task(self._watch_client(exchange, request))
         exchange.record.n = prediction.sequences
+        exchange.record.model = prediction.model
         identity, card = sideband.Identity.new(), self._card(prediction)
         seconds = self._settings.stream_keepalive_seconds
         keep_alive = KeepAlive(exchange, prediction, card, identity, seconds)
@@ -182,9 +183,11 @@ class Proxy:
                     job.request, prediction.model, prediction.version, prediction.prefix, patience
                 )
         except GatewayError as error:  # none came in time, or none is wanted any more
-            if job.stream is None:
-                raise
             cause = Abort.WORKER_LOST if isinstance(error, Unavailable) else Abort.REMOVED
+            if job.stream is None:
+                if job.replay.patience is not None:  # it had one, and lost it
+                    job.exchange.record.aborted = cause.value
+                raise
             raise await _broken_off(job, cause) from None
 
     @asynccontextmanager
@@ -239,8 +242,8 @@ class Proxy:
         if not is_stream:
             return await self._read_whole(job, connection)
         exchange, record = job.exchange, job.exchange.record
-        seconds, observe_gap = self._settings.write_seconds, self._metrics.token_gap
-        stream = Stream(exchange, job.request, connection, job.replay, observe_gap, seconds)
+        seconds = self._settings.write_seconds
+        stream = Stream(exchange, job.request, connection, job.replay, seconds)
         events, frame = await stream.begin()
         if events.startswith(ERROR):
             return _unless_lost(self._judge.first_event(record, events), record)

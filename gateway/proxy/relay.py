@@ -28,7 +28,6 @@ class Relay:
         exchange: Exchange,
         request: InFlight,
         connection: Connection,
-        observe: Callable[[float], None],
         write_seconds: float,
         *,
         keep: Callable[[list[bytes], bytes], None] | None,
@@ -39,7 +38,6 @@ class Relay:
             exchange: The client's.
             request: What is in flight.
             connection: TorchServe's.
-            observe: Receives the seconds between two chunks.
             write_seconds: How long a reader may take nothing.
             keep: Takes the frames of events that are sent, and these; None where there are none.
         """
@@ -48,7 +46,6 @@ class Relay:
         self._connection = connection
         self._client: ClientConnection = client
         self._write = exchange.write
-        self._observe = observe
         self._write_seconds = write_seconds
         self._keep = keep
         # The newest frame, as JSON; the last one of a stream has its usage and how it ended.
@@ -58,7 +55,6 @@ class Relay:
         self.differs = False
         self._said = b""
         self._rest = b""
-        self._last = 0.0  # when the chunk before came, if there was one
         self._waiting: asyncio.Task[None] | None = None
 
     def take(self, chunk: bytes) -> None:
@@ -83,9 +79,7 @@ class Relay:
             self._request.waits_since = now
             return
         self._write(chunk, now)
-        if self._last:
-            self._observe(now - self._last)
-        self._last = self._request.waits_since = now
+        self._request.waits_since = now
         if self._client.flow.write_paused and self._waiting is None:
             self._waiting = asyncio.create_task(self._wait_for_reader())
 

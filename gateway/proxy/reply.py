@@ -9,7 +9,7 @@ from typing import Any
 from gateway.errors import error_detail, for_clients, last_events, to_json
 from gateway.web.exchange import Exchange, Header
 from gateway.web.metrics import Metrics
-from gateway.web.record import Record, Usage
+from gateway.web.record import EngineTimes, Record, Usage
 from handler.requests import ignored
 
 # What the metrics call a generation that failed in the handler.
@@ -55,13 +55,15 @@ def note_usage(record: Record, usage: dict[str, Any], reasons: list[str | None])
 
 
 def note_end(record: Record, frame: bytes) -> None:
-    """Read the usage from a reply's last frame, and whether the handler gave up.
+    """Read usage and times from a reply's last frame, and whether the handler gave up.
 
     A stream that was cut has no such frame, one of another kind of model none at all.
     """
     last = json.loads(frame) if frame else {}
     if "usage" in last:
         note_usage(record, last["usage"], last["finish_reasons"])
+        if "timings" in last:
+            record.times = EngineTimes(**last["timings"])
         if last["error"] is not None:
             record.failed, record.error = FAILED, last["error"]
 

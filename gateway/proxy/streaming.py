@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 from typing import Any
 
 from gateway.errors import error_event
@@ -37,7 +36,6 @@ class Stream:
         request: InFlight,
         connection: Connection,
         replay: Replay,
-        observe_gap: Callable[[float], None],
         write_seconds: float,
     ) -> None:
         self._exchange = exchange
@@ -46,7 +44,7 @@ class Stream:
         self._replay = replay
         self._is_framed = connection.content_type == sideband.CONTENT_TYPE
         keep = replay.keep if self._is_framed else None
-        self._relay = Relay(exchange, request, connection, observe_gap, write_seconds, keep=keep)
+        self._relay = Relay(exchange, request, connection, write_seconds, keep=keep)
         self._first = b""
 
     async def begin(self) -> tuple[bytes, bytes]:

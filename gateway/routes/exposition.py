@@ -9,8 +9,6 @@ from gateway.torchserve.client import Upstream
 from gateway.web.exchange import Exchange
 from gateway.web.metrics import Metrics
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-
 
 class Exposition:
     """Serves the metrics, to everybody or to who has the management key."""
@@ -29,5 +27,6 @@ class Exposition:
             await self._admission.admit_manager(exchange)
         query = exchange.scope["query_string"].decode("latin-1")
         wanted = [value for name, value in parse_qsl(query) if name == "name[]"]
-        text = self._metrics.exposition(await self._upstream.metrics(), wanted)
-        await exchange.reply(200, text, CONTENT_TYPE)
+        torchserves, accept = await self._upstream.metrics(), exchange.headers.get("accept", "")
+        text, content_type = self._metrics.exposition(torchserves, wanted, accept)
+        await exchange.reply(200, text, content_type)

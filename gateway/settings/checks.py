@@ -41,6 +41,7 @@ def check(settings: Settings) -> None:
     for name in settings.pass_variables:
         if name in NEVER_PASSED:
             raise SettingsError(f"PASS_VARIABLES must not name {name}: it would open the service")
+    _check_endpoint(settings.otel_exporter_otlp_endpoint)
     _check_keys(settings)
     _check_key_limits(settings)
     if not _is_public_url(settings.host):
@@ -55,6 +56,13 @@ def _check_route(route: str) -> None:
         raise SettingsError(f"ROUTE_GENERATE must be a path like /generate, not {route!r}")
     if f"{route}/".startswith(OTHER_ROUTES) or route == "/openapi.json":
         raise SettingsError(f"ROUTE_GENERATE: {route} is taken by another route")
+
+
+def _check_endpoint(url: str) -> None:
+    if url and (urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc):
+        raise SettingsError(
+            f"OTEL_EXPORTER_OTLP_ENDPOINT must be like http://collector:4318, not {url!r}"
+        )
 
 
 def _check_path(name: str, path: str) -> None:

@@ -204,6 +204,26 @@ class Settings:
     k_service: str = setting("", "Set by Cloud Run.")
     google_cloud_project: str = setting("", "Project that traces in the log belong to.")
 
+    # Traces, by OpenTelemetry's names
+    otel_exporter_otlp_endpoint: str = setting(
+        "", "Where traces go, like `http://collector:4318`; without it there are none."
+    )
+    otel_exporter_otlp_protocol: str = setting(
+        "http/protobuf", "How they go there.", choices=("http/protobuf", "grpc")
+    )
+    otel_service_name: str = setting("gpt2", "What the service is called in traces.")
+    otel_traces_sampler: str = setting(
+        "parentbased_always_on",
+        "Which requests are traced; `parentbased_...`: as the caller says, where it says so.",
+        choices=(
+            *("always_on", "always_off", "traceidratio"),
+            *("parentbased_always_on", "parentbased_always_off", "parentbased_traceidratio"),
+        ),
+    )
+    otel_traces_sampler_arg: float = setting(
+        1.0, "Share of requests for `...traceidratio`.", least=0, most=1
+    )
+
     @property
     def archive_bounds(self) -> archive_file.Bounds:
         """How much an archive may become."""

@@ -38,6 +38,8 @@ class Restarts:
         # Of each failure, how long had been served when it came.
         self._failures: deque[float] = deque()
         self._served = 0.0
+        # Failures of all time.
+        self.total = 0
 
     @property
     def count(self) -> int:
@@ -54,6 +56,7 @@ class Restarts:
         Raises:
             GaveUp: There were too many.
         """
+        self.total += 1
         self._failures.append(self._served)
         while self._failures[0] < self._served - self._window:
             self._failures.popleft()

@@ -26,7 +26,7 @@ STREAM_HEADERS: tuple[Header, ...] = (
     (b"x-accel-buffering", b"no"),
 )
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
+TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 MIB = 1 << 20
 
 
@@ -91,6 +91,10 @@ class Exchange:
         self.traceparent = trace[0] if trace else None
         self.trace = trace[1] if trace else None
         self.span = trace[2] if trace else None
+        # Whether somebody keeps that trace, so that it can be looked up.
+        self.is_sampled = bool(trace and int(trace[3], 16) & 1)
+        # What makes traces keeps here what it needs of the request.
+        self.traced: object = None
         self.reply_headers: list[Header] = [(b"x-request-id", self.request_id.encode())]
         self.status = 0
         # Whether it is answered by a stream whose head was sent, and whether all was sent.
@@ -143,6 +147,22 @@ class Exchange:
         """The client's connection, for a stream that is written to it directly."""
         made: ClientConnection = self.scope["extensions"]["gateway.connection"]
         return made
+
+    def join_trace(self, trace: str, span: str, is_sampled: bool) -> None:
+        """Belong to a trace of ours: `span` is this request's own, and the parent of what follows.
+
+        Args:
+            trace: 32 hexadecimal digits.
+            span: 16 of them.
+            is_sampled: Whether it is kept.
+        """
+        self.trace, self.span, self.is_sampled = trace, span, is_sampled
+        self.traceparent = f"00-{trace}-{span}-{is_sampled:02x}"
+
+    @property
+    def exemplar(self) -> dict[str, str] | None:
+        """What a metric's bucket is to name of it: the trace that shows it, if that is kept."""
+        return {"trace_id": self.trace} if self.trace and self.is_sampled else None
 
     async def start(self, status: int, headers: Iterable[Header] = ()) -> None:
         """Send the head of the reply; a connection whose request was not read is closed after."""

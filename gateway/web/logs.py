@@ -96,6 +96,7 @@ class RequestLog:
                 f"projects/{self._project}/traces/{exchange.trace}"
             )
             fields["logging.googleapis.com/spanId"] = exchange.span
+            fields["logging.googleapis.com/trace_sampled"] = exchange.is_sampled
         elif exchange.trace:
             fields["trace"] = exchange.trace
         return fields

@@ -1,70 +1,52 @@
-"""Counts and times of what the gateway serves, and one exposition with TorchServe's.
+"""Counts of what the gateway serves, and one exposition with TorchServe's and the handler's.
 
-Named after vLLM's where they mean the same, with `gpt2_` in front.
+What vLLM measures too has its names (`serving_metrics.py`); what is this service's own begins with
+`gpt2_`.
 """
 
 from __future__ import annotations
 
-import re
 import time
-from bisect import bisect_left
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
-from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.exposition import generate_latest
+from prometheus_client import CollectorRegistry, Counter, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from gateway.web.exchange import Exchange
+from gateway.web.families import encoded, only, together, torchserves
+from gateway.web.serving_metrics import ServingGauges, ServingMetrics, labelled
 
-LATENCY = (0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1, 1.5, 2, 3, 5, 10, 20, 40, 60, 120)
-FIRST_TOKEN = (0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 10, 20, 40)
-TOKEN_GAP = (0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.5, 1, 2.5)
-
-# The handler's own, as TorchServe names them (\\w only), and what they are to be called.
-RENAMED = {"QueueSeconds": "gpt2_request_queue_time_seconds"}
 # Of a model's card, what says how it is computed.
 ENGINE_LABELS = ("engine", "isa", "precision", "cache")
-FAMILY = re.compile(r"# (?:HELP|TYPE) (\S+)")
-
-
-class TokenGaps(Collector):
-    """A histogram that costs one bisection an observation: it is in the hot path."""
-
-    def __init__(self) -> None:
-        self._counts = [0] * (len(TOKEN_GAP) + 1)
-        self._sum = 0.0
-
-    def observe(self, seconds: float) -> None:
-        """Count one gap."""
-        self._counts[bisect_left(TOKEN_GAP, seconds)] += 1
-        self._sum += seconds
-
-    def collect(self) -> Iterable[Metric]:
-        """Return it as Prometheus wants it."""
-        total, buckets = 0, []
-        for bound, count in zip((*map(str, TOKEN_GAP), "+Inf"), self._counts, strict=True):
-            total += count
-            buckets.append((bound, total))
-        yield HistogramMetricFamily(
-            "gpt2_inter_token_latency_seconds",
-            "Time between two chunks of a stream, as the gateway passes them on.",
-            buckets=buckets,
-            sum_value=self._sum,
-        )
+# The handler's gauge of each replica, and the name of its label there.
+CACHE_USAGE, REPLICA = "KVCacheUsage", "ModelName"
+Values = dict[str, tuple[str, float]]
 
 
 class Gauges(Collector):
     """Values that are read when somebody asks for the metrics."""
 
-    def __init__(self, read: Callable[[], dict[str, tuple[str, float]]]) -> None:
+    def __init__(self, read: Callable[[], Values]) -> None:
         self._read = read
 
     def collect(self) -> Iterable[Metric]:
         """Return them as Prometheus wants them."""
         for name, (about, value) in self._read().items():
-            yield GaugeMetricFamily(name, about, value=value)
+            yield GaugeMetricFamily(f"gpt2_{name}", about, value=value)
+
+
+class Restarts(Collector):
+    """How often TorchServe failed, which others count."""
+
+    def __init__(self, read: Callable[[], int]) -> None:
+        self._read = read
+
+    def collect(self) -> Iterable[Metric]:
+        """Return it as Prometheus wants it."""
+        about = "Times that TorchServe failed, and was started again."
+        yield CounterMetricFamily("gpt2_torchserve_restarts", about, value=self._read())
 
 
 class EngineInfo(Collector):
@@ -88,53 +70,48 @@ class Metrics:
 
     def __init__(
         self,
-        gauges: Callable[[], dict[str, tuple[str, float]]],
+        own_model: str,
+        gauges: Callable[[], Values],
+        restarts: Callable[[], int],
+        serving_gauges: Callable[[], Values],
         cards: Callable[[], Iterable[dict[str, Any]]],
+        replicas: Callable[[], Collection[str]],
+        failures: Iterable[str],
     ) -> None:
+        """Measure.
+
+        Args:
+            own_model: The service's own model.
+            gauges: Reads the service's gauges: names without `gpt2_`, what they are, their values.
+            restarts: Reads how often TorchServe was started again.
+            serving_gauges: Likewise those that vLLM has: names without `vllm:`.
+            cards: What handlers say of the models that are loaded.
+            replicas: Names of the replicas that there are.
+            failures: Why a request can fail.
+        """
+        self._own_model = own_model
+        self._replicas = replicas
         registry = self._registry = CollectorRegistry()
-        gaps = TokenGaps()
-        self.token_gap = gaps.observe
-        registry.register(gaps)
         registry.register(Gauges(gauges))
+        registry.register(ServingGauges(own_model, serving_gauges))
+        registry.register(Restarts(restarts))
         registry.register(EngineInfo(cards))
-        self._first_token = Histogram(
-            "gpt2_time_to_first_token_seconds",
-            "From a streamed request's arrival to its first event.",
-            buckets=FIRST_TOKEN,
-            registry=registry,
-        )
-        self._latency = Histogram(
-            "gpt2_e2e_request_latency_seconds",
-            "From a request's arrival to its end.",
-            buckets=LATENCY,
-            registry=registry,
-        )
-        self._prompt = _counter(registry, "gpt2_prompt_tokens", "Tokens of prompts.")
-        self._cached = _counter(
-            registry, "gpt2_prompt_tokens_cached", "Tokens of prompts that a cache still held."
-        )
-        self._generated = _counter(registry, "gpt2_generation_tokens", "Tokens generated.")
-        self._success = Counter(
-            "gpt2_request_success",
-            "Sequences that were finished, by why they ended.",
-            ["finished_reason"],
-            registry=registry,
-        )
+        self._serving = ServingMetrics(registry, own_model)
         self._failed = Counter(
             "gpt2_request_failure",
             "Requests that could not be finished, by why.",
             ["reason"],
             registry=registry,
         )
-        self._replayed = _counter(
-            registry,
+        for reason in failures:
+            self._failed.labels(reason)  # from the start: a rate needs a value before the first
+        self._replayed = Counter(
             "gpt2_request_replays",
             "Times that a request was asked for again, since its worker was lost.",
+            registry=registry,
         )
-        self._ignored = _counter(
-            registry,
-            "gpt2_requests_with_ignored_fields",
-            "Requests with unknown fields.",
+        self._ignored = Counter(
+            "gpt2_requests_with_ignored_fields", "Requests with unknown fields.", registry=registry
         )
         self._requests = Counter(
             "gpt2_http_requests",
@@ -146,20 +123,10 @@ class Metrics:
     def ended(self, exchange: Exchange) -> None:
         """Count a request that generated, or was to."""
         record = exchange.record
-        failure, usage = record.aborted or record.failed, record.usage
+        failure = record.aborted or record.failed
         if failure:
             self._failed.labels(failure).inc()
-        if usage is None:
-            return
-        if not failure:
-            self._latency.observe(time.perf_counter() - exchange.began)
-        self._prompt.inc(usage.prompt_tokens)
-        self._cached.inc(usage.cached_tokens)
-        self._generated.inc(usage.completion_tokens)
-        for reason in usage.finish_reasons:
-            self._success.labels(reason).inc()
-        if record.ttft_ms is not None:
-            self._first_token.observe(record.ttft_ms / 1000)
+        self._serving.ended(exchange, None if failure else time.perf_counter() - exchange.began)
 
     def replayed(self) -> None:
         """Count a request that is asked for again."""
@@ -173,44 +140,31 @@ class Metrics:
         """Count any request."""
         self._requests.labels(route, str(status)).inc()
 
-    def exposition(self, torchserve: str, wanted: Collection[str] = ()) -> bytes:
+    def exposition(
+        self, torchserve: str, wanted: Collection[str] = (), accept: str = ""
+    ) -> tuple[bytes, str]:
         """Return our metrics and TorchServe's in one exposition; no family comes twice.
 
         Of those that are `wanted`, if any are: families, or single series like `..._bucket`.
+
+        Returns:
+            The text, in OpenMetrics if `accept` asks for it, and its content type.
         """
-        own = generate_latest(self._registry).decode()
-        taken = {family for family in FAMILY.findall(own)}
-        others = "".join(f"{line}\n" for line in _without(taken, torchserve))
-        text = own + others
-        return (_only(wanted, text) if wanted else text).encode()
+        others = list(torchserves(torchserve))
+        own = [*self._registry.collect(), *self._cache_usage(others)]
+        return encoded(only(together(own, others), wanted), accept)
 
-
-def _without(taken: set[str], exposition: str) -> Iterator[str]:
-    family = ""
-    for line in exposition.splitlines():
-        for name, better in RENAMED.items():
-            line = re.sub(rf"(^|# HELP |# TYPE ){name}(?=[ _{{])", rf"\g<1>{better}", line)
-        found = FAMILY.match(line)
-        if found:
-            family = found[1]
-        if line.strip() and family not in taken:
-            yield line
-
-
-def _only(wanted: Collection[str], exposition: str) -> str:
-    """Return the series of an exposition that are wanted, each with the head of its family."""
-    head: list[str] = []
-    kept: list[str] = []
-    family = ""
-    for line in exposition.splitlines():
-        found = FAMILY.match(line)
-        if found:
-            head, family = [*head, line] if found[1] == family else [line], found[1]
-        elif family in wanted or re.split(r"[ {]", line, maxsplit=1)[0] in wanted:
-            kept += [*head, line]
-            head = []
-    return "".join(f"{line}\n" for line in kept)
-
-
-def _counter(registry: CollectorRegistry, name: str, about: str) -> Counter:
-    return Counter(name, about, registry=registry)
+    def _cache_usage(self, others: Iterable[Metric]) -> Iterable[Metric]:
+        """The mean of the replicas' caches, as far as their handlers have told it."""
+        known = self._replicas()
+        shares = [
+            sample.value
+            for family in others
+            if family.name == CACHE_USAGE
+            for sample in family.samples
+            if sample.labels.get(REPLICA) in known
+        ]
+        if shares:
+            about = "Share of the keys' and values' memory that running sequences hold, 0 to 1."
+            share = sum(shares) / len(shares)
+            yield labelled("vllm:kv_cache_usage_perc", about, self._own_model, share)

@@ -81,6 +81,11 @@ class Engine:
         """Texts to be embedded that one request has in slots and queue; its others come after."""
         return max(1, self._settings.slots // 2)
 
+    @property
+    def cache_usage(self) -> float:
+        """Share of the cache's positions that running sequences hold or are promised, 0 to 1."""
+        return self._scheduler.cache.usage
+
     def submit(self, sequences: list[Sequence]) -> None:
         """Queue the sequences of one request.
 

@@ -72,6 +72,12 @@ class KVCache:
         return sum(max(slot.touched, slot.reserved) for slot in self.slots)
 
     @property
+    def usage(self) -> float:
+        """Share of what can be held that running sequences own; what is only kept is free."""
+        most = min(self.max_tokens, len(self.slots) * self.max_length)
+        return sum(slot.reserved for slot in self.slots) / most
+
+    @property
     def num_free(self) -> int:
         """Slots that no running sequence owns."""
         return sum(not slot.in_use for slot in self.slots)

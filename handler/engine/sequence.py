@@ -57,6 +57,8 @@ class Output:
     error: str | None = None
     cached_tokens: int = 0
     queue_seconds: float = 0.0
+    # When it got its slot, in seconds of the monotonic clock; told with its first token.
+    admitted_at: float = 0.0
     at: float = field(default_factory=time.monotonic)
     # Whether whoever waits for it is to have it at once, and not with what comes after it.
     is_urgent: bool = False
@@ -264,6 +266,7 @@ class Sequence:
         self._has_begun = True
         output.is_urgent |= self.is_streamed
         output.queue_seconds = self.admitted_at - self.submitted_at
+        output.admitted_at = self.admitted_at
         if self.options.prompt_logprobs:
             output.prompt_logprobs = self.prompt_logprobs
         return output

@@ -13,7 +13,8 @@ from handler.engine.sequence import Output, Sequence
 from handler.errors import EngineFailure, RequestError
 from handler.replies import sideband
 from handler.replies.error_replies import error_body
-from handler.replies.live_reply import Json, Timings, last_frame
+from handler.replies.live_reply import Json, last_frame
+from handler.replies.timings import Timings
 from handler.requests.embeddings import PreparedEmbeddings
 
 # Numbers that are written out in the time of a token's log probabilities: as text, in base64.

@@ -2,42 +2,14 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from handler.engine.sequence import Output, Sequence
 from handler.errors import RequestError
 from handler.replies import sideband
+from handler.replies.timings import Timings
 
 Json = dict[str, Any]
-
-
-@dataclass(slots=True)
-class Timings:
-    """Seconds of one request, for its metrics."""
-
-    started: float = field(default_factory=time.monotonic)
-    queue_seconds: float = 0.0
-    first_token: float | None = None
-    last_token: float | None = None
-    # Time between tokens, summed over the request's texts, and how many such times.
-    waited_seconds: float = 0.0
-    waits: int = 0
-    _newest: dict[int, float] = field(default_factory=dict)
-
-    def note(self, output: Output) -> None:
-        """Take in one output."""
-        if output.token is not None:
-            self.last_token = now = output.at
-            before = self._newest.get(output.index)
-            if before is not None:
-                self.waited_seconds += now - before
-                self.waits += 1
-            self._newest[output.index] = now
-            if self.first_token is None:
-                self.first_token = self.last_token
-                self.queue_seconds = output.queue_seconds
 
 
 class LiveReply(Protocol):
@@ -99,6 +71,8 @@ def last_frame(reply: LiveReply, *, ends: bool = False, seed: int | None = None)
         "finish_reasons": reply.finish_reasons,
         "error": reply.error and reply.error.code,
     }
+    if (timings := reply.timings.as_fields()) is not None:
+        end["timings"] = timings
     if ends:
         end["ends"] = True
     if seed is not None:

@@ -10,8 +10,9 @@ from handler.errors import RequestError
 from handler.replies import answers, sideband
 from handler.replies.error_replies import error_body
 from handler.replies.generated import TokenShapes
-from handler.replies.live_reply import Json, Timings, last_frame
+from handler.replies.live_reply import Json, last_frame
 from handler.replies.reply import JsonReply
+from handler.replies.timings import Timings
 from handler.requests.question import Question
 
 

@@ -16,9 +16,9 @@ first frame: the prompt's tokens that were not computed. The first frame of all 
 and `seed` besides, and `cut_prompts`: the ids that were kept of each prompt that was cut, by the
 prompt's number. A stream that was cut off goes on where the same body, and in it RESUME with what
 these frames said (`requests/resume.py`), is sent again. Events of no choice (usage, an error, the
-end) have frames with `usage`, `finish_reasons` and `error`, a code or null; and `ends` where no
-`[DONE]` follows. That of a whole completion has `seed` too. A whole reply that is no completion has
-one such frame as its first line.
+end) have frames with `usage`, `finish_reasons`, `error`, a code or null, and `timings`
+(`timings.py`); and `ends` where no `[DONE]` follows. That of a whole completion has `seed` too. A
+whole reply that is no completion has one such frame as its first line.
 
 What a reply is called, and the seed of a stream that names none, the gateway says in the header
 IDENTITY_HEADER: it may have begun to answer before the handler was asked, or after a worker that it

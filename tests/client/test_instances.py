@@ -135,7 +135,7 @@ def test_no_stream_is_lost_with_an_instance(fleet: Fleet) -> None:
         right = {seed: client.generate(**WORDS, seed=seed).text for seed in range(SEEDS)}
     victim = fleet.instances[1]
     writers = Writers(fleet.url)
-    while len(writers.texts) < STREAMS // 4 or not victim.metric("gpt2_num_requests_running"):
+    while len(writers.texts) < STREAMS // 4 or not victim.metric("vllm:num_requests_running"):
         time.sleep(0.02)
     kill(victim)
     writers.wait()

@@ -178,10 +178,10 @@ class Container:
         return {place: Mount(kind, said.split(",")) for _, place, kind, said, *_ in words}
 
     def figure(self, name: str) -> int:
-        """One of its metrics."""
+        """One of its metrics, which has one series."""
         for line in self.get("/metrics").text.splitlines():
-            if line.startswith(f"{name} "):
-                return int(float(line.split()[1]))
+            if line.startswith((f"{name} ", f"{name}{{")):
+                return int(float(line.rpartition(" ")[2]))
         raise AssertionError(f"no metric {name}")
 
     def wait_figure(self, name: str, least: int, seconds: float = 120) -> None:

@@ -53,9 +53,9 @@ class House:
         self.container = container
         self.streams = Clients(container, 3, **LONG)
         self.plain = Posts(container, 2, max_tokens=900, n=4)
-        container.wait_figure("gpt2_num_requests_running", 32)
+        container.wait_figure("vllm:num_requests_running", 32)
         self.queued = Posts(container, 4, max_tokens=8)
-        container.wait_figure("gpt2_num_requests_waiting", 4)
+        container.wait_figure("vllm:num_requests_waiting", 4)
 
     def last_end(self, lost_at: float) -> float:
         """Wait for everybody; return how long that took the last of them."""
@@ -95,9 +95,9 @@ def test_sigterm_finishes_what_can_be_finished(
     long = Clients(container, 3, **LONG)
     short = Clients(container, 6, max_tokens=24)
     plain = Posts(container, 2, max_tokens=24)
-    container.wait_figure("gpt2_num_requests_running", 32)
+    container.wait_figure("vllm:num_requests_running", 32)
     waiting = Posts(container, 4, max_tokens=900)
-    container.wait_figure("gpt2_num_requests_waiting", 4)
+    container.wait_figure("vllm:num_requests_waiting", 4)
     began = time.monotonic()
     container.signal(signal.SIGTERM)
     status = container.wait_end()

@@ -237,7 +237,7 @@ def test_only_the_streams_of_the_instance_that_dies_are_cut(
 ) -> None:
     writers = Writers(fleet, 6)
     victim = fleet.containers[number - 1]
-    own = victim.figure("gpt2_num_requests_running") // 8
+    own = victim.figure("vllm:num_requests_running") // 8
     psutil.Process(victim.pid).kill()
     died = time.monotonic()
     writers.wait()
@@ -255,7 +255,7 @@ def test_only_the_streams_of_the_instance_that_dies_are_cut(
 def test_streams_of_a_torchserve_that_dies_go_on(fleet: Fleet, contract: Contract) -> None:
     writers = Writers(fleet, 6)
     victim = fleet.containers[2]
-    own = victim.figure("gpt2_num_requests_running") // 8
+    own = victim.figure("vllm:num_requests_running") // 8
     victim.torchserve.kill()
     writers.wait()
     ends = Counter(end.what for end in writers.ends)
@@ -275,13 +275,13 @@ def test_plain_requests_outlive_an_instance(fleet: Fleet, contract: Contract) ->
     process = psutil.Process(victim.pid)
     begun = Askers(fleet, 6, max_tokens=900, n=4, ignore_eos=True)
     for container in fleet.containers:  # two of them each, before others are shared out
-        container.wait_figure("gpt2_num_requests_running", 8)
+        container.wait_figure("vllm:num_requests_running", 8)
     writers = Writers(fleet, 9)
     for container in fleet.containers:
-        container.wait_figure("gpt2_num_requests_running", 32)
+        container.wait_figure("vllm:num_requests_running", 32)
     queued = Askers(fleet, 30, max_tokens=8)
-    victim.wait_figure("gpt2_num_requests_waiting", 8)
-    waiting = victim.figure("gpt2_num_requests_waiting")
+    victim.wait_figure("vllm:num_requests_waiting", 8)
+    waiting = victim.figure("vllm:num_requests_waiting")
     process.kill()
     for askers in (begun, queued):
         askers.wait()

@@ -70,7 +70,7 @@ def test_a_second_signal_ends_who_waits_for_a_worker_too(
     )
     service.workers()[0].send_signal(signal.SIGSTOP)
     asking.start()
-    wait_until(lambda: service.metric("gpt2_num_requests_running") == 1)
+    wait_until(lambda: service.metric("vllm:num_requests_running") == 1)
     for _ in range(2):
         service.process.send_signal(signal.SIGINT)
         wait_until(

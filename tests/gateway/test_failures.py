@@ -97,9 +97,9 @@ def test_a_client_that_leaves_a_stream_ends_its_texts_at_once(fragile: Service) 
     )
     lines = reply.iter_lines()
     next(lines)
-    assert fragile.metric("gpt2_num_requests_running") == 8
+    assert fragile.metric("vllm:num_requests_running") == 8
     reply.close()
-    wait_until(lambda: fragile.metric("gpt2_num_requests_running") == 0)
+    wait_until(lambda: fragile.metric("vllm:num_requests_running") == 0)
     assert fragile.metric(CLIENTS_THAT_LEFT) == left + 1
     wait_until(lambda: num_ended_early(fragile) == ended_early + 1)
 
@@ -117,8 +117,8 @@ def test_a_client_that_leaves_before_a_whole_reply_ends_its_texts_at_once(
         wait_until(lambda: fragile.metric("ts_inference_requests_total") == taken + 1)
         # Answered with the next step: the texts that came before have begun by then.
         assert fragile.post("/v1/tokenize", json={"text": "A"}).status_code == 200
-        assert fragile.metric("gpt2_num_requests_running") == 32
-    wait_until(lambda: fragile.metric("gpt2_num_requests_running") == 0)
+        assert fragile.metric("vllm:num_requests_running") == 32
+    wait_until(lambda: fragile.metric("vllm:num_requests_running") == 0)
     assert fragile.metric(CLIENTS_THAT_LEFT) == left + 1
     wait_until(lambda: num_ended_early(fragile) == ended_early + 1)
 
@@ -170,7 +170,7 @@ def test_a_model_that_can_not_be_loaded_again_leaves_the_others_alone(
     assert service.complete(max_tokens=3).status_code == 200
     assert service.complete(model="extra", max_tokens=2).status_code == 503
     assert service.manage("DELETE", "/models/extra").status_code == 200
-    assert service.metric("gpt2_torchserve_restarts") == 1
+    assert service.metric("gpt2_torchserve_restarts_total") == 1
 
 
 def test_replicas_and_models_are_there_again_after_torchserve_died(

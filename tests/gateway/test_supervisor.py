@@ -185,7 +185,7 @@ def test_a_drain_lets_a_stream_end_and_refuses_new_work(start_service: StartServ
 
     streaming = threading.Thread(target=stream)
     streaming.start()
-    wait_until(lambda: service.metric("gpt2_num_requests_running") == 1)
+    wait_until(lambda: service.metric("vllm:num_requests_running") == 1)
     worker.send_signal(signal.SIGSTOP)  # the stream lasts for as long as is looked at the drain
     late = socket.create_connection(("127.0.0.1", service.port), timeout=PATIENCE)
     head = b"POST /generate HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body)

@@ -96,9 +96,9 @@ def test_who_leaves_frees_its_place(service: Service, version: bytes, streams: b
     before = len(service.records())
     made = connect(service)
     made.sendall(request("/v1/completions", json.dumps(asked).encode(), version=version))
-    wait_until(lambda: service.metric("gpt2_num_requests_running") == 15)
+    wait_until(lambda: service.metric("vllm:num_requests_running") == 15)
     made.close()
-    wait_until(lambda: service.metric("gpt2_num_requests_running") == 0)
+    wait_until(lambda: service.metric("vllm:num_requests_running") == 0)
 
     def was_told() -> bool:  # other records may follow it
         return any(each.get("aborted") == "client_gone" for each in service.records()[before:])

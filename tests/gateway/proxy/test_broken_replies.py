@@ -65,7 +65,7 @@ def test_a_stream_that_fails_midway_is_told_and_counted_as_a_failure(faulty: Ser
         data = events(reply)
     assert data[-2]["error"]["code"] == "engine_error" and data[-1] == "[DONE]"
     assert failures(faulty) == before + 1
-    assert faulty.metric("gpt2_request_success_total") == 0
+    assert faulty.metric("vllm:request_success_total") == 0
     wait_until(lambda: any(r.get("error") == "engine_error" for r in faulty.records()))
 
 

@@ -235,14 +235,14 @@ def test_old_readers_find_an_event_in_every_block(talker: Service, name: str) ->
 
 def test_where_tokens_are_told_nothing_is_sent_in_their_place(talker: Service) -> None:
     body = {"inputs": "The king", "parameters": {**PARAMETERS, "details": True}}
-    waits = talker.metric("gpt2_num_requests_running")
+    waits = talker.metric("vllm:num_requests_running")
     replies: list[requests.Response] = []
     with silent(talker):
         asking = threading.Thread(
             target=lambda: replies.append(talker.post("/generate_stream", json=body))
         )
         asking.start()
-        wait_until(lambda: talker.metric("gpt2_num_requests_running") > waits)
+        wait_until(lambda: talker.metric("vllm:num_requests_running") > waits)
         # As long as another stream, of another route, was sent three.
         with asked(talker) as other:
             found = read(other)
@@ -253,7 +253,7 @@ def test_where_tokens_are_told_nothing_is_sent_in_their_place(talker: Service) -
 
 
 def test_the_first_token_is_the_first_with_a_text(talker: Service) -> None:
-    first, kept = "gpt2_time_to_first_token_seconds_sum", "gpt2_generation_tokens_total"
+    first, kept = "vllm:time_to_first_token_seconds_sum", "vllm:generation_tokens_total"
     seconds, tokens = talker.metric(first), talker.metric(kept)
     with Client(talker.url) as client, silent(talker) as wake:
         stream = client.stream("The king", model="talker", max_tokens=6, seed=5, ignore_eos=True)
@@ -267,7 +267,7 @@ def test_a_client_leaves_a_silent_stream_and_its_slot_is_free(talker: Service) -
     with silent(talker), asked(talker, max_tokens=400) as reply:
         next(read(reply))
         reply.close()
-    wait_until(lambda: talker.metric("gpt2_num_requests_running") == 0)
+    wait_until(lambda: talker.metric("vllm:num_requests_running") == 0)
     line = record(talker, reply)
     assert line["aborted"] == "client_gone" and "ttft_ms" not in line
 
@@ -319,7 +319,7 @@ def test_a_stream_that_waits_for_its_turn_is_kept_alive(talker: Service) -> None
     with silent(talker) as wake, asked(talker, n=40, max_tokens=9) as first:
         with asked(talker, **WORDS) as second:
             found = read(second)
-            assert talker.metric("gpt2_num_requests_waiting") >= 1
+            assert talker.metric("vllm:num_requests_waiting") >= 1
             silences = [next(found) for _ in range(3)]
             wake()
             *_, done = found

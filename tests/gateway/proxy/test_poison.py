@@ -60,7 +60,7 @@ def test_a_poisonous_request_is_refused_and_its_neighbours_are_answered(
     neighbours = [threading.Thread(target=neighbour, args=(seed,)) for seed in range(4)]
     for thread in neighbours:
         thread.start()
-    wait_until(lambda: service.metric("gpt2_num_requests_running") == 4)
+    wait_until(lambda: service.metric("vllm:num_requests_running") == 4)
     refused: requests.Response = service.complete(user="poison", stream=streams)
     assert refused.status_code == 422, refused.text
     assert refused.json()["error"]["code"] == "poison_request"

@@ -69,7 +69,7 @@ async def passed_on(pieces: list[bytes], keep: Keep | None) -> tuple[bytes, Rela
         return {}
 
     exchange = Exchange(scope, nothing, nothing)
-    relay = Relay(exchange, InFlight(1), Connection(), lambda _: None, 1.0, keep=keep)
+    relay = Relay(exchange, InFlight(1), Connection(), 1.0, keep=keep)
     for piece in pieces:
         relay.take(piece)
     transport.close()

@@ -154,7 +154,7 @@ def test_whole_replies_are_asked_for_again(fragile: Service) -> None:
     threads = [threading.Thread(target=ask, args=(seed,)) for seed in range(6)]
     for thread in threads:
         thread.start()
-    wait_until(lambda: fragile.metric("gpt2_num_requests_running") > 0)
+    wait_until(lambda: fragile.metric("vllm:num_requests_running") > 0)
     kill_worker(fragile)
     for thread in threads:
         thread.join(PATIENCE)

@@ -51,7 +51,7 @@ def test_a_whole_reply_may_take_as_long_as_it_is_worked_on(impatient: Service) -
 def test_a_stream_may_wait_for_its_turn(impatient: Service) -> None:
     replies: list[requests.Response] = []
     before = [ask_many(impatient, replies) for _ in range(2)]
-    wait_until(lambda: impatient.metric("gpt2_num_requests_waiting") == 32)
+    wait_until(lambda: impatient.metric("vllm:num_requests_waiting") == 32)
     began = time.monotonic()
     with impatient.complete(max_tokens=3, seed=1, stream=True) as reply:
         assert reply.status_code == 200, reply.text
@@ -69,7 +69,7 @@ def test_a_worker_that_stands_still_is_ended_and_its_requests_are_answered_by_th
     expected = [choice["text"] for choice in impatient.complete(**MANY).json()["choices"]]  # type: ignore[arg-type]
     replies: list[requests.Response] = []
     asking = ask_many(impatient, replies)
-    wait_until(lambda: impatient.metric("gpt2_num_requests_running") == 32)
+    wait_until(lambda: impatient.metric("vllm:num_requests_running") == 32)
     time.sleep(0.3)
     worker = impatient.workers()[0]
     worker.send_signal(signal.SIGSTOP)

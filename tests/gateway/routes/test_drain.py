@@ -30,7 +30,7 @@ def test_who_waits_for_a_worker_is_told_at_once(start_service: StartService) -> 
     next(p for p in service.descendants() if "java" in p.name()).kill()
     wait_until(lambda: service.get("/health/ready").status_code == 503)
     asking, replies = later(service, "/v1/completions", prompt="A", max_tokens=2)
-    wait_until(lambda: service.metric("gpt2_num_requests_running") == 1)
+    wait_until(lambda: service.metric("vllm:num_requests_running") == 1)
     service.process.send_signal(signal.SIGTERM)
     asking.join(PATIENCE)
     assert replies, "nobody was told"
@@ -44,7 +44,7 @@ def test_a_question_that_was_asked_before_gets_its_answer(start_service: StartSe
     worker = service.workers()[0]
     worker.send_signal(signal.SIGSTOP)
     asking, replies = later(service, "/v1/tokenize", text="A dog")
-    wait_until(lambda: service.metric("gpt2_num_requests_running") == 1)
+    wait_until(lambda: service.metric("vllm:num_requests_running") == 1)
     service.process.send_signal(signal.SIGTERM)
     time.sleep(1)
     worker.send_signal(signal.SIGCONT)
@@ -59,7 +59,7 @@ def test_what_is_unfinished_at_its_end_is_told(start_service: StartService) -> N
     asking, replies = later(service, "/v1/completions", prompt="A", max_tokens=2)
     with socket.create_connection(("127.0.0.1", service.port), timeout=PATIENCE) as made:
         made.sendall(UNFINISHED)
-        wait_until(lambda: service.metric("gpt2_num_requests_running") == 1)
+        wait_until(lambda: service.metric("vllm:num_requests_running") == 1)
         service.process.send_signal(signal.SIGTERM)
         received = b"".join(iter(lambda: made.recv(65536), b""))  # until it is closed
         asking.join(PATIENCE)

@@ -348,7 +348,7 @@ def test_what_a_model_takes_is_told_by_options(managed: Service) -> None:
 def test_metrics_are_filtered_by_name(managed: Service) -> None:
     managed.complete(max_tokens=1)
     own, torchserves = "gpt2_http_requests_total", "ts_inference_requests_total"
-    bucket = "gpt2_e2e_request_latency_seconds_bucket"
+    bucket = "vllm:e2e_request_latency_seconds_bucket"
     query = "&".join(f"name[]={name}" for name in (own, torchserves, bucket))
     lines = managed.get(f"/metrics?{query}").text.splitlines()
     names = {line.split("{")[0].split(" ")[0] for line in lines if not line.startswith("#")}

@@ -35,9 +35,9 @@ def test_the_plain_route_is_where_it_was_put(own: Service) -> None:
     ("path", "field"), [("/write", "input"), ("/v1/completions", "prompt")], ids=["plain", "openai"]
 )
 def test_a_text_is_as_long_as_it_was_set(own: Service, path: str, field: str) -> None:
-    before = own.metric("gpt2_generation_tokens_total")
+    before = own.metric("vllm:generation_tokens_total")
     assert own.post(path, json={field: "Once upon a time"}).status_code == 200
-    assert own.metric("gpt2_generation_tokens_total") == before + 7
+    assert own.metric("vllm:generation_tokens_total") == before + 7
 
 
 def engine_threads(service: Service) -> int:

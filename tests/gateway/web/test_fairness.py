@@ -36,7 +36,7 @@ def test_who_sends_one_request_does_not_wait_for_who_sends_many(shared: Service,
     with ThreadPoolExecutor(many + 1) as pool:
         # Eight sequences each: six times as many as there are slots.
         crowd = [pool.submit(ask, shared, "ann", n=8) for _ in range(many)]
-        wait_until(lambda: shared.metric("gpt2_num_requests_waiting") > 64)
+        wait_until(lambda: shared.metric("vllm:num_requests_waiting") > 64)
         one = pool.submit(ask, shared, key)
         before = sum(done.result() < one.result() for done in crowd)
     assert before <= many / 2
@@ -45,7 +45,7 @@ def test_who_sends_one_request_does_not_wait_for_who_sends_many(shared: Service,
 def test_a_request_may_let_others_pass_but_not_push_ahead(shared: Service) -> None:
     with ThreadPoolExecutor(30) as pool:
         crowd = [pool.submit(ask, shared, "ann", n=8, priority=5) for _ in range(20)]
-        wait_until(lambda: shared.metric("gpt2_num_requests_waiting") > 64)
+        wait_until(lambda: shared.metric("vllm:num_requests_waiting") > 64)
         pushing = pool.submit(ask, shared, "ann", n=8, priority=-100)
         patient = pool.submit(ask, shared, "bob", n=8, priority=6)
         ends = sorted(done.result() for done in crowd)
@@ -74,4 +74,4 @@ def test_a_client_that_leaves_the_queue_frees_its_place(shared: Service) -> None
                 timeout=0.05,
             )
         assert all(done.result() for done in crowd)
-    wait_until(lambda: shared.metric("gpt2_num_requests_running") == 0)
+    wait_until(lambda: shared.metric("vllm:num_requests_running") == 0)

@@ -120,20 +120,20 @@ def slow_reader(service: Service) -> Iterator[socket.socket]:
         made.connect(("127.0.0.1", service.port))
         head = b"POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n"
         made.sendall(head % len(body) + body)
-        wait_until(lambda: service.metric("gpt2_num_requests_running") == 8)
+        wait_until(lambda: service.metric("vllm:num_requests_running") == 8)
         yield made
 
 
 def test_a_reader_that_takes_nothing_is_dropped(bounded: Service) -> None:
     with slow_reader(bounded):
-        wait_until(lambda: bounded.metric("gpt2_num_requests_running") == 0)
+        wait_until(lambda: bounded.metric("vllm:num_requests_running") == 0)
 
 
 def test_a_reader_that_takes_a_little_now_and_then_is_dropped(bounded: Service) -> None:
     with slow_reader(bounded) as made:
         deadline = time.monotonic() + PATIENCE
         with contextlib.suppress(ConnectionError):
-            while bounded.metric("gpt2_num_requests_running"):
+            while bounded.metric("vllm:num_requests_running"):
                 assert time.monotonic() < deadline, "it holds its slots for ever"
                 made.recv(4096)
                 time.sleep(0.5)

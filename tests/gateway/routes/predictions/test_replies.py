@@ -34,7 +34,7 @@ def test_the_log_and_the_metrics_count_every_form(service: Service, gateway: Ser
             ({"json": inputs | {"stream": True}}, 1),
         ]
     ):
-        before = service.metric("gpt2_generation_tokens_total")
+        before = service.metric("vllm:generation_tokens_total")
         request_id = f"counted-{number}"
         reply = gateway.post(headers={"x-request-id": request_id}, **options)
         assert reply.status_code == 200
@@ -43,7 +43,7 @@ def test_the_log_and_the_metrics_count_every_form(service: Service, gateway: Ser
         assert line["prompt_tokens"] == expected["prompt_tokens"] * times
         assert line["completion_tokens"] == expected["completion_tokens"] * times
         assert line["finish_reasons"] == ["length"] * times
-        assert service.metric("gpt2_generation_tokens_total") - before == 6 * times
+        assert service.metric("vllm:generation_tokens_total") - before == 6 * times
 
 
 # The query

@@ -1,0 +1,1 @@
+"""What watches the service: Prometheus, its alerts, and their pages."""
