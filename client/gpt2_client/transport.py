@@ -99,8 +99,14 @@ class Transport:
             attempt += 1
 
     def chunks(self, response: requests.Response) -> Generator[bytes, None, None]:
-        """Yield a reply's bytes as they come; closes the connection at the end or when left."""
+        """Return a reply's bytes as they come; closes the connection at the end or when left."""
+        chunks = self._chunks(response)
+        next(chunks)  # enters `with`: to close a generator that was never begun would close nothing
+        return chunks
+
+    def _chunks(self, response: requests.Response) -> Generator[bytes, None, None]:
         with response:
+            yield b""
             try:
                 yield from response.iter_content(chunk_size=None)
             except requests.RequestException as error:

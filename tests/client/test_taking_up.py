@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from typing import Any
 
 import pytest
@@ -18,10 +19,12 @@ from gpt2_client import (
     ServerError,
     StreamBroken,
     TextEvent,
+    Timeout,
     Usage,
     UsageEvent,
 )
 from gpt2_client.stream import Written
+from gpt2_client.transport import Transport
 from tests.client.scripted_server import END, USAGE, Answer, chunk, scripted
 
 ONE, OTHER = {"x-model-digest": "one"}, {"x-model-digest": "other"}
@@ -84,6 +87,19 @@ def test_a_stream_that_cannot_be_taken_up_is_told_as_broken(
 ) -> None:
     with pytest.raises(StreamBroken, match=said):
         streamed(*answers)
+
+
+def test_an_answer_that_is_not_read_is_hung_up_all_the_same() -> None:
+    # As one of another model, or a stream that is left before its first event.
+    hold = threading.Event()
+    with scripted(Answer(pieces=[chunk("a")], hold=hold)) as server:
+        transport = Transport(server.url, None, Timeout(), AGAIN)
+        response = transport.open("POST", "/v1/completions", body={})
+        transport.chunks(response).close()
+        is_closed = response.raw.closed
+        hold.set()
+        transport.close()
+    assert is_closed
 
 
 def test_retries_begin_anew_where_there_is_progress() -> None:

@@ -56,7 +56,11 @@ def answer(request: bytes) -> object:
 
 
 if __name__ == "__main__":
+    threads = []
     for name in PORTS:
         server = Server(("127.0.0.1", int(os.environ[f"TS_PORT_{name}"])), Handler)
         server.name = name.lower()
-        threading.Thread(target=server.serve_forever).start()
+        threads.append(threading.Thread(target=server.serve_forever))
+        threads[-1].start()
+    for thread in threads:  # Python 3.12 begins no thread once the main one has ended
+        thread.join()
