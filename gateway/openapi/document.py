@@ -43,7 +43,13 @@ MESSAGE = {"role": "user", "content": "Who are you?"}
 EVENT: Json = {
     "description": "One event of a stream.",
     "type": "object",
-    "properties": {"data": {"description": "A Completion as JSON, or [DONE].", "type": "string"}},
+    "properties": {
+        "data": {
+            "description": "A Completion as JSON, or [DONE]. One with empty text and no "
+            "`finish_reason` is no token: it says that a silent stream goes on.",
+            "type": "string",
+        }
+    },
 }
 IGNORED_FIELDS: Json = {
     "x-ignored-fields": {
