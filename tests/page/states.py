@@ -146,6 +146,15 @@ def compared(page: Page) -> None:
     expect(page.locator(".map-ways p")).to_have_count(2)
 
 
+def surveyed(page: Page) -> None:
+    empty(page)
+    write(page, "He went home and said good night. Quantum marmalade forbids the fox. " * 3)
+    act(page, "certainty")
+    page.click("#survey-read")
+    expect(page.locator(".survey-passages")).to_be_visible()
+    page.locator(".survey-other summary").click()
+
+
 # What follows needs a service in a bad way. `test_troubles.py` has the real ones; here the answers
 # alone are those of such a service, word for word.
 
@@ -261,6 +270,7 @@ STATES: list[Callable[[Page], None]] = [
     texts,
     story_map,
     compared,
+    surveyed,
     starting,
     unreachable,
     failed,

@@ -31,7 +31,7 @@ const key = new AccessKey($("#key-dialog"));
 const service = new Service(() => key.value);
 const settings = new Settings($("#options"));
 const announcer = new Announcer($("#announce"));
-const model = { name: null, digest: null, checkpoint: null, ranked: 0, ways: WAYS, readsEndOnly: false };
+const model = { name: null, digest: null, checkpoint: null, context: 0, ranked: 0, ways: WAYS, readsEndOnly: false };
 let readsCertainty = false;
 /** What goes on after a stream that broke off. */
 let resume = "continue";
@@ -136,6 +136,7 @@ function settle(act) {
 function adoptModel(facts) {
   model.name = facts.id;
   model.digest = facts.content_sha256 ?? null;
+  model.context = facts.context_length;
   model.checkpoint = facts.checkpoint ?? facts.id;
   model.ranked = Math.min(RANKED, facts.limits?.logprobs ?? 0);
   model.ways = Math.min(WAYS, facts.limits?.texts ?? WAYS);
@@ -162,6 +163,27 @@ function render() {
   });
 }
 
+let surveyed = null;
+let surveyPanel = null;
+
+/** Has the model say how sure it is of every word on the sheet, whoever wrote it. */
+async function surveyText() {
+  acts.drop();
+  const { SurveyPanel } = await import("./survey/panel.js");
+  surveyPanel ??= new SurveyPanel($("#survey"), {
+    options: () => ({ service, context: model.context, ranked: model.ranked }),
+    goTo: (position) => reading.goTo(position),
+    attempt: (task) => troubles.attempt(task),
+    show(text, tokens) {
+      surveyed = new Manuscript(text, tokens.filter(({ logprob }) => logprob !== null));
+      draw();
+    },
+  });
+  await surveyPanel.read(writer.manuscript.text);
+}
+
+$("#survey-read").addEventListener("click", surveyText);
+
 function draw() {
   const isCertain = readsCertainty && model.ranked > 0;
   const isEmpty = writer.manuscript.text === "";
@@ -174,8 +196,11 @@ function draw() {
   $('[data-act="certainty"]').hidden = model.ranked === 0;
   $('[data-act="certainty"]').setAttribute("aria-pressed", String(isCertain));
   paper.render(writer);
-  if (isCertain) reading.render(writer);
+  const isSurveyed = surveyed?.text === writer.manuscript.text && !writer.ghost;
+  if (isCertain) reading.render(isSurveyed ? { manuscript: surveyed } : writer);
   else reading.close();
+  surveyPanel?.forget(writer.manuscript.text);
+  $("#survey-read").hidden = isEmpty || isSurveyed;
   choices.render(writer);
   tools.render(writer, { branch: model.ways > 1, another: !settings.seedIsFixed });
   if (writer.writing && !isCertain) {

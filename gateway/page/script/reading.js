@@ -4,7 +4,7 @@ import { RunnersUp } from "./runners-up.js";
 import { doubt, percent } from "./tokens.js";
 
 /** The manuscript and what follows it as runs of text, each with its token or null. */
-function* runs({ manuscript, ghost }) {
+function* runs({ manuscript, ghost = null }) {
   const text = ghost ? manuscript.append(ghost) : manuscript;
   const accepted = ghost ? manuscript.prompt.length : text.text.length;
   let end = 0;
@@ -59,6 +59,13 @@ export class Reading {
     if (same < this.#shown.length) this.#runnersUp.closeIfGone();
   }
 
+  /** Moves the focus to the word at a place of the text. */
+  goTo(position) {
+    const run = this.#shown.find(({ token }) => token && token.end > position);
+    run?.node.focus();
+    run?.node.scrollIntoView({ block: "center" });
+  }
+
   close() {
     this.#runnersUp.close();
   }
@@ -78,11 +85,11 @@ export class Reading {
   }
 
   #draw({ text, token, isGhost }) {
-    if (!token) return document.createTextNode(text);
+    if (!token || token.logprob === null) return document.createTextNode(text);
     const word = document.createElement("span");
     word.className = `token doubt-${doubt(token.logprob)}`;
     if (isGhost) word.classList.add("is-ghost");
-    if (!text.trim()) word.classList.add("is-blank");
+    if (text.includes("\n") && !text.trim()) word.classList.add("is-blank");
     word.textContent = text;
     word.tabIndex = -1;
     word.setAttribute("role", "button");

@@ -1,7 +1,7 @@
 /** Talks to the server this page came from: its models and its completions. */
 
 import { readEvents } from "./event-stream.js";
-import { readTokens } from "./tokens.js";
+import { readScored, readTokens } from "./tokens.js";
 import { cutWords, failureWords, refusalWords } from "./words.js";
 
 /**
@@ -84,6 +84,26 @@ export class Service {
       if (error instanceof ServiceError) throw error;
       throw new ServiceError("cut", cutWords());
     }
+  }
+
+  /** @returns {Promise<number[]>} token ids of a text */
+  async tokenize(text, signal) {
+    return (await this.#post("v1/tokenize", { text }, signal)).tokens;
+  }
+
+  /**
+   * @param ids of at most a context's tokens
+   * @returns {Promise<{text, logprob, ranking}[]>} how likely each was; the first has none
+   */
+  async score(ids, ranked, signal) {
+    const request = { prompt: ids, echo: true, logprobs: ranked, max_tokens: 0 };
+    const { choices } = await this.#post("v1/completions", request, signal);
+    return readScored(choices[0].logprobs);
+  }
+
+  async #post(path, body, signal) {
+    const response = await this.#ask(path, { method: "POST", body: JSON.stringify(body), signal });
+    return response.json();
   }
 
   async *#parts(body) {

@@ -31,6 +31,11 @@ export function readTokens({ text, logprobs }) {
   return [{ text, logprob, ranking: [] }];
 }
 
+/** @returns {{text, logprob, ranking}[]} of an echoed prompt, token by token */
+export function readScored({ tokens, token_logprobs: values, top_logprobs: tops }) {
+  return tokens.map((text, i) => ({ text, logprob: values[i], ranking: readRanking(tops?.[i]) }));
+}
+
 /** @returns {number} 0 (sure) to 5 (a guess): the shade of a token */
 export function doubt(logprob) {
   const probability = Math.exp(logprob);
