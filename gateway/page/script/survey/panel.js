@@ -1,4 +1,4 @@
-/** Beside the shaded text: its curve, its bits a character, what surprises most, and another text. */
+/** Beside the shaded text: its curve, bits a character, what surprises most, and another text. */
 
 import { make, needStyle } from "../dom.js";
 import { say } from "../language.js";
