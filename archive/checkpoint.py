@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from archive.errors import CheckpointError
-from archive.formats.config import needs_head, normal_config
+from archive.formats.config import architectures, needs_head, normal_config, odd_architecture
 from archive.formats.layout import HEAD, gpt2_layout
-from archive.formats.names import plain_name
+from archive.formats.names import plain_name, plain_names
 from archive.formats.open import open_stored
 from archive.formats.tensors import StoredModel, StoredTensor
 from archive.gpt2_own import OWN_TOKENIZER
@@ -123,10 +123,16 @@ def open_checkpoint(
     config = normal_config(stored.config)
     if needs_head(stored.config) and not _has_head(stored):
         raise CheckpointError(
-            f"config.json names {stored.config['architectures'][0]}, and the weights have no "
+            f"config.json names {architectures(stored.config)[0]}, and the weights have no "
             "lm_head: it is not a language model"
         )
     shape = ModelShape.from_config(config)
+    if shape.layers > len(stored.tensors):  # of a number that lies, a list would take all memory
+        plain_names(stored.tensors)  # where they are no model's, it says of what they are
+        raise CheckpointError(
+            f"config.json: n_layer is {shape.layers:,}, and the weights have "
+            f"{len(stored.tensors):,} tensors"
+        )
     layout = gpt2_layout(
         stored.tensors, weight_shapes(replace(shape, tied_head=True)), shape.tied_head
     )
@@ -141,7 +147,7 @@ def open_checkpoint(
         tokens=find_text_tokens(stored.directory, config, shape.vocab_size, found),
         config=config | {"tie_word_embeddings": layout.is_tied},
         format=stored.format,
-        remarks=(*stored.remarks, *layout.remarks),
+        remarks=(*stored.remarks, *odd_architecture(stored.config), *layout.remarks),
     )
 
 

@@ -11,12 +11,17 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from archive.errors import CheckpointError, PackagingError
 from archive.formats.elsewhere import cached_name, unpacked_cache
 from archive.gpt2_own import OWN_TOKENIZER
 from archive.packing import telling_full_disk
 from archive.reading import read_json
+from archive.resuming import bring_large_files
+
+if TYPE_CHECKING:
+    from huggingface_hub import ModelInfo
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 REVISION = re.compile(r"[\w./-]+")
@@ -126,10 +131,15 @@ def _download(hub_id: str, revision: str | None, weights: tuple[tuple[str, ...],
         disable_progress_bars()
     print(f"looking for {hub_id} on the Hugging Face hub", flush=True)
     with _telling_failures(hub_id, revision), telling_full_disk(Path(HF_HUB_CACHE)):
-        names = _names_on_hub(hub_id, revision)
-        if names is None:
+        found = _on_hub(hub_id, revision)
+        if found is None:
             return _kept_copy(hub_id, revision, weights)
-        wanted = [*WANTED, *_wanted_weights(hub_id, names, weights)]
+        names = [file.rfilename for file in found.siblings or []]
+        forms = _wanted_weights(hub_id, names, weights)
+        large = [name for name in names if any(fnmatch(name, form) for form in forms)]
+        if found.sha is not None:
+            bring_large_files(hub_id, found.sha, large, Path(HF_HUB_CACHE))
+        wanted = [*WANTED, *forms]
         return Path(snapshot_download(hub_id, revision=revision, allow_patterns=wanted))
 
 
@@ -152,13 +162,13 @@ def _kept_copy(hub_id: str, revision: str | None, weights: tuple[tuple[str, ...]
     raise LocalEntryNotFoundError(hub_id)
 
 
-def _names_on_hub(hub_id: str, revision: str | None) -> list[str] | None:
-    """Return the names of the model's files, or None where the hub does not answer."""
+def _on_hub(hub_id: str, revision: str | None) -> ModelInfo | None:
+    """Return what the hub says of a model and its files, or None where it does not answer."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
-        found = HfApi().model_info(hub_id, revision=revision, timeout=TIMEOUT_SECONDS)
+        return HfApi().model_info(hub_id, revision=revision, timeout=TIMEOUT_SECONDS)
     except HfHubHTTPError as error:
         if error.response.status_code < 500:
             raise
@@ -167,14 +177,13 @@ def _names_on_hub(hub_id: str, revision: str | None) -> list[str] | None:
         raise  # of HF_HOME, where the client looks for a token
     except Exception:  # each version of the hub's client raises its transport's own errors
         return None
-    return [file.rfilename for file in found.siblings or []]
 
 
 def _wanted_weights(
-    hub_id: str, names: list[str] | None, weights: tuple[tuple[str, ...], ...]
+    hub_id: str, names: list[str], weights: tuple[tuple[str, ...], ...]
 ) -> tuple[str, ...]:
     """The patterns of the first form of weights that the model has; none where none is wanted."""
-    if names is None or not weights:
+    if not weights:
         return ()
     for patterns in weights:
         if any(fnmatch(name, pattern) for name in names for pattern in patterns):

@@ -19,6 +19,8 @@ def read_json(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise CheckpointError(f"no {path.name} in the checkpoint") from None
+    except OSError as error:  # a directory, no right to read, a disk that fails
+        raise CheckpointError(f"{path.name} cannot be read ({error.strerror})") from None
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
         raise CheckpointError(f"{path.name} is broken: it is not JSON") from None
     if not isinstance(value, dict):
@@ -27,7 +29,9 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def refuse_pointer(path: Path) -> None:
-    """Raise CheckpointError for a file that Git LFS has yet to bring."""
+    """Raise CheckpointError for a file that Git LFS has yet to bring, or that is none at all."""
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise CheckpointError(f"{path.name} is not a file")
     with path.open("rb") as file:
         if file.read(len(POINTER)) == POINTER:
             raise CheckpointError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import random
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from archive.gpt2_own import END_ID, gpt2_tokenizer
 from archive.plain_tokenizer import read_plain
 from archive.unusual import need
 from handler.engine.errors import ModelError
+from handler.engine.pieces import CLIP_DECODER
 from handler.engine.vocabulary import Vocabulary, surroundings
 
 # Any of these is a tokenizer; GPT-2's first layout needs merges.txt besides.
@@ -127,7 +129,7 @@ def _ask_transformers(directory: Path, vocab_size: int) -> CheckpointTokenizer:
             f"the tokenizer is a {type(judge).__name__}, which only Python can run; {WAY_OUT}"
         )
     found = CheckpointTokenizer(
-        Tokenizer.from_str(judge.backend_tokenizer.to_str()),
+        Tokenizer.from_str(json.dumps(_as_data(judge))),
         judge.bos_token_id,
         judge.eos_token_id,
         bool(judge.split_special_tokens),
@@ -136,6 +138,14 @@ def _ask_transformers(directory: Path, vocab_size: int) -> CheckpointTokenizer:
     found.tokenizer.no_padding()
     _compare(found, vocab_size, judge)
     return found
+
+
+def _as_data(judge: Any) -> dict[str, Any]:
+    """What tokenizer.json says; of CLIP's also what its class does to text in Python."""
+    data: dict[str, Any] = json.loads(judge.backend_tokenizer.to_str())
+    if type(judge).__name__ == "CLIPTokenizer":
+        data["decoder"] = CLIP_DECODER
+    return data
 
 
 def _auto_tokenizer(directory: Path) -> Any:

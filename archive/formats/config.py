@@ -33,21 +33,46 @@ SYNONYMS = {
     "num_hidden_layers": "n_layer",
     "num_attention_heads": "n_head",
     "max_position_embeddings": "n_positions",
+    "n_ctx": "n_positions",  # of 2019, where nothing else says it
 }
 DEFAULTS = {"n_layer": 12, "n_head": 12, "n_embd": 768, "n_positions": 1024, "vocab_size": 50257}
 
 
+def architectures(config: Mapping[str, Any]) -> list[str]:
+    """The classes that a config names, of one name or a list of them; none where it names none."""
+    named = config.get("architectures") or []
+    return [str(kind) for kind in (named if isinstance(named, list) else [named])]
+
+
 def is_gpt2(config: Mapping[str, Any]) -> bool:
-    """Whether a config is a GPT-2's; those of 2019 name no model_type."""
-    kinds = config.get("architectures") or [ARCHITECTURE]
-    named = config.get("model_type", "gpt2" if config.get("n_embd") else None)
-    return named == "gpt2" and any(kind in ARCHITECTURES for kind in kinds)
+    """Whether a config is a GPT-2's; those of 2019 name no model_type.
+
+    With a model_type, the names of classes decide nothing: a person's own class of GPT-2's has its
+    tensors, and `AutoModelForCausalLM` loads it by model_type, too.
+    """
+    kinds = architectures(config)
+    if "model_type" in config and config["model_type"] is not None:
+        return bool(config["model_type"] == "gpt2")
+    if kinds:
+        return any(kind in ARCHITECTURES for kind in kinds)
+    return bool(config.get("n_embd"))
+
+
+def odd_architecture(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """What the person who packs is told of a class that transformers has not."""
+    kinds = architectures(config)
+    if not kinds or any(kind in ARCHITECTURES for kind in kinds):
+        return ()
+    return (
+        f"config.json names {kinds[0]}, which is no class of transformers: served as "
+        f"{ARCHITECTURE}, which has the same weights",
+    )
 
 
 def check_kind(config: Mapping[str, Any]) -> None:
     """Raise CheckpointError if a config is not that of a GPT-2 language model."""
     if not is_gpt2(config):
-        found = ", ".join(map(str, config.get("architectures") or ["unknown"]))
+        found = ", ".join(architectures(config) or ["unknown"])
         raise CheckpointError(
             f"not a GPT-2 language model: config.json says model_type "
             f"{config.get('model_type')!r}, architecture {found}; {ARCHITECTURE} is needed"
@@ -58,7 +83,7 @@ def check_kind(config: Mapping[str, Any]) -> None:
 
 def needs_head(config: Mapping[str, Any]) -> bool:
     """Whether it is a classifier, whose lm_head must lie there to make it a language model."""
-    kinds = config.get("architectures") or []
+    kinds = architectures(config)
     return bool(kinds) and all(kind in OTHER_HEADS for kind in kinds)
 
 
@@ -86,7 +111,8 @@ def normal_config(config: Mapping[str, Any]) -> dict[str, Any]:
     normal["layer_norm_epsilon"] = _positive(normal, "layer_norm_epsilon", 1e-5)
     flags = {"tie_word_embeddings": True, "scale_attn_weights": True}
     for name, flag in {**flags, "scale_attn_by_inverse_layer_idx": False}.items():
-        normal[name] = bool(normal.get(name, flag))
+        value = normal.get(name)
+        normal[name] = flag if value is None else bool(value)
     normal["activation_function"] = _activation(normal.get("activation_function"))
     return normal
 

@@ -4,19 +4,34 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import NoReturn
 
 from archive.errors import CheckpointError
 
 EXPORTED = "an export for another program: take the checkpoint that it was made from"
 SHARDED = "in parts of a training run"
+KERAS = (
+    "Keras' own: load it, and save it with transformers 4, "
+    "TFGPT2LMHeadModel.save_pretrained(DIR), which writes tf_model.h5"
+)
+ORBAX = (
+    "Orbax's, of JAX: load it, and save it with transformers 4, "
+    "FlaxGPT2LMHeadModel.save_pretrained(DIR), which writes flax_model.msgpack"
+)
 # By the pattern of a name: what it is, and what to do.
 KNOWN: tuple[tuple[str, str], ...] = (
     ("*.onnx", f"ONNX, {EXPORTED}"),
+    ("*.onnx_data", f"ONNX, {EXPORTED}"),
+    ("*.onnx.data", f"ONNX, {EXPORTED}"),
     ("onnx", f"ONNX, {EXPORTED}"),
     ("*.mlpackage", f"Core ML, {EXPORTED}"),
+    ("*.mlmodelc", f"Core ML, {EXPORTED}"),
     ("*.mlmodel", f"Core ML, {EXPORTED}"),
     ("*.tflite", f"TensorFlow Lite, {EXPORTED}"),
     ("saved_model.pb", f"TensorFlow's SavedModel, {EXPORTED}"),
+    ("*.engine", f"TensorRT's, {EXPORTED}"),
+    ("*.plan", f"TensorRT's, {EXPORTED}"),
+    ("rank*.safetensors", f"TensorRT-LLM's, {EXPORTED}"),
     ("openvino_model.*", f"OpenVINO, {EXPORTED}"),
     ("rust_model.ot", f"rust-bert's, {EXPORTED}"),
     ("*.ot", f"rust-bert's, {EXPORTED}"),
@@ -49,6 +64,15 @@ KNOWN: tuple[tuple[str, str], ...] = (
         f"PyTorch's distributed checkpoint, {SHARDED}: run python -m "
         "torch.distributed.checkpoint.format_utils dcp_to_torch DIR model.pt",
     ),
+    (
+        "consolidated.*",
+        "Meta's or Mistral's form, which GPT-2 has not: name the checkpoint in Hugging Face's form",
+    ),
+    ("*.keras", KERAS),
+    ("*.weights.h5", KERAS),
+    ("manifest.ocdbt", ORBAX),
+    ("_METADATA", ORBAX),
+    ("_CHECKPOINT_METADATA", ORBAX),
     ("lit_model.pth", "LitGPT's: run litgpt convert_from_litgpt, and name what comes"),
     (
         "adapters.safetensors",
@@ -72,6 +96,20 @@ SIGNS = (
 
 
 CACHED = "models--"
+
+
+def refuse_several(found: list[Path]) -> NoReturn:
+    """Raise CheckpointError for a directory with several files of weights and no index."""
+    for path in found:
+        if not PART.fullmatch(path.name):
+            refuse_known(path)
+    names = ", ".join(path.name for path in found[:4])
+    if all(PART.fullmatch(path.name) for path in found):
+        raise CheckpointError(
+            f"the weights are in parts ({names}), and their index is not there: copy the file that "
+            f"ends with {found[0].suffix}.index.json, too"
+        )
+    raise CheckpointError(f"several weights are there ({names}): name the file with --model")
 
 
 def refuse_known(path: Path) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from archive.errors import CheckpointError
-from archive.formats.names import is_part, plain_names
+from archive.formats.names import CROSS_ATTENTION, is_layer, plain_names
 from archive.formats.tensors import UNITS, StoredTensor
 
 HEAD, WORDS = "lm_head.weight", "wte.weight"
@@ -39,18 +39,24 @@ def gpt2_layout(tensors: Mapping[str, StoredTensor], expected: Shapes, says_tied
         CheckpointError: One is missing, has another shape, or there is no head.
     """
     found = plain_names(tensors)
-    remarks = _left_out(found)
-    found, is_tied, remark = settle_head(found, says_tied)
-    remarks += remark
+    found, is_tied, remarks = settle_head(found, says_tied)
     wanted = dict(expected) if is_tied else {**expected, HEAD: expected[WORDS]}
     found = _as_conv1d(found, wanted)
     found, remark = _with_biases(found, wanted)
     _check(found, wanted)
-    return Layout({name: found[name] for name in wanted}, is_tied, (*remarks, *remark))
+    told = (*_left_out(found, wanted), *remarks, *remark)
+    return Layout({name: found[name] for name in wanted}, is_tied, told)
 
 
-def _left_out(found: Mapping[str, StoredTensor]) -> tuple[str, ...]:
-    others = [name for name in found if not is_part(name)]
+def _left_out(found: Mapping[str, StoredTensor], wanted: Shapes) -> tuple[str, ...]:
+    layers = len({name.split(".")[1] for name in wanted if name.startswith("h.")})
+    beyond = {int(name.split(".")[1]) for name in found if is_layer(name)} - set(range(layers))
+    if beyond:
+        return (
+            f"left out, since config.json says {layers} layers: layer {min(beyond)} and what is "
+            "behind it, as transformers does",
+        )
+    others = [name for name in found if name not in wanted and not CROSS_ATTENTION.fullmatch(name)]
     if not others:
         return ()
     more = f" and {len(others) - 1} more" if len(others) > 1 else ""

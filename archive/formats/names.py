@@ -31,6 +31,8 @@ CROSS_ATTENTION = re.compile(r"h\.\d+\.(crossattention|ln_cross_attn)\.\S+")
 # What tools keep beside weights that are no floats, and what people call the tool.
 QUANTISED = {
     "bitsandbytes": r"SCB|weight_format|absmax|quant_map|nested_\w+|quant_state\.\S+",
+    "MLX": r"biases",
+    "ExLlamaV2": r"q_(weight|scale|scale_max|invperm|perm|groups|group_map)",
     "GPTQ or AWQ": r"qweight|qzeros|scales|g_idx",
     "compressed-tensors": r"weight_(packed|scale|zero_point|shape|g_idx|global_scale)|input_scale",
     "quanto": r"weight\._(data|scale|shift)",
@@ -104,6 +106,6 @@ def _check_layer(name: str, plain: str) -> None:
     )
 
 
-def is_part(name: str) -> bool:
-    """Whether a plain name is one that a GPT-2 language model may have."""
-    return PARTS.fullmatch(name) is not None and not CROSS_ATTENTION.fullmatch(name)
+def is_layer(name: str) -> bool:
+    """Whether a plain name is that of a part of one of GPT-2's layers."""
+    return LAYER.fullmatch(name) is not None

@@ -1,4 +1,4 @@
-"""Chooses the reader of a checkpoint by its format, as what lies there shows it: all are listed."""
+"""Chooses the reader of a checkpoint by its format: by how a file begins, else by its name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ from typing import Any
 
 from archive.errors import CheckpointError
 from archive.formats.bitsandbytes import dequantised
-from archive.formats.elsewhere import nested_checkpoints, refuse_known, unpacked_cache
+from archive.formats.content import pattern_of
+from archive.formats.elsewhere import (
+    nested_checkpoints,
+    refuse_known,
+    refuse_several,
+    unpacked_cache,
+)
 from archive.formats.gguf_file import read_gguf
 from archive.formats.keras_file import read_keras
 from archive.formats.llm_c import is_llm_c, read_llm_c
@@ -46,8 +52,9 @@ def open_stored(path: Path, base: Path | None = None) -> StoredModel:
         return merge_adapter(adapter, open_stored(base), _adapter_tensors(adapter))
     file = path if path.is_file() else find_weights(path)
     refuse_known(file)
+    named = file.name if file.name.endswith(".index") else pattern_of(file) or file.name
     for pattern, reader in READERS:
-        if file.match(pattern):
+        if Path(named).match(pattern):
             return _as_floats(file, reader(file))
     raise CheckpointError(
         f"{file.name} has a name that no known format uses; known are "
@@ -75,6 +82,11 @@ def find_weights(directory: Path) -> Path:
     for name in CERTAIN:
         if (directory / name).is_file():
             return directory / name
+        if (directory / name).is_symlink():
+            raise CheckpointError(f"{name} is a link to what is not there: download it again")
+    variants = sorted(path for pattern in VARIANTS for path in directory.glob(pattern))
+    if len(variants) == 1:
+        return variants[0]
     index = newest_index(directory)
     if index is not None:
         return index
@@ -83,12 +95,11 @@ def find_weights(directory: Path) -> Path:
         for path in directory.iterdir()
         if path.is_file() and any(path.match(pattern) for pattern in UNCERTAIN)
     )
-    found = [path for path in found if path.name not in OTHERS]
+    found = [path for path in found if not any(path.match(pattern) for pattern in OTHERS)]
     if len(found) == 1:
         return found[0]
     if found:
-        names = ", ".join(path.name for path in found[:4])
-        raise CheckpointError(f"several weights are there ({names}): name the file with --model")
+        refuse_several(found)
     inner = nested_checkpoints(directory)
     if inner:
         raise CheckpointError(
@@ -163,8 +174,10 @@ def _config(directory: Path) -> dict[str, Any]:
 # By the pattern of a file's name; the first that fits.
 READERS: tuple[tuple[str, Reader], ...] = (
     ("*.safetensors.index.json", _open_shards),
+    ("*.safetensors.index.*.json", _open_shards),
     ("*.safetensors", _open_safetensors),
     ("*.bin.index.json", _open_torch_shards),
+    ("*.bin.index.*.json", _open_torch_shards),
     ("*.bin", _open_torch),
     ("*.pt", _open_torch),
     ("*.pth", _open_torch),
@@ -185,9 +198,12 @@ CERTAIN = (
     "flax_model.msgpack",
 )
 UNCERTAIN = ("*.safetensors", "*.gguf", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.bin")
+# Indexes of shards in another precision ("variant"), as save_pretrained names them.
+VARIANTS = ("*.safetensors.index.*.json", "*.bin.index.*.json")
 # Of a trainer, beside the weights.
 OTHERS = (
-    *("optimizer.pt", "scheduler.pt", "scaler.pt", "training_args.bin", "optimizer.bin"),
-    *("scheduler.bin", "rng_state.pth", "optimizer.pth"),
-    "meta.pkl",  # of nanoGPT: its characters
+    *("optimizer*.pt", "scheduler*.pt", "scaler*.pt", "training_args.bin", "optimizer*.bin"),
+    *("scheduler*.bin", "sampler*.bin", "rng_state*.pth", "optimizer*.pth", "random_states_*.pkl"),
+    *("optim*.pt", "dl_state_dict*.bin", "custom_checkpoint_*.pkl", "training_args.pt"),
+    *("meta.pkl", "vocab.pkl"),  # of nanoGPT and others: its characters
 )

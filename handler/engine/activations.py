@@ -25,7 +25,9 @@ class Activation:
 
 
 SERVED = (
-    Activation(2, "gelu_new", ("gelu_pytorch_tanh", "gelu_fast", "gelu_accurate")),  # by tanh
+    Activation(
+        2, "gelu_new", ("gelu_pytorch_tanh", "gelu_python_tanh", "gelu_fast", "gelu_accurate")
+    ),  # by tanh
     Activation(3, "gelu", ("gelu_python",)),  # by erf
     Activation(4, "relu"),
     Activation(5, "silu", ("swish",)),

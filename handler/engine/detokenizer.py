@@ -23,6 +23,9 @@ class Detokenizer:
         self.is_first = is_first
         self._bytes = pieces.first if is_first else pieces.following
         self._run: list[int] = []
+        self._tail = b""  # of the last token, should another follow
+        self._spaces = ""  # of the end so far, where a text ends without
+        self._may_begin_with_space = not (pieces.strips and is_first)
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
 
     def push(self, token: int) -> str:
@@ -33,17 +36,30 @@ class Detokenizer:
             self._run.append(token)
             return ""
         before = self._end_run() if self._run else ""
-        text = self._decoder.decode(self._bytes[token])
+        text = self._decoder.decode(self._tail + self._bytes[token])
+        self._tail = self._pieces.tails.get(token, b"")
         self._bytes = self._pieces.following
-        return before + text
+        return self._stripped(before + text) if self._pieces.strips else before + text
 
     def finish(self) -> str:
         """What is left: U+FFFD for a character that never became whole."""
-        return self._end_run() + self._decoder.decode(b"", final=True)
+        text = self._end_run() + self._decoder.decode(b"", final=True)
+        return self._stripped(text) if self._pieces.strips else text
 
     def _end_run(self) -> str:
         if not self._run:
             return ""
         text = self._pieces.run(self._run, is_first=self._bytes is not self._pieces.following)
-        self._run, self._bytes = [], self._pieces.following
+        text = self._decoder.decode(self._tail) + text
+        self._run, self._bytes, self._tail = [], self._pieces.following, b""
         return text
+
+    def _stripped(self, text: str) -> str:
+        """`text` without spaces that may be those around the whole."""
+        text = self._spaces + text
+        if not self._may_begin_with_space:
+            text = text.lstrip()
+        shown = text.rstrip()
+        self._spaces = text[len(shown) :]
+        self._may_begin_with_space |= bool(shown)
+        return shown

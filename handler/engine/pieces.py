@@ -1,16 +1,18 @@
 """What each token id writes, read from a tokenizer's decoder once, so that text can be streamed.
 
-Byte-level BPE writes bytes. Every other decoder is asked twice for each token: what it writes at
-the beginning of a text, and what behind another token (a space, no `##`).
+Byte-level BPE writes bytes. Every other decoder is asked three times for each token: what it writes
+at the beginning of a text, what behind another token (a space, no `##`), and what it writes more
+once another one follows (`</w>` is a space, but for the last word's).
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
+from typing import Any
 
 from tokenizers import Tokenizer
 from tokenizers.decoders import ByteLevel
@@ -18,11 +20,26 @@ from tokenizers.decoders import ByteLevel
 from handler.engine.errors import ModelError
 
 BYTE_TOKEN = re.compile(r"<0x([0-9A-F]{2})>")
+# What ends a word's last token, and stands for the space behind it.
+END_OF_WORD = "</w>"
+# CLIP's: byte-level, ends of words are spaces, none stands around the text.
+CLIP_DECODER: dict[str, Any] = {
+    "type": "Sequence",
+    "decoders": [
+        json.loads(ByteLevel().__getstate__()),
+        {"type": "Replace", "pattern": {"String": END_OF_WORD}, "content": " "},
+        {"type": "Replace", "pattern": {"Regex": r"^\s+|\s+$"}, "content": ""},
+    ],
+}
+CANNOT_STREAM = "the tokenizer's decoder changes text already written: it cannot stream"
 
 
 @dataclass(frozen=True, slots=True)
 class Pieces:
     """UTF-8 of each token id: `first` in a text, or `following` others.
+
+    `tails` are what tokens write more once another one follows. `strips`: spaces around the whole
+    text are not part of it.
 
     Tokens `in_runs` are bytes of which only a whole run makes text (SentencePiece's byte fallback);
     `anchor` is an ordinary token, and what it writes, behind which the tokenizer decodes such runs.
@@ -33,6 +50,8 @@ class Pieces:
     following: Sequence[bytes]
     in_runs: frozenset[int] = frozenset()
     anchor: tuple[int, str] | None = None
+    tails: Mapping[int, bytes] = field(default_factory=dict)
+    strips: bool = False
 
     def run(self, tokens: Sequence[int], *, is_first: bool) -> str:
         """The text of neighbouring byte tokens."""
@@ -52,21 +71,57 @@ def read_pieces(tokenizer: Tokenizer, size: int) -> Pieces:
     if isinstance(tokenizer.decoder, ByteLevel):
         table = _table({token: _unmapped(symbol) for token, symbol in symbols.items()}, size)
         return Pieces(tokenizer, table, table)
+    if json.loads(tokenizer.to_str())["decoder"] == CLIP_DECODER:
+        return _clip_pieces(tokenizer, symbols, size)
     runs = _byte_tokens(tokenizer, symbols)
     others = [token for token in symbols if token not in runs]
     first = dict(zip(others, _decode(tokenizer, [[token] for token in others]), strict=True))
     anchor = _find_anchor(tokenizer, first)
-    behind = _decode(tokenizer, [[anchor[0], token] for token in others])
-    if not all(text.startswith(anchor[1]) for text in behind):
-        raise ModelError("the tokenizer's decoder changes text already written: it cannot stream")
-    following = {token: text[len(anchor[1]) :] for token, text in zip(others, behind, strict=True)}
+    following = _behind(tokenizer, anchor, others)
     return Pieces(
         tokenizer,
         _table({token: text.encode() for token, text in first.items()} | runs, size),
         _table({token: text.encode() for token, text in following.items()} | runs, size),
         frozenset(runs),
         anchor,
+        _tails(tokenizer, anchor, following),
     )
+
+
+def _behind(tokenizer: Tokenizer, anchor: tuple[int, str], tokens: list[int]) -> dict[int, str]:
+    """What each token writes behind the anchor, where it is the last."""
+    token, text = anchor
+    texts = _decode(tokenizer, [[token, each] for each in tokens])
+    if not all(whole.startswith(text) for whole in texts):
+        raise ModelError(CANNOT_STREAM)
+    return {each: whole[len(text) :] for each, whole in zip(tokens, texts, strict=True)}
+
+
+def _tails(
+    tokenizer: Tokenizer, anchor: tuple[int, str], following: dict[int, str]
+) -> dict[int, bytes]:
+    """What stands between the text of each token and that of the anchor behind it, if anything."""
+    token, text = anchor
+    end = following[token]
+    texts = _decode(tokenizer, [[token, each, token] for each in following])
+    found = {}
+    for (each, written), whole in zip(following.items(), texts, strict=True):
+        if not whole.startswith(text + written) or not whole.endswith(end):
+            raise ModelError(CANNOT_STREAM)
+        found[each] = whole[len(text + written) : len(whole) - len(end)].encode()
+    return {each: tail for each, tail in found.items() if tail}
+
+
+def _clip_pieces(tokenizer: Tokenizer, symbols: dict[int, str], size: int) -> Pieces:
+    ends = {token for token, symbol in symbols.items() if symbol.endswith(END_OF_WORD)}
+    table = _table(
+        {
+            token: _unmapped(symbol.removesuffix(END_OF_WORD) if token in ends else symbol)
+            for token, symbol in symbols.items()
+        },
+        size,
+    )
+    return Pieces(tokenizer, table, table, tails=dict.fromkeys(ends, b" "), strips=True)
 
 
 def _table(pieces: dict[int, bytes], size: int) -> list[bytes]:
@@ -103,8 +158,11 @@ def _decode(tokenizer: Tokenizer, rows: list[list[int]]) -> list[str]:
 
 
 def _find_anchor(tokenizer: Tokenizer, first: dict[int, str]) -> tuple[int, str]:
-    """A token whose text stands as it is, whatever follows."""
-    for token, text in first.items():
-        if text.isalnum() and _decode(tokenizer, [[token, token]])[0].startswith(text):
-            return token, text
-    raise ModelError("the tokenizer has no token for letters")
+    """A token whose text stands as it is, whatever follows: best one that no space parts."""
+    letters = [token for token, text in first.items() if text.isalnum()]
+    twice = zip(letters, _decode(tokenizer, [[token, token] for token in letters]), strict=True)
+    good = [(token, both) for token, both in twice if both.startswith(first[token])]
+    if not good:
+        raise ModelError("the tokenizer has no token for letters")
+    token, _ = min(good, key=lambda pair: pair[1] != 2 * first[pair[0]])
+    return token, first[token]

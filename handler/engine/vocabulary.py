@@ -97,7 +97,11 @@ class Vocabulary:
     ) -> Detokenizer:
         """A writer of one text, or of what goes on `after` the tokens of another."""
         hidden = self._hidden[skip_special_tokens]
-        return Detokenizer(self._pieces, hidden, is_first=hidden.issuperset(after))
+        writer = Detokenizer(self._pieces, hidden, is_first=hidden.issuperset(after))
+        if self._pieces.tails:  # what the last one writes more, now that others follow
+            for token in after:
+                writer.push(token)
+        return writer
 
     def bytes_of(self, token: int) -> bytes:
         """The bytes of what `symbol` shows."""
@@ -110,7 +114,7 @@ class Vocabulary:
     def is_byte_exact(self) -> bool:
         """Whether any text can be written byte by byte."""
         alone = {piece[0] for piece in self._pieces.following if len(piece) == 1}
-        return alone >= BYTES_OF_TEXT
+        return alone >= BYTES_OF_TEXT and not self._pieces.tails
 
     @property
     def openings(self) -> list[int]:

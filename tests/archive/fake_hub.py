@@ -30,6 +30,7 @@ class FakeHub(ThreadingHTTPServer):
         self.files = files
         self.trouble = trouble
         self.downloaded: set[str] = set()
+        self.started_at: dict[str, int] = {}  # the byte from which a file was asked for last
 
     @property
     def url(self) -> str:
@@ -85,6 +86,7 @@ class _Asked(BaseHTTPRequestHandler):
         if self.command == "HEAD":
             return
         self.server.downloaded.add(name)
+        self.server.started_at[name] = start
         if self.server.trouble == "closed" and name.endswith(".safetensors"):
             self.server.trouble = ""  # once, as a network that comes back
             self.wfile.write(content[: len(content) // 2])

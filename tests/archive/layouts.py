@@ -166,6 +166,43 @@ def sentence_piece(name: str, tokenizer_class: str, *, bpe: bool, units: bool) -
     return write
 
 
+def ends_of_words(
+    config: Json, special: tuple[str, ...] = ("<unk>",), bytes_: bool = False
+) -> Write:
+    """BPE whose words end with `</w>`: GPT-1's, or CLIP's over bytes, in the first layout."""
+
+    def write(directory: Path) -> None:
+        tokenizer = Tokenizer(models.BPE(unk_token=special[0], end_of_word_suffix="</w>"))
+        tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+        tokenizer.pre_tokenizer = (
+            pre_tokenizers.Sequence(
+                [pre_tokenizers.Whitespace(), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+            )
+            if bytes_
+            else pre_tokenizers.BertPreTokenizer()
+        )
+        alphabet = pre_tokenizers.ByteLevel.alphabet() if bytes_ else []
+        trainer = trainers.BpeTrainer(
+            vocab_size=2000,
+            special_tokens=[*special, *sorted(f"{letter}</w>" for letter in alphabet)],
+            initial_alphabet=alphabet,
+            end_of_word_suffix="</w>",
+            show_progress=False,
+        )
+        tokenizer.train_from_iterator(PROSE.split("\n"), trainer)
+        model = json.loads(tokenizer.to_str())["model"]
+        if config["tokenizer_class"] == FAST["tokenizer_class"]:
+            tokenizer.decoder = decoders.BPEDecoder()
+            tokenizer.save(str(directory / "tokenizer.json"))
+        else:
+            save(directory, "vocab.json", **model["vocab"])
+            lines = ["#version: 0.2", *(" ".join(merge) for merge in model["merges"]), ""]
+            (directory / "merges.txt").write_text("\n".join(lines), encoding="utf-8")
+        save(directory, "tokenizer_config.json", **config)
+
+    return write
+
+
 FAST = {"tokenizer_class": "PreTrainedTokenizerFast"}
 ENDS = {"bos_token": "<|endoftext|>", "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>"}
 SPEAKERS = ["<|speaker1|>", "<|speaker2|>"]
@@ -305,6 +342,13 @@ LAYOUTS: dict[str, Write] = {
         FAST | {"unk_token": "[UNK]", "pad_token": "[PAD]"},
     ),
     "single letters": single_letters,
+    "ends of words, as tokenizer.json": ends_of_words(FAST | {"unk_token": "<unk>"}),
+    "ends of words, GPT-1's class": ends_of_words(
+        {"tokenizer_class": "OpenAIGPTTokenizer", "unk_token": "<unk>"}
+    ),
+    "ends of words, CLIP's class": ends_of_words(
+        {"tokenizer_class": "CLIPTokenizer"}, ("<|endoftext|>", "<|startoftext|>"), bytes_=True
+    ),
 }
 SENTENCE_PIECE: dict[str, Write] = {
     "Llama's tokenizer.model": sentence_piece(

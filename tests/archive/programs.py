@@ -145,6 +145,11 @@ def gguf_file(kind: str, width: int = 48) -> Write:
     return write
 
 
+def gguf_renamed(directory: Path, weights: Arrays) -> None:
+    gguf_file("F32")(directory, weights)
+    (directory / "model.gguf").rename(directory / "model.bin")
+
+
 def split(name: str) -> tuple[str, str, str]:
     """llama.cpp's beginning of a layer's name, our module, and weight or bias."""
     parts = name.split(".")

@@ -16,16 +16,22 @@ from tests.archive.spoil import (
     as_llm_c,
     beyond,
     config,
+    ctranslate2,
     cut,
+    dangling,
     expanded,
     gguf_bytes,
     header,
+    holding,
     instead,
     larger,
     less_packed,
     made,
+    mlx_units,
     old_mini,
     one_deeper,
+    other_gguf,
+    parts_alone,
     pickled,
     plain_factors,
     plain_pickle,
@@ -103,6 +109,103 @@ REFUSED: dict[str, Refused] = {
         with_arrays(lambda found: found | {"h.0.mlp.c_fc.qweight": np.ones((6, 192), np.int32)}),
         "the weights are quantised by GPTQ or AWQ (h.0.mlp.c_fc.qweight says so), not floats: take "
         "the model that they were made from",
+    ),
+    "AWQ": Refused(
+        GITHUB + "casper-hansen/AutoAWQ",
+        with_arrays(lambda found: found | {"h.0.mlp.c_fc.qzeros": np.ones((6, 24), np.int32)}),
+        "the weights are quantised by GPTQ or AWQ (h.0.mlp.c_fc.qzeros says so), not floats",
+    ),
+    "MLX, quantised": Refused(
+        GITHUB + "ml-explore/mlx-lm",
+        with_arrays(mlx_units),
+        "the weights are quantised by MLX (h.0.attn.c_attn.biases says so), not floats",
+    ),
+    "MLX's weights.npz": Refused(
+        GITHUB + "ml-explore/mlx-examples",
+        instead("weights.npz"),
+        "weights.npz is NumPy's arrays, which say no names that are known: save it as safetensors",
+    ),
+    "ExLlamaV2": Refused(
+        GITHUB + "turboderp-org/exllamav2",
+        with_arrays(lambda found: found | {"h.0.mlp.c_fc.q_scale": np.ones((6, 24), np.int32)}),
+        "the weights are quantised by ExLlamaV2 (h.0.mlp.c_fc.q_scale says so), not floats",
+    ),
+    "CTranslate2": Refused(
+        GITHUB + "OpenNMT/CTranslate2",
+        ctranslate2,
+        "model.bin is CTranslate2's, an export for another program: take the checkpoint that it "
+        "was made from",
+    ),
+    "TensorRT-LLM": Refused(
+        GITHUB + "NVIDIA/TensorRT-LLM",
+        instead("rank0.engine"),
+        "rank0.engine is TensorRT's, an export for another program",
+    ),
+    "TensorRT-LLM's checkpoint": Refused(
+        GITHUB + "NVIDIA/TensorRT-LLM",
+        instead("rank0.safetensors"),
+        "rank0.safetensors is TensorRT-LLM's, an export for another program",
+    ),
+    "consolidated.00.pth": Refused(
+        GITHUB + "meta-llama/llama",
+        instead("consolidated.00.pth"),
+        "consolidated.00.pth is Meta's or Mistral's form, which GPT-2 has not",
+    ),
+    "GGUF of another architecture": Refused(
+        GITHUB + "ggml-org/llama.cpp",
+        other_gguf,
+        "model.gguf is not GPT-2: its general.architecture is 'llama'",
+    ),
+    "GGML from before GGUF": Refused(
+        GITHUB + "ggml-org/ggml",
+        holding("ggml-model-f16.bin", b"lmgg" + bytes(400)),
+        "ggml-model-f16.bin is GGML from before GGUF: convert the checkpoint again",
+    ),
+    "a .bin of nobody's": Refused(
+        GITHUB + "huggingface/transformers",
+        holding("weights.bin", bytes(range(1, 256)) * 20),
+        "weights.bin cannot be read: it is broken, cut short or not a file of torch.save",
+    ),
+    "a web page in place of weights": Refused(
+        HUB + "docs/hub/models-downloading",
+        holding("pytorch_model.bin", b"<!DOCTYPE html>\n<html>"),
+        "pytorch_model.bin is a web page, not weights: download it again",
+    ),
+    "an error in place of weights": Refused(
+        HUB + "docs/hub/models-downloading",
+        holding("model.safetensors", b'{"error": "Repository not found"}'),
+        "model.safetensors is JSON, not weights, such as an error that came in place of a download",
+    ),
+    "nothing but zeros": Refused(
+        GITHUB + "huggingface/huggingface_hub",
+        holding("model.safetensors", bytes(5000)),
+        "model.safetensors holds nothing but zeros: download it again",
+    ),
+    "Keras' own file": Refused(
+        GITHUB + "keras-team/keras",
+        instead("model.keras"),
+        "model.keras is Keras' own: load it, and save it with transformers 4",
+    ),
+    "Orbax": Refused(
+        GITHUB + "google/orbax",
+        instead("manifest.ocdbt"),
+        "manifest.ocdbt is Orbax's, of JAX: load it, and save it with transformers 4",
+    ),
+    "parts without their index": Refused(
+        HUB + "docs/transformers/main/big_models",
+        parts_alone,
+        "the weights are in parts (model-00001-of-00002.safetensors, "
+        "model-00002-of-00002.safetensors), and their index is not there",
+    ),
+    "a link to what is not there": Refused(
+        HUB + "docs/huggingface_hub/guides/manage-cache",
+        dangling,
+        "model.safetensors is a link to what is not there: download it again",
+    ),
+    "a number of layers that lies": Refused(
+        GITHUB + "huggingface/transformers",
+        config(n_layer=10**9),
+        "config.json: n_layer is 1,000,000,000, and the weights have ",
     ),
     "compressed-tensors": Refused(
         GITHUB + "vllm-project/llm-compressor",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from safetensors.numpy import save_file
 
 from handler.engine.activations import NAMES
-from tests.archive.programs import build_nano, gguf_file, llm_c, mini, nano
+from tests.archive.programs import build_nano, gguf_file, gguf_renamed, llm_c, mini, nano
 from tests.archive.tiny import (
     GITHUB,
     HUB,
@@ -30,6 +31,7 @@ from tests.archive.writers import (
     pickled,
     safetensors,
     shards,
+    variant_shards,
     with_mark,
 )
 
@@ -169,6 +171,37 @@ SAME: dict[str, Layout] = {
     ),
     "config.json of 2019": Layout(
         GITHUB + "huggingface/transformers/issues/582", safetensors(lambda w: w | masks()), OLD
+    ),
+    "config.json of 2019 with n_ctx alone": Layout(
+        GITHUB + "openai/gpt-2", safetensors(full), OLD | {"n_positions": None}
+    ),
+    "a class of one's own, model_type gpt2": Layout(
+        HUB + "docs/transformers/custom_models",
+        safetensors(full),
+        {"architectures": ["MyGPT2LMHeadModel"]},
+        remark="config.json names MyGPT2LMHeadModel, which is no class of transformers",
+    ),
+    "safetensors named pytorch_model.bin": Layout(
+        HUB + "docs/safetensors/index",
+        lambda directory, weights: save_file(full(weights), directory / "pytorch_model.bin"),
+    ),
+    "GGUF named model.bin": Layout(
+        GITHUB + "ggml-org/llama.cpp/issues/5032",
+        gguf_renamed,
+        has_config=False,
+    ),
+    "shards of a variant, fp16": Layout(
+        HUB + "docs/diffusers/using-diffusers/loading", variant_shards
+    ),
+    "a bias of the head, which GPT-2 has not": Layout(
+        HUB + "docs/transformers/model_doc/gptj",
+        safetensors(lambda w: full(w) | {"lm_head.bias": np.ones(7552, np.float32)}),
+        remark="left out, since a language model has no place for it: lm_head.bias",
+    ),
+    "more layers than config.json says": Layout(
+        HUB + "docs/transformers/main_classes/model",
+        safetensors(lambda w: full(w) | {"transformer.h.2.ln_1.weight": np.ones(48, np.float32)}),
+        remark="left out, since config.json says 2 layers: layer 2 and what is behind it",
     ),
     "config.json with hidden_size and its kin": Layout(
         HUB + "docs/transformers/model_doc/gpt2", safetensors(full), {**SYNONYMS, **ROOT}

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import gguf
 import numpy as np
 import torch
 from safetensors.numpy import load_file, save_file
@@ -181,6 +182,53 @@ def instead(name: str) -> Spoil:
         (directory / name).write_bytes(b"not looked at")
 
     return spoil
+
+
+def holding(name: str, content: bytes) -> Spoil:
+    """A file that is not what its name says, in the place of the weights."""
+
+    def spoil(directory: Path) -> None:
+        arrays(directory)
+        (directory / name).write_bytes(content)
+
+    return spoil
+
+
+def dangling(directory: Path) -> None:
+    arrays(directory)
+    (directory / "model.safetensors").symlink_to("../blobs/abc")
+
+
+def ctranslate2(directory: Path) -> None:
+    name = b"TransformerDecoderSpec\0"
+    head = struct.pack("<IH", 6, len(name)) + name + struct.pack("<II", 2, 50)
+    holding("model.bin", head + bytes(400))(directory)
+    config = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    (directory / "config.json").write_text(json.dumps(config))
+
+
+def other_gguf(directory: Path) -> None:
+    words = arrays(directory)["wte.weight"]
+    writer = gguf.GGUFWriter(directory / "model.gguf", "llama")
+    writer.add_tensor("token_embd.weight", words)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def parts_alone(directory: Path) -> None:
+    found = arrays(directory)
+    names = list(found)
+    for number in (1, 2):
+        part = {name: found[name] for name in names[number - 1 :: 2]}
+        save_file(part, directory / f"model-{number:05d}-of-00002.safetensors")
+
+
+def mlx_units(found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    name = "h.0.attn.c_attn"
+    shapes = {"scales": np.ones((48, 3), np.float16), "biases": np.ones((48, 3), np.float16)}
+    return found | {f"{name}.{part}": values for part, values in shapes.items()}
 
 
 def less_packed(entries: dict[str, Any]) -> None:

@@ -23,6 +23,13 @@ def contents(directory: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture
+def large(tmp_path: Path) -> dict[str, bytes]:
+    """40 MB: the hub's client writes a file 10 MB at a time."""
+    write_checkpoint(tmp_path / "large", n_embd=512)
+    return contents(tmp_path / "large")
+
+
+@pytest.fixture
 def small(tmp_path: Path) -> dict[str, bytes]:
     write_checkpoint(tmp_path / "small")
     return contents(tmp_path / "small")
@@ -147,16 +154,34 @@ def test_weights_in_no_form_that_is_read_are_refused_before_they_are_downloaded(
 
 
 def test_a_download_cut_in_the_middle_is_said_and_can_be_taken_up_again(
-    small: dict[str, bytes], tmp_path: Path
+    large: dict[str, bytes], tmp_path: Path
 ) -> None:
-    with hub(MODEL, small, "cut") as server:
+    with hub(MODEL, large, "cut") as server:
         done = package(server, tmp_path / "home", tmp_path / "store")
     assert f"the download of {MODEL} was interrupted" in refusal(done, tmp_path / "store")
     # Half a model is not taken for a whole one.
     done = package(NOWHERE, tmp_path / "home", tmp_path / "store")
     assert "cannot be reached" in refusal(done, tmp_path / "store")
-    with hub(MODEL, small) as server:
-        assert package(server, tmp_path / "home", tmp_path / "store").returncode == 0
+    with hub(MODEL, large) as server:
+        done = package(server, tmp_path / "home", tmp_path / "store", MODEL, "--check")
+    assert done.returncode == 0, done.stderr
+    assert "going on with model.safetensors" in done.stdout
+    assert 0 < server.started_at["model.safetensors"] < len(large["model.safetensors"])
+    assert not list((tmp_path / "home").rglob("*.part"))
+
+
+def test_a_part_that_is_not_of_the_file_is_thrown_away(
+    large: dict[str, bytes], tmp_path: Path
+) -> None:
+    with hub(MODEL, large, "cut") as server:
+        package(server, tmp_path / "home", tmp_path / "store")
+        [part] = (tmp_path / "home").rglob("*.part")
+        part.write_bytes(bytes(part.stat().st_size))
+        server.trouble = ""
+        done = package(server, tmp_path / "home", tmp_path / "store")
+        assert "model.safetensors came broken from the hub" in refusal(done, tmp_path / "store")
+        done = package(server, tmp_path / "home", tmp_path / "store", MODEL, "--check")
+        assert done.returncode == 0, done.stderr
 
 
 def test_a_cache_that_can_not_be_written_is_said(small: dict[str, bytes], tmp_path: Path) -> None:

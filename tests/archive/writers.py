@@ -47,6 +47,12 @@ def shards(save: Callable[[Any, Path], Any], name: str, ending: str) -> Write:
     return write
 
 
+def variant_shards(directory: Path, weights: Arrays) -> None:
+    shards(save_file, "model.fp16", "safetensors")(directory, weights)
+    written = directory / "model.fp16.safetensors.index.json"
+    written.rename(directory / "model.safetensors.index.fp16.json")
+
+
 def pickled(
     name: str, content: Callable[[Arrays], Any], beside: tuple[str, ...] = (), zipped: bool = True
 ) -> Write:
