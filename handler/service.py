@@ -9,7 +9,7 @@ from typing import Any
 
 from handler.archive_facts import ArchiveFacts, Defaults
 from handler.chat.conversations import ChatHead, Conversations
-from handler.content.json_text import to_json
+from handler.content.json_text import to_json, to_json_in_pieces
 from handler.engine.engine import Engine
 from handler.engine.errors import ModelError, QueueFull
 from handler.engine.grammar import Grammars
@@ -315,7 +315,7 @@ class Service:
         value = parse_json(body)
         if route == "v1/tokenize":
             asked, unknown = self._read(TokenizeRequest, value)
-            return WholeReply(to_json(self._tokens.of(asked)), ignored_fields=unknown)
+            return WholeReply(to_json_in_pieces(self._tokens.of(asked)), ignored_fields=unknown)
         if route == "v1/detokenize":
             ids, unknown = self._read(DetokenizeRequest, value)
             return WholeReply(to_json(self._tokens.text_of(ids)), ignored_fields=unknown)

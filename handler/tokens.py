@@ -36,14 +36,16 @@ class Tokens:
         if text is None:
             text, add = self._rendered(request), request.add_special_tokens is True
         tokens = self._vocabulary.encode(text, add_special_tokens=add)
-        texts = [self._vocabulary.decode([t], skip_special_tokens=False) for t in tokens]
-        names = [self._vocabulary.symbol(token) for token in tokens]
+        decode = self._vocabulary.decode
+        text_of = {token: decode([token], skip_special_tokens=False) for token in set(tokens)}
+        texts = [text_of[token] for token in tokens]
+        names = map(self._vocabulary.symbol, tokens)
         return {
             "tokens": tokens,
             "texts": texts,
             "count": len(tokens),
             "max_model_len": self._context_length,
-            "token_strs": names if request.return_token_strs else None,
+            "token_strs": list(names) if request.return_token_strs else None,
         }
 
     def _rendered(self, request: TokenizeRequest) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
@@ -19,6 +20,8 @@ Result = TypeVar("Result")
 
 # A piece waits no longer than this for its step: there may be none.
 PATIENCE_SECONDS = 0.05
+# How often the next piece is let run where there are no steps.
+PIECE_SECONDS = 0.001
 # How long others may be kept from Python's lock while something runs here.
 SWITCH_SECONDS = 0.001
 
@@ -27,10 +30,33 @@ _here = threading.local()
 
 def pace() -> None:
     """End a piece: wait for the next step. Nothing on any other thread."""
-    turn: threading.Event | None = getattr(_here, "turn", None)
+    turn: threading.Event | Breath | None = getattr(_here, "turn", None)
     if turn is not None:
         turn.wait(PATIENCE_SECONDS)
         turn.clear()
+
+
+class Breath:
+    """A turn that comes by itself: a thread that takes it lets others have the processor."""
+
+    def wait(self, timeout: float) -> None:
+        """Rest for a moment."""
+        time.sleep(min(timeout, PIECE_SECONDS))
+
+    def clear(self) -> None:
+        """See `threading.Event.clear`: the next one comes as well."""
+
+
+def run_beside(work: Callable[[], Result]) -> Result:
+    """Do something long on a thread of its own, where an event loop goes on: it rests at `pace`."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_SECONDS)
+    _here.turn = Breath()
+    try:
+        return work()
+    finally:
+        _here.turn = None
+        sys.setswitchinterval(usual)
 
 
 def is_inside() -> bool:
@@ -74,8 +100,13 @@ class Workshop:
 
     def wait(self, begun: Iterable[Future[Any]], seconds: float) -> None:
         """Wait for one of what was begun; nothing else is to be done meanwhile."""
+        works = list(begun)
+        latest = time.monotonic() + seconds
         self.step()
-        wait_for(begun, seconds, FIRST_COMPLETED)
+        while works and time.monotonic() < latest:
+            if wait_for(works, PIECE_SECONDS, FIRST_COMPLETED).done:
+                return
+            self.step()
 
     def close(self) -> None:
         """Begin nothing more."""

@@ -5,10 +5,13 @@ Whether the values are allowed is judged in the handler, once; odd ones are pass
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from operator import mul
 from typing import Any
 
@@ -17,11 +20,14 @@ from gateway.settings import Settings
 from handler.content import strict_json
 from handler.requests.accept import TEXT
 from handler.requests.question import COMPLETION, PLAIN, Question
+from handler.workshop import run_beside
 
 COMPLETIONS = "v1/completions"
 JSON_TYPE = "application/json"
 # So much of a prompt decides which replica may still have it in its cache.
 PREFIX_CHARS = 64
+# One long body after the other is parsed here.
+_long_bodies = ThreadPoolExecutor(1, thread_name_prefix="long-bodies")
 DEFAULT_CONTEXT = 1024
 
 
@@ -43,7 +49,19 @@ class Prediction:
     priority: int = 0
 
 
-def read_json_object(body: bytes) -> dict[str, Any]:
+async def read_json_object(body: bytes) -> dict[str, Any]:
+    """Parse a body that must be a JSON object; a long one beside what others wait for.
+
+    Raises:
+        BadRequest: It is not.
+    """
+    if not strict_json.is_long(body):
+        return parse_object(body)
+    parse = partial(parse_object, body)
+    return await asyncio.get_running_loop().run_in_executor(_long_bodies, run_beside, parse)
+
+
+def parse_object(body: bytes) -> dict[str, Any]:
     """Parse a body that must be a JSON object.
 
     Raises:

@@ -52,7 +52,7 @@ class Inference:
 
         With `inputs` it is TGI's.
         """
-        value = read_json_object(await self._admission.admit(exchange))
+        value = await read_json_object(await self._admission.admit(exchange))
         if value.get("inputs") is not None:
             if value.get("input") is not None:
                 raise BadRequest("Give either `input` or `inputs`, not both", param="inputs")
@@ -86,7 +86,7 @@ class Inference:
     async def completions(self, exchange: Exchange) -> None:
         """OpenAI's completions."""
         body = await self._admission.admit(exchange)
-        value = read_json_object(body)
+        value = await read_json_object(body)
         prediction = self._completion(value.get("model"), value, body)
         refuse_foreign(exchange, prediction.text, self._settings.language_gate)
         await self._proxy.serve(exchange, prediction)
@@ -94,7 +94,7 @@ class Inference:
     async def chats(self, exchange: Exchange) -> None:
         """OpenAI's chat completions."""
         body = await self._admission.admit(exchange)
-        value = read_json_object(body)
+        value = await read_json_object(body)
         prediction = read_chat(*self._asked(value.get("model"), value, body))
         refuse_foreign(exchange, prediction.text, self._settings.language_gate)
         await self._proxy.serve(exchange, prediction)
@@ -102,7 +102,7 @@ class Inference:
     async def embeddings(self, exchange: Exchange) -> None:
         """OpenAI's embeddings."""
         body = await self._admission.admit(exchange)
-        value = read_json_object(body)
+        value = await read_json_object(body)
         prediction = read_embeddings(*self._asked(value.get("model"), value, body))
         await self._proxy.serve(exchange, prediction)
 
@@ -111,7 +111,7 @@ class Inference:
         body = await self._admission.admit(exchange)
         name = self._settings.model_name
         with contextlib.suppress(BadRequest):  # what is no JSON is refused by the handler
-            value = read_json_object(body)
+            value = await read_json_object(body)
             name = name if value.get("model") is None else value["model"]
         model, version = self._model(name)
         path = "v1/" + exchange.path.strip("/").removeprefix("v1/")

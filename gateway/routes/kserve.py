@@ -53,7 +53,7 @@ class KServe:
         if self._registry.card(model, version) is None:
             await self._answering.pass_on(exchange, model, version, body)
             return
-        value = read_json_object(body)
+        value = await read_json_object(body)
         with telling_faults():
             question = read_instances(value)
         await self._answering.answer(exchange, model, version, question)
@@ -66,7 +66,10 @@ class KServe:
             return
         length = exchange.headers.get(LENGTH_HEADER)
         with telling_faults():
-            value, tail = (read_json_object(body), b"") if length is None else split(body, length)
+            if length is None:
+                value, tail = await read_json_object(body), b""
+            else:
+                value, tail = split(body, length)
             question = read_infer(value, tail)
         await self._answering.answer(exchange, model, version, question)
 
@@ -80,7 +83,7 @@ class KServe:
 
     async def _generate(self, exchange: Exchange, *, stream: bool) -> None:
         model, version, body = await self._asked(exchange)
-        value = read_json_object(body)
+        value = await read_json_object(body)
         with telling_faults():
             question = read_generate(value, stream=stream)
         await self._answering.answer(exchange, model, version, question)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from urllib.parse import parse_qsl
 
 from gateway.errors import BadRequest
-from gateway.proxy.prediction import read_json_object
+from gateway.proxy.prediction import parse_object
 from gateway.web.exchange import Exchange
 
 # What TorchServe documents and what has no meaning here, with why.
@@ -128,7 +128,7 @@ def read(exchange: Exchange, body: bytes) -> tuple[Parameters, list[str]]:
             "Send the parameters in the query, or as JSON with `Content-Type: application/json`",
             param="content-type",
         )
-    values = {name: _text(name, value) for name, value in read_json_object(body).items()}
+    values = {name: _text(name, value) for name, value in parse_object(body).items()}
     notes = ["the query has no effect: the body holds the parameters"] if query else []
     return Parameters(values), notes
 

@@ -60,7 +60,7 @@ class Predictions:
         if path in QUESTIONS:
             prediction = read_question(name, version, path, body)
         elif path in READERS:
-            value = read_json_object(body)
+            value = await read_json_object(body)
             prediction = READERS[path](name, version, value, body, self._settings, card or {})
         else:
             await self._predict(exchange, name, version, body, self._query(exchange))

@@ -33,14 +33,14 @@ class Tgi:
 
     async def root(self, exchange: Exchange) -> None:
         """As the pipeline has it: a list, and the prompt in it unless that is unwanted."""
-        value = read_json_object(await self._admission.admit(exchange))
+        value = await read_json_object(await self._admission.admit(exchange))
         with telling_faults():
             question = read(value, full_text=True)
         await self._answering.answer(exchange, *self._own(), question)
 
     async def generate_stream(self, exchange: Exchange) -> None:
         """One event a token."""
-        value = read_json_object(await self._admission.admit(exchange))
+        value = await read_json_object(await self._admission.admit(exchange))
         with telling_faults():
             question = read(value, full_text=False, stream=True)
         await self._answering.answer(exchange, *self._own(), question)

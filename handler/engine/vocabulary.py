@@ -76,7 +76,8 @@ class Vocabulary:
         What it appends (an end, a separator) is left off: a prompt is to be gone on with.
         """
         # `encode` would keep Python's lock until a long text is done, and everybody's step with it.
-        [encoding] = self._tokenizer.encode_batch([text], add_special_tokens=False)
+        # `fast`: without the places of tokens in the text, which nobody asks for; half the time.
+        [encoding] = self._tokenizer.encode_batch_fast([text], add_special_tokens=False)
         ids: list[int] = encoding.ids
         return [*self._opening, *ids] if add_special_tokens else ids
 

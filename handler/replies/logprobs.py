@@ -9,8 +9,11 @@ from handler.engine.sequence import LogprobEntry
 from handler.engine.step import TokenLogprob
 from handler.engine.vocabulary import Vocabulary
 from handler.requests.prompt_reader import PromptText
+from handler.workshop import pace
 
 Json = dict[str, Any]
+# Tokens that are told in one piece.
+AT_ONCE = 64
 
 
 class LogprobWriter:
@@ -33,7 +36,11 @@ class LogprobWriter:
         lengths = [len(detokenizer.push(token)) for token in tokens]
         # Tokens that were put in front of a text are not in what is echoed.
         offset = self._offset - sum(lengths) - len(detokenizer.finish())
-        for token, length, logprob in zip(tokens, lengths, logprobs, strict=True):
+        for place, (token, length, logprob) in enumerate(
+            zip(tokens, lengths, logprobs, strict=True)
+        ):
+            if place and place % AT_ONCE == 0:
+                pace()
             at = min(max(0, offset), self._offset)
             self._add(shape, token, _first(logprob, top), at)
             offset += length

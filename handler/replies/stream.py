@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from handler.content.json_text import to_json
+from handler.content.json_text import to_json, to_json_in_pieces
 from handler.engine.sequence import Output
 from handler.engine.vocabulary import Vocabulary
 from handler.replies import sideband
@@ -107,7 +107,8 @@ class StreamReply(Reply):
                 closing = self._closing
                 if self._with_counts:
                     closing = f'],"usage":{to_json(self.usage)}}}'
-                shown = to_json(self.head.event_choice(choice, begins=begins))
+                write = to_json_in_pieces if begins and self._echoes_logprobs else to_json
+                shown = write(self.head.event_choice(choice, begins=begins))
                 self._events.append(f"data: {self._opening}{shown}{closing}\n\n")
 
     def _frame(self, index: int, finish_reason: str | None, cached: int | None) -> str:

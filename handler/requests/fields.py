@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
 from pydantic_core import PydanticCustomError
+
+from handler.workshop import pace
 
 MAX_STOP = 16
 MAX_STOP_CHARS = 256
@@ -15,6 +18,8 @@ MAX_TOKENIZE_BYTES = 65_536
 MAX_TOKEN_IDS = 65_536  # in `allowed_token_ids`; far fewer are of use elsewhere
 MAX_STOP_TOKEN_IDS = 128
 MAX_BAD_WORDS = 128
+# Items that are looked at in one piece.
+AT_ONCE = 32_768
 
 
 def _check_unicode(text: str) -> str:
@@ -80,7 +85,7 @@ def check_prompt(prompt: Any) -> Any:
         return prompt
     if isinstance(prompt, str):
         return _check_unicode(prompt)
-    kinds = set(map(type, prompt)) if isinstance(prompt, list) else {type(prompt)}
+    kinds = _kinds(prompt) if isinstance(prompt, list) else {type(prompt)}
     if prompt == []:
         raise PydanticCustomError("prompt", "must not be an empty list")
     if kinds == {str}:
@@ -92,14 +97,26 @@ def check_prompt(prompt: Any) -> Any:
     return _check_ids(prompt)
 
 
+def parts(items: list[Any]) -> Iterator[list[Any]]:
+    """What may be hundreds of thousands, piece by piece; a step may come between two of them."""
+    for at in range(0, len(items), AT_ONCE):
+        if at:
+            pace()
+        yield items[at : at + AT_ONCE]
+
+
+def _kinds(items: list[Any]) -> set[type]:
+    return {kind for part in parts(items) for kind in set(map(type, part))}
+
+
 def _check_ids(ids: Any) -> Any:
     if isinstance(ids, list):
-        kinds = set(map(type, ids))
+        kinds = _kinds(ids)
         if float in kinds:
             ids = _take_integral_items(ids)
-            kinds = set(map(type, ids))
+            kinds = _kinds(ids)
         if kinds == {int}:
-            if min(ids) < 0:
+            if min(map(min, parts(ids))) < 0:
                 raise PydanticCustomError("prompt", "token ids must not be negative")
             return ids
     raise PydanticCustomError(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from handler.archive_facts import ArchiveFacts
 from handler.engine.vocabulary import Vocabulary
 from handler.errors import BadRequest
+from handler.requests.fields import parts
 from handler.requests.schema import CompletionRequest
 
 MAX_CHARS_PER_TOKEN = 64  # a longer text cannot fit: so much is never tokenised in vain
@@ -119,7 +120,7 @@ class PromptReader:
     def _check_known(self, tokens: list[int], *, is_text: bool) -> None:
         """Refuse ids that the model does not have; a tokenizer may have more than it."""
         known = self.facts.vocab_size
-        if max(tokens, default=0) < known:
+        if all(max(part) < known for part in parts(tokens)):
             return
         wrong = next(token for token in tokens if token >= known)
         what = f"the token id {wrong}; the model's"
