@@ -27,7 +27,7 @@ pytestmark = pytest.mark.alone
 AT_ONCE = 8
 TOKENS = 300
 STREAMS = 3
-# At most so many times the usual gap. Where the service had its two cores for itself, scored prompts
+# At most so many times the usual gap. Where the service had two cores for itself, scored prompts
 # came to 3.0 times (10 ms), 60,000 biases to 4.7 (18 ms), all others to 2.9 or less.
 TIMES = 3
 TIMES_LARGE = 6
