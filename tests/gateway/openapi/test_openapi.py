@@ -90,6 +90,7 @@ def generate_requests(service: Service, folder: Path, key: str, *options: str) -
     # One worker: in two threads Python 3.11's `ast` fails, which hypothesis reads lambdas with.
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"{service.url}/openapi.json"]
     command += ["--checks", f"{checks},response_schema_conformance"]
+    command += ["--request-timeout", str(PATIENCE)]
     command += ["--seed", "1", "--workers", "1", "--header", f"x-api-key: {key}", *options]
     ended = subprocess.run(
         command, capture_output=True, text=True, timeout=4 * PATIENCE, cwd=folder
