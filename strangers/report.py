@@ -14,9 +14,9 @@ HEAD = """\
 # Other people's clients
 
 `./scripts/clients` installs these, each into an environment of its own, and runs them against the
-served embedded model; this table is what it wrote on {date}. Each is asked for a text, which has to
-be the one that the service writes for that prompt, by itself (*call*) and in parts (*stream*); to
-leave a stream while others write, which the service has to notice (*cancel*); to send a value that
+served embedded model; this table is what it wrote on {date}. Each is asked for a text, which has
+to be the one that the service writes for that prompt, by itself (*call*) and in parts (*stream*);
+to leave a stream while others write, which the service has to notice (*cancel*); to send a value that
 is not allowed, which it has to tell in its own way (*error*); and to come to a service that is
 full, and again when that passes (*retry*). A dash is what a client has no words for.
 
@@ -50,7 +50,7 @@ def write(rows: Mapping[Stranger, tuple[str, Mapping[str, Outcome]]], path: Path
 
 
 def _cell(stranger: Stranger, check: str, outcomes: Mapping[str, Outcome]) -> str:
-    if RUN in outcomes:
+    if RUN in stranger.checks:
         check = RUN
     if check in outcomes:
         return _mark(outcomes[check])
