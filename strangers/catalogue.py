@@ -32,7 +32,7 @@ STRANGERS = (
         "ai",
         ("ai@6.0.326", "@ai-sdk/openai-compatible@2.0.92"),
         npm=True,
-        is_light=False,
+        is_light=True,
     ),
     Stranger(
         "langchain",

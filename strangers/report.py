@@ -14,11 +14,11 @@ HEAD = """\
 # Other people's clients
 
 `./scripts/clients` installs these, each into an environment of its own, and runs them against the
-served embedded model; this table is what it wrote on {date}. Each is asked for a text, which has
-to be the one that the service writes for that prompt, by itself (*call*) and in parts (*stream*);
-to leave a stream while others write, which the service has to notice (*cancel*); to send a value that
-is not allowed, which it has to tell in its own way (*error*); and to come to a service that is
-full, and again when that passes (*retry*). A dash is what a client has no words for.
+served embedded model. What it wrote on {date}: each is asked for a text, which has to be the one
+that the service writes for that prompt, by itself (*call*) and in parts (*stream*); to leave a
+stream while others write, which the service has to notice (*cancel*); to send a value that is not
+allowed, which it has to tell in its own way (*error*); and to come to a service that is full, and
+again when that passes (*retry*). A dash is what a client has no words for.
 
 Those marked with a star run in `./scripts/test` too. OpenAI's package for Go could not be had: how
 it reads streams, before 3.43 and since, is a test of their bytes
