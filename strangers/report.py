@@ -14,7 +14,7 @@ HEAD = """\
 # Other people's clients
 
 `./scripts/clients` installs these, each into an environment of its own, and runs them against the
-served embedded model. What it wrote on {date}: each is asked for a text, which has to be the one
+served embedded model; the table is of {date}. Each is asked for a text, which has to be the one
 that the service writes for that prompt, by itself (*call*) and in parts (*stream*); to leave a
 stream while others write, which the service has to notice (*cancel*); to send a value that is not
 allowed, which it has to tell in its own way (*error*); and to come to a service that is full, and
