@@ -8,7 +8,7 @@ from typing import Any
 from archive.checkpoint import Checkpoint
 from archive.errors import CheckpointError, PackagingError
 from archive.reading import read_json
-from handler.archive_facts import CHAT_TEMPLATE
+from handler.archive_metadata import CHAT_TEMPLATE
 
 # DialoGPT's turns: models of it that are older than templates say so in their config alone.
 TURNS = "{% for message in messages %}{{ message.content }}{{ eos_token }}{% endfor %}"

@@ -26,7 +26,7 @@ from archive.packing import (
 from archive.settings import Settings
 from archive.text import read_passages
 from archive.trial import try_out
-from handler.archive_facts import CHAT_TEMPLATE, ArchiveFacts
+from handler.archive_metadata import CHAT_TEMPLATE, ArchiveMetadata
 from handler.start_checks import file_digests
 
 
@@ -87,7 +87,7 @@ def _open(settings: Settings) -> tuple[Checkpoint, str | None]:
 
 def stage(
     settings: Settings, checkpoint: Checkpoint, content: Path, chat_template: str | None = None
-) -> ArchiveFacts:
+) -> ArchiveMetadata:
     """Write all of an archive into `content`, but for what a trial finds; return what it is."""
     form = _add_model(settings, checkpoint, content / "model")
     copy_checkpoint_files(checkpoint, content / "model")
@@ -95,7 +95,7 @@ def stage(
         (content / "model" / CHAT_TEMPLATE).write_text(chat_template, encoding="utf-8")
     add_code(content, settings.engine)
     add_settings(content, settings.engine, settings.model_config)
-    facts = ArchiveFacts(
+    facts = ArchiveMetadata(
         name=settings.target.name,
         version=settings.target.version,
         source=source_id(settings.model),

@@ -10,7 +10,7 @@ from typing import Any
 from archive.errors import CheckpointError
 from archive.reading import read_json
 from archive.tokenizer import CheckpointTokenizer
-from handler.archive_facts import Tokens
+from handler.archive_metadata import Tokens
 from handler.engine.vocabulary import surroundings
 
 

@@ -14,7 +14,7 @@ from archive.packing import Target, add_code, add_settings, staging
 from archive.packing import pack as run_archiver
 from bench.checkpoints import CACHE, ROOT, Checkpoint
 from bench.environments import run
-from handler.archive_facts import ArchiveFacts
+from handler.archive_metadata import ArchiveMetadata
 from handler.start_checks import file_digests
 
 _ready: set[Path] = set()
@@ -69,7 +69,7 @@ def _pack_again(home: Path) -> None:
         engine = str(facts(home)["engine"])
         add_code(content, engine)
         add_settings(content, engine, ROOT / "config" / "model-config.yaml")
-        about = ArchiveFacts.read(content / "model")
+        about = ArchiveMetadata.read(content / "model")
         about.model_copy(update={"files": file_digests(content)}).write(content / "model")
         run_archiver(content, target)
     _unpack(home)

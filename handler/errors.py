@@ -6,8 +6,8 @@ replies/error_replies.py says what each of them is in HTTP, in OpenAI's words an
 from __future__ import annotations
 
 NO_EXPLANATIONS = (
-    "There are no explanations; a prompt's log probabilities tell how likely each of its tokens "
-    "was: send `echo: true`, `logprobs: 5` and `max_tokens: 0` to v1/completions"
+    "Explanations are not supported. To see how likely each token of a prompt is, send `echo: "
+    "true`, `logprobs: 5` and `max_tokens: 0` to v1/completions"
 )
 
 

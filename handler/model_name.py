@@ -14,12 +14,12 @@ def find_fault(name: str) -> str | None:
     """Return what is wrong with a model's name, as the end of a sentence; None if nothing is.
 
     >>> find_fault("a--b")
-    "must not hold '--', by which replicas of one model are told apart"
+    "must not contain '--', which marks the replicas of a model"
     """
     if NAME.fullmatch(name):
         return None
     if len(name) > LONGEST:
-        return f"may have {LONGEST} characters, and has {len(name)}"
+        return f"may have at most {LONGEST} characters, and has {len(name)}"
     if REPLICA_MARK in name:
-        return f"must not hold '{REPLICA_MARK}', by which replicas of one model are told apart"
-    return "may hold letters, digits, `.`, `_` and single `-`, a letter or digit first"
+        return f"must not contain '{REPLICA_MARK}', which marks the replicas of a model"
+    return "may contain letters, digits, `.`, `_` and single `-`, and begins with a letter or digit"

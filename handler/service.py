@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from handler.archive_facts import ArchiveFacts, Defaults
+from handler.archive_metadata import ArchiveMetadata, Defaults
 from handler.chat.conversations import ChatHead, Conversations
 from handler.content.json_text import to_json, to_json_in_pieces
 from handler.engine.engine import Engine
@@ -66,7 +66,7 @@ class Service:
         self,
         name: str,
         version: str,
-        facts: ArchiveFacts,
+        metadata: ArchiveMetadata,
         defaults: Defaults,
         vocabulary: Vocabulary,
         model: Model,
@@ -81,21 +81,21 @@ class Service:
         # Digest of what the model wrote when it was loaded.
         self.self_test = ""
         self._version = version
-        self._facts = facts
+        self._metadata = metadata
         self._shape = model.shape
         self._isa = model.isa
         self._defaults = defaults
         self._vocabulary = vocabulary
         self._conversations = conversations
-        self._tokens = Tokens(vocabulary, facts, conversations)
+        self._tokens = Tokens(vocabulary, metadata, conversations)
         self._settings = settings
         self._strict_fields = strict_fields
-        self._shapes = TokenShapes(facts.end_tokens, facts.end_tokens | facts.delimiters)
-        reader = PromptReader(vocabulary, facts)
+        self._shapes = TokenShapes(metadata.end_tokens, metadata.end_tokens | metadata.delimiters)
+        reader = PromptReader(vocabulary, metadata)
         self._embeddings = EmbeddingPreparer(
             reader, model.shape.width, max_logprobs * LOGPROB_BYTES, settings.deadline_seconds
         )
-        self._grammars = Grammars(vocabulary, facts.end_tokens, facts.vocab_size)
+        self._grammars = Grammars(vocabulary, metadata.end_tokens, metadata.vocab_size)
         self._preparer = Preparer(
             reader,
             self._grammars,
@@ -140,26 +140,26 @@ class Service:
             raise ModelError("engine in model-config.yaml must hold settings, such as `slots: 32`")
         settings = EngineSettings.from_mapping({**engine, **(overrides or {})})
         model_directory = directory / "model"
-        facts = ArchiveFacts.read(model_directory)
-        with files_compared(directory, facts.files if is_checked else {}):
+        metadata = ArchiveMetadata.read(model_directory)
+        with files_compared(directory, metadata.files if is_checked else {}):
             vocabulary = Vocabulary.load(
                 model_directory / "tokenizer.json",
-                facts.vocab_size,
-                facts.delimiters,
-                splits_special_tokens=facts.splits_special_tokens,
+                metadata.vocab_size,
+                metadata.delimiters,
+                splits_special_tokens=metadata.splits_special_tokens,
             )
-            model, self_test = _load_and_test(model_directory, facts, settings, is_checked)
-            defaults = Defaults.read(model_directory, min(max_tokens, facts.context_length))
+            model, self_test = _load_and_test(model_directory, metadata, settings, is_checked)
+            defaults = Defaults.read(model_directory, min(max_tokens, metadata.context_length))
             defaults = replace(defaults, logprobs_mode=settings.logprobs_mode)
         service = cls(
             name,
             version,
-            facts,
+            metadata,
             defaults,
             vocabulary,
             model,
             settings,
-            Conversations.load(model_directory, facts, vocabulary),
+            Conversations.load(model_directory, metadata, vocabulary),
             max_logprobs=max_logprobs,
             strict_fields=strict_fields,
         )
@@ -354,32 +354,32 @@ class Service:
 
     def card(self) -> dict[str, Any]:
         """What is loaded, for v1/models."""
-        facts, shape, settings = self._facts, self._shape, self._settings
+        metadata, shape, settings = self._metadata, self._shape, self._settings
         return {
             "id": self.name,
             "object": "model",
-            "created": facts.created,
+            "created": metadata.created,
             "owned_by": "gpt2-torchserve",
             "version": self._version,
-            "checkpoint": facts.checkpoint,
-            "parameters": facts.parameters,
-            "context_length": facts.context_length,
-            "vocab_size": facts.vocab_size,
+            "checkpoint": metadata.checkpoint,
+            "parameters": metadata.parameters,
+            "context_length": metadata.context_length,
+            "vocab_size": metadata.vocab_size,
             "shape": {"layers": shape.layers, "heads": shape.heads, "width": shape.width},
             "engine": settings.kind,
             "isa": self._isa,
-            "precision": facts.precision,
-            "form": facts.form,
-            "cache": facts.cache,
-            "size_bytes": facts.size_bytes,
-            "content_sha256": facts.content_sha256,
-            "quality": facts.quality,
+            "precision": metadata.precision,
+            "form": metadata.form,
+            "cache": metadata.cache,
+            "size_bytes": metadata.size_bytes,
+            "content_sha256": metadata.content_sha256,
+            "quality": metadata.quality,
             "chat_template": self._conversations.has_template,
             "structured_outputs": not self._grammars.fault,
-            "license": facts.license,
+            "license": metadata.license,
             "defaults": asdict(self._defaults),
             "defaults_rule": DEFAULTS_RULE,
-            "examples": facts.examples,
+            "examples": metadata.examples,
             "limits": {
                 "texts": self._preparer.max_sequences,
                 "inputs": MAX_INPUTS,
@@ -409,12 +409,14 @@ def _take_resume(body: Any) -> Resume | None:
 
 
 def _load_and_test(
-    directory: Path, facts: ArchiveFacts, settings: EngineSettings, is_checked: bool
+    directory: Path, metadata: ArchiveMetadata, settings: EngineSettings, is_checked: bool
 ) -> tuple[Model, str]:
     """Load the model in `directory`; return it and the digest of what it writes."""
     try:
-        model = load_model(directory, facts.shape, settings)
-        return model, run_self_test(model, facts) if is_checked else greedy_digest(model, facts)
+        model = load_model(directory, metadata.shape, settings)
+        return model, run_self_test(model, metadata) if is_checked else greedy_digest(
+            model, metadata
+        )
     except ModelError:
         raise
     except Exception as error:  # no memory for the cache, or arrays and sizes disagree

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from handler.archive_facts import FACTS, PACK_AGAIN, ArchiveFacts
+from handler.archive_metadata import METADATA, PACK_AGAIN, ArchiveMetadata
 from handler.engine.errors import ModelError
 from handler.engine.model import Model
 from handler.engine.options import SamplingOptions
@@ -31,7 +31,7 @@ def file_digests(root: Path) -> dict[str, str]:
     return {
         file.relative_to(root).as_posix(): _digest(file)
         for file in files
-        if file.is_file() and file.name != FACTS
+        if file.is_file() and file.name != METADATA
     }
 
 
@@ -61,7 +61,7 @@ def _find_fault(root: Path, digests: Mapping[str, str]) -> str:
         except OSError:
             return f"the archive has no {name}: {PACK_AGAIN}"
         if found != expected:
-            return f"{name} is damaged, its digest is another than when it was packed: {PACK_AGAIN}"
+            return f"{name} is damaged (its digest has changed since it was packed): {PACK_AGAIN}"
     return ""
 
 
@@ -70,15 +70,17 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def greedy_digest(model: Model, facts: ArchiveFacts) -> str:
+def greedy_digest(model: Model, metadata: ArchiveMetadata) -> str:
     """Return the digest of a short text of the likeliest tokens, with their log probabilities.
 
     It is the same on every processor where the model is exact. Slot 0 is used.
     """
     digest = hashlib.sha256()
     draw = Draw(SamplingOptions(max_tokens=1, seed=0, temperature=0.0), top=1)
-    room = facts.shape.max_length
-    first = [(facts.tokens.begin + i * 7919) % facts.shape.vocab_size for i in range(PROMPT_TOKENS)]
+    room = metadata.shape.max_length
+    first = [
+        (metadata.tokens.begin + i * 7919) % metadata.shape.vocab_size for i in range(PROMPT_TOKENS)
+    ]
     tokens, start = first[: max(1, room // 2)], 0
     for _ in range(min(GREEDY_TOKENS, room - len(tokens))):
         rows = np.zeros((len(tokens) - start, 3), np.int32)
@@ -93,7 +95,7 @@ def greedy_digest(model: Model, facts: ArchiveFacts) -> str:
     return digest.hexdigest()
 
 
-def run_self_test(model: Model, facts: ArchiveFacts) -> str:
+def run_self_test(model: Model, metadata: ArchiveMetadata) -> str:
     """Have a model write a short text, and compare that with what it wrote when it was packed.
 
     Returns:
@@ -102,10 +104,10 @@ def run_self_test(model: Model, facts: ArchiveFacts) -> str:
     Raises:
         ModelError: It writes another text.
     """
-    found = greedy_digest(model, facts)
-    if model.is_exact and facts.self_test not in (None, found):
+    found = greedy_digest(model, metadata)
+    if model.is_exact and metadata.self_test not in (None, found):
         raise ModelError(
-            "the model does not write the text that it wrote when it was packed: "
-            f"the archive, or this machine's memory or processor, is faulty; {PACK_AGAIN}"
+            "the model's output has changed since it was packed: the archive, or this machine's "
+            f"memory or processor, is faulty; {PACK_AGAIN}"
         )
     return found

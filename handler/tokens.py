@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from handler.archive_facts import ArchiveFacts
+from handler.archive_metadata import ArchiveMetadata
 from handler.chat.conversations import Conversations
 from handler.engine.vocabulary import Vocabulary
 from handler.errors import BadRequest
@@ -19,10 +19,10 @@ class Tokens:
     """Texts to ids and back; replies have this project's fields and vLLM's."""
 
     def __init__(
-        self, vocabulary: Vocabulary, facts: ArchiveFacts, conversations: Conversations
+        self, vocabulary: Vocabulary, metadata: ArchiveMetadata, conversations: Conversations
     ) -> None:
         self._vocabulary = vocabulary
-        self._context_length = facts.context_length
+        self._context_length = metadata.context_length
         self._conversations = conversations
 
     def of(self, request: TokenizeRequest) -> Json:
@@ -42,7 +42,7 @@ class Tokens:
         names = map(self._vocabulary.symbol, tokens)
         return {
             "tokens": tokens,
-            "texts": texts,
+            "texts": strings,
             "count": len(tokens),
             "max_model_len": self._context_length,
             "token_strs": list(names) if request.return_token_strs else None,

@@ -1,7 +1,7 @@
 """A thread for what costs more than its share of a step: long bodies, long replies.
 
 Everybody's next tokens wait for the thread that TorchServe calls. What runs here goes on beside it,
-one thing after the other, and by one piece in each step: `pace` stands where a piece ends, since
+one thing after the other, and by one slice in each step: `pace` stands where a slice ends, since
 Python's lock is not let go within one (JSON is parsed, and a body judged, in one call each).
 """
 
@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 Result = TypeVar("Result")
 
-# A piece waits no longer than this for its step: there may be none.
+# A slice waits no longer than this for its step: there may be none.
 PATIENCE_SECONDS = 0.05
 # How often the next piece is let run where there are no steps.
 PIECE_SECONDS = 0.001
@@ -95,7 +95,7 @@ class Workshop:
         return self._thread.submit(self._run, work)
 
     def step(self) -> None:
-        """Let one piece run: a step has ended."""
+        """Let one slice run: a step has ended."""
         self._turn.set()
 
     def wait(self, begun: Iterable[Future[Any]], seconds: float) -> None:

@@ -33,7 +33,7 @@ GATEWAY = [
 # The rooms of the handler likewise; a tuple's are one floor.
 HANDLER = [
     *("errors", "model_name", "workshop", "engine", "content"),
-    ("archive_facts", "requests"),
+    ("archive_metadata", "requests"),
     *("replies", "chat", "tokens", "start_checks", "service", "torchserve", "gpt2_handler"),
 ]
 # Parts of the handler that the gateway must not know: it never looks at tokens.

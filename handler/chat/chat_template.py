@@ -61,7 +61,7 @@ def _checked(value: Any) -> Any:
 
 
 class _Generator(CodeGenerator):
-    """Has texts that `~` joins looked at."""
+    """Checks the strings that `~` joins."""
 
     def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:  # noqa: N802 (Jinja's name)
         self.write("environment.joined((")
@@ -198,23 +198,23 @@ class ChatTemplate:
         written: list[str] = []
         size = 0
         try:
-            for piece in self._template.generate(given):
+            for chunk in self._template.generate(given):
                 bounds.turn()
-                size += len(piece)
+                size += len(chunk)
                 if size > MAX_CHARS:
                     raise TooMuch
-                written.append(piece)
+                written.append(chunk)
         except (TooMuch, RecursionError, MemoryError):
             raise BadRequest(
-                f"The chat template does too much for these `messages`: at most {MAX_CHARS} "
-                f"characters and {MAX_SECONDS:g} s are allowed; send fewer",
+                f"The chat template needs more than {MAX_CHARS} characters or {MAX_SECONDS:g} s "
+                "for these `messages`; send fewer",
                 param="messages",
                 code="chat_template_too_long",
             ) from None
         except Exception as error:  # the template's own faults, of whatever kind
             reason = " ".join(str(error).split())[:SHOWN] or type(error).__name__
             raise BadRequest(
-                f"The model's chat template cannot take these `messages`: {reason}",
+                f"The model's chat template rejects these `messages`: {reason}",
                 param="messages",
                 code="chat_template_error",
             ) from None
@@ -227,9 +227,9 @@ class ChatTemplate:
 
 
 def _clock(now: int) -> Callable[[str], str]:
-    """`strftime_now`, which tells one time in all of a request's life."""
+    """`strftime_now`, which gives one time for the whole of a request."""
 
-    def tell(form: str) -> str:
-        return datetime.fromtimestamp(now).strftime(form)
+    def formatted(layout: str) -> str:
+        return datetime.fromtimestamp(now).strftime(layout)
 
-    return tell
+    return formatted

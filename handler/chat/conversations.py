@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from handler.archive_facts import CHAT_TEMPLATE, ArchiveFacts, read_json
+from handler.archive_metadata import CHAT_TEMPLATE, ArchiveMetadata, read_json
 from handler.engine.errors import ModelError
 from handler.engine.sequence import LogprobEntry
 from handler.engine.step import TokenLogprob
@@ -100,7 +100,7 @@ class Conversations:
         return self._template is not None
 
     @classmethod
-    def load(cls, model: Path, facts: ArchiveFacts, vocabulary: Vocabulary) -> Conversations:
+    def load(cls, model: Path, metadata: ArchiveMetadata, vocabulary: Vocabulary) -> Conversations:
         """Read the archive's template.
 
         Raises:
@@ -108,16 +108,16 @@ class Conversations:
         """
         path = model / CHAT_TEMPLATE
         if not path.is_file():
-            return cls(None, facts.context_length)
+            return cls(None, metadata.context_length)
         try:
             source = path.read_text(encoding="utf-8")
         except ValueError:
             raise ModelError(f"{CHAT_TEMPLATE} is not UTF-8") from None
         config = model / "tokenizer_config.json"
         named = read_json(config) if config.is_file() else {}
-        end = next(iter(facts.tokens.end), facts.bos_token)
+        end = next(iter(metadata.tokens.end), metadata.bos_token)
         tokens = {
-            "bos_token": vocabulary.symbol(facts.bos_token),
+            "bos_token": vocabulary.symbol(metadata.bos_token),
             "eos_token": vocabulary.symbol(end),
         }
         for name in TOKEN_NAMES:
@@ -130,7 +130,7 @@ class Conversations:
         # Jinja takes 4 MB: only where there is a template.
         from handler.chat.chat_template import ChatTemplate
 
-        return cls(ChatTemplate(source, tokens), facts.context_length)
+        return cls(ChatTemplate(source, tokens), metadata.context_length)
 
     def as_completion(self, request: ChatRequest, now: int) -> CompletionRequest:
         """The completion that answers a conversation.
@@ -150,7 +150,7 @@ class Conversations:
         """
         if self._template is None:
             raise BadRequest(
-                "This model has no chat template: it goes on with texts, at /v1/completions. One "
+                "This model has no chat template: send prompts to /v1/completions. One "
                 "is given when the model is packed: ./scripts/package_model --chat-template FILE",
                 param="messages",
                 code="no_chat_template",

@@ -85,14 +85,14 @@ def decode(body: bytes, charset: str) -> str:
         text = body.decode(_known(charset))
     except UnicodeDecodeError as error:
         raise BadRequest(
-            f"The text is not {charset[:40].upper()} at byte {error.start}; name its charset in "
-            "the header, such as `Content-Type: text/plain; charset=latin-1`",
+            f"The text is not valid {charset[:40].upper()} at byte {error.start}; name its "
+            "charset in the header, such as `Content-Type: text/plain; charset=latin-1`",
             param="prompt",
             code="invalid_text",
         ) from None
     if not is_whole(text):  # some charsets can spell half a character
         raise BadRequest(
-            "The text holds half a character (a lone surrogate)",
+            "The text contains a lone surrogate (half a character)",
             param="prompt",
             code="lone_surrogate",
         )

@@ -15,15 +15,15 @@ AT_ONCE = 64
 SCALARS_AT_ONCE = 4096
 
 
-def to_json_in_pieces(value: Any) -> str:
+def to_json_in_chunks(value: Any) -> str:
     """As `to_json`, of a value that may be long: Python's lock is not kept all the time."""
     if isinstance(value, dict):
-        pairs = (f"{to_json(key)}:{to_json_in_pieces(each)}" for key, each in value.items())
+        pairs = (f"{to_json(key)}:{to_json_in_chunks(each)}" for key, each in value.items())
         return "{" + ",".join(pairs) + "}"
     if not isinstance(value, list):
         return to_json(value)
     if any(isinstance(each, list) or _holds_lists(each) for each in value):
-        return "[" + ",".join(map(to_json_in_pieces, value)) + "]"
+        return "[" + ",".join(map(to_json_in_chunks, value)) + "]"
     return "[" + ",".join(_parts(value)) + "]"
 
 

@@ -76,7 +76,7 @@ def _nests(raw: bytes | bytearray) -> int:
 
 
 def check(value: Any) -> None:
-    """Judge the texts of a value that is parsed already.
+    """Judge the strings of a value that is parsed already.
 
     Raises:
         JsonError: One holds half a character, or the value is nested too deeply.
@@ -87,7 +87,7 @@ def check(value: Any) -> None:
         raise _too_deep() from None
     if where is not None:
         raise JsonError(
-            f"{f'`{where}`' if where else 'The body'} holds half a character (a lone surrogate)",
+            f"{f'`{where}`' if where else 'The body'} contains a lone surrogate (half a character)",
             code="lone_surrogate",
             param=where.split("[")[0] or None,
         )

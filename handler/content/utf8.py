@@ -1,4 +1,4 @@
-r"""Text that has a form in UTF-8, at the edges where it comes in and goes out.
+r"""Text that UTF-8 can encode, at the edges where it comes in and goes out.
 
 JSON can spell half a character (`"\ud800"`, a lone surrogate), which has none: nothing that encodes
 or compares text can hold it. It is refused where it comes in, and whoever writes text that he has
@@ -16,7 +16,7 @@ _AT_ONCE = 8192
 
 
 def is_whole(text: str) -> bool:
-    """Tell whether a text has no half characters."""
+    """Whether a text has no half characters."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:

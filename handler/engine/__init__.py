@@ -1,1 +1,1 @@
-"""Writes texts: scheduler, model, sampler, text. Knows neither TorchServe nor HTTP."""
+"""Generates text: scheduler, model, sampler, detokenizer. Knows neither TorchServe nor HTTP."""

@@ -1,4 +1,4 @@
-"""Token ids to text, piece by piece: bytes that are not yet a character wait for the rest.
+"""Token ids to text, one at a time: bytes that are not yet a character wait for the rest.
 
 Knows nothing of models or requests.
 """
@@ -7,51 +7,51 @@ from __future__ import annotations
 
 import codecs
 
-from handler.engine.pieces import Pieces
+from handler.engine.token_bytes import TokenBytes
 
 
 class Detokenizer:
-    """Writes the text of one sequence as its tokens come: the pieces joined are the whole decode.
+    """Writes the text of a sequence as its tokens come: what it gives, joined, is the whole decode.
 
     Tokens in `hidden` write nothing and part nothing. `is_first` says whether a text begins here,
     or another one is gone on with.
     """
 
-    def __init__(self, pieces: Pieces, hidden: frozenset[int], *, is_first: bool = True) -> None:
-        self._pieces = pieces
+    def __init__(self, table: TokenBytes, hidden: frozenset[int], *, is_first: bool = True) -> None:
+        self._table = table
         self._hidden = hidden
         self.is_first = is_first
-        self._bytes = pieces.first if is_first else pieces.following
+        self._bytes = table.first if is_first else table.following
         self._run: list[int] = []
         self._tail = b""  # of the last token, should another follow
         self._spaces = ""  # of the end so far, where a text ends without
-        self._may_begin_with_space = not (pieces.strips and is_first)
+        self._may_begin_with_space = not (table.strips and is_first)
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
 
     def push(self, token: int) -> str:
         """The characters that this token completes; may be none."""
         if token in self._hidden:
             return ""
-        if token in self._pieces.in_runs:
+        if token in self._table.in_runs:
             self._run.append(token)
             return ""
         before = self._end_run() if self._run else ""
         text = self._decoder.decode(self._tail + self._bytes[token])
-        self._tail = self._pieces.tails.get(token, b"")
-        self._bytes = self._pieces.following
-        return self._stripped(before + text) if self._pieces.strips else before + text
+        self._tail = self._table.tails.get(token, b"")
+        self._bytes = self._table.following
+        return self._stripped(before + text) if self._table.strips else before + text
 
     def finish(self) -> str:
         """What is left: U+FFFD for a character that never became whole."""
         text = self._end_run() + self._decoder.decode(b"", final=True)
-        return self._stripped(text) if self._pieces.strips else text
+        return self._stripped(text) if self._table.strips else text
 
     def _end_run(self) -> str:
         if not self._run:
             return ""
-        text = self._pieces.run(self._run, is_first=self._bytes is not self._pieces.following)
+        text = self._table.run(self._run, is_first=self._bytes is not self._table.following)
         text = self._decoder.decode(self._tail) + text
-        self._run, self._bytes, self._tail = [], self._pieces.following, b""
+        self._run, self._bytes, self._tail = [], self._table.following, b""
         return text
 
     def _stripped(self, text: str) -> str:

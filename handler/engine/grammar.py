@@ -1,7 +1,7 @@
 """Texts that a grammar must accept: which tokens may come next, step by step.
 
-A grammar is compiled once and kept; every text has a matcher of its own. `llguidance` is imported
-with the first grammar: who never asks for one does not have it in memory.
+A grammar is compiled once and kept; every sequence has a matcher of its own. `llguidance` is
+imported with the first grammar: who never asks for one does not have it in memory.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ logger = logging.getLogger(__name__)
 JSON_SCHEMA, REGEX, CHOICE, LARK = "json_schema", "regex", "choice", "lark"
 MODULE = "llguidance"
 MISSING = (
-    "this service cannot follow grammars: its Python package `llguidance` is missing; have it "
-    "installed (requirements.txt names it), or leave the grammar out"
+    "this service cannot follow grammars, since its Python package `llguidance` is missing; "
+    "install it (requirements.txt names it), or leave the grammar out"
 )
 UNMAPPED = (
-    "this model's tokenizer has no token for some of the bytes of a text, as byte-level and "
-    "byte-fallback tokenizers have: a grammar could lead where nothing can be written. Leave it out"
+    "this model cannot follow grammars, since its tokenizer lacks tokens for some bytes; leave "
+    "the grammar out"
 )
 TOO_COMPLEX = "the grammar is too complex; make it simpler"
-NOTHING = "no text is allowed by the grammar, or none that goes on from here"
-LEFT_BEHIND = "the text came to where the grammar is too complex to go on; make it simpler"
+NOTHING = "the grammar allows no text, or none that continues from here"
+LEFT_BEHIND = "the grammar became too complex in the middle of the text; make it simpler"
 # Compiled grammars that are kept.
 MOST_KEPT = 64
-# `LLParserLimits`. A symbol takes some 100 bytes, a lexer's state 1 to 2 kB in each text; fuel and
-# items bound what one step may take, to some milliseconds.
+# `LLParserLimits`. A symbol takes some 100 bytes, a lexer's state 1 to 2 kB in each sequence; fuel
+# and items bound what one step may take, to some milliseconds.
 LIMITS = {
     "max_grammar_size": 100_000,
     "max_items_in_row": 2_000,
@@ -68,7 +68,7 @@ class GrammarSource:
 
     @property
     def digest(self) -> bytes:
-        """What tells it from all others."""
+        """A digest that no other grammar has."""
         return hashlib.sha256(f"{self.kind}\n{self.text}".encode()).digest()
 
 
@@ -80,12 +80,12 @@ class Grammar:
         self._tokens = tokens
 
     def matcher(self, *, is_first: bool) -> Matcher:
-        """Follow one text; `is_first`: nothing stands before it."""
+        """Follow one sequence; `is_first`: nothing stands before it."""
         return Matcher(self._prototype.deep_copy(), self._tokens, is_first=is_first)
 
 
 class Matcher:
-    """Follows one text."""
+    """Follows one sequence."""
 
     def __init__(self, matcher: Any, tokens: GrammarTokens, *, is_first: bool) -> None:
         self._matcher = matcher
@@ -104,7 +104,7 @@ class Matcher:
         """Write into `allowed` what may come next.
 
         Raises:
-            GrammarError: It cannot be told.
+            GrammarError: It cannot be computed.
         """
         self._matcher.unsafe_compute_mask_ptr(self._words.ctypes.data, self._words.nbytes)
         if self._matcher.is_error():
@@ -127,9 +127,9 @@ class Matcher:
             self._give_up()
 
     def _give_up(self) -> NoReturn:
-        """Raise what may be told of llguidance's error; the log has it all."""
+        """Raise what a client may see of llguidance's error; the log has all of it."""
         message = self._matcher.get_error()
-        logger.warning("a grammar was given up: %s", _told(message))
+        logger.warning("a grammar was given up: %s", _in_one_line(message))
         raise GrammarError(NOTHING if message.startswith("NoExtension") else LEFT_BEHIND)
 
 
@@ -140,7 +140,7 @@ class Grammars:
         """Begin.
 
         Args:
-            vocabulary: What writes texts.
+            vocabulary: The tokenizer's.
             end_tokens: Tokens that end one.
             size: Of the model's vocabulary.
         """
@@ -194,7 +194,9 @@ class Grammars:
     ) -> Grammar:
         """Compile in a thread that is left behind if it does not end."""
         if self._straggler is not None and self._straggler.is_alive():
-            raise GrammarError("another grammar that is too complex is being given up; try again")
+            raise GrammarError(
+                "the service is still giving up another grammar that is too complex; try again"
+            )
         found: list[Grammar | GrammarError] = []
 
         def work() -> None:
@@ -225,7 +227,7 @@ def _compile(source: GrammarSource, tokenizer: Any, tokens: GrammarTokens) -> Gr
     limits = llguidance.LLParserLimits(**LIMITS)
     matcher = llguidance.LLMatcher(tokenizer, _written(source), log_level=0, limits=limits)
     if matcher.is_error():
-        raise GrammarError(_told(matcher.get_error()))
+        raise GrammarError(_in_one_line(matcher.get_error()))
     grammar = Grammar(matcher, tokens)
     first = grammar.matcher(is_first=False)
     try:
@@ -244,7 +246,7 @@ def _written(source: GrammarSource) -> str:
         try:
             return str(matcher.grammar_from_json_schema(source.text, overrides=JSON_STYLE))
         except ValueError as error:
-            raise GrammarError(_told(str(error))) from None
+            raise GrammarError(_in_one_line(str(error))) from None
     if source.kind == REGEX:
         return str(matcher.grammar_from_regex(source.text))
     text = source.text
@@ -254,6 +256,6 @@ def _written(source: GrammarSource) -> str:
     return str(matcher.grammar_from_lark(text))
 
 
-def _told(message: str) -> str:
+def _in_one_line(message: str) -> str:
     """What llguidance says of a fault, in one line that is not too long."""
     return " ".join(message.split())[:300]

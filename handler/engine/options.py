@@ -1,4 +1,4 @@
-"""How one text is to be written: plain values, already checked and with defaults filled in."""
+"""How one sequence is generated: plain values, already checked and with defaults filled in."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class LogitBias:
 
 @dataclass(frozen=True, slots=True)
 class SamplingOptions:
-    """Options of one sequence. The seed is always set: two equal ones give two equal texts."""
+    """Options of one sequence. The seed is always set: equal ones give equal completions."""
 
     max_tokens: int
     seed: int
@@ -45,7 +45,7 @@ class SamplingOptions:
     frequency_penalty: float = 0.0
     logit_bias: LogitBias | None = None
     stop: tuple[str, ...] = ()
-    # Further tokens that end the text, and whether what ends it is part of it.
+    # Further tokens that end the sequence, and whether what ends it is part of its text.
     stop_tokens: frozenset[int] = frozenset()
     includes_stop: bool = False
     # Tokens that never come, and tokens that never follow each other so.
@@ -53,14 +53,16 @@ class SamplingOptions:
     bad_words: tuple[tuple[int, ...], ...] = ()
     ignore_eos: bool = False
     min_tokens: int = 0
-    # None hides what begins and ends texts, True every special token, False none.
+    # None hides the delimiters, True every special token, False none.
     skip_special_tokens: bool | None = None
     logprobs: int | None = None
     # Whether these are of what is drawn from, and not of the logits as they are.
     processed_logprobs: bool = False
     prompt_logprobs: bool = False
-    prompt_top: int = 0  # the likeliest tokens that are told at each of the prompt's
-    ranked: bool = False  # whether its tokens' log probabilities are told even without `logprobs`
+    prompt_top: int = 0  # the likeliest tokens that are reported at each of the prompt's
+    ranked: bool = (
+        False  # whether its tokens' log probabilities are reported even without `logprobs`
+    )
     # What the text must be, from its first token to its end.
     grammar: Grammar | None = None
     # MEAN or LAST: what is wanted is a vector of the prompt, and no text.

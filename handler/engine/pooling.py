@@ -1,4 +1,4 @@
-"""One vector of a text: the mean of its tokens' last hidden states, or the last token's.
+"""One vector for a text: the mean of its tokens' last hidden states, or the last token's.
 
 The same bits however a text is cut into chunks and on every processor: states are added one after
 another, in double precision.

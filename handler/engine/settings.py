@@ -107,8 +107,8 @@ class EngineSettings:
         if tokens < longest:
             needed = -(-longest * bytes_per_token >> 20)
             raise ModelError(
-                f"one text of {longest} tokens needs {needed} MiB of keys and values, "
-                f"and there are {self.cache_bytes >> 20}: raise engine.cache_memory_mib "
+                f"one sequence of {longest} tokens needs {needed} MiB of keys and values, and "
+                f"there are {self.cache_bytes >> 20}: raise engine.cache_memory_mib "
                 f"({self.cache_memory_mib}) or give the container more memory"
             )
         return tokens

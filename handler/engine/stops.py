@@ -1,6 +1,6 @@
-"""Looks for stop strings in a text that comes in pieces (Knuth, Morris and Pratt 1977).
+"""Looks for stop strings in a text that comes in chunks (Knuth, Morris and Pratt 1977).
 
-What a piece costs depends on its length, not on how long the stop strings are.
+What a chunk costs depends on its length, not on how long the stop strings are.
 """
 
 from __future__ import annotations
@@ -52,16 +52,16 @@ class _Stop:
         self.matched = 0
 
     def advance(self, text: str) -> int:
-        """Go on with a piece; where in it the stop string is first complete, or 0."""
+        """Go on with a chunk; where in it the stop string is first complete, or 0."""
         stop, matched = self._text, self.matched
         if not matched and stop[0] not in text:
             return 0
-        for place, character in enumerate(text, 1):
+        for length, character in enumerate(text, 1):
             while matched and stop[matched] != character:
                 matched = self._borders[matched - 1]
             matched += stop[matched] == character
             if matched == self.length:
-                return place
+                return length
         self.matched = matched
         return 0
 

@@ -10,19 +10,19 @@ from tokenizers import Tokenizer
 
 from handler.engine.detokenizer import Detokenizer
 from handler.engine.errors import ModelError
-from handler.engine.pieces import read_pieces
+from handler.engine.token_bytes import read_token_bytes
 
 # Any tokenizer makes tokens of some of this; what it adds stands before and behind them.
 SAMPLE = "a A 0 . é 中 я א"
 
-# Bytes of which the UTF-8 of texts consists, control characters apart.
+# Bytes of which UTF-8 consists, control characters apart.
 BYTES_OF_TEXT = {*b"\t\n\r", *range(0x20, 0x7F), *range(0x80, 0xC0), *range(0xC2, 0xF5)}
 
 
 class Vocabulary:
     """Text to ids and back.
 
-    `delimiters` are the tokens that begin and end texts: no part of them, unless asked for.
+    `delimiters` stand before and behind a text: no part of it, unless asked for.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class Vocabulary:
         *,
         splits_special_tokens: bool = False,
     ) -> None:
-        # Threads are for batches of several texts (see `encode`): a thread a core, for nothing.
+        # Its threads are for batches (see `encode`): one a core, for nothing.
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         tokenizer.no_truncation()
         tokenizer.no_padding()
@@ -44,7 +44,7 @@ class Vocabulary:
         known = set(tokenizer.get_vocab().values())
         # Ids that may be named: the model's, and tokens that the tokenizer has beyond them.
         self.size = max([vocab_size, *(token + 1 for token in known)])
-        self._pieces = read_pieces(tokenizer, self.size)
+        self._token_bytes = read_token_bytes(tokenizer, self.size)
         unknown = frozenset(range(self.size)) - known
         special = {token for token, added in self._added.items() if added.special}
         # By `skip_special_tokens`: delimiters alone, all special tokens, none.
@@ -98,8 +98,8 @@ class Vocabulary:
     ) -> Detokenizer:
         """A writer of one text, or of what goes on `after` the tokens of another."""
         hidden = self._hidden[skip_special_tokens]
-        writer = Detokenizer(self._pieces, hidden, is_first=hidden.issuperset(after))
-        if self._pieces.tails:  # what the last one writes more, now that others follow
+        writer = Detokenizer(self._token_bytes, hidden, is_first=hidden.issuperset(after))
+        if self._token_bytes.tails:  # what the last one writes more, now that others follow
             for token in after:
                 writer.push(token)
         return writer
@@ -109,27 +109,27 @@ class Vocabulary:
         added = self._added.get(token)
         if added is not None:
             return str(added.content).encode()
-        return self._pieces.following[token] or self.symbol(token).encode()
+        return self._token_bytes.following[token] or self.symbol(token).encode()
 
     @property
     def is_byte_exact(self) -> bool:
         """Whether any text can be written byte by byte."""
-        alone = {piece[0] for piece in self._pieces.following if len(piece) == 1}
-        return alone >= BYTES_OF_TEXT and not self._pieces.tails
+        alone = {piece[0] for piece in self._token_bytes.following if len(piece) == 1}
+        return alone >= BYTES_OF_TEXT and not self._token_bytes.tails
 
     @property
     def openings(self) -> list[int]:
         """Tokens that begin a text otherwise than they go on with one."""
-        pieces = self._pieces
-        pairs = zip(pieces.first, pieces.following, strict=True)
+        table = self._token_bytes
+        pairs = zip(table.first, table.following, strict=True)
         found = [token for token, (first, following) in enumerate(pairs) if first != following]
         # A blank as a byte token; decoders that strip a text's first blank strip this one too.
-        blanks = [token for token in pieces.in_runs if pieces.following[token] == b" "]
-        return found + [token for token in blanks if pieces.run([token], is_first=True) != " "]
+        blanks = [token for token in table.in_runs if table.following[token] == b" "]
+        return found + [token for token in blanks if table.run([token], is_first=True) != " "]
 
     def grammar_bytes(self) -> tuple[list[bytes], list[int]]:
         """What each token writes behind others; and those that are no text: a name, if anything."""
-        bytes_of = list(self._pieces.following)
+        bytes_of = list(self._token_bytes.following)
         no_text = set(self._added) | self._hidden[None]
         for token in no_text:
             added = self._added.get(token)
@@ -144,7 +144,7 @@ class Vocabulary:
         added = self._added.get(token)
         if added is not None:
             return str(added.content)
-        raw = self._pieces.following[token]
+        raw = self._token_bytes.following[token]
         if not raw:
             return self._tokenizer.id_to_token(token) or f"<|{token}|>"
         try:

@@ -1,1 +1,1 @@
-"""What comes back: whole, streamed, in each client's form, and errors."""
+"""What comes back: whole, streamed, in each client's format, and errors."""

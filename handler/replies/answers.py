@@ -1,11 +1,11 @@
-"""Completions in the form in which a prediction asked for them."""
+"""Completions in the format in which a prediction asked for them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from handler.content.json_text import to_json_in_pieces
+from handler.content.json_text import to_json_in_chunks
 from handler.replies import kserve
 from handler.requests.question import COMPLETION, PLAIN, TEXT_OUTPUT, Asked, Question
 
@@ -32,7 +32,7 @@ def render(question: Question, completions: Sequence[Any], version: str) -> str:
     value = values if question.is_list else values[0]
     if question.envelope is not None:
         value = kserve.enclosed(question.envelope, value, version)
-    return to_json_in_pieces(value)
+    return to_json_in_chunks(value)
 
 
 def _is_text(question: Question) -> bool:
@@ -44,7 +44,7 @@ def _is_text(question: Question) -> bool:
 
 
 def _value(asked: Asked, completion: Any, version: str) -> Any:
-    """One completion in its form: one thing a prompt, or a list of `n`; a list for a list."""
+    """One completion in its format: one thing a prompt, or a list of `n`; a list for a list."""
     if asked.form == COMPLETION:
         return completion
     if asked.form == TEXT_OUTPUT:
@@ -83,8 +83,8 @@ def _text_output(asked: Asked, completion: Any, version: str) -> dict[str, Any]:
 
 
 def _generated(before: str, choice: Mapping[str, Any]) -> dict[str, Any]:
-    told = {"details": choice["details"]} if "details" in choice else {}
-    return {"generated_text": before + choice["text"], **told}
+    details = {"details": choice["details"]} if "details" in choice else {}
+    return {"generated_text": before + choice["text"], **details}
 
 
 def _holds_several(asked: Asked) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from handler.content.json_text import to_json, to_json_in_pieces
+from handler.content.json_text import to_json, to_json_in_chunks
 from handler.engine.sequence import Output, Sequence
 from handler.errors import EngineFailure, RequestError
 from handler.replies import sideband
@@ -115,7 +115,7 @@ class EmbeddingReply:
             "model": self._model,
             "usage": self.usage,
         }
-        return frame + to_json_in_pieces(body)
+        return frame + to_json_in_chunks(body)
 
     def _one(self, index: int, vector: npt.NDArray[np.float32] | None) -> dict[str, Any]:
         assert vector is not None  # each has come, or there is an error

@@ -1,4 +1,4 @@
-"""Status and type of each error in OpenAI's form and TorchServe's; who raises it has the text."""
+"""Status and type of each error in OpenAI's format and TorchServe's; who raises it has the text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Hugging Face's form tells of tokens, in details and in streams: TGI's shapes."""
+"""How Hugging Face's format reports tokens, in details and in streams: TGI's shapes."""
 
 from __future__ import annotations
 

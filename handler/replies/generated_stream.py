@@ -1,4 +1,4 @@
-"""A text in Hugging Face's form as Server-Sent Events: one a token, as TGI sends them."""
+"""A completion in Hugging Face's format as Server-Sent Events: one a token, as TGI sends them."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class GeneratedStreamReply(StreamReply):
 
 
 class TextOutputStreamReply(GeneratedStreamReply):
-    """The same in KServe's words: every event has its piece of the text, the last one too."""
+    """The same in KServe's words: every event has its part of the text, the last one too."""
 
     def __init__(self, *given: Any, version: str, **named: Any) -> None:
         super().__init__(*given, **named)
@@ -85,12 +85,12 @@ class TextOutputStreamReply(GeneratedStreamReply):
 
     def _event(self, output: Output) -> Json:
         before, self._before = self._before, ""
-        return self._begins_with | {"text_output": before + output.text} | self._told(output)
+        return self._begins_with | {"text_output": before + output.text} | self._details(output)
 
     def _whole(self) -> Json:
         return self._event(self._outputs[-1])
 
-    def _told(self, output: Output) -> Json:
+    def _details(self, output: Output) -> Json:
         if not self._asked.details:
             return {}
         reason = None

@@ -24,7 +24,7 @@ def enclosed(envelope: Envelope, value: Any, version: str) -> Json:
 
 
 def _tensors(envelope: Envelope, completion: Json, version: str) -> Json:
-    """All texts of all prompts, `n` of each beside each other."""
+    """All completions of all prompts, `n` of each beside each other."""
     choices, usage = completion["choices"], completion["usage"]
     found = {
         "text_output": [choice["text"] for choice in choices],
@@ -47,10 +47,10 @@ def _tensors(envelope: Envelope, completion: Json, version: str) -> Json:
     }
 
 
-def details(told: Mapping[str, Any]) -> Json:
-    """How a text came about, from what TGI tells of it."""
-    rest = {name: told[name] for name in ("generated_tokens", "input_length", "seed")}
-    return {"finish_reason": told["finish_reason"], "logprobs": told["tokens"], **rest}
+def details(of_tgi: Mapping[str, Any]) -> Json:
+    """How a completion came about, from the details that TGI has of it."""
+    rest = {name: of_tgi[name] for name in ("generated_tokens", "input_length", "seed")}
+    return {"finish_reason": of_tgi["finish_reason"], "logprobs": of_tgi["tokens"], **rest}
 
 
 def with_binary(envelope: Envelope, value: Json) -> tuple[Json, bytes]:

@@ -27,7 +27,7 @@ class LogprobWriter:
     def prompt(self, logprobs: list[TokenLogprob | None], top: int) -> Json:
         """Those of the prompt's tokens: the first has none, nor have those that were not read.
 
-        Beside each the `top` likeliest are told, of which more may be known.
+        Beside each the `top` likeliest are reported, of which more may be known.
         """
         shape = self._empty()
         tokens = self._prompt.tokens
@@ -47,19 +47,19 @@ class LogprobWriter:
         return shape
 
     def prompt_by_token(self, logprobs: list[TokenLogprob | None], top: int) -> list[Json | None]:
-        """Those of the prompt's tokens as vLLM tells them: by token id, with their ranks."""
+        """Those of the prompt's tokens as vLLM reports them: by token id, with their ranks."""
         return [None if found is None else self._ranked(found, top) for found in logprobs]
 
     def _ranked(self, found: TokenLogprob, top: int) -> Json:
         ranks = {token: rank for rank, (token, _) in enumerate(found.top, 1)}
-        told = {found.token: found.logprob} | dict(found.top[:top])
+        shown = {found.token: found.logprob} | dict(found.top[:top])
         return {
             str(token): {
                 "logprob": value,
                 "rank": ranks.get(token),
                 "decoded_token": self._vocabulary.symbol(token),
             }
-            for token, value in told.items()
+            for token, value in shown.items()
         }
 
     def written(self, entries: list[LogprobEntry]) -> Json:

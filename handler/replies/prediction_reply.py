@@ -1,4 +1,4 @@
-"""The whole answer to a prediction: a completion for each thing that is asked, in its form."""
+"""The whole answer to a prediction: a completion for each thing asked, in its format."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class PredictionReply:
         self._shapes = shapes
         self._version = version
         self._framed = framed
-        # Of texts whose details are asked for: what each step added, by part and index.
+        # Where details are asked for: what each step added, by part and index.
         self._outputs: dict[tuple[int, int], list[Output]] = {}
         # The index of each part's first text, as the engine counts them.
         self._firsts: list[int] = []
@@ -107,6 +107,6 @@ class PredictionReply:
         return frame + answers.render(self._question, completions, self._version)
 
     def _details(self, number: int, outputs: list[Output]) -> Json:
-        told = self._shapes.details(outputs, self._parts[number].prepared)
+        details = self._shapes.details(outputs, self._parts[number].prepared)
         tokens = [self._shapes.token(output) for output in outputs if output.token is not None]
-        return told | {"prefill": [], "tokens": tokens}
+        return details | {"prefill": [], "tokens": tokens}

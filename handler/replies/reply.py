@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from handler.content.json_text import to_json, to_json_in_pieces
+from handler.content.json_text import to_json, to_json_in_chunks
 from handler.engine.sequence import Output, Sequence
 from handler.engine.vocabulary import Vocabulary
 from handler.errors import EngineFailure, RequestError
@@ -88,7 +88,7 @@ class Reply:
         self._cached_tokens = 0
         self._seen: set[int] = set()
         self.prepared = prepared
-        self._texts_per_prompt = prepared.texts_per_prompt
+        self._sequences_per_prompt = prepared.sequences_per_prompt
         sequences = prepared.sequences
         self._with_logprobs = sequences[0].options.logprobs is not None
         self._top = sequences[0].options.logprobs or 0
@@ -113,7 +113,7 @@ class Reply:
 
     @property
     def prompt_tokens(self) -> int:
-        """Tokens of all prompts, each counted once however many texts follow it."""
+        """Tokens of all prompts, each counted once however many completions follow it."""
         return sum(len(prompt.tokens) for prompt in self.prepared.prompts)
 
     @property
@@ -143,12 +143,12 @@ class Reply:
             return
         self.completion_tokens += output.token is not None
         self.finish_reasons[output.index] = output.finish_reason
-        # The first text of each prompt tells how much was cached; the others are forked from it.
-        if output.index % self._texts_per_prompt == 0 and output.index not in self._seen:
+        # The first sequence of each prompt says how much was cached; the others are forked from it.
+        if output.index % self._sequences_per_prompt == 0 and output.index not in self._seen:
             self._cached_tokens += output.cached_tokens
         self._seen.add(output.index)
-        tells_logprobs = self._with_logprobs or self.prepared.prompt_logprobs is not None
-        is_long = tells_logprobs and (not self.streams or output.prompt_logprobs is not None)
+        has_logprobs = self._with_logprobs or self.prepared.prompt_logprobs is not None
+        is_long = has_logprobs and (not self.streams or output.prompt_logprobs is not None)
         if is_long or self._waiting:
             self._waiting.append(output)
         else:
@@ -156,7 +156,7 @@ class Reply:
 
     @property
     def sequences(self) -> list[Sequence]:
-        """Its texts, as the engine is to write them."""
+        """Its sequences, as the engine is to generate them."""
         return [each for each in self.prepared.sequences if not each.is_finished]
 
     @property
@@ -186,7 +186,7 @@ class Reply:
     def _choice(self, outputs: list[Output]) -> Json:
         """The choice object of outputs of one sequence: the echoed prompt comes with its first."""
         index = outputs[0].index
-        number = index // self._texts_per_prompt
+        number = index // self._sequences_per_prompt
         text, logprobs = "".join(output.text for output in outputs), None
         writer = self._writers[number]
         if self._with_logprobs:
@@ -242,7 +242,7 @@ class JsonReply(Reply):
         frame = last_frame(self, seed=self.prepared.seed) if self._framed else ""
         if self.error is not None:
             return frame + to_json(error_body(self.error))
-        return frame + to_json_in_pieces(self.completion())
+        return frame + to_json_in_chunks(self.completion())
 
     def completion(self) -> Json:
         """The whole of it, once it is finished."""
@@ -253,7 +253,7 @@ class JsonReply(Reply):
     def _returned(self) -> list[Json]:
         """All choices; where more were written than are returned, the likeliest of each prompt."""
         choices = [choice for choice in self._choices if choice is not None]
-        written = self._texts_per_prompt
+        written = self._sequences_per_prompt
         if written == self._n:
             return choices
         best: list[Json] = []

@@ -1,11 +1,11 @@
-"""What the handler tells the gateway beside the events of a stream; no client ever sees it.
+"""What the handler reports to the gateway beside a stream's events; no client ever sees it.
 
 The gateway asks for it with the header HEADER, whose value is a secret that it made itself and
 handed to the worker in the variable SECRET_VARIABLE. Every event is then preceded by one frame:
 RS (byte 0x1E), a JSON object on one line, LF. JSON escapes control characters, so that RS occurs in
 no event and in no frame; a frame and its event are cut together, behind the event's blank line.
 
-A frame before an event of a choice, the texts of prompt 0 first:
+A frame before an event of a choice, those of prompt 0 first:
 
     {"choice": 3, "sample": 1, "tokens": [464, 318], "finish": "length"}
 
@@ -102,9 +102,9 @@ def opened(body: bytes) -> tuple[bytes, bytes]:
     return own.removeprefix(_MARK), shown
 
 
-def split(piece: bytes) -> tuple[bytes, list[bytes]]:
+def split(chunk: bytes) -> tuple[bytes, list[bytes]]:
     """Take whole events and their frames apart: what a client may see, and the frames' JSON."""
-    events, *framed = piece.split(_MARK)
+    events, *framed = chunk.split(_MARK)
     frames = []
     for part in framed:
         own, _, shown = part.partition(b"\n")

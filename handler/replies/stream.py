@@ -60,7 +60,7 @@ class StreamReply(Reply):
         self._shown[index] = choice.shown or 0
         self.finish_reasons[index] = choice.finish_reason
         self.completion_tokens += len(choice.tokens)
-        if index % self._texts_per_prompt == 0:
+        if index % self._sequences_per_prompt == 0:
             self._cached_tokens += choice.cached_tokens
 
     def take_chunk(self) -> str:
@@ -113,7 +113,7 @@ class StreamReply(Reply):
 
     def _frame(self, index: int, finish_reason: str | None, cached: int | None) -> str:
         tokens, self._tokens[index] = self._tokens[index], []
-        sample = index % self._texts_per_prompt
+        sample = index % self._sequences_per_prompt
         more = f',"shown":{self._shown[index]}' if self._with_logprobs else ""
         more += f',"cached":{cached}' if cached else ""
         fields = sideband.of_choice(index, sample, tokens, finish_reason, more)
@@ -128,7 +128,7 @@ class StreamReply(Reply):
 
 
 def _first_fields(head: ReplyHead, prepared: Prepared) -> str:
-    """What the first frame of a stream tells besides."""
+    """What the first frame of a stream reports besides."""
     cut: dict[str, Any] = {
         str(number): prompt.tokens
         for number, prompt in enumerate(prepared.prompts)

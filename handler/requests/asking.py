@@ -25,7 +25,8 @@ def bound(count: int, name: str) -> None:
     """
     if count > MAX_PARTS:
         raise BadRequest(
-            f"The request holds {count} {name}; at most {MAX_PARTS} are read", code="too_many_parts"
+            f"The request has {count} {name}; at most {MAX_PARTS} are allowed",
+            code="too_many_parts",
         )
 
 
@@ -37,11 +38,11 @@ def question_of(value: Any, options: dict[str, Any], wanted: str, source: str) -
         return list_of(value, options, wanted, source)
     if not isinstance(value, dict):
         raise BadRequest(
-            "The body must be a JSON object, a text, or a list of these", code="invalid_type"
+            "The body must be a JSON object, a string, or a list of these", code="invalid_type"
         )
     name = prompt_name(value)
     items = value[name] if name else None
-    # In JSON a list of texts is one completion with as many choices, as OpenAI has it.
+    # In JSON a list of strings is one completion with as many choices, as OpenAI has it.
     each_alone = dict if source == JSON_BODY else (dict, str)
     if name and isinstance(items, list) and any(isinstance(item, each_alone) for item in items):
         return list_of(items, merged(options, without(value, name)), wanted, source)
@@ -58,7 +59,7 @@ def list_of(items: list[Any], options: dict[str, Any], wanted: str, source: str)
         item = {"prompt": item} if isinstance(item, str) else item
         if not isinstance(item, dict):
             raise BadRequest(
-                f"Item {number} of the list must be a text or an object", code="invalid_type"
+                f"Item {number} of the list must be a string or an object", code="invalid_type"
             )
         asked.append(asked_of(item, options, wanted, source))
     if any(one.request.get("stream") for one in asked):
@@ -67,7 +68,7 @@ def list_of(items: list[Any], options: dict[str, Any], wanted: str, source: str)
 
 
 def _together(asked: list[Asked]) -> Asked:
-    """One request for a list that is to be streamed: a stream tells its texts apart by `index`.
+    """One request for a list that is to be streamed: a stream's choices differ in `index`.
 
     Raises:
         BadRequest: They are to be written in different ways.
@@ -77,7 +78,7 @@ def _together(asked: list[Asked]) -> Asked:
     alike = all({**one.request, "prompt": prompts} == whole for one in asked)
     if not alike or not all(isinstance(prompt, str) for prompt in prompts):
         raise BadRequest(
-            "A list can be streamed only if its items are texts with the same options; send it "
+            "A list can be streamed only if its items are strings with the same options; send it "
             "without `stream`, or each item by itself",
             param="stream",
             code="mixed_stream",

@@ -85,7 +85,7 @@ def read_form(
     if not any(name in KNOWN for name in options):
         raise BadRequest(
             "The form has no known field. Send JSON with the header `Content-Type: "
-            "application/json`, a text as it is with `text/plain`, or in a field: `data=...`",
+            "application/json`, plain text with `text/plain`, or the text in a field: `data=...`",
             param="prompt",
             code="no_prompt",
         )
@@ -135,7 +135,7 @@ def _options(fields: Sequence[Field]) -> dict[str, Any]:
         elif name in OPTIONS:
             found[name] = typed(name, [_field_text(field) for field in same])
         else:
-            found[name] = None  # told to the client by its name; the value is of no use
+            found[name] = None  # its name is reported to the client; the value is of no use
     return found
 
 

@@ -12,7 +12,7 @@ from handler.requests.fields import MAX_LOGPROBS, Text, Whole
 from handler.requests.schema import CompletionRequest, WritingRequest
 
 MAX_MESSAGES = 1000
-# What a request must not hold, and what it says then. GPT-2 was trained on no tools.
+# What a request must not contain, and the values that ask for nothing. GPT-2 knows no tools.
 TOOL_FIELDS = ("tools", "functions", "function_call", "tool_choice")
 TOOL_ROLES = ("tool", "function")
 WITHOUT_TOOLS: tuple[Any, ...] = (None, [], "none", "auto")
@@ -21,14 +21,14 @@ WITHOUT_TOOLS: tuple[Any, ...] = (None, [], "none", "auto")
 def _refuse_tools(name: str) -> PydanticCustomError:
     return PydanticCustomError(
         "tools_not_supported",
-        "`{name}`: tool calls are not supported; the models here were trained on none. Leave "
-        "`{name}` out and describe in a message what is wanted",
+        "`{name}`: tool calls are not supported. Leave `{name}` out, and say in a message what "
+        "you want",
         {"name": name},
     )
 
 
 def _read_content(content: Any) -> Any:
-    """Take parts of text for one text, as vLLM does for templates that know no parts."""
+    """Join text parts to one text, as vLLM does for templates that know no parts."""
     if not isinstance(content, list):
         return content
     texts = []
@@ -38,7 +38,7 @@ def _read_content(content: Any) -> Any:
             text := part.get("refusal" if kind == "refusal" else "text"), str
         ):
             raise PydanticCustomError(
-                "content", 'may hold only text parts: {"type": "text", "text": "..."}'
+                "content", 'may contain only text parts: {"type": "text", "text": "..."}'
             )
         texts.append(text)
     return "\n".join(texts)
@@ -49,9 +49,9 @@ class Message(_Request):
 
     role: Text = Field(description="`system`, `user` or `assistant`; the template knows which.")
     content: Annotated[Text | None, BeforeValidator(_read_content)] = Field(
-        None, description="A text, or a list of parts of text."
+        None, description="A string, or a list of text parts."
     )
-    name: Text | None = Field(None, description="Who speaks, for templates that ask for it.")
+    name: Text | None = Field(None, description="The speaker's name, for templates that use it.")
 
     @model_validator(mode="before")
     @classmethod
@@ -82,11 +82,14 @@ class ChatRequest(WritingRequest):
         description="The conversation so far.", examples=[[{"role": "user", "content": "Hello"}]]
     )
     max_completion_tokens: Whole | None = Field(
-        None, ge=0, le=1_000_000, description="Tokens to write at most; before `max_tokens`."
+        None, ge=0, le=1_000_000, description="Most tokens to generate; overrides `max_tokens`."
     )
-    logprobs: bool | None = Field(None, description="Tell the log probability of each token.")
+    logprobs: bool | None = Field(None, description="Return the log probability of each token.")
     top_logprobs: Whole | None = Field(
-        None, ge=0, le=MAX_LOGPROBS, description="With `logprobs`: this many likeliest tokens too."
+        None,
+        ge=0,
+        le=MAX_LOGPROBS,
+        description=("With `logprobs`: this many of the likeliest tokens too."),
     )
     add_generation_prompt: bool | None = Field(
         None, description="False leaves out the beginning of the assistant's turn."

@@ -32,10 +32,10 @@ def _check_input(value: Any) -> Any:
         raise PydanticCustomError("input", "must not be empty")
     inputs = [checked] if isinstance(checked, str) or isinstance(checked[0], int) else checked
     if len(inputs) > MAX_INPUTS:
-        raise PydanticCustomError("input", "may hold at most {most} texts", {"most": MAX_INPUTS})
+        raise PydanticCustomError("input", "may contain at most {most} texts", {"most": MAX_INPUTS})
     if "" in inputs:
         raise PydanticCustomError(
-            "input", "holds an empty text, in place {place}", {"place": inputs.index("")}
+            "input", "contains an empty string, at index {index}", {"index": inputs.index("")}
         )
     return inputs
 
@@ -55,26 +55,31 @@ class EmbeddingRequest(_Request):
 
     model: Text | None = Field(None, description="Name of the model; informative.")
     input: Input = Field(
-        description=f"A text, a list of token ids, or up to {MAX_INPUTS} of either.",
+        description=f"A string, a list of token ids, or up to {MAX_INPUTS} of either.",
         examples=["Once upon a time"],
     )
     encoding_format: Literal["float", "base64"] | None = Field(
         None, description="`base64`: little-endian 32-bit floats, a fifth of the bytes."
     )
     dimensions: Whole | None = Field(
-        None, ge=1, description="Only so many numbers, the first ones; at most the model's width."
+        None,
+        ge=1,
+        description=("Keep only this many numbers, the first ones; at most the model's width."),
     )
     pooling: Literal["mean", "last"] | None = Field(
-        None, description="The mean over a text's tokens (the default), or its last token's alone."
+        None, description="The mean over a text's tokens (the default), or only its last token's."
     )
     normalize: bool | None = Field(
-        None, description="False leaves vectors as long as they are; else their length is 1."
+        None, description="False leaves vectors as they are; otherwise they are scaled to length 1."
     )
     user: Text | None = Field(None, description="Ignored.")
     truncate_prompt: bool | None = Field(
         None, description="Keep the end of a text that is too long, instead of refusing it."
     )
     truncate_prompt_tokens: KeptTokens | None = Field(
-        None, description="Keep so many tokens at each text's end; -1: as `truncate_prompt`."
+        None,
+        description=(
+            "Keep only this many tokens at the end of each text; -1: as `truncate_prompt`."
+        ),
     )
     add_special_tokens: AddSpecialTokens = None

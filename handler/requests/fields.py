@@ -29,7 +29,7 @@ def _check_unicode(text: str) -> str:
     except UnicodeEncodeError as error:
         raise PydanticCustomError(
             "lone_surrogate",
-            "holds half a character (a lone surrogate) at position {position}",
+            "contains a lone surrogate (half a character) at position {position}",
             {"position": error.start},
         ) from None
     return text
@@ -63,15 +63,21 @@ TokenId = Annotated[int, Field(ge=0)]
 TokenIds = Annotated[list[TokenId], Field(fail_fast=True), BeforeValidator(_take_integral_items)]
 AddSpecialTokens = Annotated[
     bool | None,
-    Field(description="Begin texts with the token the tokenizer puts there, if any (the default)."),
+    Field(
+        description=(
+            "Begin prompts with the token that the tokenizer puts there, if any (the default)."
+        )
+    ),
 ]
 # vLLM's names, and the same without their ends.
 LogprobsMode = Literal["raw_logprobs", "processed_logprobs", "raw", "processed"]
 SkipSpecialTokens = Annotated[
     bool | None,
     Field(
-        description="True leaves every special token out of the text, false none. By default only "
-        "those that begin and end texts are left out."
+        description=(
+            "True leaves every special token out of the text, false none. By default only those "
+            "that begin and end a text are left out."
+        )
     ),
 ]
 
@@ -92,7 +98,7 @@ def check_prompt(prompt: Any) -> Any:
         return [_check_unicode(text) for text in prompt]
     if kinds == {list}:
         if not all(prompt):
-            raise PydanticCustomError("prompt", "must not hold an empty list of token ids")
+            raise PydanticCustomError("prompt", "must not contain an empty list of token ids")
         return [_check_ids(ids) for ids in prompt]
     return _check_ids(prompt)
 
@@ -120,7 +126,7 @@ def _check_ids(ids: Any) -> Any:
                 raise PydanticCustomError("prompt", "token ids must not be negative")
             return ids
     raise PydanticCustomError(
-        "prompt", "must be a text, a list of texts, a list of token ids or a list of such lists"
+        "prompt", "must be a string, a list of strings, a list of token ids or a list of such lists"
     )
 
 
@@ -131,12 +137,12 @@ Prompt = Annotated[_Prompt, PlainValidator(check_prompt, json_schema_input_type=
 def _check_stop_shape(stop: Any) -> Any:
     texts = [stop] if isinstance(stop, str) else stop
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-        raise PydanticCustomError("stop", "must be a text or a list of texts")
+        raise PydanticCustomError("stop", "must be a string or a list of strings")
     if len(texts) > MAX_STOP:
-        raise PydanticCustomError("stop", "may hold at most {most} texts", {"most": MAX_STOP})
+        raise PydanticCustomError("stop", "may contain at most {most} strings", {"most": MAX_STOP})
     if not all(0 < len(text) <= MAX_STOP_CHARS for text in texts):
         raise PydanticCustomError(
-            "stop", "texts must have 1 to {most} characters", {"most": MAX_STOP_CHARS}
+            "stop", "strings must have 1 to {most} characters", {"most": MAX_STOP_CHARS}
         )
     return texts
 
@@ -164,7 +170,7 @@ def _check_logit_bias(bias: dict[str, float]) -> dict[str, float]:
 
 def _refuse_suffix(suffix: Any) -> Any:
     if isinstance(suffix, str) and suffix:
-        raise PydanticCustomError("suffix", "must be empty: GPT-2 writes forwards only")
+        raise PydanticCustomError("suffix", "must be empty: GPT-2 only writes forwards")
     return suffix
 
 
@@ -178,12 +184,14 @@ def _check_kept(kept: int) -> int:
 
 def _check_bad_words(words: Any) -> Any:
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-        raise PydanticCustomError("bad_words", "must be a list of texts")
+        raise PydanticCustomError("bad_words", "must be a list of strings")
     if len(words) > MAX_BAD_WORDS:
-        raise PydanticCustomError("bad_words", "may hold at most {most}", {"most": MAX_BAD_WORDS})
+        raise PydanticCustomError(
+            "bad_words", "may contain at most {most}", {"most": MAX_BAD_WORDS}
+        )
     if not all(word.strip() and len(word) <= MAX_STOP_CHARS for word in words):
         raise PydanticCustomError(
-            "bad_words", "texts must have 1 to {most} characters", {"most": MAX_STOP_CHARS}
+            "bad_words", "strings must have 1 to {most} characters", {"most": MAX_STOP_CHARS}
         )
     return words
 

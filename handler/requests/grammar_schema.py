@@ -85,12 +85,12 @@ class JsonSchemaFormat(_Request):
         None, alias="schema", description="The JSON schema; without it any object is allowed."
     )
     strict: bool | None = Field(
-        None, description="Taken without effect: the text follows the schema in any case."
+        None, description="Accepted without effect: the text always follows the schema."
     )
 
 
 class ResponseFormat(_Request):
-    """The form of the text, in OpenAI's shape."""
+    """What the text must look like, as OpenAI says it."""
 
     type: Literal["text", "json_object", "json_schema"]
     json_schema: JsonSchemaFormat | None = None
@@ -114,8 +114,8 @@ class StructuredOutputs(_Request):
 
     json_: Schema | None = Field(None, alias="json", description="A JSON schema.")
     regex: GrammarText | None = Field(None, description="A regular expression (Rust's syntax).")
-    choice: Choices | None = Field(None, description="One of these texts.")
-    grammar: GrammarText | None = Field(None, description="A grammar in Lark's form.")
+    choice: Choices | None = Field(None, description="One of these strings.")
+    grammar: GrammarText | None = Field(None, description="A grammar in Lark's syntax.")
     json_object: bool | None = Field(None, description="True: any JSON object.")
     structural_tag: Annotated[None, BeforeValidator(_refuse_tag)] = Field(
         None, description="Not supported."
@@ -135,7 +135,8 @@ class GrammarFields(_Request):
     )
     guided_choice: Choices | None = Field(None, description="The text is one of these.")
     guided_grammar: GrammarText | None = Field(
-        None, description="A grammar that the text follows, in Lark's form as llguidance reads it."
+        None,
+        description=("A grammar that the text follows, in Lark's syntax as llguidance reads it."),
     )
 
     @model_validator(mode="after")
@@ -151,8 +152,8 @@ class GrammarFields(_Request):
             if getattr(self, name, None):
                 raise PydanticCustomError(
                     "with_grammar",
-                    "`{name}` cannot be had beside `{field}`: the text could end before it is "
-                    "valid. Leave `{name}` out",
+                    "`{name}` cannot be combined with `{field}`: the text could end before it "
+                    "is valid. Leave `{name}` out",
                     {"name": name, "field": asked[0][0]},
                 )
         return self

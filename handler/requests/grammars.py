@@ -29,7 +29,7 @@ KINDS = {
 
 
 def compiled(request: GrammarFields, grammars: Grammars) -> Grammar | None:
-    """Compile what a request says of its text's form.
+    """Compile what a request says its text must look like.
 
     Raises:
         BadRequest: It is no grammar, or too complex, or this service follows none.

@@ -23,10 +23,10 @@ BESIDE_INPUTS = frozenset({"inputs", "parameters", "options", "stream", "model"}
 
 
 def is_asked(value: Mapping[str, Any]) -> bool:
-    """Whether a JSON object is a request in Hugging Face's form.
+    """Whether a JSON object is a request in Hugging Face's format.
 
     Raises:
-        BadRequest: It is, and its prompts are no texts.
+        BadRequest: It is, and its prompts are no strings.
     """
     prompts = value.get("inputs")
     if prompts is None or isinstance(prompts, dict):
@@ -36,7 +36,7 @@ def is_asked(value: Mapping[str, Any]) -> bool:
     texts = prompts if isinstance(prompts, list) else [prompts]
     if not all(isinstance(text, str) for text in texts):
         raise BadRequest(
-            "`inputs` must be a text or a list of texts", param="inputs", code="prompt"
+            "`inputs` must be a string or a list of strings", param="inputs", code="prompt"
         )
     return True
 
@@ -57,7 +57,7 @@ def translated(options: Mapping[str, Any]) -> dict[str, Any]:
             found[ours] = value
     if found.pop("typical_p", None) not in (None, 1):
         raise BadRequest(
-            "`typical_p` is not served; leave it out, or use `top_p`, `top_k` or `min_p`",
+            "`typical_p` is not supported; leave it out, or use `top_p`, `top_k` or `min_p`",
             param="typical_p",
             code="not_supported",
         )
@@ -94,16 +94,16 @@ def _take_grammar(found: dict[str, Any]) -> None:
 
 
 def take_details(request: dict[str, Any]) -> bool:
-    """Take out whether the tokens are told, in details or one by one in a stream.
+    """Take out whether the tokens are reported, in details or one by one in a stream.
 
     Raises:
         BadRequest: They cannot be.
     """
     details = bool(switch(request, "details"))
     if details and request.get("best_of") not in (None, request.get("n") or 1):
-        raise BadRequest("`details` cannot be had with `best_of`", param="details")
+        raise BadRequest("`details` cannot be combined with `best_of`", param="details")
     if request.get("stream") and (not isinstance(request["prompt"], str) or _several(request)):
-        raise BadRequest("One text can be streamed in this form, not several", param="stream")
+        raise BadRequest("Only one completion can be streamed in this format", param="stream")
     if details or request.get("stream"):
         request.setdefault("logprobs", 0)
     return details

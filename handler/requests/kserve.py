@@ -19,21 +19,21 @@ from handler.requests.typed import LISTS, OPTIONS, typed
 INSTANCES, TEXT_INPUT = "instances", "text_input"
 TEXTS = frozenset({*PROMPT_NAMES, TEXT_INPUT, "input_ids"})
 MASKS = frozenset({"attention_mask", "attention_masks"})
-SAMPLING_PARAMETERS = "sampling_parameters"  # a JSON object as one text, of Triton's vLLM models
+SAMPLING_PARAMETERS = "sampling_parameters"  # a JSON object as a string, of Triton's vLLM models
 # The tensors of an answer; the last one where log probabilities are asked for.
 OUTPUTS = ("text_output", "finish_reason", "logprobs")
 LENGTH_HEADER = "inference-header-content-length"
 
 
 def is_asked(value: Any) -> bool:
-    """Whether parsed JSON is a request of one of these forms."""
+    """Whether parsed JSON is a request in one of these formats."""
     if not isinstance(value, dict):
         return False
     return INSTANCES in value or TEXT_INPUT in value or _holds_tensors(value)
 
 
 def read(value: dict[str, Any], options: Mapping[str, Any], wanted: str = "") -> Question:
-    """Read a request in whichever of the forms it has; `options` are of the query.
+    """Read a request in whichever of the formats it has; `options` are of the query.
 
     Raises:
         BadRequest: It is not allowed.
@@ -88,7 +88,7 @@ def read_infer(
     found = tensors.read(value.get("inputs"), tail)
     bound(len(found), "tensors")
     for tensor in found:
-        for name in tensor.parameters:  # told to the client by its name
+        for name in tensor.parameters:  # their names are reported to the client
             request.setdefault(f"inputs.parameters.{name}", None)
     request = merged(request, _said_by(found))
     question = Question([asked_of(request, {}, JSON, FORM)])
@@ -144,7 +144,7 @@ def read_generate(
     texts = text if isinstance(text, list) else [text]
     if not texts or not all(isinstance(each, str) for each in texts):
         raise BadRequest(
-            f"`{TEXT_INPUT}` must be a text, or a list of texts", param=TEXT_INPUT, code="prompt"
+            f"`{TEXT_INPUT}` must be a string or a list of strings", param=TEXT_INPUT, code="prompt"
         )
     known = ("id", TEXT_INPUT, "parameters")
     beside = {name: each for name, each in value.items() if name not in known}
@@ -154,7 +154,7 @@ def read_generate(
         if request.get("stream") not in (None, stream):
             other = "`generate`" if stream else "`generate_stream`"
             said = str(request["stream"]).lower()[:10]
-            raise BadRequest(f"`stream` is {said}: ask {other}", param="stream")
+            raise BadRequest(f"`stream` is {said}: use {other}", param="stream")
         request["stream"] = stream
     full_text = bool(request.pop("echo", None))
     details = hugging_face.take_details(request)
@@ -162,7 +162,7 @@ def read_generate(
 
 
 def _parameters(value: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a request; protocols that know only plain values send others as texts."""
+    """The options of a request; protocols that know only plain values send others as strings."""
     given = value.get("parameters")
     if given is None:
         return {}
@@ -177,7 +177,7 @@ def _parameters(value: Mapping[str, Any]) -> dict[str, Any]:
 def _id(value: Mapping[str, Any]) -> str:
     given = value.get("id")
     if not isinstance(given, (str, type(None))):
-        raise BadRequest("`id` must be a text", param="id", code="string_type")
+        raise BadRequest("`id` must be a string", param="id", code="string_type")
     return given or ""
 
 
@@ -193,8 +193,8 @@ def _said_by(found: Sequence[Tensor]) -> dict[str, Any]:
     if len(prompts) != 1 or others:
         names = ", ".join(f"`{each.name[:64]}`" for each in found)
         raise BadRequest(
-            f"The tensors {names} do not say which is the prompt: send one of BYTES, as "
-            f"`{TEXT_INPUT}`, or token ids as `input_ids`; others are named as options",
+            f"None of the tensors {names} is the prompt: send it as BYTES, named `{TEXT_INPUT}`, "
+            "or as token ids, named `input_ids`; other tensors are named like options",
             param="inputs",
             code="unknown_tensor",
         )
@@ -255,7 +255,7 @@ def _sampling_parameters(values: list[Any]) -> dict[str, Any]:
         value = None
     if not isinstance(value, dict):
         raise BadRequest(
-            f"`{SAMPLING_PARAMETERS}` must be a JSON object as a text",
+            f"`{SAMPLING_PARAMETERS}` must be a JSON object, as a string",
             param=SAMPLING_PARAMETERS,
             code="invalid_json",
         )
@@ -288,7 +288,7 @@ def _outputs(given: Any) -> tuple[tuple[str, ...], dict[str, bool]]:
 def _refuse_stream(question: Question) -> None:
     if any(asked.request.get("stream") for asked in question.asked):
         raise BadRequest(
-            "This form cannot be streamed; leave out `stream`, or ask `generate_stream`",
+            "This format cannot be streamed; leave out `stream`, or use `generate_stream`",
             param="stream",
             code="not_supported",
         )

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from handler.archive_facts import Defaults
+from handler.archive_metadata import Defaults
 from handler.engine.grammar import Grammars
 from handler.engine.options import LogitBias, SamplingOptions
 from handler.engine.sampler import GREEDY_BELOW
@@ -33,7 +33,7 @@ Number = TypeVar("Number", int, float)
 class Prepared:
     """The sequences of a request, prompt by prompt, and the prompts as they were read.
 
-    `prompt_logprobs`: so many of the likeliest are told beside each of the prompt's tokens.
+    `prompt_logprobs`: how many alternatives are reported for each of the prompt's tokens.
     """
 
     sequences: list[Sequence]
@@ -43,7 +43,7 @@ class Prepared:
     prompt_logprobs: int | None = None
 
     @property
-    def texts_per_prompt(self) -> int:
+    def sequences_per_prompt(self) -> int:
         """Sequences of each prompt."""
         return len(self.sequences) // len(self.prompts)
 
@@ -117,7 +117,7 @@ class Preparer:
                     np.array(prompt.tokens, np.int32),
                     replace(options, max_tokens=room, sample_index=sample_index),
                     self.reader.vocabulary,
-                    end_tokens=self.reader.facts.end_tokens,
+                    end_tokens=self.reader.metadata.end_tokens,
                     deadline=deadline,
                     is_streamed=bool(request.stream),
                 )
@@ -130,25 +130,26 @@ class Preparer:
         Raises:
             BadRequest: None, as `max_length` is used up.
         """
-        room = self.reader.facts.context_length - prompt
+        room = self.reader.metadata.context_length - prompt
         if request.max_tokens is not None or request.max_length is None:
             return min(max_tokens, room)
         if request.max_length <= prompt:
             raise BadRequest(
-                f"`max_length` is {request.max_length} and counts the prompt, which has {prompt} "
-                "tokens; send more, or `max_tokens`, which counts what is written",
+                f"`max_length` is {request.max_length} and includes the prompt, which has "
+                f"{prompt} tokens; raise it, or send `max_tokens`, which does not include the "
+                "prompt",
                 param="max_length",
                 code="max_length",
             )
         return min(request.max_length - prompt, room)
 
     def _bound_number(self, requests: list[CompletionRequest], prompts: list[int]) -> None:
-        """Refuse more texts than the engine holds, written and waiting."""
-        texts = sum(
+        """Refuse more sequences than the engine holds, running and waiting."""
+        sequences = sum(
             count * request.candidates for request, count in zip(requests, prompts, strict=True)
         )
         request = requests[0]
-        if texts > self.max_sequences:
+        if sequences > self.max_sequences:
             name = "best_of" if request.best_of else "n" if request.n else "prompt"
             raise BadRequest(
                 "The request asks for too many sequences at once (prompts x `n` or `best_of`); "
@@ -162,14 +163,14 @@ class Preparer:
         entries = sum(map(_logprob_entries, requests, prepared))
         if entries > self.max_logprobs:
             raise BadRequest(
-                f"`{_asked_for(requests)}` for so many tokens and texts would be {entries} values; "
-                f"at most {self.max_logprobs} fit a reply",
+                f"`{_asked_for(requests)}` for so many tokens and completions would give "
+                f"{entries} values; at most {self.max_logprobs} fit a reply",
                 param=_asked_for(requests),
                 code="too_many_logprobs",
             )
 
     def _options(self, request: CompletionRequest, seed: int) -> SamplingOptions:
-        """The options that all texts of a request have in common."""
+        """The options that all sequences of a request have in common."""
         return SamplingOptions(
             max_tokens=0,
             seed=seed,
@@ -216,10 +217,10 @@ class Preparer:
         bias: dict[int, float] = {}
         for name, value in (request.logit_bias or {}).items():
             token = int(name)
-            if token >= self.reader.facts.vocab_size:
+            if token >= self.reader.metadata.vocab_size:
                 raise BadRequest(
                     f"`logit_bias` names the token id {token}; the model's ids go from 0 to "
-                    f"{self.reader.facts.vocab_size - 1}",
+                    f"{self.reader.metadata.vocab_size - 1}",
                     param="logit_bias",
                     code="unknown_token",
                 )
@@ -228,10 +229,10 @@ class Preparer:
 
 
 def _logprob_entries(request: CompletionRequest, prepared: Prepared) -> int:
-    """Log probabilities that the reply may hold; only texts that are returned count."""
+    """Log probabilities that the reply may hold; only completions that are returned count."""
     written = prompts = 0
     for number, prompt in enumerate(prepared.prompts):
-        first = prepared.sequences[number * prepared.texts_per_prompt]
+        first = prepared.sequences[number * prepared.sequences_per_prompt]
         written += first.options.max_tokens
         prompts += len(prompt.tokens)
     entries = 0

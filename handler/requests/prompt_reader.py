@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from handler.archive_facts import ArchiveFacts
+from handler.archive_metadata import ArchiveMetadata
 from handler.engine.vocabulary import Vocabulary
 from handler.errors import BadRequest
 from handler.requests.fields import parts
@@ -33,17 +33,17 @@ class PromptReader:
     """Knows the model's vocabulary and context."""
 
     vocabulary: Vocabulary
-    facts: ArchiveFacts
+    metadata: ArchiveMetadata
 
     def bound_text(self, prompts: list[str | list[int]]) -> None:
         """Refuse more text than may be tokenised; of a long prompt only so much is ever read."""
-        longest = self.facts.context_length * MAX_CHARS_PER_TOKEN
+        longest = self.metadata.context_length * MAX_CHARS_PER_TOKEN
         texts = [prompt for prompt in prompts if isinstance(prompt, str)]
         size = sum(len(text[-longest:].encode("utf-8")) for text in texts)
         if len(texts) > 1 and size > MAX_PROMPT_BYTES:
             raise BadRequest(
-                f"`prompt` holds {size} bytes of text in all; at most {MAX_PROMPT_BYTES} are read "
-                "for one request",
+                f"`prompt` has {size} bytes of text in all; at most {MAX_PROMPT_BYTES} are "
+                "allowed in a request",
                 param="prompt",
                 code="prompts_too_long",
             )
@@ -65,7 +65,7 @@ class PromptReader:
             tokens = prompt
         self._check_known(tokens, is_text=isinstance(prompt, str))
         if not tokens:
-            tokens = [self.facts.bos_token]
+            tokens = [self.metadata.bos_token]
         kept = self._kept(len(tokens), request, max_tokens)
         cut = len(tokens) - kept
         if isinstance(prompt, str) and not cut and not unread:
@@ -81,7 +81,7 @@ class PromptReader:
         Raises:
             BadRequest: It does not fit the context, and may not be cut.
         """
-        context = self.facts.context_length
+        context = self.metadata.context_length
         # One position at least is left to write into, unless the prompt is only to be scored.
         most = context - (1 if max_tokens else 0)
         wanted = request.truncate_prompt_tokens
@@ -105,7 +105,7 @@ class PromptReader:
         Raises:
             BadRequest: There are some, and the prompt may not be cut.
         """
-        context = self.facts.context_length
+        context = self.metadata.context_length
         unread = max(0, len(prompt) - context * MAX_CHARS_PER_TOKEN)
         if unread and not (request.truncate_prompt or request.truncate_prompt_tokens):
             raise BadRequest(
@@ -119,7 +119,7 @@ class PromptReader:
 
     def _check_known(self, tokens: list[int], *, is_text: bool) -> None:
         """Refuse ids that the model does not have; a tokenizer may have more than it."""
-        known = self.facts.vocab_size
+        known = self.metadata.vocab_size
         if all(max(part) < known for part in parts(tokens)):
             return
         wrong = next(token for token in tokens if token >= known)

@@ -1,4 +1,4 @@
-"""The prompt of a request, under whichever of its names, and what is said in several places."""
+"""The prompt of a request, under whichever of its names, and what is said more than once."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def take_prompt(options: dict[str, Any]) -> Any:
         )
     if not isinstance(prompt, (str, list)):
         raise BadRequest(
-            f"`{name}` must be a text, a list of texts, a list of token ids or a list of such "
+            f"`{name}` must be a string, a list of strings, a list of token ids or a list of such "
             "lists",
             param=name,
             code="prompt",
@@ -81,7 +81,7 @@ def _decode_base64(options: dict[str, Any]) -> None:
 def two_prompts(one: str, other: str) -> BadRequest:
     """The refusal of a request that names its prompt twice."""
     return BadRequest(
-        f"The prompt is given twice, as {one} and as {other}; send one of them",
+        f"The prompt is given twice, as {one} and as {other}; send only one",
         param="prompt",
         code="two_prompts",
     )

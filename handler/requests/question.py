@@ -1,4 +1,4 @@
-"""What a prediction asks for, whatever way it came: texts, each with its options and its form."""
+"""What a prediction asks for, whatever way it came: prompts, their options, the reply's format."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from handler.requests.prompts import without
 
-# The forms of an answer.
+# The formats of an answer.
 COMPLETION = "completion"  # OpenAI's, as JSON or as a stream of events
 PLAIN = "plain"  # the text alone
 GENERATED = "generated"  # Hugging Face's: [{"generated_text"}]
@@ -26,14 +26,14 @@ class Field:
 
 @dataclass(frozen=True)
 class Asked:
-    """What one text is asked for with: a completion request (JSON) and the form of its answer."""
+    """One thing that is asked for: a completion request (JSON) and the format of its answer."""
 
     request: dict[str, Any]
     form: str = COMPLETION
-    # Of the last two: whether the prompt is given back, and its tokens are told.
+    # Of the last two: whether the prompt is given back, and its tokens are reported.
     full_text: bool = False
     details: bool = False
-    # What the client calls it, where the form has a place for that.
+    # What the client calls it, where the format has a field for that.
     id: str = ""
 
     def as_json(self) -> dict[str, Any]:
@@ -41,8 +41,8 @@ class Asked:
         if self.form not in (GENERATED, TEXT_OUTPUT):
             return self.request
         parameters = without(self.request, "prompt")
-        told = {"return_full_text": self.full_text, "details": self.details}
-        asked = {"parameters": {**parameters, **told}}
+        said = {"return_full_text": self.full_text, "details": self.details}
+        asked = {"parameters": {**parameters, **said}}
         if self.form == GENERATED:
             return {"inputs": self.request["prompt"], **asked}
         named = {"id": self.id} if self.id else {}

@@ -1,6 +1,6 @@
 """What a stream that was cut off had sent, as the gateway says it when it asks for the rest.
 
-Only the gateway may: it was told all of this by frames (`replies/sideband.py`). The stream goes on
+Only the gateway may: it knows all of this from frames (`replies/sideband.py`). The stream goes on
 with the next event as if nothing had happened, since the same prompt, options and seed give the
 same tokens.
 """
@@ -17,7 +17,7 @@ class ResumedChoice:
     """A choice of which events were sent.
 
     Attributes:
-        tokens: Those that were generated, and told.
+        tokens: Those that were generated and reported.
         shown: Characters of its text that were sent; None: all that these tokens show.
         finish_reason: Why it ended, if it has.
         cached_tokens: Of its prompt, as counted then.

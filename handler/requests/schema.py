@@ -48,7 +48,7 @@ class StreamOptions(_Request):
         None, description="With `include_usage`: every event has the token counts so far."
     )
     include_obfuscation: bool | None = Field(
-        None, description="Taken without effect: events are never padded."
+        None, description="Accepted without effect: events are never padded."
     )
 
 
@@ -57,17 +57,19 @@ class WritingRequest(GrammarFields):
 
     model: Text | None = Field(None, description="Name of the model; informative.")
     max_tokens: Whole | None = Field(
-        None, ge=0, le=1_000_000, description="Tokens to write at most; the context ends it too."
+        None, ge=0, le=1_000_000, description="Most tokens to generate; the context is a limit too."
     )
     min_tokens: Whole | None = Field(
-        None, ge=0, description="Write at least so many tokens before an end-of-text token."
+        None, ge=0, description="Generate at least this many tokens before an end-of-text token."
     )
     max_length: Whole | None = Field(
         None,
         ge=1,
         le=1_000_000,
-        description="Tokens of prompt and text together at most, as in transformers; "
-        "`max_tokens` counts beside it.",
+        description=(
+            "Most tokens of prompt and completion together, as in transformers; `max_tokens` "
+            "applies too."
+        ),
     )
     temperature: float | None = Field(None, ge=0, le=2, description="0 always takes the likeliest.")
     top_k: Whole | None = Field(
@@ -83,12 +85,16 @@ class WritingRequest(GrammarFields):
         None, ge=0, le=1, description="Only tokens at least this likely, relative to the likeliest."
     )
     repetition_penalty: float | None = Field(
-        None, ge=0.01, le=10, description="Above 1 makes tokens of prompt and text less likely."
+        None,
+        ge=0.01,
+        le=10,
+        description=("Above 1 makes tokens of prompt and completion less likely."),
     )
     presence_penalty: float | None = Field(None, ge=-2, le=2)
     frequency_penalty: float | None = Field(None, ge=-2, le=2)
     logit_bias: LogitBias | None = Field(
-        None, description="Token id (as text) to a number that is added to its logit."
+        None,
+        description=("Token ids (as strings), and for each a number that is added to its logit."),
     )
     priority: Whole | None = Field(
         None,
@@ -100,26 +106,32 @@ class WritingRequest(GrammarFields):
         None, ge=-(2**63), le=2**63 - 1, description="The same seed gives the same text."
     )
     stop: Stop | None = Field(
-        None, description=f"Up to {MAX_STOP} texts that end the writing; they are not part of it."
+        None,
+        description=(f"Up to {MAX_STOP} strings that end the completion; they are not part of it."),
     )
     stop_token_ids: StopTokenIds | None = Field(
-        None, description="Tokens that end the writing; they are not part of it."
+        None, description="Tokens that end the completion; they are not part of it."
     )
     include_stop_str_in_output: bool | None = Field(
-        None, description="Have the stop text or stop token that ended a text be part of it."
+        None, description="Include the stop string or stop token that ended a completion."
     )
     bad_words: BadWords | None = Field(
         None,
-        description="Words that are not written, as the tokens that each has alone and behind "
-        "a space.",
+        description="Words that are never written: the tokens of each, alone and after a space.",
     )
     allowed_token_ids: AllowedTokenIds | None = Field(
-        None, description="Write these tokens alone; the end of the text has to be among them."
+        None,
+        description=(
+            "Generate only these tokens; a completion ends early only if an end-of-text token is "
+            "among them."
+        ),
     )
     n: Whole | None = Field(
         None,
         ge=1,
-        description="Texts for each prompt; with all prompts at most the model's `limits.texts`.",
+        description=(
+            "Completions for each prompt; over all prompts at most the model's `limits.texts`."
+        ),
     )
     stream: bool | None = Field(None, description="Send the text as it is written, as events.")
     stream_options: StreamOptions | None = None
@@ -128,7 +140,8 @@ class WritingRequest(GrammarFields):
         None, description="Keep the end of a prompt that is too long, instead of refusing it."
     )
     truncate_prompt_tokens: KeptTokens | None = Field(
-        None, description="Keep so many tokens at the prompt's end; -1: as `truncate_prompt`."
+        None,
+        description=("Keep only this many tokens at the prompt's end; -1: as `truncate_prompt`."),
     )
     logprobs_mode: LogprobsMode | None = Field(
         None,
@@ -137,7 +150,7 @@ class WritingRequest(GrammarFields):
         "(`processed_logprobs`); not said, the model's `defaults.logprobs_mode`. Those of prompts "
         "are always the model's own.",
     )
-    ignore_eos: bool | None = Field(None, description="Write on after the end-of-text token.")
+    ignore_eos: bool | None = Field(None, description="Go on after the end-of-text token.")
     skip_special_tokens: SkipSpecialTokens = None
 
     @model_validator(mode="after")
@@ -166,14 +179,16 @@ class CompletionRequest(WritingRequest):
     other_names = frozenset({"input"})
     prompt: Prompt = Field(
         None,
-        description="What to go on with; empty starts a new text.",
+        description="The text to continue; an empty one starts a new text.",
         examples=["Once upon a time"],
     )
     best_of: Whole | None = Field(
         None,
         ge=1,
-        description="Texts to write for each prompt, of which the `n` with the highest mean log "
-        "probability are returned, best first. Above `n`, not with `stream`.",
+        description=(
+            "Completions to generate for each prompt, of which the `n` with the highest mean log "
+            "probability are returned, best first. Above `n`, not with `stream`."
+        ),
     )
     logprobs: Whole | None = Field(
         None, ge=0, le=MAX_LOGPROBS, description="Log probabilities, with this many alternatives."
@@ -182,10 +197,12 @@ class CompletionRequest(WritingRequest):
         None,
         ge=0,
         le=MAX_LOGPROBS,
-        description="Log probabilities of the prompt's tokens, by token id, with this many of the "
-        "likeliest in the place of each. Not with `stream`.",
+        description=(
+            "Log probabilities of the prompt's tokens, by token id, with this many alternatives "
+            "for each. Not with `stream`."
+        ),
     )
-    echo: bool | None = Field(None, description="Begin the text with the prompt.")
+    echo: bool | None = Field(None, description="Return the prompt before the completion.")
     suffix: NoSuffix | None = Field(None, description="GPT-2 has none; it may be empty.")
     add_special_tokens: AddSpecialTokens = None
 

@@ -24,13 +24,13 @@ LETTERS = {
 }
 WHOLE = frozenset(name for name in LETTERS if "INT" in name)
 # Reading more would hold everybody up.
-MOST_TEXTS, MOST_DIMENSIONS = 1000, 8
+MOST_STRINGS, MOST_DIMENSIONS = 1000, 8
 BINARY_SIZE = "binary_data_size"
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """One tensor: its elements row by row; those of BYTES are texts.
+    """One tensor: its elements row by row; those of BYTES are strings.
 
     Attributes:
         name: What the client calls it.
@@ -76,100 +76,100 @@ def read(items: Any, tail: bytes) -> list[Tensor]:
     return found
 
 
-def _read(place: str, item: Any, tail: bytes) -> tuple[Tensor, bytes]:
+def _read(where: str, item: Any, tail: bytes) -> tuple[Tensor, bytes]:
     if not isinstance(item, dict):
-        raise _wrong(place, "must be an object with `name`, `shape`, `datatype` and `data`")
+        raise _wrong(where, "must be an object with `name`, `shape`, `datatype` and `data`")
     name, datatype = item.get("name"), item.get("datatype")
     if not isinstance(name, str):
-        raise _wrong(f"{place}.name", "must be a text")
+        raise _wrong(f"{where}.name", "must be a string")
     if not isinstance(datatype, str) or datatype not in (BYTES, *LETTERS):
         known = ", ".join((BYTES, *LETTERS))
-        raise _wrong(f"{place}.datatype", f"must be one of {known}")
+        raise _wrong(f"{where}.datatype", f"must be one of {known}")
     parameters = item.get("parameters")
     if not isinstance(parameters, (dict, type(None))):
-        raise _wrong(f"{place}.parameters", "must be an object")
+        raise _wrong(f"{where}.parameters", "must be an object")
     parameters = dict(parameters or {})
     size = parameters.pop(BINARY_SIZE, None)
     if size is None:
-        values = _elements(place, item.get("data"), datatype)
+        values = _elements(where, item.get("data"), datatype)
     else:
         if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size <= len(tail):
             raise _wrong(
-                f"{place}.parameters.{BINARY_SIZE}",
-                f"must be a number of the bytes behind the JSON, of which there are {len(tail)}",
+                f"{where}.parameters.{BINARY_SIZE}",
+                f"must be a number of bytes, of which {len(tail)} follow the JSON",
             )
-        values, tail = _unpacked(place, tail[:size], datatype), tail[size:]
-    shape = _shape(place, item.get("shape"), len(values))
+        values, tail = _unpacked(where, tail[:size], datatype), tail[size:]
+    shape = _shape(where, item.get("shape"), len(values))
     return Tensor(name, datatype, shape, values, parameters), tail
 
 
-def _shape(place: str, given: Any, count: int) -> tuple[int, ...]:
+def _shape(where: str, given: Any, count: int) -> tuple[int, ...]:
     """The shape of so many elements; one number may stand for a list of one."""
     if given is None:
         return ()
     shape = given if isinstance(given, list) else [given]
     if not all(isinstance(each, int) and not isinstance(each, bool) for each in shape):
-        raise _wrong(f"{place}.shape", "must be a list of whole numbers")
+        raise _wrong(f"{where}.shape", "must be a list of whole numbers")
     known = prod(each for each in shape if each != -1)
     is_open = -1 in shape
     if min(shape, default=0) < -1 or (count % known if is_open and known else count != known):
-        raise _wrong(f"{place}.shape", f"is {shape}, and there are {count} elements")
+        raise _wrong(f"{where}.shape", f"is {shape}, and there are {count} elements")
     return tuple(shape)
 
 
-def _elements(place: str, data: Any, datatype: str) -> list[Any]:
+def _elements(where: str, data: Any, datatype: str) -> list[Any]:
     """The elements of JSON data, nested as the shape is or flat; one may stand for a list of one.
 
     Types are judged all at once: of numbers there may be as many as a body holds.
     """
-    values = _flat(place, data, MOST_DIMENSIONS) if isinstance(data, list) else [data]
+    values = _flat(where, data, MOST_DIMENSIONS) if isinstance(data, list) else [data]
     kinds = set(map(type, values))
     if datatype == BYTES:
         if kinds <= {str}:
-            return _few(place, values)
-        raise _wrong(f"{place}.data", f"must be a list of texts: it is {datatype}")
+            return _few(where, values)
+        raise _wrong(f"{where}.data", f"must be a list of strings: it is {datatype}")
     if datatype == BOOL:
         if kinds <= {bool, int} and set(values) <= {0, 1}:
             return list(map(bool, values))
-        raise _wrong(f"{place}.data", f"must be a list of true and false: it is {datatype}")
+        raise _wrong(f"{where}.data", f"must be a list of booleans: it is {datatype}")
     if not kinds <= {int, float}:
-        raise _wrong(f"{place}.data", f"must be a list of numbers: it is {datatype}")
+        raise _wrong(f"{where}.data", f"must be a list of numbers: it is {datatype}")
     if datatype not in WHOLE or float not in kinds:
         return values
     if not all(float(value).is_integer() for value in values):
-        raise _wrong(f"{place}.data", f"must hold whole numbers: it is {datatype}")
+        raise _wrong(f"{where}.data", f"must contain whole numbers: it is {datatype}")
     return list(map(int, values))
 
 
-def _flat(place: str, data: list[Any], depth: int) -> list[Any]:
+def _flat(where: str, data: list[Any], depth: int) -> list[Any]:
     if list not in set(map(type, data)):
         return data
     if not depth:
-        raise _wrong(f"{place}.data", f"has more than {MOST_DIMENSIONS} dimensions")
+        raise _wrong(f"{where}.data", f"has more than {MOST_DIMENSIONS} dimensions")
     found: list[Any] = []
     for inner in data:
-        found += _flat(place, inner, depth - 1) if isinstance(inner, list) else [inner]
+        found += _flat(where, inner, depth - 1) if isinstance(inner, list) else [inner]
     return found
 
 
-def _few(place: str, texts: list[str]) -> list[str]:
-    if len(texts) > MOST_TEXTS:
-        raise _wrong(place, f"has {len(texts)} texts; at most {MOST_TEXTS} are read")
-    return texts
+def _few(where: str, strings: list[str]) -> list[str]:
+    if len(strings) > MOST_STRINGS:
+        raise _wrong(where, f"has {len(strings)} strings; at most {MOST_STRINGS} are allowed")
+    return strings
 
 
-def _unpacked(place: str, raw: bytes, datatype: str) -> list[Any]:
+def _unpacked(where: str, raw: bytes, datatype: str) -> list[Any]:
     """The elements of binary data."""
     if datatype == BYTES:
-        return _few(place, list(islice(_texts(place, raw), MOST_TEXTS + 1)))
+        return _few(where, list(islice(_strings(where, raw), MOST_STRINGS + 1)))
     letter = LETTERS[datatype]
     size = struct.calcsize(f"<{letter}")
     if len(raw) % size:
-        raise _wrong(place, f"has {len(raw)} bytes; an element of {datatype} has {size}")
+        raise _wrong(where, f"has {len(raw)} bytes; an element of {datatype} has {size}")
     return list(struct.unpack(f"<{len(raw) // size}{letter}", raw))
 
 
-def _texts(place: str, raw: bytes) -> Iterator[str]:
+def _strings(where: str, raw: bytes) -> Iterator[str]:
     """BYTES: before each element its length, as four bytes."""
     start = 0
     while start < len(raw):
@@ -177,17 +177,17 @@ def _texts(place: str, raw: bytes) -> Iterator[str]:
         length = int.from_bytes(raw[start:end], "little")
         if len(raw) < end + length:
             raise _wrong(
-                place, "ends early: each element of BYTES is preceded by its length in four bytes"
+                where, "ends early: each element of BYTES is preceded by its length in four bytes"
             )
         yield decode(raw[end : end + length], "")
         start = end + length
 
 
-def packed(texts: Sequence[str]) -> bytes:
+def packed(strings: Sequence[str]) -> bytes:
     """Elements of BYTES as binary data."""
-    encoded = [text.encode("utf-8", "replace") for text in texts]
+    encoded = [text.encode("utf-8", "replace") for text in strings]
     return b"".join(len(each).to_bytes(4, "little") + each for each in encoded)
 
 
-def _wrong(place: str, says: str) -> BadRequest:
-    return BadRequest(f"`{place}` {says}", param=place.split("[")[0], code="invalid_tensor")
+def _wrong(where: str, says: str) -> BadRequest:
+    return BadRequest(f"`{where}` {says}", param=where.split("[")[0], code="invalid_tensor")

@@ -26,7 +26,7 @@ def read(value: Mapping[str, Any], *, full_text: bool, stream: bool | None = Non
         BadRequest: It is not allowed.
     """
     if not isinstance(value.get("inputs"), str):
-        raise BadRequest("`inputs` must be a text", param="inputs", code="string_type")
+        raise BadRequest("`inputs` must be a string", param="inputs", code="string_type")
     parameters = value.get("parameters")
     if not isinstance(parameters, (dict, type(None))):
         raise BadRequest("`parameters` must be an object", param="parameters", code="dict_type")
@@ -40,7 +40,7 @@ def read(value: Mapping[str, Any], *, full_text: bool, stream: bool | None = Non
         said = asked.pop("stream", None)
         if said not in (None, stream):
             other = "`/generate`" if stream else "`/generate_stream`"
-            told = str(said).lower()[:10]
-            raise BadRequest(f"`stream` is {told}: ask {other}", param="stream")
+            shown = str(said).lower()[:10]
+            raise BadRequest(f"`stream` is {shown}: use {other}", param="stream")
         asked["stream"] = stream
     return Question([asked_of(asked, {}, "", JSON_BODY)])

@@ -15,12 +15,12 @@ def token_rules(request: CompletionRequest, reader: PromptReader) -> dict[str, A
     Raises:
         BadRequest: A token does not exist, or none may come.
     """
-    size = reader.facts.vocab_size
+    size = reader.metadata.vocab_size
     stop_tokens = frozenset(_known("stop_token_ids", request.stop_token_ids, size))
     allowed = _known("allowed_token_ids", request.allowed_token_ids, size)
     never = frozenset(range(size)) - frozenset(allowed) if allowed else frozenset()
     words = tuple(_tokens_of(request.bad_words or [], reader))
-    early = stop_tokens if request.ignore_eos else stop_tokens | reader.facts.end_tokens
+    early = stop_tokens if request.ignore_eos else stop_tokens | reader.metadata.end_tokens
     left = set(allowed) - {word[0] for word in words if len(word) == 1}
     if request.min_tokens:
         left -= early
@@ -56,6 +56,6 @@ def _tokens_of(words: list[str], reader: PromptReader) -> list[tuple[int, ...]]:
     for word in words:
         for text in (word, " " + word.lstrip()):
             tokens = reader.vocabulary.encode(text, add_special_tokens=False)
-            if tokens and all(token < reader.facts.vocab_size for token in tokens):
+            if tokens and all(token < reader.metadata.vocab_size for token in tokens):
                 found[tuple(tokens)] = None
     return list(found)

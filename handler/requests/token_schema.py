@@ -24,15 +24,17 @@ class TokenizeRequest(_Request):
 
     model: Text | None = Field(None, description="Name of the model.")
     text: BoundedText | None = Field(None, examples=["Once upon a time"])
-    prompt: BoundedText | None = Field(None, description="As `text`, in vLLM's words.")
+    prompt: BoundedText | None = Field(None, description="vLLM's name for `text`.")
     messages: Annotated[list[Message], Field(min_length=1, max_length=MAX_MESSAGES)] | None = Field(
-        None, description="In place of a text; no special tokens are added to the template's."
+        None, description="Instead of a text; the template adds the special tokens."
     )
     add_generation_prompt: bool | None = Field(
         None, description="False leaves out the beginning of the assistant's turn."
     )
     add_special_tokens: AddSpecialTokens = None
-    return_token_strs: bool | None = Field(None, description="Name each token, in `token_strs`.")
+    return_token_strs: bool | None = Field(
+        None, description=("Return each token's name, in `token_strs`.")
+    )
 
     @model_validator(mode="after")
     def _take_one(self) -> TokenizeRequest:

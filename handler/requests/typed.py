@@ -34,16 +34,16 @@ NUMBER = re.compile(r"[+-]?([0-9]{1,40}\.?[0-9]{0,40}|\.[0-9]{1,40})([eE][+-]?[0
 YES, NO = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 
 
-def typed(name: str, texts: list[str]) -> Any:
+def typed(name: str, values: list[str]) -> Any:
     """The value of an option that came as text, once or several times.
 
-    What is empty is as if it were not there. What is no value of the kind stays a text, which the
+    What is empty is as if it were not there. What is no value of the kind stays a string, which the
     contract then refuses by name.
 
     Raises:
         BadRequest: An option that has one value has several.
     """
-    given = [text for text in texts if text]
+    given = [text for text in values if text]
     if not given:
         return None
     if name in LISTS:

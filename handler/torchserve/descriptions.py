@@ -7,8 +7,8 @@ import time
 
 PAUSE_SECONDS = 1.0
 WARNING = (
-    "TorchServe repeats a description with `customized=true` for ever in continuous batching, and "
-    "takes no prediction behind it: unregister this model and register it again"
+    "TorchServe repeats a description with `customized=true` forever in continuous batching, and "
+    "takes no prediction after it: unregister this model and register it again"
 )
 
 

@@ -1,7 +1,7 @@
 """Reads TorchServe's messages in few system calls: all that has come at once, not number by number.
 
-TorchServe's protocol asks the socket for each number and each word, four times for every live
-request in every step. Each time Python's lock is let go, and has to be had back from the engine's
+TorchServe's protocol asks the socket for each number and each word, four times for every request
+in flight in every step. Each time Python's lock is let go, and has to be had back from the engine's
 thread: at 32 streams a third of what a worker's own thread computes, and waits besides.
 """
 

@@ -18,7 +18,9 @@ from handler.replies.reply import WholeReply
 
 SERVICE = "ts.service"
 ENCODER = "create_predict_response"
-ASK_OVER_HTTP = "This is not served over gRPC here; send it over HTTP: POST /predictions/{model}"
+ASK_OVER_HTTP = (
+    "This request is not supported over gRPC here; send it over HTTP: POST /predictions/{model}"
+)
 # TorchServe's own, of StreamPredictions2.
 SEQUENCE_HEADERS = "ts_request_sequence_"
 

@@ -41,7 +41,7 @@ def keep_all() -> None:
     service = getattr(importlib.import_module(SERVICE), "Service", None)
     original = getattr(service, "retrieve_data_for_inference", None)
     if original is None:
-        logger.warning("Of several form fields with one name, this TorchServe keeps the last alone")
+        logger.warning("Of several form fields with one name, this TorchServe keeps only the last")
         return
 
     def retrieve(batch: Any) -> Any:
@@ -91,7 +91,7 @@ def read(row: Mapping[str, Any], headers: Mapping[str, Any]) -> Question:
     """What a prediction over HTTP asks for.
 
     Raises:
-        BadRequest: It cannot be told.
+        BadRequest: It cannot be read.
     """
     fields = [field for field in _fields(row, headers) if field.name not in OF_TORCHSERVE]
     own = text_headers(headers)
@@ -115,7 +115,7 @@ def read(row: Mapping[str, Any], headers: Mapping[str, Any]) -> Question:
 
 
 def came_by_kserves_routes(own: Mapping[str, str]) -> bool:
-    """Whether a request was sent to V1's or V2's path: TorchServe tells others by `url_path`."""
+    """Whether a request was sent to V1's or V2's path: TorchServe marks others with `url_path`."""
     return "explain" in own and "url_path" not in own
 
 
@@ -128,7 +128,7 @@ def read_call(row: Mapping[str, Any]) -> Question:
     """What a prediction over gRPC asks for: fields without types, of which one may be JSON.
 
     Raises:
-        BadRequest: It cannot be told.
+        BadRequest: It cannot be read.
     """
     fields = _fields(row, {})
     body = next((field for field in fields if holds_object(field.value)), None)

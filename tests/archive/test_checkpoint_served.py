@@ -31,7 +31,7 @@ def test_greedy_texts_are_those_of_transformers(tmp_path: Path, shape: Shape) ->
     shape.write(directory, weights)
     rig = Rig(staged(tmp_path, directory / shape.file, shape.remark), threads=1)
     try:
-        prompts = [rig.vocabulary.encode(text) or [rig.facts.bos_token] for text in PROMPTS]
+        prompts = [rig.vocabulary.encode(text) or [rig.metadata.bos_token] for text in PROMPTS]
         sequences = [rig.sequence(ids, max_tokens=TOKENS, logprobs=0) for ids in prompts]
         texts = rig.write(*sequences)
     finally:

@@ -135,7 +135,7 @@ def test_greedy_texts_are_those_of_transformers(tmp_path: Path, case: Case) -> N
     judge, prompts, expected = reference(tmp_path / "model")
     rig = Rig(packed(tmp_path, "archive", "--precision", "fp32", model=tmp_path / "model"))
     try:
-        asked = [rig.vocabulary.encode(text) or [rig.facts.bos_token] for text in PROMPTS]
+        asked = [rig.vocabulary.encode(text) or [rig.metadata.bos_token] for text in PROMPTS]
         assert asked == prompts
         shown, all_shown = (
             rig.write(
@@ -148,7 +148,7 @@ def test_greedy_texts_are_those_of_transformers(tmp_path: Path, case: Case) -> N
         )
     finally:
         rig.close()
-    ends = rig.facts.end_tokens
+    ends = rig.metadata.end_tokens
     for prompt, ids, default, everything in zip(prompts, expected, shown, all_shown, strict=True):
         ended = ids[-1] in ends
         assert default.finish_reason == everything.finish_reason == ("stop" if ended else "length")

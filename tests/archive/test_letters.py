@@ -60,7 +60,7 @@ def test_a_run_of_nanogpt_on_characters_is_served(tmp_path: Path) -> None:
     rig = Rig(staged(tmp_path, out, ""), threads=1)
     try:
         assert [rig.vocabulary.encode(prompt) for prompt in prompts] == ids
-        assert rig.facts.bos_token == LETTERS["\n"]
+        assert rig.metadata.bos_token == LETTERS["\n"]
         texts = rig.write(*(rig.sequence(each, max_tokens=TOKENS, logprobs=0) for each in ids))
     finally:
         rig.close()

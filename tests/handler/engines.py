@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from handler.archive_facts import ArchiveFacts
+from handler.archive_metadata import ArchiveMetadata
 from handler.engine.engine import Engine
 from handler.engine.loading import load_model
 from handler.engine.model import Model
@@ -71,8 +71,8 @@ class Rig:
     """An engine, the model under it with the batch size of each step, and a way to write texts."""
 
     def __init__(self, directory: Path, **settings: object) -> None:
-        self.facts = ArchiveFacts.read(directory / "model")
-        self.shape = self.facts.shape
+        self.metadata = ArchiveMetadata.read(directory / "model")
+        self.shape = self.metadata.shape
         kind = next(kind for kind, name in FILES.items() if (directory / "model" / name).exists())
         threads = 1 if kind == "torch" else 2  # torch's wait for each other by spinning
         self.settings = EngineSettings.from_mapping(
@@ -101,7 +101,7 @@ class Rig:
             np.array(tokens, np.int32),
             dataclasses.replace(defaults, **options),  # type: ignore[arg-type]
             self.vocabulary,
-            end_tokens=self.facts.end_tokens,
+            end_tokens=self.metadata.end_tokens,
             deadline=deadline,
         )
 
@@ -192,10 +192,10 @@ class Chunk(NamedTuple):
 
 @cache
 def vocabulary(directory: Path) -> Vocabulary:
-    facts = ArchiveFacts.read(directory / "model")
+    metadata = ArchiveMetadata.read(directory / "model")
     return Vocabulary.load(
         directory / "model" / "tokenizer.json",
-        facts.vocab_size,
-        facts.delimiters,
-        splits_special_tokens=facts.splits_special_tokens,
+        metadata.vocab_size,
+        metadata.delimiters,
+        splits_special_tokens=metadata.splits_special_tokens,
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from handler.archive_facts import read_json
+from handler.archive_metadata import read_json
 from handler.engine.loading import load_model
 from handler.engine.model import Model, ModelShape
 from handler.engine.settings import EngineSettings
@@ -49,8 +49,8 @@ def nats(model: Model, tokens: np.ndarray, first: int, last: int) -> float:
 def test_tokens_decoded_with_bytes_in_the_cache_cost_less_than_one_percent(
     archives: dict[str, Path],
 ) -> None:
-    facts = read_json(archives["int8"] / "model" / "archive.json")
-    assert facts["precision"] == "int8" and facts["cache"] == "int8"
+    metadata = read_json(archives["int8"] / "model" / "archive.json")
+    assert metadata["precision"] == "int8" and metadata["cache"] == "int8"
     text = windows(archives["int8"])
     exact, ours = model_of(archives["fp32"]), model_of(archives["int8"])
     reference = decoded = 0.0

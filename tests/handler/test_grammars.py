@@ -45,7 +45,7 @@ def int8(make_rig: MakeRig) -> Rig:
 
 
 def grammars_of(rig: Rig) -> Grammars:
-    return Grammars(rig.vocabulary, rig.facts.end_tokens, rig.shape.vocab_size)
+    return Grammars(rig.vocabulary, rig.metadata.end_tokens, rig.shape.vocab_size)
 
 
 def compiled(grammars: Grammars, kind: str, text: str) -> Grammar:
@@ -202,7 +202,7 @@ def test_what_is_no_grammar_or_too_much_is_refused_or_bounded(
 
 
 def test_an_end_comes_only_where_the_text_is_whole(int8: Rig) -> None:
-    name = int8.vocabulary.symbol(next(iter(int8.facts.end_tokens)))
+    name = int8.vocabulary.symbol(next(iter(int8.metadata.end_tokens)))
     grammar = compiled(grammars_of(int8), LARK, f'start: "a" {name} "c"')
     text = written(int8, grammar, 0)
     assert text.error is not None and text.finish_reason is None

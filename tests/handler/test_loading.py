@@ -38,16 +38,16 @@ def archive(archives: dict[str, Path], tmp_path: Path) -> Path:
 
 def say_more_layers(archive: Path) -> None:
     path = archive / "model" / "archive.json"
-    facts = json.loads(path.read_text())
-    facts["shape"]["layers"] = 9
-    path.write_text(json.dumps(facts))
+    metadata = json.loads(path.read_text())
+    metadata["shape"]["layers"] = 9
+    path.write_text(json.dumps(metadata))
 
 
 def say_no_precision(archive: Path) -> None:
     path = archive / "model" / "archive.json"
-    facts = json.loads(path.read_text())
-    del facts["precision"]
-    path.write_text(json.dumps(facts))
+    metadata = json.loads(path.read_text())
+    del metadata["precision"]
+    path.write_text(json.dumps(metadata))
 
 
 def cut_the_weights(archive: Path) -> None:
@@ -90,9 +90,9 @@ def test_a_broken_archive_is_told_in_one_line(archive: Path, spoil: Any) -> None
 
 def keep_no_layout(archive: Path) -> None:
     path = archive / "model" / "archive.json"
-    facts = json.loads(path.read_text())
-    del facts["layout"]
-    path.write_text(json.dumps(facts))
+    metadata = json.loads(path.read_text())
+    del metadata["layout"]
+    path.write_text(json.dumps(metadata))
 
 
 def rename_the_weights(archive: Path) -> None:
@@ -120,7 +120,7 @@ def test_settings_left_out_are_those_that_ship() -> None:
         ({"kind": "tpu"}, "engine.kind must be native or torch"),
         ({"max_num_batched_tokens": 2}, "must be more than engine.slots"),
         ({"stream_interval_ms": -1}, "engine.stream_interval_ms must lie between 0 and 1000"),
-        ({"cache_memory_mib": 1}, "one text of 512 tokens needs [0-9]+ MiB .* and there are 1"),
+        ({"cache_memory_mib": 1}, "one sequence of 512 tokens needs [0-9]+ MiB .* and there are 1"),
     ],
 )
 def test_a_setting_that_is_not_allowed_is_named(

@@ -52,5 +52,5 @@ def test_a_torchserve_that_is_built_otherwise_keeps_the_last_and_says_so(
     with caplog.at_level(logging.WARNING):
         parameters.keep_all()
     assert [record.message for record in caplog.records] == [
-        "Of several form fields with one name, this TorchServe keeps the last alone"
+        "Of several form fields with one name, this TorchServe keeps only the last"
     ]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from handler.archive_facts import ArchiveFacts
+from handler.archive_metadata import ArchiveMetadata
 from handler.engine.errors import ModelError
 from handler.service import Service
 from handler.start_checks import file_digests
@@ -50,11 +50,11 @@ def test_a_flipped_bit_is_told_with_the_files_name(archive: Path, name: str, pla
 
 
 def test_every_file_of_the_model_has_a_digest(archive: Path) -> None:
-    facts = ArchiveFacts.read(archive / "model")
-    assert set(FILES) <= facts.files.keys()
-    assert facts.files == file_digests(archive)
+    metadata = ArchiveMetadata.read(archive / "model")
+    assert set(FILES) <= metadata.files.keys()
+    assert metadata.files == file_digests(archive)
     held = {f"model/{path.name}" for path in (archive / "model").iterdir()}
-    assert held - facts.files.keys() == {"model/archive.json"}
+    assert held - metadata.files.keys() == {"model/archive.json"}
 
 
 def test_a_file_that_is_gone_is_told(archive: Path) -> None:
@@ -63,9 +63,9 @@ def test_a_file_that_is_gone_is_told(archive: Path) -> None:
         load(archive)
 
 
-def change(archive: Path, **facts: Any) -> None:
+def change(archive: Path, **metadata: Any) -> None:
     path = archive / "model" / "archive.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | facts))
+    path.write_text(json.dumps(json.loads(path.read_text()) | metadata))
 
 
 def test_another_text_than_when_it_was_packed_ends_the_start(archive: Path) -> None:
@@ -80,7 +80,7 @@ def test_the_text_is_the_same_on_every_processor(
     archive: Path, isa: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ENGINE_ISA", isa)
-    assert load(archive).self_test == ArchiveFacts.read(archive / "model").self_test
+    assert load(archive).self_test == ArchiveMetadata.read(archive / "model").self_test
 
 
 def test_torch_is_not_held_to_a_text(archives: dict[str, Path], tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gateway.torchserve.process import TorchServe
-from handler.content.json_text import to_json, to_json_in_pieces
+from handler.content.json_text import to_json, to_json_in_chunks
 from tests.handler.completions import post, stream
 
 ROUTE = "/1.0/v1/completions"
@@ -88,7 +88,7 @@ def test_clients_that_leave_meanwhile_leave_nothing(torchserve: TorchServe) -> N
 
 def test_json_in_pieces_is_json() -> None:
     for value in (choice_like(0), choice_like(63), choice_like(64), choice_like(500), [], {}, "x"):
-        assert to_json_in_pieces(value) == to_json(value)
+        assert to_json_in_chunks(value) == to_json(value)
 
 
 def choice_like(count: int) -> dict[str, Any]:

@@ -20,7 +20,7 @@ MARKUP = (
     "<a id=hostile href='javascript:window.hacked=1'>\"'`&lt;</a>{{7*7}}${7*7}"
 )
 # What the model writes, token by token, and what a prompt of this begins makes it refuse.
-PIECES = "        self._pieces = read_pieces(tokenizer, self.size)\n"
+PIECES = "        self._pieces = read_token_bytes(tokenizer, self.size)\n"
 READ = "        request, unknown = self._read(CompletionRequest, body)\n        head = "
 CHANGES = {
     "handler/engine/vocabulary.py": (
@@ -55,8 +55,8 @@ def hostile(
         for entry in sound.infolist():
             content = sound.read(entry)
             if entry.filename == "model/archive.json":
-                facts = {"checkpoint": MARKUP, "license": MARKUP, "examples": [MARKUP]}
-                content = json.dumps({**json.loads(content), **facts}).encode()
+                metadata = {"checkpoint": MARKUP, "license": MARKUP, "examples": [MARKUP]}
+                content = json.dumps({**json.loads(content), **metadata}).encode()
             if entry.filename in CHANGES:
                 before, after = CHANGES[entry.filename]
                 assert content.count(before.encode()) == 1, entry.filename

@@ -67,7 +67,7 @@ def read(data: bytes, number: int, digest: str) -> tuple[Labels, Request | LineE
         custom_id = value.get("custom_id")
         if not isinstance(custom_id, str):
             raise LineError(
-                "missing_required_parameter", f"line {number}: `custom_id` must be a text"
+                "missing_required_parameter", f"line {number}: `custom_id` must be a string"
             )
         labels = Labels(custom_id, digest, number)
         return labels, _request(value, labels)

@@ -115,7 +115,7 @@ def argument(text: str, what: str) -> str:
     """
     if any("\ud800" <= letter <= "\udfff" for letter in text):
         decoded(os.fsencode(text), what=what)
-        raise InputError(f"{what} holds half a character (a lone surrogate)")
+        raise InputError(f"{what} contains a lone surrogate (half a character)")
     return text
 
 

@@ -1,4 +1,4 @@
-"""The file of a model's arrays: safetensors, written array by array, read into one piece of memory.
+"""The file of a model's arrays: safetensors, written array by array, read into one block of memory.
 
 Of the token embedding a step reads a row a token: it stays in the file.
 
@@ -85,7 +85,7 @@ def write_tensors(
 
 
 def read_arrays(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
-    """Read the arrays of a model into one piece of memory, and what the file says of itself.
+    """Read the arrays of a model into one block of memory, and the file's metadata.
 
     Returns:
         The arrays by name; `cache`, what keys and values are kept as: "int8" or "float32".
@@ -95,13 +95,13 @@ def read_arrays(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
     """
     try:
         with safe_open(path, framework="np") as file:  # which judges the header
-            form: dict[str, str] = file.metadata() or {}
-            if form.get("layout") != LAYOUT:
+            metadata: dict[str, str] = file.metadata() or {}
+            if metadata.get("layout") != LAYOUT:
                 raise ModelError(
                     f"{path.name} was packed for another version of the engine: pack the model "
                     "again, with package_model"
                 )
-        return _read(path), form
+        return _read(path), metadata
     except FileNotFoundError:
         raise ModelError(
             f"the archive has no {path.name}: pack the model again, with package_model"
@@ -117,14 +117,14 @@ def _read(path: Path) -> dict[str, Array]:
         header: dict[str, Any] = json.loads(file.read(length))
         header.pop("__metadata__", None)
         first = file.tell()
-        places = {name: tuple(each["data_offsets"]) for name, each in header.items()}
-        in_file = _map_some(path, first, places)
-        sizes = {name: end - start for name, (start, end) in places.items() if name not in in_file}
+        offsets = {name: tuple(each["data_offsets"]) for name, each in header.items()}
+        in_file = _map_some(path, first, offsets)
+        sizes = {name: end - start for name, (start, end) in offsets.items() if name not in in_file}
         arena = Arena(sum(map(Arena.aligned, sizes.values())))
         raw = dict(in_file)
         for name, size in sizes.items():
             raw[name] = arena.take(size)
-            file.seek(first + places[name][0])
+            file.seek(first + offsets[name][0])
             if file.readinto(raw[name].data) != size:
                 raise OSError("it ends too early")
     kinds = {safe: dtype for dtype, safe in TYPES.items()}
@@ -134,13 +134,13 @@ def _read(path: Path) -> dict[str, Array]:
     }
 
 
-def _map_some(path: Path, first: int, places: Mapping[str, tuple[int, int]]) -> dict[str, Bytes]:
+def _map_some(path: Path, first: int, offsets: Mapping[str, tuple[int, int]]) -> dict[str, Bytes]:
     """What of a file is not to be read into memory, where its file system lets it be mapped."""
-    if STAYS_IN_FILE not in places:
+    if STAYS_IN_FILE not in offsets:
         return {}
     try:
         whole = mapped(path)
     except OSError:
         return {}
-    start, end = places[STAYS_IN_FILE]
+    start, end = offsets[STAYS_IN_FILE]
     return {STAYS_IN_FILE: whole[first + start : first + end]}

@@ -10,7 +10,7 @@
  *   key_sum      int32  [16], a position's key bytes added up
  *
  * so that sixteen positions (of keys) or sixteen channels (of values) are one vector, and nothing
- * is summed across lanes. What a text holds of a layer is one piece of memory.
+ * is summed across lanes. What a sequence holds of a layer is one block of memory.
  */
 #ifndef GPT2_CACHE_H
 #define GPT2_CACHE_H

@@ -53,14 +53,14 @@ def choose(
     """
     if not CPUINFO.exists():
         raise ModelError(
-            "the native engine runs on Linux alone: its threads wait in Linux's futexes; use the "
-            "container image, or pack the model with `package_model --engine torch`"
+            "the native engine runs only on Linux; use the container image, or pack the model "
+            "with `package_model --engine torch`"
         )
     can = runnable(CPUINFO.read_text(encoding="utf-8"))
     if not can:
         raise ModelError(
-            "this processor has neither AVX2 with FMA nor ARM's dot products, which the native "
-            "engine needs; pack the model with `package_model --engine torch`"
+            "the native engine needs AVX2 and FMA, or ARM's dot products, and this processor has "
+            "neither; pack the model with `package_model --engine torch`"
         )
     if forced and forced not in can:
         raise ModelError(f"ENGINE_ISA must be one of {', '.join(can)} here, not {forced!r}")
@@ -69,4 +69,4 @@ def choose(
         reference = CHECKED_AGAINST.get(isa)
         if forced or reference is None or agree(library, load(reference)):
             return library
-    raise ModelError("no library of the native engine gives the known answer on this processor")
+    raise ModelError("no build of the native engine computes the known answer on this processor")

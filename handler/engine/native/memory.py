@@ -24,7 +24,7 @@ def _from_border(memory: mmap.mmap, border: int) -> npt.NDArray[np.uint8]:
 
 
 class Arena:
-    """One piece of memory for all arrays of a model: every step reads all of it.
+    """One block of memory for all arrays of a model: every step reads all of it.
 
     On pages of 2 MB, where the kernel gives these: 4 KB ones cost a look into the page tables for
     every 64 cache lines.

@@ -97,7 +97,7 @@ def test_a_text_that_is_too_long_is_refused_or_cut(service: Service) -> None:
         ({"input": {"a": 1}}, "input", "list"),
         ({"input": [-1]}, "input", "negative"),
         ({"input": [10**6]}, "input", "token id"),
-        ({"input": "\ud800"}, "input", "half a character"),
+        ({"input": "\ud800"}, "input", "lone surrogate"),
         ({"input": ["a"] * 2049}, "input", "2048"),
         ({"input": "a", "dimensions": 321}, "dimensions", "320"),
         ({"input": "a", "dimensions": 0}, "dimensions", "1"),

@@ -1,4 +1,4 @@
-"""What each token id writes, read from a tokenizer's decoder once, so that text can be streamed.
+"""The bytes of each token id, read from a tokenizer's decoder once, so that text can be streamed.
 
 Byte-level BPE writes bytes. Every other decoder is asked three times for each token: what it writes
 at the beginning of a text, what behind another token (a space, no `##`), and what it writes more
@@ -35,7 +35,7 @@ CANNOT_STREAM = "the tokenizer's decoder changes text already written: it cannot
 
 
 @dataclass(frozen=True, slots=True)
-class Pieces:
+class TokenBytes:
     """UTF-8 of each token id: `first` in a text, or `following` others.
 
     `tails` are what tokens write more once another one follows. `strips`: spaces around the whole
@@ -61,7 +61,7 @@ class Pieces:
         return str(self.tokenizer.decode([token, *tokens], skip_special_tokens=False))[len(text) :]
 
 
-def read_pieces(tokenizer: Tokenizer, size: int) -> Pieces:
+def read_token_bytes(tokenizer: Tokenizer, size: int) -> TokenBytes:
     """Read what the ids 0 .. size - 1 write; ids unknown to the tokenizer write nothing.
 
     Raises:
@@ -70,7 +70,7 @@ def read_pieces(tokenizer: Tokenizer, size: int) -> Pieces:
     symbols = {token: symbol for symbol, token in tokenizer.get_vocab().items() if token < size}
     if isinstance(tokenizer.decoder, ByteLevel):
         table = _table({token: _unmapped(symbol) for token, symbol in symbols.items()}, size)
-        return Pieces(tokenizer, table, table)
+        return TokenBytes(tokenizer, table, table)
     if json.loads(tokenizer.to_str())["decoder"] == CLIP_DECODER:
         return _clip_pieces(tokenizer, symbols, size)
     runs = _byte_tokens(tokenizer, symbols)
@@ -78,7 +78,7 @@ def read_pieces(tokenizer: Tokenizer, size: int) -> Pieces:
     first = dict(zip(others, _decode(tokenizer, [[token] for token in others]), strict=True))
     anchor = _find_anchor(tokenizer, first)
     following = _behind(tokenizer, anchor, others)
-    return Pieces(
+    return TokenBytes(
         tokenizer,
         _table({token: text.encode() for token, text in first.items()} | runs, size),
         _table({token: text.encode() for token, text in following.items()} | runs, size),
@@ -112,7 +112,7 @@ def _tails(
     return {each: tail for each, tail in found.items() if tail}
 
 
-def _clip_pieces(tokenizer: Tokenizer, symbols: dict[int, str], size: int) -> Pieces:
+def _clip_pieces(tokenizer: Tokenizer, symbols: dict[int, str], size: int) -> TokenBytes:
     ends = {token for token, symbol in symbols.items() if symbol.endswith(END_OF_WORD)}
     table = _table(
         {
@@ -121,7 +121,7 @@ def _clip_pieces(tokenizer: Tokenizer, symbols: dict[int, str], size: int) -> Pi
         },
         size,
     )
-    return Pieces(tokenizer, table, table, tails=dict.fromkeys(ends, b" "), strips=True)
+    return TokenBytes(tokenizer, table, table, tails=dict.fromkeys(ends, b" "), strips=True)
 
 
 def _table(pieces: dict[int, bytes], size: int) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""What is in an archive: the record archive.json, which packaging writes and the service reads."""
+"""An archive's metadata: archive.json, which packaging writes and the service reads."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from handler.engine.model import ModelShape
 from handler.errors import BadRequest
 from handler.requests.schema import CompletionRequest, validate
 
-FACTS = "archive.json"
+METADATA = "archive.json"
 # Goes up when an archive's files are called otherwise or hold something else.
 LAYOUT = 2
 PACK_AGAIN = "pack the model again, with package_model"
@@ -68,8 +68,8 @@ class Record(BaseModel):
 class Tokens(Record):
     """Tokens with a meaning of their own.
 
-    An empty prompt is `begin`; each of `end` ends a text. `delimiters` begin and end texts and are
-    no part of them. A tokenizer may split special tokens in a text like other words.
+    An empty prompt becomes `begin`; each of `end` ends a sequence. `delimiters` stand before and
+    behind a text and are no part of it. A tokenizer may split special tokens like other words.
     """
 
     begin: int
@@ -78,23 +78,23 @@ class Tokens(Record):
     splits_special: bool
 
 
-class ArchiveFacts(Record):
+class ArchiveMetadata(Record):
     """The file archive.json.
 
     Attributes:
         layout: LAYOUT of the version that packed it.
         name: What the archive is called.
         version: Its version.
-        source: What tells the checkpoint's place from all others.
+        source: Where the checkpoint came from, so that no two share it.
         checkpoint: What people call the checkpoint.
         parameters: Trained ones; a head that is the embedding counts once.
         shape: The model's sizes.
         tokens: Tokens with a meaning of their own.
         engine: What computes it, "native" or "torch".
         precision: Of the matrices, "int4", "int8" or "fp32".
-        form: The same in detail, for people.
+        form: The quantization scheme in detail, for people.
         cache: Of keys and values, "int8" or "float32".
-        quality: What the form was measured to cost; None if it was not.
+        quality: What the scheme was measured to cost; None if it was not.
         license: What the model card names.
         examples: First words for people.
         size_bytes: Of the model's files.
@@ -126,13 +126,13 @@ class ArchiveFacts(Record):
     created: int = Field(default_factory=lambda: int(time.time()), exclude=True)
 
     @classmethod
-    def read(cls, directory: Path) -> ArchiveFacts:
+    def read(cls, directory: Path) -> ArchiveMetadata:
         """Read the archive.json in an archive's model directory.
 
         Raises:
             ModelError: It is missing or broken, or another version has packed it.
         """
-        data = read_json(directory / FACTS)
+        data = read_json(directory / METADATA)
         if data.get("layout") != LAYOUT:
             raise ModelError(f"the archive was packed for another version: {PACK_AGAIN}")
         try:
@@ -140,12 +140,12 @@ class ArchiveFacts(Record):
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))
-            raise ModelError(f"{FACTS}: {where}: {first['msg']}; {PACK_AGAIN}") from None
+            raise ModelError(f"{METADATA}: {where}: {first['msg']}; {PACK_AGAIN}") from None
 
     def write(self, directory: Path) -> None:
         """Write archive.json into an archive's model directory."""
         text = self.model_dump_json(indent=2)
-        (directory / FACTS).write_text(text + "\n", encoding="utf-8")
+        (directory / METADATA).write_text(text + "\n", encoding="utf-8")
 
     @property
     def context_length(self) -> int:
@@ -164,12 +164,12 @@ class ArchiveFacts(Record):
 
     @property
     def end_tokens(self) -> frozenset[int]:
-        """Tokens that end a text."""
+        """Tokens that end a sequence."""
         return frozenset(self.tokens.end)
 
     @property
     def delimiters(self) -> frozenset[int]:
-        """Tokens that begin and end texts and are no part of them."""
+        """Tokens that stand before and behind a text and are no part of it."""
         return frozenset(self.tokens.delimiters)
 
     @property
@@ -191,5 +191,5 @@ def read_json(path: Path) -> dict[str, Any]:
     except ValueError:
         raise ModelError(f"{path.name} is not valid JSON: {PACK_AGAIN}") from None
     if not isinstance(value, dict):
-        raise ModelError(f"{path.name} must hold an object")
+        raise ModelError(f"{path.name} must contain an object")
     return value
