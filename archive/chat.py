@@ -52,7 +52,7 @@ def _default(named: Any) -> str | None:
     if named is None or isinstance(named, str):
         return named
     raise CheckpointError(
-        "tokenizer_config.json: chat_template is neither text nor a list of texts"
+        "tokenizer_config.json: chat_template is neither a string nor a list of templates"
     )
 
 

@@ -66,9 +66,9 @@ class Checkpoint:
         shape: Its sizes; `tied_head` says what the weights say.
         weights: In memory (`load_checkpoint`), or read one at a time (`open_checkpoint`).
         tokenizer: As it is served.
-        tokens: Which tokens begin and end texts.
+        tokens: Which tokens have a meaning of their own.
         config: The archive's config.json: every number of `shape` under GPT2Config's name.
-        format: What people call the form that the weights were in.
+        format: What people call the format of the weights.
         remarks: What is odd, for the person who packs.
     """
 

@@ -124,7 +124,7 @@ def pack_compensated(
         windows: Text for watching inputs, int64 [length] each.
         precisions: What each of MATRICES is kept as.
         rounder: Packs what is kept as "int4".
-        progress: Is told of each layer, and once of the head.
+        progress: Is advanced with each layer, and once with the head.
 
     Raises:
         ValueError: A weight is not finite, or too large for half precision.

@@ -6,7 +6,7 @@ from math import prod
 
 from archive.checkpoint import weight_shapes
 from archive.errors import PackagingError
-from archive.forms import forms_for
+from archive.schemes import schemes_for
 from handler.engine.container import available_memory
 from handler.engine.model import ModelShape
 from handler.engine.native.array_sizes import model_arrays
@@ -19,7 +19,7 @@ FLOAT_BYTES = 4
 
 
 def check_memory(name: str, shape: ModelShape, engine: str, precision: str, cache: str) -> None:
-    """Raise PackagingError if a model fits this machine's memory in none of the forms asked for.
+    """Raise PackagingError if a model fits this machine's memory in none of the allowed schemes.
 
     Args:
         name: What messages call the model.
@@ -32,8 +32,8 @@ def check_memory(name: str, shape: ModelShape, engine: str, precision: str, cach
     available = available_memory()
     if needed > available:
         raise PackagingError(
-            f"{name} does not fit this machine's memory: about {needed / 1e6:,.0f} MB are needed "
-            f"to pack and load it, {available / 1e6:,.0f} MB are there"
+            f"{name} does not fit into this machine's memory: about {needed / 1e6:,.0f} MB are "
+            f"needed to pack and load it, {available / 1e6:,.0f} MB are there"
         )
 
 
@@ -45,7 +45,7 @@ def memory_needed(shape: ModelShape, engine: str, precision: str, cache: str) ->
         loaded = FLOAT_BYTES * sum(weights)
     else:
         loaded = min(
-            sum(kind.nbytes for kind in model_arrays(shape, form.precisions).values())
-            for form in forms_for(precision, cache)
+            sum(kind.nbytes for kind in model_arrays(shape, scheme.precisions).values())
+            for scheme in schemes_for(precision, cache)
         )
     return PROCESS_BYTES + max(converting, loaded)

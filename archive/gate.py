@@ -1,4 +1,4 @@
-"""The quality gate: tries forms of a model, fastest first, and takes the first that is good."""
+"""The quality gate: tries quantization schemes, fastest first, and takes the first good one."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any
 
 from archive.checkpoint import Weights
 from archive.compensation import Rounder, pack_compensated
-from archive.conversion import write_form
-from archive.forms import FULL, Form, forms_for
+from archive.conversion import write_scheme
 from archive.layers import FileSource, FloatSource, Layerwise
 from archive.native_build import build_libraries
 from archive.progress import Progress, Say
 from archive.quality import Comparison, Quality, not_finite
+from archive.schemes import FULL, Scheme, schemes_for
 from archive.smoothing import SmoothedWeights, smooth
 from archive.text import Passages
 from handler.engine.container import available_cpus
@@ -33,35 +33,35 @@ COLUMNS = "  {:<34} {:<8} {:>10} {:>9} {:>9}  {}"
 
 @dataclass(frozen=True)
 class Choice:
-    """The form that went into the archive, why, and everything that was measured for it."""
+    """The scheme that went into the archive, why, and everything that was measured for it."""
 
-    form: Form
+    scheme: Scheme
     reason: str
-    tried: Mapping[Form, Quality] = field(default_factory=dict)
+    tried: Mapping[Scheme, Quality] = field(default_factory=dict)
     text: str = ""
 
     def figures(self) -> dict[str, Any] | None:
         """Return what archive.json says about quality; None if nothing was measured."""
         if not self.tried:
             return None
-        form, first = next(iter(self.tried.items()))
-        bounds = form.bounds
+        scheme, first = next(iter(self.tried.items()))
+        bounds = scheme.bounds
         as_reference = Quality(first.reference_loss, first.reference_loss, 0.0, first.tokens)
         return {
             "text": self.text,
             "tokens": first.tokens,
             "perplexity_fp32": _rounded(first.reference_perplexity, 3),
-            **_figures(self.tried.get(self.form, as_reference)),
+            **_figures(self.tried.get(self.scheme, as_reference)),
             "bounds": {"perplexity_growth": bounds.growth, "kl": bounds.kl},
             "reason": self.reason,
             "tried": [
                 {
-                    "form": form.name,
-                    "cache": form.cache,
+                    "form": scheme.name,
+                    "cache": scheme.cache,
                     **_figures(quality),
-                    "passes": quality.passes(form.bounds),
+                    "passes": quality.passes(scheme.bounds),
                 }
-                for form, quality in self.tried.items()
+                for scheme, quality in self.tried.items()
             ],
         }
 
@@ -88,7 +88,7 @@ def write_model(
     passages: Passages | None,
     say: Say,
 ) -> Choice:
-    """Write a model's arrays in the form that `precision` and `cache` ask for.
+    """Write a model's arrays in the scheme that `precision` and `cache` ask for.
 
     Args:
         weights: By GPT2LMHeadModel's names.
@@ -96,18 +96,18 @@ def write_model(
         model: The archive's model directory.
         precision: "auto" lets measurement decide; "int4", "int8", or "fp32".
         cache: "auto", "int8" or "float32".
-        passages: What to measure on; None measures nothing, and takes the first form.
+        passages: What to measure on; None measures nothing, and takes the first scheme.
         say: Reports progress.
 
     Raises:
         PackagingError: A weight is not finite, or the compiler cannot be had.
     """
-    forms = forms_for(precision, cache)
-    if forms == [FULL] or passages is None:
-        write_form(weights, shape, forms[0], model / ARRAYS, say)
-        return Choice(forms[0], "asked for")
+    schemes = schemes_for(precision, cache)
+    if schemes == [FULL] or passages is None:
+        write_scheme(weights, shape, schemes[0], model / ARRAYS, say)
+        return Choice(schemes[0], "asked for")
     gate = Gate(weights, shape, passages, choose_library(build_libraries(say)), say)
-    return gate.write_first_good(forms, model / ARRAYS)
+    return gate.write_first_good(schemes, model / ARRAYS)
 
 
 class Gate:
@@ -125,51 +125,51 @@ class Gate:
         self._library, self._say = library, say
         self._threads = available_cpus()
         self._source = FloatSource(weights, shape)
-        self._tried: dict[Form, Quality] = {}
+        self._tried: dict[Scheme, Quality] = {}
 
-    def write_first_good(self, forms: list[Form], path: Path) -> Choice:
-        """Write one form after another, until one is good enough or there is no other."""
-        for form in forms:
-            self._write(form, path)
-            if form == FULL:
+    def write_first_good(self, schemes: list[Scheme], path: Path) -> Choice:
+        """Write the model in one scheme after another, until one is good enough or none is left."""
+        for scheme in schemes:
+            self._write(scheme, path)
+            if scheme == FULL:
                 break
-            quality = self._measure(form, path)
-            if quality.passes(form.bounds):
+            quality = self._measure(scheme, path)
+            if quality.passes(scheme.bounds):
                 break
-        return Choice(form, self._reason(form, forms), self._tried, self._passages.name)
+        return Choice(scheme, self._reason(scheme, schemes), self._tried, self._passages.name)
 
-    def _reason(self, form: Form, forms: list[Form]) -> str:
-        if form == FULL:
+    def _reason(self, scheme: Scheme, schemes: list[Scheme]) -> str:
+        if scheme == FULL:
             closest, quality = min(self._tried.items(), key=lambda tried: tried[1].kl)
-            return f"no other form is good enough: {quality.fault(closest.bounds)}"
-        if fault := self._tried[form].fault(form.bounds):
+            return f"no other scheme is good enough: {quality.fault(closest.bounds)}"
+        if fault := self._tried[scheme].fault(scheme.bounds):
             return f"asked for, though {fault}"
         if len(self._tried) == 1:
-            return "the fastest form is good enough"
+            return "the fastest scheme is good enough"
         first, quality = next(iter(self._tried.items()))
-        return f"faster forms are not good enough ({first.name}: {quality.fault(first.bounds)})"
+        return f"faster schemes are not good enough ({first.name}: {quality.fault(first.bounds)})"
 
-    def _write(self, form: Form, path: Path) -> None:
-        """Write a form; where weights have four bits, rounded by what the text says of them."""
-        weights = self._smoothed if form.is_smoothed else self._weights
-        if form.weights != "int4":
-            write_form(weights, self._shape, form, path, self._say)
+    def _write(self, scheme: Scheme, path: Path) -> None:
+        """Write the model in a scheme; weights of four bits are rounded by other tokens' inputs."""
+        weights = self._smoothed if scheme.is_smoothed else self._weights
+        if scheme.weights != "int4":
+            write_scheme(weights, self._shape, scheme, path, self._say)
             return
-        shape = replace(self._shape, tied_head=False) if form.is_smoothed else self._shape
+        shape = replace(self._shape, tied_head=False) if scheme.is_smoothed else self._shape
         windows = self._passages.calibration[:COMPENSATION_WINDOWS]
         source = FloatSource(weights, shape)
         arrays = pack_compensated(
             source,
             Layerwise(source, self._library, self._threads),
             windows,
-            form.precisions,
+            scheme.precisions,
             Rounder(self._library, self._threads),
-            self._progress(f"rounded {form.name}", 1),
+            self._progress(f"rounded {scheme.name}", 1),
         )
-        self._say(f"rounding {form.name} by {sum(map(len, windows)):,} other tokens")
-        write_form(weights, shape, form, path, self._say, arrays)
+        self._say(f"rounding {scheme.name} by {sum(map(len, windows)):,} other tokens")
+        write_scheme(weights, shape, scheme, path, self._say, arrays)
 
-    def _measure(self, form: Form, path: Path) -> Quality:
+    def _measure(self, scheme: Scheme, path: Path) -> Quality:
         """Compare what was written with the checkpoint itself, and say the result."""
         windows = self._passages.evaluation
         if not self._tried:
@@ -178,8 +178,8 @@ class Gate:
         expected = self._reference
         if not self._tried:
             self._say(COLUMNS.format("precision", "cache", "perplexity", "growth", "KL", ""))
-        model = Layerwise(FileSource(path, self._shape, form.cache), self._library, self._threads)
-        found = model.hidden(windows, self._progress(f"measured {form.name}"))
+        model = Layerwise(FileSource(path, self._shape, scheme.cache), self._library, self._threads)
+        found = model.hidden(windows, self._progress(f"measured {scheme.name}"))
         reference = Layerwise(self._source, self._library, self._threads)
         quality = Comparison(self._library, self._threads).compare(
             windows,
@@ -190,8 +190,8 @@ class Gate:
         if not self._tried:
             perplexity = f"{quality.reference_perplexity:.2f}"
             self._say(COLUMNS.format(FULL.name, FULL.cache, perplexity, "", "", "").rstrip())
-        self._tried[form] = quality
-        self._say(_line(form, quality))
+        self._tried[scheme] = quality
+        self._say(_line(scheme, quality))
         return quality
 
     @cached_property
@@ -211,7 +211,9 @@ class Gate:
         return Progress(what, self._shape.layers + more, self._say)
 
 
-def _line(form: Form, quality: Quality) -> str:
-    verdict = quality.fault(form.bounds) or "good"
+def _line(scheme: Scheme, quality: Quality) -> str:
+    verdict = quality.fault(scheme.bounds) or "good"
     growth, kl = f"{quality.growth:+.2%}", f"{quality.kl:.5f}"
-    return COLUMNS.format(form.name, form.cache, f"{quality.perplexity:.2f}", growth, kl, verdict)
+    return COLUMNS.format(
+        scheme.name, scheme.cache, f"{quality.perplexity:.2f}", growth, kl, verdict
+    )

@@ -40,7 +40,7 @@ def read_vocabulary() -> tuple[dict[str, int], list[tuple[str, str]]]:
     pairs = [line.split(" ") for line in lines[1:] if line]
     merges = [(left, right) for left, right in pairs]
     tokens = [*byte_letters(), *(left + right for left, right in merges), END_OF_TEXT]
-    return {token: place for place, token in enumerate(tokens)}, merges
+    return {token: number for number, token in enumerate(tokens)}, merges
 
 
 def byte_letters() -> list[str]:
@@ -50,4 +50,4 @@ def byte_letters() -> list[str]:
     """
     visible = [*range(33, 127), *range(161, 173), *range(174, 256)]
     hidden = [byte for byte in range(256) if byte not in visible]
-    return [*map(chr, visible), *(chr(256 + place) for place in range(len(hidden)))]
+    return [*map(chr, visible), *(chr(256 + number) for number in range(len(hidden)))]

@@ -37,7 +37,7 @@ WANTED = (
     *("examples.json", "README.md"),
     *TOKENIZER,
 )
-# Weights in several forms are downloaded in the first of these that is there.
+# Of weights in several formats, the first of these that is there is downloaded.
 WEIGHTS = (
     ("adapter_model.safetensors",),
     ("adapter_model.bin",),
@@ -77,8 +77,8 @@ def find_checkpoint(model: str, tokenizer: str | None = None, base: str | None =
         base: The model that an adapter changes; None for the one that it names itself.
 
     Raises:
-        PackagingError: There is no such place, the hub has no such model, refuses it or is out of
-            reach, or the download breaks off or finds no room.
+        PackagingError: There is no such directory, the hub has no such model, refuses it or is out
+            of reach, or the download breaks off or finds no room.
     """
     path, name = _find(model, "--model", WEIGHTS)
     return Source(path, name, _find_tokenizer(tokenizer), _find_base(path, base))
@@ -144,7 +144,7 @@ def _download(hub_id: str, revision: str | None, weights: tuple[tuple[str, ...],
 
 
 def _kept_copy(hub_id: str, revision: str | None, weights: tuple[tuple[str, ...], ...]) -> Path:
-    """Return the copy downloaded before, in the first form of weights that is whole."""
+    """Return the copy downloaded before, in the first format whose weights are whole."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -188,7 +188,7 @@ def _wanted_weights(
     for patterns in weights:
         if any(fnmatch(name, pattern) for name in names for pattern in patterns):
             return patterns
-    raise CheckpointError(f"{hub_id} on the hub has no weights in a form that is read here")
+    raise CheckpointError(f"{hub_id} on the hub has no weights in a format that is supported")
 
 
 @contextmanager

@@ -145,7 +145,7 @@ class Layerwise:
 
         Args:
             windows: Tokens, int64 [length] each.
-            progress: Is told of each layer.
+            progress: Is advanced with each layer.
             prepare: See `walk`.
             done: Sees a layer's arrays after it ran.
         """
@@ -267,6 +267,6 @@ def _no_head(inputs: int) -> Arrays:
 
 
 def split(rows: NDArray[Number]) -> Iterator[NDArray[Number]]:
-    """Cut rows into pieces that a `Head` takes."""
+    """Cut rows into chunks that a `Head` takes."""
     for start in range(0, len(rows), HEAD_ROWS):
         yield rows[start : start + HEAD_ROWS]

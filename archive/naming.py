@@ -40,15 +40,15 @@ def default_name(model: str) -> str:
     letters = unicodedata.normalize("NFKD", plain_name(own)).encode("ascii", "ignore").decode()
     name = re.sub("--+", "-", NOT_PLAIN.sub("-", letters)).strip("-_.")[:LONGEST].rstrip("-_.")
     if not name:
-        raise PackagingError(f"--name is needed: {model} holds no plain letter to make one of")
+        raise PackagingError(f"--name is needed: {model} has no plain letter to make one from")
     return name
 
 
 def source_id(model: str) -> str:
-    """Return what tells one model's place, a directory or a hub id, from all others."""
+    """Return a digest of where a model comes from, a directory or a hub id."""
     path = Path(model).expanduser()
-    place = os.fsencode(path.resolve()) if path.exists() else model.encode()
-    return hashlib.sha256(place).hexdigest()[:16]
+    source = os.fsencode(path.resolve()) if path.exists() else model.encode()
+    return hashlib.sha256(source).hexdigest()[:16]
 
 
 def check_replaceable(archive: Path, source: str) -> None:
@@ -59,10 +59,10 @@ def check_replaceable(archive: Path, source: str) -> None:
         return
     try:
         with zipfile.ZipFile(archive) as packed:
-            facts = json.loads(packed.read("model/archive.json"))
-        if facts.get("source") == source:
+            metadata = json.loads(packed.read("model/archive.json"))
+        if metadata.get("source") == source:
             return
-        what = f"holds another model ({facts['checkpoint']})"
+        what = f"holds another model ({metadata['checkpoint']})"
     except (OSError, KeyError, ValueError, AttributeError, TypeError, zipfile.BadZipFile):
-        what = "is there, and no archive of this command"
+        what = "exists, and is no archive of this command"
     raise PackagingError(f"{archive} {what}; give another --name, or --replace to overwrite it")

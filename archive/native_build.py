@@ -43,7 +43,7 @@ KEPT_SECONDS = 14 * 86_400
 
 @dataclass(frozen=True)
 class Target:
-    """What the compiler is told to build for."""
+    """What the compiler builds for."""
 
     triple: str
     cpu: str

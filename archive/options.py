@@ -49,20 +49,22 @@ def parser() -> argparse.ArgumentParser:
         "--chat-template",
         type=Path,
         metavar="FILE",
-        help="a chat template (Jinja), in place of the checkpoint's own if it has one: it makes "
+        help="a chat template (Jinja), instead of the checkpoint's own if it has one: it makes "
         "a prompt of the messages at /v1/chat/completions",
     )
     result.add_argument(
         "--check",
         action="store_true",
-        help="pack nothing: report what the checkpoint is, what is unusual about it, and what "
-        "would be done",
+        help=(
+            "pack nothing: report what the checkpoint is, what is unusual about it, and what "
+            "would happen"
+        ),
     )
     result.add_argument("--name", help="the model's name (default: its directory's or hub id's)")
     result.add_argument(
         "--replace",
         action="store_true",
-        help="overwrite NAME.mar even if it holds another model (one of the same place is "
+        help="overwrite NAME.mar even if it holds another model (one from the same source is "
         "replaced anyway)",
     )
     result.add_argument("--version", default="1.0", help="the model's version (default: 1.0)")
@@ -85,7 +87,7 @@ def parser() -> argparse.ArgumentParser:
         choices=PRECISIONS,
         help="of the matrix products (default: as in config/model-config.yaml, auto there: the "
         "fastest of int8 and fp32 whose measured quality is good; int4 halves the memory and is "
-        "faster for few texts, at some cost in quality)",
+        "faster for few streams, at some cost in quality)",
     )
     result.add_argument(
         "--cache",
@@ -97,6 +99,6 @@ def parser() -> argparse.ArgumentParser:
         "--calibration-text",
         type=Path,
         metavar="FILE",
-        help="calibrate and measure on this text in place of the bundled English prose",
+        help="calibrate and measure on this text instead of the bundled English prose",
     )
     return result

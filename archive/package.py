@@ -1,4 +1,4 @@
-"""From a checkpoint to an archive: the order of the steps, told to the person as they pass."""
+"""From a checkpoint to an archive: the order of the steps, each reported as it passes."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from typing import Any
 
 from archive.chat import find_chat_template
 from archive.checkpoint import Checkpoint, open_checkpoint
-from archive.facts import copy_checkpoint_files, read_examples, read_license
+from archive.checkpoint_files import copy_checkpoint_files, read_examples, read_license
 from archive.files import copy_weights
 from archive.fitting import check_memory
-from archive.forms import FULL, forms_for
 from archive.gate import write_model
 from archive.hub import find_checkpoint
 from archive.naming import check_replaceable, source_id
@@ -23,6 +22,7 @@ from archive.packing import (
     pack,
     staging,
 )
+from archive.schemes import FULL, schemes_for
 from archive.settings import Settings
 from archive.text import read_passages
 from archive.trial import try_out
@@ -41,11 +41,11 @@ def package_model(settings: Settings) -> Path:
     checkpoint, chat_template = _open(settings)
     with staging(settings.target) as content:
         check_space(content, 4 * checkpoint.parameters)
-        facts = stage(settings, checkpoint, content, chat_template)
+        metadata = stage(settings, checkpoint, content, chat_template)
         say("loading it and writing from it, as a worker does")
-        facts.model_copy(update={"self_test": try_out(content)}).write(content / "model")
+        metadata.model_copy(update={"self_test": try_out(content)}).write(content / "model")
         path = pack(content, settings.target)
-    say(f"{path} is ready: {facts.form}, {path.stat().st_size / 1e6:,.1f} MB")
+    say(f"{path} is ready: {metadata.form}, {path.stat().st_size / 1e6:,.1f} MB")
     return path
 
 
@@ -63,7 +63,7 @@ def check_model(settings: Settings) -> None:
     ends = ", ".join(map(str, checkpoint.tokens.end)) or "none"
     say(f"weights: {checkpoint.format}; whole and finite")
     say(f"shape: {sizes}, {shape.vocab_size:,} tokens, {shape.activation}, {head}")
-    say(f"tokenizer: {checkpoint.tokenizer.get_vocab_size():,} tokens; ends of texts: {ends}")
+    say(f"tokenizer: {checkpoint.tokenizer.get_vocab_size():,} tokens; end tokens: {ends}")
     say(f"chat template: {'none' if chat_template is None else 'there'}")
     say(f"would pack {settings.target.path}: --engine {settings.engine}, "
         f"--precision {settings.precision}, --cache {settings.cache}")  # fmt: skip
@@ -81,38 +81,38 @@ def _open(settings: Settings) -> tuple[Checkpoint, str | None]:
     check_memory(checkpoint.name, checkpoint.shape, *asked)
     for remark in (*checkpoint.remarks, *checkpoint.tokens.remarks):
         say(f"note: {remark}")
-    place = source.tokenizer or checkpoint.directory
-    return checkpoint, find_chat_template(settings.chat_template, checkpoint, place)
+    beside = source.tokenizer or checkpoint.directory
+    return checkpoint, find_chat_template(settings.chat_template, checkpoint, beside)
 
 
 def stage(
     settings: Settings, checkpoint: Checkpoint, content: Path, chat_template: str | None = None
 ) -> ArchiveMetadata:
     """Write all of an archive into `content`, but for what a trial finds; return what it is."""
-    form = _add_model(settings, checkpoint, content / "model")
+    scheme = _add_model(settings, checkpoint, content / "model")
     copy_checkpoint_files(checkpoint, content / "model")
     if chat_template is not None:
         (content / "model" / CHAT_TEMPLATE).write_text(chat_template, encoding="utf-8")
     add_code(content, settings.engine)
     add_settings(content, settings.engine, settings.model_config)
-    facts = ArchiveMetadata(
+    metadata = ArchiveMetadata(
         name=settings.target.name,
         version=settings.target.version,
         source=source_id(settings.model),
         checkpoint=checkpoint.name,
         parameters=checkpoint.parameters,
         shape=checkpoint.shape,
-        tokens=checkpoint.tokens.facts(),
+        tokens=checkpoint.tokens.metadata(),
         engine=settings.engine,
         license=read_license(checkpoint.directory),
         examples=read_examples(checkpoint.directory),
         size_bytes=model_bytes(content),
         content_sha256=content_digest(content),
         files=file_digests(content),
-        **form,
+        **scheme,
     )
-    facts.write(content / "model")
-    return facts
+    metadata.write(content / "model")
+    return metadata
 
 
 def _add_model(settings: Settings, checkpoint: Checkpoint, model: Path) -> dict[str, Any]:
@@ -120,7 +120,7 @@ def _add_model(settings: Settings, checkpoint: Checkpoint, model: Path) -> dict[
     if settings.engine == "torch":
         copy_weights(checkpoint, model)
         return {"precision": "fp32", "form": "fp32", "cache": "float32"}
-    is_full = forms_for(settings.precision, settings.cache) == [FULL]
+    is_full = schemes_for(settings.precision, settings.cache) == [FULL]
     choice = write_model(
         checkpoint.weights,
         checkpoint.shape,
@@ -130,11 +130,11 @@ def _add_model(settings: Settings, checkpoint: Checkpoint, model: Path) -> dict[
         passages=None if is_full else read_passages(checkpoint, settings.calibration_text),
         say=say,
     )
-    say(f"packing {choice.form.name}, {choice.form.cache} cache: {choice.reason}")
+    say(f"packing {choice.scheme.name}, {choice.scheme.cache} cache: {choice.reason}")
     return {
-        "precision": choice.form.precision,
-        "form": choice.form.name,
-        "cache": choice.form.cache,
+        "precision": choice.scheme.precision,
+        "form": choice.scheme.name,
+        "cache": choice.scheme.cache,
         "quality": choice.figures(),
     }
 

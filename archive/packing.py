@@ -102,7 +102,7 @@ def add_code(content: Path, engine: str) -> None:
         ignore=shutil.ignore_patterns("__pycache__", "*.pyc", ENTRY, "README.md"),
     )
     if not (handler / ENTRY).is_file():
-        raise PackagingError(f"handler/{ENTRY} is missing: the repository is not whole")
+        raise PackagingError(f"handler/{ENTRY} is missing: the repository is incomplete")
     shutil.copy(handler / ENTRY, content / ENTRY)
     if engine == "native":
         shutil.copytree(build_libraries(), content / LIBRARIES)

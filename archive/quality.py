@@ -1,4 +1,4 @@
-"""What a form of the model costs in quality: perplexity and KL divergence against fp32.
+"""What a quantization scheme costs in quality: perplexity and KL divergence against fp32.
 
 A row's figures come from the native kernels and are added up exactly, so that the verdict is the
 same on every machine.
@@ -23,7 +23,7 @@ from handler.engine.native.matrices import Floats
 
 @dataclass(frozen=True)
 class Bounds:
-    """What a form may cost: less than each of these.
+    """What a scheme may cost: less than each of these.
 
     Attributes:
         growth: Of perplexity, as a share.
@@ -115,14 +115,14 @@ class Comparison:
         Args:
             windows: The text.
             reference: fp32's head, and what its last layer gave for each window.
-            candidate: The same of another form.
-            progress: Is told of each window.
+            candidate: The same in another scheme.
+            progress: Is advanced with each window.
         """
         figures: list[tuple[float, float, float]] = []
         for window, expected, found in zip(windows, reference[1], candidate[1], strict=True):
             following = window[1:]
-            pieces = zip(split(expected[:-1]), split(found[:-1]), split(following), strict=True)
-            for expected_rows, found_rows, tokens in pieces:
+            chunks = zip(split(expected[:-1]), split(found[:-1]), split(following), strict=True)
+            for expected_rows, found_rows, tokens in chunks:
                 logits = reference[0].logits(expected_rows), candidate[0].logits(found_rows)
                 figures += self._pool.map(self._row, *logits, tokens.tolist())
             progress.advance(1)

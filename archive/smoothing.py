@@ -64,7 +64,7 @@ def smooth(
         source: The checkpoint's weights.
         model: What computes them.
         windows: Tokens, int64 [length] each.
-        progress: Is told of each layer, and twice of the head.
+        progress: Is advanced with each layer, and twice with the head.
     """
     shape = source.shape
     scales: dict[str, list[Floats]] = {}

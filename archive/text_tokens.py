@@ -1,4 +1,4 @@
-"""Which tokens begin, end and delimit texts, as `transformers` reads them off a checkpoint."""
+"""Which tokens begin, end and delimit a text, as `transformers` reads them off a checkpoint."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from handler.engine.vocabulary import surroundings
 class TextTokens:
     """An empty prompt is `begin`; each of `end` ends a text; `delimiters` are not shown.
 
-    `remarks` tell the person who packs what is odd.
+    `remarks` say what is odd, for the person who packs.
     """
 
     begin: int
@@ -27,7 +27,7 @@ class TextTokens:
     splits_special: bool
     remarks: tuple[str, ...] = ()
 
-    def facts(self) -> Tokens:
+    def metadata(self) -> Tokens:
         """Return what archive.json says of them."""
         return Tokens(
             begin=self.begin,
@@ -57,13 +57,13 @@ def find_text_tokens(
     if beyond:
         remarks.append(
             f"{source} names the token {beyond[0]}, which is beyond the vocabulary of "
-            f"{vocab_size} and never comes"
+            f"{vocab_size} and never generated"
         )
     end = tuple(token for token in eos if 0 <= token < vocab_size)
     if not end:
         remarks.append(
-            f"{source} names no eos_token_id that can come, and no other file is asked beside "
-            "it: only lengths and stop strings end a text"
+            f"{source} names no eos_token_id that can be generated, and overrules other files: "
+            "only length and stop strings end a completion"
         )
     before, after = surroundings(tokenizer.tokenizer)
     begins = [*before, *bos, tokenizer.bos_token, tokenizer.eos_token, *end, vocab_size - 1]

@@ -31,7 +31,7 @@ RANDOM_TOKENS = 16
 
 @dataclass(frozen=True)
 class CheckpointTokenizer:
-    """A tokenizer, what it calls the tokens that begin and end texts, and one of its settings."""
+    """A tokenizer, the names of the tokens that begin and end a text, and one of its settings."""
 
     tokenizer: Tokenizer
     bos_token: int | None
@@ -101,7 +101,7 @@ def _check_files(directory: Path) -> None:
         )
     if found == {"vocab.json"} and not (directory / "merges.txt").is_file():
         raise CheckpointError(
-            "no merges.txt in the checkpoint, which vocab.json needs; copy it from where that is"
+            "no merges.txt in the checkpoint, which vocab.json needs; copy it from the same source"
         )
 
 
@@ -200,6 +200,6 @@ def _compare_text(served: Vocabulary, judge: Any, tokens: list[int]) -> None:
         whole = judge.decode(tokens, skip_special_tokens=skip, clean_up_tokenization_spaces=False)
         if served.decode(tokens, skip_special_tokens=skip) != whole:
             raise CheckpointError(
-                "the tokenizer's text cannot be streamed: its decoder changes what stands before; "
-                "a tokenizer with another one is needed"
+                "the tokenizer cannot be streamed: its decoder changes text already written; "
+                "give a tokenizer with another decoder"
             )

@@ -1,6 +1,7 @@
 """Tries a staged archive before it is called ready: loads it as a worker does, and writes from it.
 
-In a process of its own: what it takes is given back, and a crash is told like any other failure.
+In a process of its own: what it takes is given back, and a crash is reported like any other
+failure.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from handler.service import Service
 
 PROMPTS = ["", "Once upon a time"]
 TOKENS = 8
-SECONDS = 600  # for texts that a slow machine writes in a few, of the largest model too
+SECONDS = 600  # for what a slow machine generates in a few, of the largest model too
 FAILED = "error: "
 
 
@@ -34,8 +35,8 @@ def try_out(content: Path) -> str:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         lines = done.stderr.strip().splitlines()
-        told = [line.removeprefix(FAILED) for line in lines if line.startswith(FAILED)]
-        reason = (told or lines or [f"it ended with status {done.returncode}"])[-1]
+        faults = [line.removeprefix(FAILED) for line in lines if line.startswith(FAILED)]
+        reason = (faults or lines or [f"it ended with status {done.returncode}"])[-1]
         raise PackagingError(f"the archive cannot be served: {reason}")
     return done.stdout.strip()
 
@@ -58,7 +59,9 @@ def write_from(directory: Path) -> str:
         deadline = time.monotonic() + SECONDS
         while not reply.finished:
             if time.monotonic() > deadline:
-                raise ModelError(f"{len(PROMPTS)} texts were not written in {SECONDS} seconds")
+                raise ModelError(
+                    f"{len(PROMPTS)} completions were not finished in {SECONDS} seconds"
+                )
             for output in service.engine.collect():
                 reply.add(output)
     except RequestError as error:

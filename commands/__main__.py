@@ -79,7 +79,7 @@ def _run(words: list[str], program: str, started_in: str, passed_over: str) -> i
         options = _parsed(parser, words)
         words = _without_offline(words)
     if passed_over:
-        say(f"passed over, since this project has a Python of its own:{passed_over}")
+        say(f"ignored, since this project has its own Python:{passed_over}")
     if options.offline:
         os.environ.update(PIP_NO_INDEX="1", PIP_FIND_LINKS=options.offline.as_uri())
     return command.run(options, words, Environment(ROOT / command.environment, options.offline))
@@ -103,7 +103,7 @@ def _wrong_use(message: str) -> NoReturn:
 def _directory(given: str) -> Path:
     path = Path(given).resolve()
     if not path.is_dir():
-        raise argparse.ArgumentTypeError(f"there is not a directory {given}")
+        raise argparse.ArgumentTypeError(f"there is no directory {given}")
     return path
 
 

@@ -65,8 +65,10 @@ def parser() -> argparse.ArgumentParser:
         "--model",
         type=_model,
         metavar="DIR_OR_HUB_ID",
-        help="the GPT-2 inside; a directory must lie in models/ (default: openai-community/gpt2; "
-        "with --test the embedded model)",
+        help=(
+            "the GPT-2 inside; a directory must be in models/ (default: openai-community/gpt2; "
+            "with --test the embedded model)"
+        ),
     )
     add(
         "--tag",
@@ -78,7 +80,7 @@ def parser() -> argparse.ArgumentParser:
         "--base",
         default=PYTHON_BASE,
         metavar="IMAGE",
-        help="what it stands on (default: %(default)s)",
+        help="the base image (default: %(default)s)",
     )
     add(
         "--debian-base",
@@ -104,7 +106,7 @@ def _model(given: str) -> str:
     if not path.is_dir():
         return given
     if MODELS not in path.parents:
-        raise argparse.ArgumentTypeError(f"{given} does not lie in models/: copy it there")
+        raise argparse.ArgumentTypeError(f"{given} is not in models/: copy it there")
     return str(path.relative_to(ROOT))
 
 

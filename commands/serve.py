@@ -66,8 +66,9 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--skip-self-test",
         action="store_true",
-        help="start without comparing the archive's files and a short text with what they were "
-        "when it was packed",
+        help=(
+            "start without checking that the archive's files and output are those that were packed"
+        ),
     )
     return result
 

@@ -48,7 +48,7 @@ def run_all(
     if len(failed) > MOST_RUN_AGAIN:
         say(f"{len(failed)} tests failed: more than {MOST_RUN_AGAIN}, so none is run again")
         return TESTS_FAILED
-    say(f"{_tests(failed)} failed; running again, with nothing beside")
+    say(f"{_tests(failed)} failed; running them again, alone")
     status = pytest(["--last-failed", "--last-failed-no-failures", "none", *cache])
     if status not in (0, TESTS_FAILED):
         return status

@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    result.add_argument("directory", type=Path, metavar="DIR", help="where they go")
+    result.add_argument("directory", type=Path, metavar="DIR", help="where to put them")
     result.add_argument(
         "--groups",
         type=lambda given: tuple(given.split(",")),
@@ -77,5 +77,5 @@ def run(options: argparse.Namespace, environment: Environment) -> int:
         )
     except PipError as error:
         raise environment.failed(error) from None
-    say(f"{directory} holds the wheels for {', '.join(options.groups)}")
+    say(f"{directory} has the wheels for {', '.join(options.groups)}")
     return 0

@@ -1,7 +1,7 @@
 """Weights that bitsandbytes made smaller, as the floats that it says they stand for.
 
-int8 (LLM.int8): a row's bytes times its SCB / 127. nf4 and fp4: two numbers a byte, each a place in
-a map of 16, times the absmax of its block, which may be bytes itself ("nested"). As
+int8 (LLM.int8): a row's bytes times its SCB / 127. nf4 and fp4: two numbers a byte, each an index
+in a map of 16, times the absmax of its block, which may be bytes itself ("nested"). As
 `model.dequantize()` of transformers does it, rounding to the type of the model included.
 https://github.com/bitsandbytes-foundation/bitsandbytes
 """
@@ -103,8 +103,8 @@ def _replace_nibbles(found: dict[str, StoredTensor], state: str, name: str) -> N
 
     def load() -> Floats:
         bytes_ = stored.read().reshape(-1).astype(np.uint8)
-        places = np.stack((bytes_ >> 4, bytes_ & 0x0F), axis=1).reshape(-1)[:count]
-        values = quant_map.read().reshape(-1)[places]
+        indices = np.stack((bytes_ >> 4, bytes_ & 0x0F), axis=1).reshape(-1)[:count]
+        values = quant_map.read().reshape(-1)[indices]
         values *= np.repeat(scales(), block)[:count]
         return _rounded(values, says["dtype"]).reshape(shape)
 

@@ -1,4 +1,4 @@
-"""Forms that are not read, each with the way out, and checkpoints that lie further down."""
+"""Formats that are not read, each with the way out, and checkpoints that lie further down."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ KNOWN: tuple[tuple[str, str], ...] = (
     ("*.ggml", "GGML from before GGUF: convert the checkpoint again, with llama.cpp's converter"),
     (
         "*.nemo",
-        "NeMo's: convert it with NeMo's scripts/checkpoint_converters, to Hugging Face's form",
+        "NeMo's: convert it with NeMo's scripts/checkpoint_converters, to Hugging Face's format",
     ),
     (
         "model_optim_rng.pt",
@@ -113,7 +113,7 @@ def refuse_several(found: list[Path]) -> NoReturn:
 
 
 def refuse_known(path: Path) -> None:
-    """Raise CheckpointError if a file or directory has the name of a form that is not read."""
+    """Raise CheckpointError if a file or directory has the name of a format that is not read."""
     if PART.fullmatch(path.name):
         raise CheckpointError(
             f"{path.name} is one part of several: name the directory, or the index of the parts"

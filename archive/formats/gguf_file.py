@@ -146,10 +146,10 @@ class _Header:
         try:
             return self._bytes(self._count()).decode("utf-8")
         except UnicodeDecodeError:
-            raise self._broken("a text in it is not UTF-8") from None
+            raise self._broken("a string in it is not UTF-8") from None
 
-    def _number(self, form: str) -> Any:
-        (value,) = struct.unpack(form, self._bytes(struct.calcsize(form)))
+    def _number(self, layout: str) -> Any:
+        (value,) = struct.unpack(layout, self._bytes(struct.calcsize(layout)))
         return value
 
     def _bytes(self, count: int) -> bytes:
@@ -216,7 +216,7 @@ def _tokenizer(path: Path, metadata: dict[str, Any]) -> Tokenizer | None:
     pairs = [str(merge).partition(" ") for merge in merges]
     try:
         tokenizer = byte_level_bpe(
-            {str(token): place for place, token in enumerate(tokens)},
+            {str(token): number for number, token in enumerate(tokens)},
             [(left, right) for left, _, right in pairs],
         )
     except Exception as error:  # the library raises nothing narrower

@@ -1,6 +1,6 @@
-"""Takes plain values out of a pickle without running it: dictionaries, lists, texts and numbers.
+"""Takes plain values out of a pickle without running it: dictionaries, lists, strings and numbers.
 
-Python's own unpickler is not used: of the opcodes that `pickletools` tells apart, only those that
+Python's own unpickler is not used: of the opcodes that `pickletools` knows, only those that
 build plain values are known here. One that names a class or calls something ends the reading.
 """
 
@@ -41,7 +41,7 @@ def read_inert(path: Path) -> Any:
         for opcode, argument, _ in pickletools.genops(path.read_bytes()):
             if not reader.take(opcode.name, argument):
                 raise CheckpointError(
-                    f"{path.name} is a pickle that holds more than texts and numbers "
+                    f"{path.name} is a pickle that contains more than strings and numbers "
                     f"({opcode.name}), which is never run here"
                 )
         return reader.value()

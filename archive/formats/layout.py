@@ -87,7 +87,7 @@ def settle_head(
 def _as_conv1d(found: dict[str, StoredTensor], wanted: Shapes) -> dict[str, StoredTensor]:
     """Transpose matrices that are kept [out, in], as nn.Linear does and Conv1D does not.
 
-    One that is not square tells for all: queries, keys and values are three times as wide.
+    One that is not square decides for all: queries, keys and values are three times as wide.
     """
     first = found.get("h.0.attn.c_attn.weight")
     if first is None or first.shape != wanted["h.0.attn.c_attn.weight"][::-1]:

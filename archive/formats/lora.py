@@ -84,13 +84,13 @@ def merge_adapter(
         if magnitude is not None:
             merged[name] = _with_lengths(merged[name], magnitude, module, is_turned)
     merged |= whole
-    place = file.parent if has_tokenizer(file.parent) else base.tokenizer_directory
+    directory = file.parent if has_tokenizer(file.parent) else base.tokenizer_directory
     return replace(
         base,
         format=f"LoRA adapter on {base.format}",
         config=_config(base.config, merged),
         tensors=merged,
-        tokenizer_directory=place,
+        tokenizer_directory=directory,
     )
 
 
@@ -164,8 +164,8 @@ def _product(left: Floats, right: Floats) -> Floats:
     for start in range(0, len(left), ROWS):
         rows = left[start : start + ROWS].astype(np.float64)
         total = np.zeros((len(rows), right.shape[1]))
-        for place in range(left.shape[1]):
-            total += rows[:, place, None] * right[place]
+        for rank in range(left.shape[1]):
+            total += rows[:, rank, None] * right[rank]
         result[start : start + ROWS] = total
     return result
 

@@ -82,7 +82,7 @@ def _config(path: Path, found: Mapping[str, StoredTensor]) -> dict[str, Any]:
     heads = read_json(file).get("n_head") if file.is_file() else None
     if type(heads) is not int:
         raise CheckpointError(
-            f"{path.name} is minGPT's from before 2022, and nothing says how many heads it has: "
+            f"{path.name} is minGPT's from before 2022, and does not say how many heads it has: "
             'put a config.json beside it, such as {"n_head": 8}'
         )
     config = gpt2_config({**sizes(found), "n_head": heads}, "gelu")

@@ -1,7 +1,7 @@
 """Flax's flax_model.msgpack: where each array lies, found without reading them.
 
 A tree of maps whose leaves are arrays, each in an extension of type 1 that holds (shape, dtype,
-bytes). Flax cuts arrays beyond 1 GB in pieces, which GPT-2's sizes do not reach.
+bytes). Flax cuts arrays beyond 1 GB into chunks, which GPT-2's sizes do not reach.
 https://flax.readthedocs.io (serialization), https://github.com/msgpack/msgpack
 """
 
@@ -73,7 +73,7 @@ def _array(path: Path, view: mmap.mmap, span: Span) -> StoredTensor:
     if kind is None:
         raise CheckpointError(f"{path.name} holds {dtype}; floats are needed")
     if not all(type(size) is int and size >= 0 for size in shape):
-        raise ValueError("a shape is none")
+        raise ValueError("a shape is invalid")
     if not isinstance(data, Span) or data.length != prod(shape) * ITEM_BYTES[kind]:
         raise ValueError("the size of an array does not match its shape")
     return tensor_in_file(path, data.start, tuple(shape), kind)
@@ -116,17 +116,17 @@ class _Unpacker:
         sizes = {"B": 1, ">H": 2, ">I": 4}
         for base, read in ((0xC4, self._span), (0xC7, None), (0xD9, self._text)):
             if base <= first < base + 3:
-                form = list(sizes)[first - base]
-                length = self._number(form, sizes[form])
+                layout = list(sizes)[first - base]
+                length = self._number(layout, sizes[layout])
                 return read(length) if read else self._span(length, self._number("B", 1))
         for base, many in ((0xDC, self._list), (0xDE, self._map)):
             if base <= first < base + 2:
-                form = list(sizes)[1 + first - base]
-                return many(self._number(form, sizes[form]))
+                layout = list(sizes)[1 + first - base]
+                return many(self._number(layout, sizes[layout]))
         raise ValueError("no msgpack")
 
-    def _number(self, form: str, size: int) -> Any:
-        (value,) = struct.unpack(form, self._bytes(size))
+    def _number(self, layout: str, size: int) -> Any:
+        (value,) = struct.unpack(layout, self._bytes(size))
         return value
 
     def _bytes(self, size: int) -> bytes:
@@ -135,7 +135,7 @@ class _Unpacker:
 
     def _skip(self, size: int) -> int:
         if size > self._end - self._at:
-            raise ValueError("behind the end")
+            raise ValueError("beyond the end")
         self._at += size
         return self._at - size
 

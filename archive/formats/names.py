@@ -48,7 +48,7 @@ FACTORS = re.compile(r"\.lora_|\.ia3_|\.hada_|\.lokr_|\.oft_|\.vera_|adapter")
 def plain_names(tensors: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
     """Return the tensors by GPT2LMHeadModel's names, without masks; what it has not keeps its own.
 
-    Raises CheckpointError if two tensors have the same place, or if weights are quantised.
+    Raises CheckpointError if two tensors have the same name, or if weights are quantised.
     """
     found: dict[str, StoredTensor] = {}
     given: dict[str, str] = {}

@@ -19,7 +19,7 @@ from archive.formats.tensors import StoredTensor
 from archive.gpt2_own import END_ID, SIZE, gpt2_tokenizer
 from archive.letters import has_letters
 
-# minGPT names a model by its size: heads by type, since nothing in the weights tells them.
+# minGPT names a model by its size: heads by type, since nothing in the weights gives them.
 MINGPT_HEADS = {
     **{"openai-gpt": 12, "gpt2": 12, "gpt2-medium": 16, "gpt2-large": 20, "gpt2-xl": 25},
     **{"gopher-44m": 16, "gpt-mini": 6, "gpt-micro": 4, "gpt-nano": 3},
@@ -38,7 +38,7 @@ def training_config(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] 
     """
     nano = configs.get("model_args")
     if nano is not None:
-        # nn.GELU() since June 2023; before, the tanh form, of which the file says nothing.
+        # nn.GELU() since June 2023; before, GELU by tanh, of which the file says nothing.
         return _config(nano["values"], "gelu")
     build = configs.get("config")
     if build is not None and build["kind"] == "GPTConfig":
@@ -99,8 +99,8 @@ def letters_directory(directory: Path, configs: Mapping[str, Mapping[str, Any]])
     dataset = configs.get("config", {}).get("values", {}).get("dataset")
     if has_letters(directory) or not isinstance(dataset, str) or not DATASET.fullmatch(dataset):
         return None
-    place = directory.resolve().parent / "data" / dataset
-    return place if has_letters(place) else None
+    data = directory.resolve().parent / "data" / dataset
+    return data if has_letters(data) else None
 
 
 def _config(values: Mapping[str, Any], activation: str) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def shards_of(index: Path) -> list[Path]:
     names = sorted({Path(str(shard)).name for shard in weight_map.values()})
     for name in names:
         if not (index.parent / name).is_file():
-            raise CheckpointError(f"{name} is missing, {index.name} asks for it")
+            raise CheckpointError(f"{name} is missing, and {index.name} needs it")
     return [index.parent / name for name in names]
 
 

@@ -1,4 +1,4 @@
-"""TensorFlow checkpoints of OpenAI's form: model.ckpt.index, its data, hparams.json, encoder.json.
+"""TensorFlow checkpoints as OpenAI's: model.ckpt.index, its data, hparams.json, encoder.json.
 
 The index is a LevelDB table whose values are BundleEntryProto: of both, this reads as much as
 TensorFlow's own saver writes. gpt-2-simple writes the same.
@@ -97,7 +97,7 @@ def _tensors(index: Path) -> Iterator[tuple[str, StoredTensor]]:
         shard = f"{index.stem}.data-{_number(entry, 3):05d}-of-{shards:05d}"
         path, offset = index.parent / shard, _number(entry, 4)
         if not path.is_file():
-            raise CheckpointError(f"{shard} is missing, {index.name} asks for it")
+            raise CheckpointError(f"{shard} is missing, and {index.name} needs it")
         if 7 in entry or prod(shape) * item != _number(entry, 5):
             raise ValueError("sizes that do not fit")
         if offset + prod(shape) * item > path.stat().st_size:

@@ -52,9 +52,9 @@ def read_torch(paths: list[Path]) -> TorchContent:
     worker = _Worker(paths)
     tensors = {
         name: _tensor(worker, name, tuple(shape), kind)
-        for name, (shape, kind) in worker.told["tensors"].items()
+        for name, (shape, kind) in worker.found["tensors"].items()
     }
-    return TorchContent(tensors, worker.told["configs"])
+    return TorchContent(tensors, worker.found["configs"])
 
 
 def _tensor(worker: _Worker, name: str, shape: tuple[int, ...], kind: str) -> StoredTensor:
@@ -84,11 +84,11 @@ class _Worker:
         assert self._process.stdout is not None and self._process.stdin is not None
         self._out, self._in = self._process.stdout, self._process.stdin
         try:
-            self.told: dict[str, Any] = json.loads(self._out.readline())
+            self.found: dict[str, Any] = json.loads(self._out.readline())
         except json.JSONDecodeError:
             raise self._ended() from None
-        if "error" in self.told:
-            raise _refused(Path(self.told["file"]).name, self.told["error"])
+        if "error" in self.found:
+            raise _refused(Path(self.found["file"]).name, self.found["error"])
 
     def read(self, name: str, shape: tuple[int, ...]) -> Floats:
         values = np.empty(prod(shape), "<f4")
@@ -107,7 +107,7 @@ class _Worker:
 
     def _ended(self) -> CheckpointError:
         return CheckpointError(
-            f"{self.name} cannot be read: the process that reads it ended, for want of memory or "
+            f"{self.name} cannot be read: the process that reads it ended, out of memory or "
             f"because the file is broken; {WAY_OUT}"
         )
 

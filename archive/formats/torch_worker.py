@@ -60,7 +60,7 @@ def confine(file_bytes: int) -> None:
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).unshare(NEW_NETWORK)
     limits = {resource.RLIMIT_FSIZE: 0, resource.RLIMIT_CORE: 0, resource.RLIMIT_NPROC: 0}
-    with suppress(OSError):  # Linux alone tells what there is by now
+    with suppress(OSError):  # only Linux reports what there is by now
         with open("/proc/self/statm") as file:
             now = int(file.read().split()[0]) * resource.getpagesize()
         limits[resource.RLIMIT_AS] = now + COPIES * file_bytes + HEADROOM_BYTES
@@ -196,11 +196,11 @@ def main(paths: list[str]) -> None:
             value = load(path)
             configs |= plain_values(value)
             tensors |= tensors_of(value)
-            told = describe(tensors, file_bytes)
+            described = describe(tensors, file_bytes)
         except RefusedError as error:
             out.write(json.dumps({"error": str(error), "file": path}).encode() + b"\n")
             return
-    out.write(json.dumps({"tensors": told, "configs": configs}).encode() + b"\n")
+    out.write(json.dumps({"tensors": described, "configs": configs}).encode() + b"\n")
     out.flush()
     for line in sys.stdin.buffer:
         tensor = tensors[json.loads(line)]

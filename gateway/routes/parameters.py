@@ -137,5 +137,7 @@ def _text(name: str, value: object) -> str:
     if value is None:
         return ""
     if not isinstance(value, (str, int)):
-        raise BadRequest(f"`{name[:64]}` must be a string, a whole number or a boolean", param=name[:64])
+        raise BadRequest(
+            f"`{name[:64]}` must be a string, a whole number or a boolean", param=name[:64]
+        )
     return str(value)

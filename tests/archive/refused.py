@@ -300,7 +300,7 @@ REFUSED: dict[str, Refused] = {
     "minGPT of before 2022 without its heads": Refused(
         GITHUB + "karpathy/minGPT",
         old_mini,
-        "model.pt is minGPT's from before 2022, and nothing says how many heads it has: put a "
+        "model.pt is minGPT's from before 2022, and does not say how many heads it has: put a "
         'config.json beside it, such as {"n_head": 8}',
     ),
     "a directory around checkpoints": Refused(

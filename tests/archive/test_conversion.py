@@ -1,4 +1,4 @@
-"""What is written a layer at a time is what the whole model is, in any form and on any machine."""
+"""Written a layer at a time, a model has the same bytes, in any scheme and on any machine."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import pytest
 from safetensors.numpy import load_file
 
 from archive.checkpoint import open_checkpoint
-from archive.conversion import write_form
-from archive.forms import FULL, Form
+from archive.conversion import write_scheme
 from archive.layers import FileSource, Layerwise
 from archive.native_build import build_libraries
 from archive.progress import Progress
+from archive.schemes import FULL, Scheme
 from handler.engine.errors import ModelError
 from handler.engine.model import ModelShape
 from handler.engine.native import cpu
@@ -31,7 +31,7 @@ from handler.engine.native_model import choose_library
 from tests.archive.checkpoints import ROOT, write_checkpoint
 from tests.archive.layouts import legacy
 
-INT8 = Form("int8", "int8")
+INT8 = Scheme("int8", "int8")
 # Widths that no vector divides, a head of its own, attention scaled by layer.
 ODD = {
     "n_embd": 90,
@@ -42,20 +42,20 @@ ODD = {
 }
 
 
-def written(directory: Path, form: Form, **settings: object) -> tuple[Path, ModelShape]:
+def written(directory: Path, scheme: Scheme, **settings: object) -> tuple[Path, ModelShape]:
     write_checkpoint(directory / "model", **settings)
     checkpoint = open_checkpoint(directory / "model", "test")
     path = directory / "arrays"
-    write_form(checkpoint.weights, checkpoint.shape, form, path, lambda line: None)
+    write_scheme(checkpoint.weights, checkpoint.shape, scheme, path, lambda line: None)
     return path, checkpoint.shape
 
 
-@pytest.mark.parametrize("form", [INT8, FULL], ids=["int8", "fp32"])
+@pytest.mark.parametrize("scheme", [INT8, FULL], ids=["int8", "fp32"])
 @pytest.mark.parametrize("settings", [{}, ODD], ids=["even", "odd"])
 def test_a_layer_at_a_time_gives_the_bits_of_the_whole_model(
-    tmp_path: Path, form: Form, settings: dict[str, object]
+    tmp_path: Path, scheme: Scheme, settings: dict[str, object]
 ) -> None:
-    path, shape = written(tmp_path, form, **settings)
+    path, shape = written(tmp_path, scheme, **settings)
     library = choose_library(build_libraries())
     tokens = np.random.default_rng(0).integers(0, shape.vocab_size, 100)
     arrays, said = read_arrays(path)

@@ -1,4 +1,4 @@
-"""The quality gate: the fastest form that is good enough, on the embedded model and its twins."""
+"""The quality gate: the fastest scheme that is good enough, on the embedded model and others."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def test_bytes_cost_the_embedded_model_next_to_nothing(
     embedded: Checkpoint, tmp_path: Path
 ) -> None:
     choice, figures = packed(embedded, tmp_path, windows=99)
-    assert (choice.form.name, choice.form.cache) == ("int8", "int8")
-    assert choice.reason == "the fastest form is good enough"
+    assert (choice.scheme.name, choice.scheme.cache) == ("int8", "int8")
+    assert choice.reason == "the fastest scheme is good enough"
     assert figures["tokens"] >= 8000
     assert abs(figures["perplexity_growth"]) <= 0.003
     assert 0 < figures["kl"] <= 0.002
@@ -68,7 +68,11 @@ def test_four_bits_are_measured_by_bounds_of_their_own(
     embedded: Checkpoint, tmp_path: Path
 ) -> None:
     choice, figures = packed(embedded, tmp_path, "int4", windows=16)
-    assert (choice.form.name, choice.form.precision, choice.form.cache) == ("int4", "int4", "int8")
+    assert (choice.scheme.name, choice.scheme.precision, choice.scheme.cache) == (
+        "int4",
+        "int4",
+        "int8",
+    )
     assert figures["bounds"] == {"perplexity_growth": 0.02, "kl": 0.02}
     assert figures["perplexity_growth"] < 0.016
     assert figures["kl"] < 0.015
@@ -78,7 +82,7 @@ def test_a_twin_whose_outliers_four_bits_do_not_bear_is_smoothed(
     embedded: Checkpoint, tmp_path: Path
 ) -> None:
     choice, figures = packed(twin_with_outliers(embedded, 100), tmp_path, "int4", windows=2)
-    assert choice.form.precision == "int4"
+    assert choice.scheme.precision == "int4"
     assert figures["tried"][-1]["passes"]
 
 
@@ -87,7 +91,7 @@ def test_a_twin_with_outliers_passes_in_bytes(
     embedded: Checkpoint, tmp_path: Path, factor: float
 ) -> None:
     choice, figures = packed(twin_with_outliers(embedded, factor), tmp_path)
-    assert choice.form.name in ("int8", "int8 smoothed")
+    assert choice.scheme.name in ("int8", "int8 smoothed")
     assert figures["perplexity_growth"] < 0.01
 
 
@@ -95,8 +99,8 @@ def test_a_twin_with_outliers_after_gelu_keeps_floats_there(
     embedded: Checkpoint, tmp_path: Path
 ) -> None:
     choice, figures = packed(twin_with_loud_units(embedded, 1000), tmp_path)
-    assert choice.form.name == "int8 smoothed, contract fp32"
-    assert choice.reason.startswith("faster forms are not good enough (int8: perplexity")
+    assert choice.scheme.name == "int8 smoothed, contract fp32"
+    assert choice.reason.startswith("faster schemes are not good enough (int8: perplexity")
     first, *_, last = figures["tried"]
     assert not first["passes"] and last["passes"]
 
@@ -105,14 +109,14 @@ def test_a_twin_in_which_few_rows_shout_passes_in_bytes(
     embedded: Checkpoint, tmp_path: Path
 ) -> None:
     choice, _ = packed(twin_with_a_rare_shout(embedded, 4, 1000.0), tmp_path)
-    assert choice.form.name == "int8"
+    assert choice.scheme.name == "int8"
 
 
 def test_a_precision_that_is_asked_for_is_measured_too(
     embedded: Checkpoint, tmp_path: Path
 ) -> None:
     choice, figures = packed(embedded, tmp_path, "int8")
-    assert choice.form.precision == "int8"
+    assert choice.scheme.precision == "int8"
     assert figures["perplexity_growth"] < 0.01
 
 

@@ -72,10 +72,10 @@ def test_a_model_from_the_hub_is_packed_and_kept(tmp_path: Path) -> None:
     wanted = {name for name in contents(EMBEDDED_MODEL) if not name.endswith(".png")}
     assert server.downloaded == wanted
     with zipfile.ZipFile(tmp_path / "store" / "gpt2.mar") as archive:
-        facts = json.loads(archive.read("model/archive.json"))
+        metadata = json.loads(archive.read("model/archive.json"))
         assert "model/model.native.safetensors" in archive.namelist()
-    assert (facts["checkpoint"], facts["precision"]) == (MODEL, "fp32")
-    assert facts["examples"] == json.loads(files["examples.json"])
+    assert (metadata["checkpoint"], metadata["precision"]) == (MODEL, "fp32")
+    assert metadata["examples"] == json.loads(files["examples.json"])
 
     done = package(NOWHERE, home, tmp_path / "later")
     assert done.returncode == 0, done.stderr
@@ -149,7 +149,7 @@ def test_weights_in_no_form_that_is_read_are_refused_before_they_are_downloaded(
     small["model.onnx"] = small.pop("model.safetensors")
     with hub(MODEL, small) as server:
         done = package(server, tmp_path / "home", tmp_path / "store")
-    assert "no weights in a form that is read here" in refusal(done, tmp_path / "store")
+    assert "no weights in a format that is supported" in refusal(done, tmp_path / "store")
     assert not server.downloaded
 
 

@@ -1,4 +1,4 @@
-"""Files of every form with bytes changed, cut out or put in: right shapes come, or words.
+"""Files of every format with bytes changed, cut out or put in: right shapes come, or words.
 
 Whatever is in a file: no other exception than CheckpointError, nothing larger than the file
 explains, and no code of it is run.
@@ -55,7 +55,7 @@ def safetensors(directory: Path, weights: Arrays) -> None:
 
 
 # The file that is changed, and what writes it; headers are where a change tells most.
-FORMS: dict[str, tuple[str, Callable[[Path], None]]] = {
+LAYOUTS: dict[str, tuple[str, Callable[[Path], None]]] = {
     "safetensors": ("model.safetensors", of_tiny(safetensors)),
     "GGUF": ("model.gguf", of_tiny(gguf_file("F32", 32))),
     "Flax": ("flax_model.msgpack", made("flax")),
@@ -66,11 +66,11 @@ FORMS: dict[str, tuple[str, Callable[[Path], None]]] = {
 }
 
 
-@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS.keys())
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
 def test_a_changed_file_gives_whole_weights_or_words(
-    tmp_path: Path, form: tuple[str, Callable[[Path], None]]
+    tmp_path: Path, layout: tuple[str, Callable[[Path], None]]
 ) -> None:
-    name, write = form
+    name, write = layout
     write(tmp_path)
     whole = (tmp_path / name).read_bytes()
     assert_whole(read(tmp_path))

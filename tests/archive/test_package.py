@@ -43,15 +43,19 @@ def test_the_archive_holds_code_model_and_settings(checkpoint: Path, tmp_path: P
     with zipfile.ZipFile(output / "mine.mar") as archive:
         names = set(archive.namelist())
         manifest = json.loads(archive.read("MAR-INF/MANIFEST.json"))
-        facts = json.loads(archive.read("model/archive.json"))
+        metadata = json.loads(archive.read("model/archive.json"))
         settings = yaml.safe_load(archive.read("model-config.yaml"))
         requirements = archive.read("requirements.txt").decode()
     assert {"gpt2_handler.py", "handler/requests/schema.py", "handler/engine/engine.py"} <= names
     assert {"model/model.native.safetensors", "model/config.json", "model/tokenizer.json"} <= names
     assert manifest["model"]["modelName"] == "mine"
     assert manifest["model"]["modelVersion"] == "2.1"
-    assert (facts["precision"], facts["cache"], facts["quality"]) == ("fp32", "float32", None)
-    assert facts["shape"]["max_length"] == 256 and facts["examples"]
+    assert (metadata["precision"], metadata["cache"], metadata["quality"]) == (
+        "fp32",
+        "float32",
+        None,
+    )
+    assert metadata["shape"]["max_length"] == 256 and metadata["examples"]
     assert settings["engine"]["kind"] == "native"
     assert (settings["minWorkers"], settings["maxWorkers"]) == (1, 1)
     assert "tokenizers==" in requirements and "torch==" not in requirements
@@ -265,6 +269,6 @@ def test_the_card_and_its_examples_reach_the_archive(checkpoint: Path, tmp_path:
     shutil.copy(EMBEDDED_MODEL / "generation_config.json", checkpoint)
     assert package(checkpoint, tmp_path / "store", "--precision", "fp32").returncode == 0
     with zipfile.ZipFile(tmp_path / "store" / "gpt2.mar") as archive:
-        facts = json.loads(archive.read("model/archive.json"))
+        metadata = json.loads(archive.read("model/archive.json"))
         assert "model/generation_config.json" in archive.namelist()
-    assert (facts["license"], facts["examples"]) == ("mit", ["One", "Two"])
+    assert (metadata["license"], metadata["examples"]) == ("mit", ["One", "Two"])

@@ -1,4 +1,4 @@
-"""The forms that a model's matrices and its cache may have in an archive, fastest first."""
+"""The quantization schemes that a model may have in an archive, fastest first."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ WORDS = {"float32": "fp32"}
 
 
 @dataclass(frozen=True)
-class Form:
-    """What a model's matrices and its cache are kept as.
+class Scheme:
+    """A quantization scheme: what a model's matrices and its cache are kept as.
 
     Attributes:
         weights: "int4", "int8" or "float32".
@@ -60,33 +60,33 @@ class Form:
 _CONTRACT = (("contract", "float32"),)
 # Each logit is one column of the head: an error there is not evened out by what comes after it.
 _HEAD = (("head", "int8"),)
-FORMS = (
-    Form("int4", "int8"),
-    Form("int4", "int8", others=_HEAD),
-    Form("int4", "int8", is_smoothed=True, others=_HEAD),
-    Form("int4", "int8", is_smoothed=True, others=(*_CONTRACT, *_HEAD)),
-    Form("int4", "float32", others=_HEAD),
-    Form("int4", "float32", is_smoothed=True, others=(*_CONTRACT, *_HEAD)),
-    Form("int8", "int8"),
-    Form("int8", "int8", is_smoothed=True),
-    Form("int8", "int8", is_smoothed=True, others=_CONTRACT),
-    Form("int8", "float32"),
-    Form("int8", "float32", is_smoothed=True, others=_CONTRACT),
-    Form("float32", "int8"),
-    Form("float32", "float32"),
+SCHEMES = (
+    Scheme("int4", "int8"),
+    Scheme("int4", "int8", others=_HEAD),
+    Scheme("int4", "int8", is_smoothed=True, others=_HEAD),
+    Scheme("int4", "int8", is_smoothed=True, others=(*_CONTRACT, *_HEAD)),
+    Scheme("int4", "float32", others=_HEAD),
+    Scheme("int4", "float32", is_smoothed=True, others=(*_CONTRACT, *_HEAD)),
+    Scheme("int8", "int8"),
+    Scheme("int8", "int8", is_smoothed=True),
+    Scheme("int8", "int8", is_smoothed=True, others=_CONTRACT),
+    Scheme("int8", "float32"),
+    Scheme("int8", "float32", is_smoothed=True, others=_CONTRACT),
+    Scheme("float32", "int8"),
+    Scheme("float32", "float32"),
 )
-FULL = FORMS[-1]
+FULL = SCHEMES[-1]
 
 
-def forms_for(precision: str, cache: str) -> list[Form]:
-    """Return the forms that a person lets be tried; with "auto" fp32 keeps a cache of floats."""
+def schemes_for(precision: str, cache: str) -> list[Scheme]:
+    """Return the schemes that the settings allow; with "auto" fp32 keeps a cache of floats."""
     return [
-        form
-        for form in FORMS
-        if form.weights in WEIGHTS[precision]
-        and (form.cache == cache or (cache == "auto" and form.cache in _usual_caches(form)))
+        scheme
+        for scheme in SCHEMES
+        if scheme.weights in WEIGHTS[precision]
+        and (scheme.cache == cache or (cache == "auto" and scheme.cache in _usual_caches(scheme)))
     ]
 
 
-def _usual_caches(form: Form) -> tuple[str, ...]:
-    return ("float32",) if form.weights == "float32" else ("int8", "float32")
+def _usual_caches(scheme: Scheme) -> tuple[str, ...]:
+    return ("float32",) if scheme.weights == "float32" else ("int8", "float32")

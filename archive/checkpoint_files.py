@@ -1,4 +1,4 @@
-"""Reads what a checkpoint says of itself, and copies its own files into the archive."""
+"""Copies a checkpoint's own files into the archive, and reads its licence and examples."""
 
 from __future__ import annotations
 
