@@ -25,10 +25,10 @@ from training.plan import LOOKS
 from training.prepare import keep_tokenizer, prepare, read_corpus
 from training.progress import say
 from training.publish import Publication, curve_file, publish, save_weights
+from training.reading.sources import TABLE_OF_SOURCES
 from training.report import report
 from training.run import check_same_run, keep_what_was_automatic, train, write_whole
 from training.settings import Reporting, RunSettings
-from training.texts.sources import TABLE_OF_SOURCES
 from training.trainer import check_space, phases_of
 from training.windows import tokens_at
 
@@ -125,9 +125,9 @@ def train_and_publish(options: argparse.Namespace) -> None:
         changes=tuple(changes),
     )
     seen = tokens_at(phases, outcome.best), len(prepared.stream)
-    told = replace(run, steps=outcome.best)
+    best = replace(run, steps=outcome.best)
     figures = publish(
-        output, before, corpus, _sources(options.text[0]), told, seen, tokenizer, publication
+        output, before, corpus, _sources(options.text[0]), best, seen, tokenizer, publication
     )
     note_written(output, PUBLISHED)
     print(table(figures))
@@ -143,7 +143,7 @@ def _settle(
 
 
 def _reporting(options: argparse.Namespace, run: RunSettings, output: Path) -> Reporting:
-    """What is told and kept on the way."""
+    """What is reported and kept on the way."""
     return Reporting(
         output,
         options.save_every,
@@ -183,7 +183,7 @@ def _read_prompts(file: Path | None) -> tuple[str, ...]:
         or not isinstance(prompts, list)
         or not all(isinstance(prompt, str) for prompt in prompts)
     ):
-        raise TrainingError(f"--prompts: {file} is not a list of texts")
+        raise TrainingError(f"--prompts: {file} is not a list of strings")
     return tuple(prompts)
 
 

@@ -24,8 +24,8 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class CardFacts:
-    """All that a card tells."""
+class Card:
+    """All that a model card says."""
 
     name: str
     license: str | None
@@ -45,58 +45,58 @@ class CardFacts:
     samples: list[Sample]
 
 
-def render(facts: CardFacts) -> str:
+def render(card: Card) -> str:
     """The whole card in Markdown with the hub's front matter."""
     sections = [
-        _front_matter(facts),
-        f"# {facts.name}\n\n{facts.about or _what_it_is(facts)}",
-        _made(facts),
-        _quality(facts),
-        _sampling(facts),
-        _samples(facts),
-        _data(facts),
-        _limits(facts),
+        _front_matter(card),
+        f"# {card.name}\n\n{card.about or _what_it_is(card)}",
+        _made(card),
+        _quality(card),
+        _sampling(card),
+        _samples(card),
+        _data(card),
+        _limits(card),
     ]
     return "\n\n".join(sections) + "\n"
 
 
-def _front_matter(facts: CardFacts) -> str:
+def _front_matter(card: Card) -> str:
     fields = ["library_name: transformers", "pipeline_tag: text-generation", "tags: [gpt2]"]
-    if facts.license:
-        fields.insert(0, f"license: {facts.license}")
-    if facts.run.base:
-        fields.append(f"base_model: {facts.run.base}")
+    if card.license:
+        fields.insert(0, f"license: {card.license}")
+    if card.run.base:
+        fields.append(f"base_model: {card.run.base}")
     return "\n".join(["---", *fields, "---"])
 
 
-def _what_it_is(facts: CardFacts) -> str:
-    if facts.run.base:
-        return f"`{facts.run.base}`, fine-tuned on a text of its owner's choice."
-    return "A GPT-2 trained from scratch on one collection of texts."
+def _what_it_is(card: Card) -> str:
+    if card.run.base:
+        return f"`{card.run.base}`, fine-tuned on a text of its owner's choice."
+    return "A GPT-2 trained from scratch on one collection of documents."
 
 
-def _made(facts: CardFacts) -> str:
-    run = facts.run
+def _made(card: Card) -> str:
+    run = card.run
     rows: list[tuple[str, Any]] = [
         (
             "architecture",
             f"GPT-2 (`GPT2LMHeadModel`), {run.layers} layers x {run.width}, {run.heads} heads, "
-            f"{facts.parameters / 1e6:.2f} million parameters",
+            f"{card.parameters / 1e6:.2f} million parameters",
         ),
-        ("weights", f"float16 safetensors, {facts.size_bytes / 1e6:.1f} MB"),
+        ("weights", f"float16 safetensors, {card.size_bytes / 1e6:.1f} MB"),
         ("vocabulary", f"byte-level BPE of {run.vocab_size:,} tokens"),
         ("start", run.base or "from scratch"),
         (
             "training",
-            f"{run.steps:,} steps, {facts.tokens_seen / 1e6:.2f} million tokens "
-            f"({facts.tokens_seen / facts.tokens_of_text:.1f} passes over the text), "
-            + "; ".join([f"seed {run.seed}", run.precision, *facts.changes]),
+            f"{run.steps:,} steps, {card.tokens_seen / 1e6:.2f} million tokens "
+            f"({card.tokens_seen / card.tokens_of_text:.1f} passes over the text), "
+            + "; ".join([f"seed {run.seed}", run.precision, *card.changes]),
         ),
         ("optimizer", _optimizer(run)),
         ("windows", _windows(run)),
     ]
     lines = "\n".join(f"| {name} | {value} |" for name, value in rows)
-    curve = f"\n\n![loss curve]({CURVE_FILE})" if facts.has_curve else ""
+    curve = f"\n\n![loss curve]({CURVE_FILE})" if card.has_curve else ""
     return f"## How it was made\n\n| | |\n|---|---|\n{lines}{curve}"
 
 
@@ -119,30 +119,30 @@ def _windows(run: RunSettings) -> str:
     )
 
 
-def _quality(facts: CardFacts) -> str:
-    corpus = facts.corpus
+def _quality(card: Card) -> str:
+    corpus = card.corpus
     return (
         "## How good\n\n"
-        f"The text was cut into pieces of at most about {corpus.piece_characters:,} characters, "
+        f"The text was cut into chunks of at most about {corpus.chunk_characters:,} characters, "
         f"and one of {corpus.held_out_every} was held out ({corpus.held_out_characters:,} "
         f"characters; {corpus.train_characters:,} to learn from). Windows do not overlap, so a "
         "token has half a window before it on average. Fewer bits are better.\n\n"
-        f"{table(facts.figures)}\n\n"
+        f"{table(card.figures)}\n\n"
         "The same again: `./scripts/train_model --evaluate DIR --text TEXT`"
     )
 
 
-def _sampling(facts: CardFacts) -> str:
-    chosen = facts.sampling
+def _sampling(card: Card) -> str:
+    chosen = card.sampling
     text = (
         "## Sampling defaults\n\n"
         f"temperature {chosen.temperature:g}, top_p {chosen.top_p:g}, "
         f"repetition_penalty {chosen.repetition_penalty:g} (in `generation_config.json`)."
     )
-    if facts.sweep is None:
+    if card.sweep is None:
         return text
     lines = [
-        f"{text} Chosen by comparing continuations of held-out pieces with the pieces themselves: "
+        f"{text} Chosen by comparing continuations of held-out chunks with the chunks themselves: "
         "share of distinct 4-grams of tokens, of paragraphs that close their quotes, and of word "
         "trigrams known from the training text. Of the settings that vary as much and close "
         "their quotes as often as the text does, the one with the most known trigrams; best first.",
@@ -150,13 +150,13 @@ def _sampling(facts: CardFacts) -> str:
         "| temperature | top_p | repetition_penalty | 4-grams | quotes | trigrams | keeps up |",
         "|---|---|---|---|---|---|---|",
     ]
-    for sampling, look in facts.sweep.candidates:
+    for sampling, look in card.sweep.candidates:
         lines.append(
             f"| {sampling.temperature:g} | {sampling.top_p:g} | {sampling.repetition_penalty:g} "
             f"| {look.distinct_4grams:.3f} | {look.closed_quotes:.3f} | {look.known_trigrams:.3f} "
-            f"| {'yes' if look.keeps_up_with(facts.sweep.text) else 'no'} |"
+            f"| {'yes' if look.keeps_up_with(card.sweep.text) else 'no'} |"
         )
-    text_look = facts.sweep.text
+    text_look = card.sweep.text
     lines.append(
         f"| the text itself | | | {text_look.distinct_4grams:.3f} "
         f"| {text_look.closed_quotes:.3f} | {text_look.known_trigrams:.3f} | |"
@@ -164,25 +164,25 @@ def _sampling(facts: CardFacts) -> str:
     return "\n".join(lines)
 
 
-def _samples(facts: CardFacts) -> str:
+def _samples(card: Card) -> str:
     lines = [
         "## Samples",
         "",
         "With the defaults above, in seed order, not picked; prompts in bold.",
     ]
-    for sample in facts.samples:
+    for sample in card.samples:
         quoted = f"**{sample.prompt.strip()}**{sample.text.rstrip()}"
         body = "\n".join(f"> {line}" if line else ">" for line in quoted.split("\n"))
         lines += ["", f"Seed {sample.seed}:", "", body]
     return "\n".join(lines)
 
 
-def _data(facts: CardFacts) -> str:
+def _data(card: Card) -> str:
     lines = ["## Data", ""]
-    books = _books(facts)
+    books = _books(card)
     if books:
         return "\n".join([*lines, *books])
-    names = list(facts.corpus.files)
+    names = list(card.corpus.files)
     shown = names[:100]
     lines += [f"- {name}" for name in shown]
     if len(names) > len(shown):
@@ -190,21 +190,21 @@ def _data(facts: CardFacts) -> str:
     return "\n".join(lines)
 
 
-def _books(facts: CardFacts) -> list[str]:
+def _books(card: Card) -> list[str]:
     """Authors and titles, if a table beside the text says them (columns file, author, title)."""
-    if not facts.sources.is_file():
+    if not card.sources.is_file():
         return []
-    with facts.sources.open(newline="", encoding="utf-8", errors="replace") as file:
+    with card.sources.open(newline="", encoding="utf-8", errors="replace") as file:
         rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
     return [
         f"- {row['author']}: {row['title']}"
         for row in rows
-        if row.get("file") in facts.corpus.files and row.get("author") and row.get("title")
+        if row.get("file") in card.corpus.files and row.get("author") and row.get("title")
     ]
 
 
-def _limits(facts: CardFacts) -> str:
-    run = facts.run
+def _limits(card: Card) -> str:
+    run = card.run
     knows = (
         f"It has the manner of its text, and beneath it what `{run.base}` had read, with that "
         "model's limits and views"

@@ -31,14 +31,14 @@ class Score:
 
 
 def score(
-    model: GPT2LMHeadModel, pieces: list[Tokens], characters: int, window: int, rows: int = 8
+    model: GPT2LMHeadModel, chunks: list[Tokens], characters: int, window: int, rows: int = 8
 ) -> Score:
-    """Predict every token of every piece but its first, in windows laid end to end.
+    """Predict every token of every chunk but its first, in windows laid end to end.
 
-    Each piece starts with ``<|endoftext|>``, so every token of the text itself is predicted. All
-    pieces run as one stream, as in training.
+    Each chunk starts with ``<|endoftext|>``, so every token of the text itself is predicted. All
+    chunks run as one stream, as in training.
     """
-    stream = np.concatenate(pieces).astype(np.int64)
+    stream = np.concatenate(chunks).astype(np.int64)
     nats, tokens = 0.0, len(stream) - 1
     device = next(model.parameters()).device
     was_training = model.training

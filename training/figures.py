@@ -15,7 +15,7 @@ from training.references import (
     word_bits_per_character,
     xz_bits_per_character,
 )
-from training.vocabulary import encode_pieces, load_tokenizer
+from training.vocabulary import encode_chunks, load_tokenizer
 
 REFERENCES = {
     f"Kneser-Ney {WORD_ORDER}-grams of words": word_bits_per_character,
@@ -34,24 +34,24 @@ class Figure:
 
 
 def measure_checkpoint(source: str, corpus: Corpus, name: str | None = None) -> Figure:
-    """A checkpoint (directory or hub id) on the held-out pieces."""
+    """A checkpoint (directory or hub id) on the held-out chunks."""
     model = load_model(source)
     result = score_held_out(model, load_tokenizer(source), corpus)
     return Figure(name or source, result.bits_per_character, result.perplexity)
 
 
 def score_held_out(model: GPT2LMHeadModel, tokenizer: object, corpus: Corpus) -> Score:
-    """Score on all held-out pieces, in windows of the model's whole context."""
+    """Score on all held-out chunks, in windows of the model's whole context."""
     start = int(model.config.bos_token_id)
-    pieces = encode_pieces(tokenizer, corpus.held_out, start)
-    return score(model, pieces, corpus.held_out_characters, int(model.config.n_positions))
+    chunks = encode_chunks(tokenizer, corpus.held_out, start)
+    return score(model, chunks, corpus.held_out_characters, int(model.config.n_positions))
 
 
-def references(corpus: Corpus, tell: Callable[[str], None]) -> list[Figure]:
+def references(corpus: Corpus, say: Callable[[str], None]) -> list[Figure]:
     """What is no neural network, trained on the same text."""
     figures = []
     for name, bits_per_character in REFERENCES.items():
-        tell(f"reference: {name}")
+        say(f"reference: {name}")
         figures.append(Figure(name, bits_per_character(corpus)))
     return figures
 

@@ -1,4 +1,4 @@
-"""Models in other forms than transformers' own (llm.c, GGUF, nanoGPT, .bin ...), to start from.
+"""Models in other formats than transformers' own (llm.c, GGUF, nanoGPT, .bin ...), to start from.
 
 archive/formats reads them, as it does for packaging.
 """
@@ -20,7 +20,7 @@ OWN_FILE = "model.safetensors"
 
 
 def is_foreign(source: str) -> bool:
-    """Whether a model lies there in another form."""
+    """Whether a model lies there in another format."""
     path = Path(source)
     if path.is_file():
         return True
@@ -57,7 +57,7 @@ def load_foreign_model(source: str, attention: str, **settings: Any) -> GPT2LMHe
 
 
 def load_foreign_tokenizer(source: str) -> PreTrainedTokenizerFast:
-    """The tokenizer that lies beside the model, in its file, or that its form always has."""
+    """The tokenizer that lies beside the model, in its file, or that its format always has."""
     checkpoint = _open(source)
     tokenizer = checkpoint.tokenizer
     return PreTrainedTokenizerFast(

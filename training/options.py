@@ -4,7 +4,7 @@ import argparse
 import codecs
 from pathlib import Path
 
-from training.texts.document import FORMS
+from training.reading.document import FORMS
 
 DESCRIPTION = """\
 Train a GPT-2 on a text, from scratch or from a model that exists, or measure one.
@@ -45,8 +45,8 @@ def parser() -> argparse.ArgumentParser:
         "--from",
         dest="base",
         metavar="DIR_OR_HUB_ID",
-        help="fine-tune this GPT-2, in any form that package_model reads, instead of starting from "
-        "scratch",
+        help="fine-tune this GPT-2, in any format that package_model reads, instead of starting "
+        "from scratch",
     )
     add(
         "--evaluate",
@@ -58,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--check",
         action="store_true",
-        help="train nothing and write nothing; tell what the text is, and what a run would take",
+        help="train nothing and write nothing; report what the text is, and what a run would take",
     )
     _text(result.add_argument_group("how to read the text"))
     _training(result.add_argument_group("training"))
@@ -75,7 +75,7 @@ def _text(group: argparse._ArgumentGroup) -> None:
         "--separator",
         type=separator,
         metavar="MARK",
-        help="what stands between two texts, as '\\n***\\n' (<|endoftext|> is found by itself)",
+        help="what separates two documents, such as '\\n***\\n' (<|endoftext|> is found by itself)",
     )
     add(
         "--column",
@@ -194,14 +194,14 @@ def _card(group: argparse._ArgumentGroup) -> None:
         type=Path,
         metavar="FILE",
         help="JSON list of prompts for samples and for the "
-        "page's examples (default: openings of held-out pieces)",
+        "page's examples (default: openings of held-out text)",
     )
     add(
         "--samples",
         type=positive_int,
         default=20,
         metavar="N",
-        help="texts in the card (default: %(default)s)",
+        help="samples in the card (default: %(default)s)",
     )
     add("--no-references", action="store_true", help="skip the n-gram models and xz")
     add(
@@ -297,7 +297,7 @@ def vocabulary_size(text: str) -> int:
 
 
 def separator(text: str) -> str:
-    r"""A mark between texts, with ``\n`` and ``\t`` for line end and tab."""
+    r"""A mark between documents, with ``\n`` and ``\t`` for line end and tab."""
     mark = text.replace("\\n", "\n").replace("\\t", "\t")
     if not mark:
         raise argparse.ArgumentTypeError("an empty mark separates nothing")

@@ -15,12 +15,12 @@ from training.model import load_model, new_model
 from training.needs import check_room, fresh_weights
 from training.plan import heads, plan
 from training.progress import say
+from training.reading.document import Documents, Messages, Reading
+from training.reading.read import read_documents
+from training.reading.records import NO_TEMPLATE
 from training.run import write_whole
 from training.settings import RunSettings
-from training.texts.document import Messages, Reading, Texts
-from training.texts.read import read_texts
-from training.texts.records import NO_TEMPLATE
-from training.vocabulary import blank_tokenizer, encode_pieces, load_tokenizer, train_tokenizer
+from training.vocabulary import blank_tokenizer, encode_chunks, load_tokenizer, train_tokenizer
 from training.windows import Tokens
 
 TOKENIZER = "tokenizer"
@@ -31,7 +31,7 @@ MADE_FOR = "made-for.txt"
 class Prepared:
     """What is trained, on what, and how."""
 
-    texts: Texts
+    documents: Documents
     corpus: Corpus
     tokenizer: PreTrainedTokenizerFast
     model: GPT2LMHeadModel
@@ -39,12 +39,12 @@ class Prepared:
     run: RunSettings
 
 
-def read_corpus(options: argparse.Namespace) -> tuple[Texts, Corpus]:
+def read_corpus(options: argparse.Namespace) -> tuple[Documents, Corpus]:
     """Read and split what ``--text`` names, and say what there is to say about it."""
-    texts = read_texts(options.text, _reading(options))
-    for note in texts.notes:
+    documents = read_documents(options.text, _reading(options))
+    for note in documents.notes:
         say(f"note: {note}")
-    return texts, split(texts)
+    return documents, split(documents)
 
 
 def prepare(options: argparse.Namespace, output: Path) -> Prepared:
@@ -53,12 +53,12 @@ def prepare(options: argparse.Namespace, output: Path) -> Prepared:
     Raises:
         TrainingError: text, model or options do not go together.
     """
-    texts, corpus = read_corpus(options)
+    documents, corpus = read_corpus(options)
     if options.base:
-        return _prepare_base(options, texts, corpus, output)
+        return _prepare_base(options, documents, corpus, output)
     heads(options)
     tokenizer = _tokenizer(options, corpus, output)
-    stream = np.concatenate(encode_pieces(tokenizer, corpus.train, 0))
+    stream = np.concatenate(encode_chunks(tokenizer, corpus.train, 0))
     run = plan(options, corpus, None, len(tokenizer), len(stream))
     tokenizer.model_max_length = run.context
     check_room(output, run, fresh_weights(run))
@@ -66,7 +66,7 @@ def prepare(options: argparse.Namespace, output: Path) -> Prepared:
     model = new_model(
         len(tokenizer), run.context, run.layers, run.width, run.heads, options.dropout or 0.0
     )
-    return Prepared(texts, corpus, tokenizer, model, stream, run)
+    return Prepared(documents, corpus, tokenizer, model, stream, run)
 
 
 def keep_tokenizer(prepared: Prepared, options: argparse.Namespace, output: Path) -> None:
@@ -78,7 +78,7 @@ def keep_tokenizer(prepared: Prepared, options: argparse.Namespace, output: Path
 
 
 def _prepare_base(
-    options: argparse.Namespace, texts: Texts, corpus: Corpus, output: Path
+    options: argparse.Namespace, documents: Documents, corpus: Corpus, output: Path
 ) -> Prepared:
     overrides = {}
     if options.dropout is not None:
@@ -87,11 +87,11 @@ def _prepare_base(
     tokenizer = load_tokenizer(options.base)
     if options.chat_template:
         tokenizer.chat_template = _template(options)
-    pieces = encode_pieces(tokenizer, corpus.train, start_token(model.config))
-    stream = np.concatenate(pieces)
+    chunks = encode_chunks(tokenizer, corpus.train, start_token(model.config))
+    stream = np.concatenate(chunks)
     run = plan(options, corpus, model.config, model.config.vocab_size, len(stream))
     check_room(output, run, model.num_parameters())
-    return Prepared(texts, corpus, tokenizer, model, stream, run)
+    return Prepared(documents, corpus, tokenizer, model, stream, run)
 
 
 def start_token(config: GPT2Config) -> int:

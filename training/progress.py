@@ -22,15 +22,15 @@ class Progress(TrainerCallback):  # type: ignore[misc]
         self._seconds = seconds
         self._loss = float("nan")
         self._start_step = 0
-        self._start = self._told = time.monotonic()
+        self._start = self._reported = time.monotonic()
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Remember where this process began."""
         self._start_step = state.global_step
-        self._start = self._told = time.monotonic()
+        self._start = self._reported = time.monotonic()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-        """Remember the last loss; tell the held-out one at once."""
+        """Remember the last loss; report the held-out one at once."""
         self._loss = logs.get("loss", self._loss)
         if "eval_loss" in logs:
             say(f"  held-out loss {logs['eval_loss']:.4f} at step {state.global_step:,}")
@@ -39,9 +39,9 @@ class Progress(TrainerCallback):  # type: ignore[misc]
         """One line, if the last is long enough ago."""
         now = time.monotonic()
         done = state.global_step - self._start_step
-        if now - self._told < self._seconds and state.global_step < state.max_steps:
+        if now - self._reported < self._seconds and state.global_step < state.max_steps:
             return
-        self._told = now
+        self._reported = now
         spent = now - self._start
         tokens = self._tokens_at(state.global_step)
         speed = (tokens - self._tokens_at(self._start_step)) / spent

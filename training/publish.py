@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from training.card import CURVE_FILE, CardFacts, Sample, render
+from training.card import CURVE_FILE, Card, Sample, render
 from training.corpus import Corpus
 from training.figures import Figure, measure_checkpoint, references
 from training.model import load_model
@@ -67,14 +67,14 @@ def publish(
     if publication.with_references:
         figures += references(corpus, say)
     model = load_model(str(directory))
-    found = sweep(model, tokenizer, corpus, run.seed, tell=say) if publication.with_sweep else None
+    found = sweep(model, tokenizer, corpus, run.seed, say=say) if publication.with_sweep else None
     sampling = found.best if found else Sampling()
     sampling.generation_config(int(model.config.eos_token_id)).save_pretrained(directory)
     prompts = publication.prompts or openings(corpus)
     _write_json(directory / "examples.json", list(prompts))
     say("writing samples")
     samples = write_samples(model, tokenizer, prompts, sampling, publication.samples)
-    facts = CardFacts(
+    card = Card(
         name=publication.name,
         license=publication.license,
         about=publication.about,
@@ -92,7 +92,7 @@ def publish(
         sweep=found,
         samples=samples,
     )
-    (directory / "README.md").write_text(render(facts), encoding="utf-8")
+    (directory / "README.md").write_text(render(card), encoding="utf-8")
     return figures
 
 
@@ -103,7 +103,7 @@ def write_samples(
     sampling: Sampling,
     count: int,
 ) -> list[Sample]:
-    """The card's texts: seeds from 0 on, prompts in turn."""
+    """The card's samples: seeds from 0 on, prompts in turn."""
     samples = []
     for seed in range(count):
         prompt = prompts[seed % len(prompts)]
@@ -113,8 +113,8 @@ def write_samples(
 
 
 def openings(corpus: Corpus, count: int = 6, words: int = 6) -> tuple[str, ...]:
-    """First words of pieces, held-out ones first, as prompts that fit the text."""
-    found = (" ".join(piece.split()[:words]) for piece in (*corpus.held_out, *corpus.train))
+    """First words of chunks, held-out ones first, as prompts that fit the text."""
+    found = (" ".join(chunk.split()[:words]) for chunk in (*corpus.held_out, *corpus.train))
     return tuple(dict.fromkeys(found))[:count]
 
 

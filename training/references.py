@@ -38,13 +38,13 @@ def character_bits_per_character(corpus: Corpus) -> float:
 
 def word_bits_per_character(corpus: Corpus) -> float:
     """Modified Kneser-Ney over words; unknown ones are spelled by a character model."""
-    train = [_WORDS.findall(piece) for piece in corpus.train]
+    train = [_WORDS.findall(chunk) for chunk in corpus.train]
     counts = Counter(word for words in train for word in words)
     limit = 2 ** (64 // WORD_ORDER) - 2
     known = [word for word, count in counts.most_common(limit) if count > 1]
     ids = {word: number for number, word in enumerate(known, start=2)}
     model = KneserNey(_stream(train, ids), WORD_ORDER, len(ids) + 2)
-    held_out = [_WORDS.findall(piece) for piece in corpus.held_out]
+    held_out = [_WORDS.findall(chunk) for chunk in corpus.held_out]
     bits = _bits(model, _stream(held_out, ids))
     unknown = [word for words in held_out for word in words if word not in ids]
     # Words seen once are the best likeness of words never seen.
@@ -55,25 +55,25 @@ def word_bits_per_character(corpus: Corpus) -> float:
 class _Characters:
     """A character model; characters too rare for an id cost as much as any code point."""
 
-    def __init__(self, texts: Iterable[str]) -> None:
-        texts = list(texts)
+    def __init__(self, documents: Iterable[str]) -> None:
+        documents = list(documents)
         limit = 2 ** (64 // CHARACTER_ORDER) - 2
-        counts = Counter(character for text in texts for character in text)
+        counts = Counter(character for text in documents for character in text)
         common = [character for character, _ in counts.most_common(limit)]
         self._ids = {character: number for number, character in enumerate(common, start=2)}
-        self._model = KneserNey(_stream(texts, self._ids), CHARACTER_ORDER, len(common) + 2)
+        self._model = KneserNey(_stream(documents, self._ids), CHARACTER_ORDER, len(common) + 2)
 
-    def bits(self, texts: Iterable[str], ends: bool = False) -> float:
-        """Bits for all texts; with ``ends``, for where each of them stops as well."""
-        stream = _stream(texts, self._ids)
+    def bits(self, documents: Iterable[str], ends: bool = False) -> float:
+        """Bits for all documents; with ``ends``, for where each of them stops as well."""
+        stream = _stream(documents, self._ids)
         unknown = int((stream == _UNKNOWN).sum())
         return _bits(self._model, stream, ends) + unknown * math.log2(_UNICODE)
 
 
-def _stream(texts: Iterable[Iterable[str]], ids: dict[str, int]) -> Ids:
-    """Ids of all parts of all texts, a boundary before each text and after the last."""
+def _stream(documents: Iterable[Iterable[str]], ids: dict[str, int]) -> Ids:
+    """Ids of all parts of all documents, a boundary before each and after the last."""
     stream = [_BOUNDARY]
-    for text in texts:
+    for text in documents:
         stream.extend(ids.get(part, _UNKNOWN) for part in text)
         stream.append(_BOUNDARY)
     return np.array(stream, dtype=np.int64)

@@ -7,7 +7,7 @@ from training.needs import disk, memory, seconds, trainable
 from training.prepare import Prepared, start_token
 from training.progress import duration
 from training.trainer import phases_of
-from training.vocabulary import encode_pieces
+from training.vocabulary import encode_chunks
 from training.windows import tokens_at
 
 # Held out: below this, what is measured on it is mostly chance.
@@ -19,15 +19,15 @@ _SLOW_TO_COUNT = 200_000  # documents
 
 def report(prepared: Prepared) -> Iterator[str]:
     """Line by line, the slow ones last."""
-    texts, corpus, run = prepared.texts, prepared.corpus, prepared.run
-    characters, files = texts.characters, len(texts.files)
+    documents, corpus, run = prepared.documents, prepared.corpus, prepared.run
+    characters, files = documents.characters, len(documents.files)
     yield (
-        f"text      {_count(files, 'file')}, {_count(len(texts.documents), 'document')}, "
+        f"text      {_count(files, 'file')}, {_count(len(documents.documents), 'document')}, "
         f"{characters:,} characters, {len(prepared.stream):,} tokens to learn from"
     )
     yield (
         f"held out  {corpus.held_out_characters:,} characters to measure on: one of "
-        f"{corpus.held_out_every} pieces of at most about {corpus.piece_characters:,}"
+        f"{corpus.held_out_every} chunks of at most about {corpus.chunk_characters:,}"
     )
     yield from _about_documents(prepared)
     seen = tokens_at(phases_of(run), run.steps)
@@ -52,20 +52,20 @@ def report(prepared: Prepared) -> Iterator[str]:
 
 
 def _about_documents(prepared: Prepared) -> Iterator[str]:
-    texts, context = prepared.texts.documents, prepared.run.context
-    repeated = sum(count - 1 for count in Counter(d.text for d in texts).values())
+    documents, context = prepared.documents.documents, prepared.run.context
+    repeated = sum(count - 1 for count in Counter(d.text for d in documents).values())
     if repeated:
-        yield f"repeated  {_count(repeated, 'document')} of {len(texts):,} had been there before"
+        yield f"repeated  {_count(repeated, 'document')} of {len(documents):,} occurred before"
     start = start_token(prepared.model.config)
     unknown = prepared.tokenizer.unk_token_id
     if unknown is not None and unknown != start:
         count = int((prepared.stream == unknown).sum())
         if count:
             yield f"warning: {count:,} tokens are unknown to the tokenizer and learnt as one"
-    if len(texts) > 1:
+    if len(documents) > 1:
         # A token has at least one character, so short texts need no tokenizer.
-        long = [d.text for d in texts if len(d.text) >= context]
-        lengths = map(len, encode_pieces(prepared.tokenizer, long[:_SLOW_TO_COUNT], start))
+        long = [d.text for d in documents if len(d.text) >= context]
+        lengths = map(len, encode_chunks(prepared.tokenizer, long[:_SLOW_TO_COUNT], start))
         longer = sum(length > context for length in lengths)
         if longer:
             yield (
@@ -81,9 +81,9 @@ def _warnings(prepared: Prepared, fits: bool) -> Iterator[str]:
             f"warning: {corpus.held_out_characters:,} held-out characters are few: the figures "
             "measured on them mean little"
         )
-    if run.base is None and prepared.texts.characters < FEW_CHARACTERS_FROM_SCRATCH:
+    if run.base is None and prepared.documents.characters < FEW_CHARACTERS_FROM_SCRATCH:
         yield (
-            f"warning: {prepared.texts.characters:,} characters are little to learn a language "
+            f"warning: {prepared.documents.characters:,} characters are little to learn a language "
             "from; --from MODEL starts with one that is known already"
         )
     if not fits:

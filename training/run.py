@@ -19,7 +19,7 @@ from training.ownership import RUN_FILE
 from training.progress import Progress, SampleOnTheWay, say
 from training.settings import Reporting, RunSettings
 from training.trainer import GPT2Trainer, last_whole_checkpoint, log_of, phases_of
-from training.vocabulary import encode_pieces
+from training.vocabulary import encode_chunks
 from training.windows import Tokens, tokens_at
 
 HELD_OUT_SAMPLE_TOKENS = 40_000
@@ -49,7 +49,7 @@ def train(
 ) -> Outcome:
     """Train ``model`` in place, from its last checkpoint if there is one."""
     start = int(model.config.bos_token_id)
-    held_out = np.concatenate(encode_pieces(tokenizer, corpus.held_out, start))
+    held_out = np.concatenate(encode_chunks(tokenizer, corpus.held_out, start))
     sample = [held_out[:HELD_OUT_SAMPLE_TOKENS]]
 
     def held_out_loss(trained: GPT2LMHeadModel) -> float:
@@ -87,7 +87,7 @@ def train(
 
 
 def check_same_run(run: RunSettings, output: Path) -> tuple[RunSettings, list[str]]:
-    """Write ``run.json``, or compare with the one that is there; tell what changed.
+    """Write ``run.json``, or compare with the one that is there; report what changed.
 
     Only the length of a run and the tokens of a step may be changed under way. The schedule bends
     to its new end; the run that is returned knows the stretches with other steps.

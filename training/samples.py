@@ -1,4 +1,4 @@
-"""Texts a model writes, and what can be counted on them."""
+"""Documents a model writes, and what can be counted on them."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -98,6 +98,6 @@ def word_trigrams(text: str) -> list[tuple[str, str, str]]:
     return list(zip(words, words[1:], words[2:], strict=False))
 
 
-def known_trigrams(pieces: Iterable[str]) -> set[tuple[str, str, str]]:
+def known_trigrams(chunks: Iterable[str]) -> set[tuple[str, str, str]]:
     """All word trigrams of a text."""
-    return {trigram for piece in pieces for trigram in word_trigrams(piece)}
+    return {trigram for chunk in chunks for trigram in word_trigrams(chunk)}

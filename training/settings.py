@@ -43,7 +43,7 @@ class RunSettings:
 
 @dataclass(frozen=True)
 class Reporting:
-    """What a run tells on its way and what it keeps; changes no weight."""
+    """What a run reports on its way and what it keeps; changes no weight."""
 
     output: Path
     save_every: int

@@ -1,6 +1,6 @@
 """Chooses the sampling defaults: the most fluent of those that write as variedly as the text.
 
-Each candidate continues openings of held-out pieces; its texts and the pieces' own
+Each candidate continues openings of held-out chunks; its completions and the chunks' own
 continuations are compared in three shares. Too cold a setting loops, too hot a one puts words
 together that nobody does and loses track of its quotes.
 """
@@ -21,7 +21,7 @@ from training.samples import (
     word_trigrams,
     write,
 )
-from training.vocabulary import encode_pieces
+from training.vocabulary import encode_chunks
 
 OPENING_TOKENS = 32
 CONTINUATION_TOKENS = 200
@@ -37,7 +37,7 @@ GRID = tuple(
 
 @dataclass(frozen=True)
 class Look:
-    """What texts look like, in shares between 0 and 1."""
+    """What completions look like, in shares between 0 and 1."""
 
     distinct_4grams: float
     closed_quotes: float
@@ -77,17 +77,17 @@ def sweep(
     tokenizer: PreTrainedTokenizerFast,
     corpus: Corpus,
     seed: int,
-    texts: int = 32,
+    completions: int = 32,
     grid: Sequence[Sampling] = GRID,
-    tell: Callable[[str], None] = lambda line: None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Sweep | None:
-    """Try every candidate; None where the held-out pieces are too short to continue."""
+    """Try every candidate; None where the held-out chunks are too short to continue."""
     length = min(CONTINUATION_TOKENS, model.config.n_positions - OPENING_TOKENS)
     needed = OPENING_TOKENS + length
     start = int(model.config.bos_token_id)
-    pieces = [p for p in encode_pieces(tokenizer, corpus.held_out, start) if len(p) >= needed]
-    pieces = pieces[:texts]
-    if not pieces:
+    chunks = [p for p in encode_chunks(tokenizer, corpus.held_out, start) if len(p) >= needed]
+    chunks = chunks[:completions]
+    if not chunks:
         return None
     known = known_trigrams(corpus.train)
 
@@ -100,11 +100,11 @@ def sweep(
             sum(trigram in known for trigram in trigrams) / max(1, len(trigrams)),
         )
 
-    text = look([piece[OPENING_TOKENS:needed].tolist() for piece in pieces])
-    openings = [piece[:OPENING_TOKENS].tolist() for piece in pieces]
+    text = look([chunk[OPENING_TOKENS:needed].tolist() for chunk in chunks])
+    openings = [chunk[:OPENING_TOKENS].tolist() for chunk in chunks]
     tried = []
     for number, sampling in enumerate(grid, start=1):
-        tell(f"sampling defaults: {number} of {len(grid)}")
+        say(f"sampling defaults: {number} of {len(grid)}")
         tried.append((sampling, look(write(model, tokenizer, openings, sampling, length, seed))))
     return Sweep(text, tuple(sorted(tried, key=lambda candidate: _rank(candidate[1], text))))
 

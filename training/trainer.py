@@ -1,4 +1,4 @@
-"""transformers.Trainer, told how these runs differ: batches by step, one loss, two optimizers."""
+"""transformers.Trainer, and how these runs differ: batches by step, one loss, two optimizers."""
 
 import json
 import math

@@ -16,7 +16,7 @@ ALL_BYTES = 256
 TOKENIZER_FILE = "tokenizer.json"
 
 
-def train_tokenizer(pieces: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
+def train_tokenizer(chunks: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
     """A byte-level BPE of at most ``vocab_size`` tokens; ``<|endoftext|>`` is token 0."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -28,7 +28,7 @@ def train_tokenizer(pieces: Iterable[str], vocab_size: int) -> PreTrainedTokeniz
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(pieces, trainer)
+    tokenizer.train_from_iterator(chunks, trainer)
     return _wrapped(tokenizer)
 
 
@@ -66,9 +66,9 @@ def load_tokenizer(source: str) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-def encode_pieces(
-    tokenizer: PreTrainedTokenizerFast, pieces: Iterable[str], start: int
+def encode_chunks(
+    tokenizer: PreTrainedTokenizerFast, chunks: Iterable[str], start: int
 ) -> list[npt.NDArray[np.int32]]:
-    """Token ids of each piece, ``start`` (``<|endoftext|>``) in front of each."""
-    encoded = tokenizer.backend_tokenizer.encode_batch(list(pieces), add_special_tokens=False)
+    """Token ids of each chunk, ``start`` (``<|endoftext|>``) in front of each."""
+    encoded = tokenizer.backend_tokenizer.encode_batch(list(chunks), add_special_tokens=False)
     return [np.array([start, *e.ids], dtype=np.int32) for e in encoded]

@@ -12,7 +12,7 @@ from tests.training.conftest import ROOT, Ended
 from tests.training.text import tales
 from training.errors import TrainingError
 from training.model import load_model
-from training.vocabulary import encode_pieces, load_tokenizer
+from training.vocabulary import encode_chunks, load_tokenizer
 
 EMBEDDED = ROOT / "models" / "gpt2-tales"
 
@@ -46,11 +46,11 @@ def test_another_form_gives_the_same_model_and_the_same_tokens(
     with torch.no_grad():
         torch.testing.assert_close(theirs.eval()(ids).logits, ours.eval()(ids).logits)
     assert theirs.config.bos_token_id == ours.config.bos_token_id
-    pieces = [
-        encode_pieces(load_tokenizer(name), [tales(9)], 0)[0].tolist()
+    chunks = [
+        encode_chunks(load_tokenizer(name), [tales(9)], 0)[0].tolist()
         for name in (source, str(EMBEDDED))
     ]
-    assert pieces[0] == pieces[1]
+    assert chunks[0] == chunks[1]
 
 
 def test_a_run_starts_from_another_form(

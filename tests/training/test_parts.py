@@ -6,35 +6,35 @@ import pytest
 import torch
 
 from tests.training.text import tales
-from training.corpus import pieces, split
+from training.corpus import chunks, split
 from training.evaluate import score
 from training.model import new_model
 from training.ngram import KneserNey
 from training.optimizer import MuonWithAdamW
+from training.reading.document import Reading
+from training.reading.read import read_documents
 from training.references import (
     character_bits_per_character,
     word_bits_per_character,
     xz_bits_per_character,
 )
 from training.samples import closed_quotes, distinct_4grams
-from training.texts.document import Reading
-from training.texts.read import read_texts
 from training.windows import BatchPerStep, plan_phases, tokens_at
 
 
 @pytest.mark.parametrize("paragraphs_of_each", [300, 1200])
-def test_every_twentieth_piece_is_held_out_of_a_short_text_every_tenth(
+def test_every_twentieth_chunk_is_held_out_of_a_short_text_every_tenth(
     paragraphs_of_each: int, tmp_path: Path
 ) -> None:
     for name in ("b.txt", "a.txt"):
         paragraphs = [f"{name} {number} " + "x" * 100 for number in range(paragraphs_of_each)]
         (tmp_path / name).write_text("\r\n\r\n".join(paragraphs), encoding="utf-8-sig")
-    corpus = split(read_texts([str(tmp_path)], Reading()))
+    corpus = split(read_documents([str(tmp_path)], Reading()))
     cut = [
         text[start:end]
         for name in ("a.txt", "b.txt")
         for text in [(tmp_path / name).read_text("utf-8-sig").replace("\r\n", "\n")]
-        for start, end in pieces(text, corpus.piece_characters)
+        for start, end in chunks(text, corpus.chunk_characters)
     ]
     assert corpus.held_out_every == (20 if paragraphs_of_each > 1000 else 10)
     every = corpus.held_out_every
@@ -46,9 +46,9 @@ def test_every_twentieth_piece_is_held_out_of_a_short_text_every_tenth(
     assert "\r" not in "".join(corpus.train)
 
 
-def test_pieces_end_at_the_first_paragraph_beyond_the_size() -> None:
+def test_chunks_end_at_the_first_paragraph_beyond_the_size() -> None:
     text = "\n\n".join(["a" * 60, "b" * 60, "c" * 60])
-    assert [text[start:end] for start, end in pieces(text, 100)] == [
+    assert [text[start:end] for start, end in chunks(text, 100)] == [
         "a" * 60 + "\n\n" + "b" * 60,
         "c" * 60,
     ]
@@ -109,8 +109,8 @@ def test_the_optimizers_state_survives_saving() -> None:
 def test_a_model_that_knows_nothing_costs_the_logarithm_of_its_vocabulary() -> None:
     model = new_model(256, 16, 1, 32, 1, 0.0)
     torch.nn.init.zeros_(model.transformer.wte.weight)
-    pieces = [np.arange(1, 20, dtype=np.int32), np.arange(1, 31, dtype=np.int32)]
-    result = score(model, pieces, characters=96, window=16)
+    chunks = [np.arange(1, 20, dtype=np.int32), np.arange(1, 31, dtype=np.int32)]
+    result = score(model, chunks, characters=96, window=16)
     assert result.tokens == 48
     assert math.isclose(result.perplexity, 256, rel_tol=1e-4)
     assert math.isclose(result.bits_per_character, 8 * 48 / 96, rel_tol=1e-4)
@@ -119,8 +119,8 @@ def test_a_model_that_knows_nothing_costs_the_logarithm_of_its_vocabulary() -> N
 def test_a_score_does_not_depend_on_how_many_windows_run_together() -> None:
     torch.manual_seed(0)
     model = new_model(300, 16, 1, 32, 1, 0.0)
-    pieces = [np.random.default_rng(0).integers(0, 300, 500).astype(np.int32)]
-    one, many = (score(model, pieces, 1, 16, rows=rows).nats for rows in (1, 7))
+    chunks = [np.random.default_rng(0).integers(0, 300, 500).astype(np.int32)]
+    one, many = (score(model, chunks, 1, 16, rows=rows).nats for rows in (1, 7))
     assert math.isclose(one, many, rel_tol=1e-5)
 
 
@@ -147,7 +147,7 @@ def test_kneser_ney_gives_the_values_that_one_works_out_by_hand() -> None:
 
 def test_references_find_the_order_in_a_text(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text(tales(300))
-    corpus = split(read_texts([str(tmp_path)], Reading()))
+    corpus = split(read_documents([str(tmp_path)], Reading()))
     for reference in (
         character_bits_per_character,
         word_bits_per_character,

@@ -21,12 +21,12 @@ from pyarrow import Table, parquet
 
 from tests.training.conftest import ROOT
 from tests.training.text import tales
-from training.corpus import PIECE_CHARACTERS, split
+from training.corpus import CHUNK_CHARACTERS, split
 from training.errors import TrainingError
-from training.texts import parquet as parquet_reader
-from training.texts.document import Reading, Texts
-from training.texts.read import read_texts
-from training.vocabulary import encode_pieces, load_tokenizer
+from training.reading import parquet as parquet_reader
+from training.reading.document import Documents, Reading
+from training.reading.read import read_documents
+from training.vocabulary import encode_chunks, load_tokenizer
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -44,13 +44,13 @@ LINES = [re.sub(r"\s+", " ", body) for body in BODIES]
 
 
 @pytest.fixture(scope="module")
-def tokens() -> Callable[[Texts], list[int]]:
+def tokens() -> Callable[[Documents], list[int]]:
     tokenizer = load_tokenizer(str(ROOT / "models" / "gpt2-tales"))
 
-    def encode(texts: Texts) -> list[int]:
+    def encode(texts: Documents) -> list[int]:
         corpus = split(texts)
-        pieces = encode_pieces(tokenizer, (*corpus.train, *corpus.held_out), END)
-        return np.concatenate(pieces).tolist()
+        chunks = encode_chunks(tokenizer, (*corpus.train, *corpus.held_out), END)
+        return np.concatenate(chunks).tolist()
 
     return encode
 
@@ -64,7 +64,7 @@ def plain_twin(tmp_path: Path, tokens) -> Callable[[Sequence[str]], list[int]]:
         folder.mkdir()
         for number, text in enumerate(texts):
             (folder / f"{number:03}.txt").write_text(text, encoding="utf-8")
-        return tokens(read_texts([str(folder)], Reading()))
+        return tokens(read_documents([str(folder)], Reading()))
 
     return of
 
@@ -151,7 +151,7 @@ def test_each_form_gives_the_tokens_of_its_plain_twin(
 ) -> None:
     name, data, how = FORMS[form]
     (tmp_path / name).write_bytes(data)
-    found = tokens(read_texts([str(tmp_path / name)], how))
+    found = tokens(read_documents([str(tmp_path / name)], how))
     assert found == plain_twin(STORIES)
     assert found.count(END) >= len(STORIES)
 
@@ -169,7 +169,7 @@ def test_one_text_a_line(name: str, data: bytes, how: Reading, tmp_path: Path, p
     data = data.replace(b"a\tb", b"a b")
     plain = lines if how.form == "lines" else ['"A," he said, ' + x for x in lines]
     (tmp_path / name).write_bytes(data)
-    assert tokens(read_texts([str(tmp_path / name)], how)) == plain_twin(plain)
+    assert tokens(read_documents([str(tmp_path / name)], how)) == plain_twin(plain)
 
 
 def test_messages_are_written_by_the_chat_template(tmp_path: Path) -> None:
@@ -177,9 +177,9 @@ def test_messages_are_written_by_the_chat_template(tmp_path: Path) -> None:
     file = tmp_path / "a.jsonl"
     file.write_bytes(json_lines([{"messages": turns}] * 2))
     with pytest.raises(TrainingError, match="--chat-template"):
-        read_texts([str(file)], Reading())
+        read_documents([str(file)], Reading())
     how = Reading(render=lambda turns: "/".join(turn["content"] for turn in turns))
-    assert [d.text for d in read_texts([str(file)], how).documents] == ["Hello?/Yes."] * 2
+    assert [d.text for d in read_documents([str(file)], how).documents] == ["Hello?/Yes."] * 2
 
 
 def test_folders_patterns_pipes_and_standard_input(tmp_path: Path, tokens, plain_twin) -> None:
@@ -191,17 +191,17 @@ def test_folders_patterns_pipes_and_standard_input(tmp_path: Path, tokens, plain
     (folder / "sub" / "._a.txt").write_bytes(b"\x00\x05\x16\x07\x00")
     (folder / "cover.jpg").write_bytes(b"\xff\xd8\xff")
     (folder / "SOURCES.tsv").write_text("file\tauthor\ttitle\n")
-    texts = read_texts([str(folder)], Reading())
+    texts = read_documents([str(folder)], Reading())
     assert tokens(texts) == plain
     said = "\n".join(texts.notes)
     assert "._a.txt) left out" in said and "cover.jpg) left out" in said
-    assert tokens(read_texts([str(tmp_path / "d*" / "**" / "*.Txt")], Reading())) == plain
+    assert tokens(read_documents([str(tmp_path / "d*" / "**" / "*.Txt")], Reading())) == plain
 
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     writer = threading.Thread(target=pipe.write_bytes, args=(marked(STORIES).encode(),))
     writer.start()
-    assert tokens(read_texts([str(pipe)], Reading())) == plain
+    assert tokens(read_documents([str(pipe)], Reading())) == plain
     writer.join()
     done = subprocess.run(
         [sys.executable, "-c", _DIGEST],
@@ -215,22 +215,22 @@ def test_folders_patterns_pipes_and_standard_input(tmp_path: Path, tokens, plain
 
 _DIGEST = """
 from training.corpus import split
-from training.texts.document import Reading
-from training.texts.read import read_texts
-print(split(read_texts(["-"], Reading())).digest)
+from training.reading.document import Reading
+from training.reading.read import read_documents
+print(split(read_documents(["-"], Reading())).digest)
 """
 
 
 def test_a_file_named_twice_is_read_once(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("once")
-    texts = read_texts([str(tmp_path / "a.txt"), str(tmp_path)], Reading())
+    texts = read_documents([str(tmp_path / "a.txt"), str(tmp_path)], Reading())
     assert [d.text for d in texts.documents] == ["once"]
 
 
 def test_a_document_knows_its_file_and_line(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("one\ntwo<|endoftext|>\n\nthree")
     (tmp_path / "b.csv").write_text('text\n"x\ny"\nz\n')
-    found = read_texts([str(tmp_path)], Reading()).documents
+    found = read_documents([str(tmp_path)], Reading()).documents
     assert [(d.source, d.line) for d in found] == [
         ("a.txt", 1), ("a.txt", 4), ("b.csv", 2), ("b.csv", 4),
     ]  # fmt: skip
@@ -239,7 +239,7 @@ def test_a_document_knows_its_file_and_line(tmp_path: Path) -> None:
 def test_it_is_said_when_each_line_seems_to_be_a_text(tmp_path: Path) -> None:
     def notes(text: str) -> str:
         (tmp_path / "a.txt").write_text(text)
-        return "\n".join(read_texts([str(tmp_path / "a.txt")], Reading()).notes)
+        return "\n".join(read_documents([str(tmp_path / "a.txt")], Reading()).notes)
 
     assert "--lines" in notes("\n".join(LINES))
     wrapped = re.sub(r"(.{60,70}) ", r"\1\n", " ".join(LINES))
@@ -276,11 +276,11 @@ def test_an_encoding_in_doubt_is_refused_until_it_is_named(
     file = tmp_path / "a.txt"
     file.write_bytes(text.encode(encoding))
     with pytest.raises(TrainingError) as refused:
-        read_texts([str(file)], Reading())
+        read_documents([str(file)], Reading())
     said = str(refused.value)
     row = next(row for row in said.splitlines() if re.search(named, row) and "  " in row)
     assert "--encoding" in said and text.split("\n")[0][:20] in row
-    [document] = read_texts([str(file)], Reading(encoding=encoding)).documents
+    [document] = read_documents([str(file)], Reading(encoding=encoding)).documents
     assert document.text == text.strip()
 
 
@@ -302,7 +302,7 @@ def test_an_encoding_in_doubt_is_refused_until_it_is_named(
 def test_what_is_no_text_is_told_by_what_it_is(data: bytes, words: str, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(data)
     with pytest.raises(TrainingError, match=re.escape(words)):
-        read_texts([str(tmp_path / "a.txt")], Reading())
+        read_documents([str(tmp_path / "a.txt")], Reading())
 
 
 @pytest.mark.parametrize(
@@ -326,7 +326,7 @@ def test_a_fault_is_named_with_its_line(
 ) -> None:
     (tmp_path / name).write_bytes(data)
     with pytest.raises(TrainingError, match=re.escape(words)):
-        read_texts([str(tmp_path / name)], how)
+        read_documents([str(tmp_path / name)], how)
 
 
 def test_without_pyarrow_the_line_that_installs_it_is_told(
@@ -335,14 +335,14 @@ def test_without_pyarrow_the_line_that_installs_it_is_told(
     (tmp_path / "a.parquet").write_bytes(FORMS["Parquet"][1])
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(TrainingError, match=re.escape(parquet_reader.install_line())):
-        read_texts([str(tmp_path / "a.parquet")], Reading())
+        read_documents([str(tmp_path / "a.parquet")], Reading())
     assert parquet_reader.install_line().endswith("requirements.lock pyarrow")
 
 
 def test_odd_characters_are_counted_and_named(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"good\nbad \x00\x00\x1b\n" + "\ufffd".encode())
     (tmp_path / "b.jsonl").write_bytes(b'{"text": "half \\ud800"}')
-    texts = read_texts([str(tmp_path)], Reading())
+    texts = read_documents([str(tmp_path)], Reading())
     [note] = texts.notes
     assert "5 odd characters" in note and "the first in a.txt line 2" in note
     for named in ("U+0000 (NUL) 2", "U+001B (escape) 1", "U+D800 (half", "U+FFFD"):
@@ -364,18 +364,18 @@ def test_odd_characters_are_counted_and_named(tmp_path: Path) -> None:
 )
 def test_something_is_held_out_whatever_parts_there_are(text: str, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text(text, encoding="utf-8")
-    corpus = split(read_texts([str(tmp_path / "a.txt")], Reading()))
+    corpus = split(read_documents([str(tmp_path / "a.txt")], Reading()))
     assert 0.04 < corpus.held_out_characters / len(text) < 0.2
     joined = "".join([*corpus.train, *corpus.held_out])
     assert sorted(re.sub(r"\s", "", joined)) == sorted(re.sub(r"\s", "", text))
-    # Fine cuts are for holding out alone: a short text is learnt in as few pieces as can be.
+    # Fine cuts are for holding out alone: a short text is learnt in as few chunks as can be.
     assert len(corpus.train) <= len(corpus.held_out) + 1
 
 
-def test_a_piece_lies_in_one_document_and_is_no_longer_than_a_chapter(tmp_path: Path) -> None:
+def test_a_chunk_lies_in_one_document_and_is_no_longer_than_a_chapter(tmp_path: Path) -> None:
     stories = [tales(200, seed=k) for k in range(25)]
     (tmp_path / "a.txt").write_text("<|endoftext|>".join(stories))
-    corpus = split(read_texts([str(tmp_path / "a.txt")], Reading()))
-    for piece in (*corpus.train, *corpus.held_out):
-        assert len(piece) < 1.5 * PIECE_CHARACTERS
-        assert any(piece in story for story in stories)
+    corpus = split(read_documents([str(tmp_path / "a.txt")], Reading()))
+    for chunk in (*corpus.train, *corpus.held_out):
+        assert len(chunk) < 1.5 * CHUNK_CHARACTERS
+        assert any(chunk in story for story in stories)

@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-# gpt-2-simple writes both around a text, OpenAI's own data sets the second between texts.
+# gpt-2-simple writes both around a document, OpenAI's own data sets the second between two.
 MARKS = re.compile(r"<\|startoftext\|>|<\|endoftext\|>")
 
 FORMS = ("auto", "text", "lines", "jsonl", "csv", "tsv", "parquet")
 
 Messages = Sequence[Mapping[str, Any]]
-Tell = Callable[[str], None]
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Texts:
+class Documents:
     """All documents in order, the files they came from, and what is to be said about them."""
 
     documents: tuple[Document, ...]

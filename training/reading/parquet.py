@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from training.errors import TrainingError
-from training.texts.document import Document, Reading
-from training.texts.records import choose_fields, read_record
+from training.reading.document import Document, Reading
+from training.reading.records import choose_fields, read_record
 
 MAGIC = b"PAR1"
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from training.errors import TrainingError
-from training.texts.document import Tell
+from training.reading.document import Say
 
 PLAIN_SUFFIXES = (".txt", ".text")
 RECORD_SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
@@ -34,7 +34,7 @@ def is_text_name(name: str) -> bool:
     return suffix in PLAIN_SUFFIXES + RECORD_SUFFIXES
 
 
-def unpack(name: str, data: bytes, tell: Tell, depth: int = 0) -> Iterator[tuple[str, bytes]]:
+def unpack(name: str, data: bytes, say: Say, depth: int = 0) -> Iterator[tuple[str, bytes]]:
     """Names and bytes of what is in ``data``: itself, where it is not packed.
 
     Raises:
@@ -44,8 +44,8 @@ def unpack(name: str, data: bytes, tell: Tell, depth: int = 0) -> Iterator[tuple
         raise TrainingError(f"{name} is packed more than {_DEPTH} times")
     try:
         if data.startswith(b"PK\x03\x04") and not _is_document(data):
-            for member, content in _members(name, data, tell):
-                yield from unpack(member, content, tell, depth + 1)
+            for member, content in _members(name, data, say):
+                yield from unpack(member, content, say, depth + 1)
             return
         unpacked = _decompress(data)
     except (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile) as error:
@@ -57,7 +57,7 @@ def unpack(name: str, data: bytes, tell: Tell, depth: int = 0) -> Iterator[tuple
     if unpacked is None:
         yield name, data
     else:
-        yield from unpack(_without_suffix(name), unpacked, tell, depth + 1)
+        yield from unpack(_without_suffix(name), unpacked, say, depth + 1)
 
 
 def _decompress(data: bytes) -> bytes | None:
@@ -85,21 +85,21 @@ def _decompress_zstd(data: bytes) -> bytes:
         raise OSError(str(error)) from error
 
 
-def _members(name: str, data: bytes, tell: Tell) -> Iterator[tuple[str, bytes]]:
+def _members(name: str, data: bytes, say: Say) -> Iterator[tuple[str, bytes]]:
     with zipfile.ZipFile(io.BytesIO(data)) as file:
         names = sorted(member for member in file.namelist() if not member.endswith("/"))
         taken = [member for member in names if is_text_name(member) and not is_hidden(member)]
         if not taken:
             raise TrainingError(f"no text: {name} holds no *.txt, *.jsonl, *.csv, *.tsv, *.parquet")
         if len(taken) < len(names):
-            tell(f"{name}: {len(names) - len(taken):,} of {len(names):,} files left out: no text")
+            say(f"{name}: {len(names) - len(taken):,} of {len(names):,} files left out: no text")
         for member in taken:
             yield f"{name}/{member}", file.read(member)
 
 
 def _is_document(data: bytes) -> bool:
-    """Word, OpenDocument, EPUB, Java and others are zips too; they are told by what they are."""
-    from training.texts.kinds import kind_of
+    """Word, OpenDocument, EPUB, Java and others are zips too; they are named for what they are."""
+    from training.reading.kinds import kind_of
 
     return kind_of(data) is not None
 

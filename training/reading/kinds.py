@@ -1,4 +1,4 @@
-"""What a file is that is no text: told by its first bytes, with what to do about it."""
+"""What a file is that is no text, by its first bytes, and what to do about it."""
 
 import io
 import zipfile

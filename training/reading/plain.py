@@ -1,11 +1,11 @@
-"""Plain text: a whole file, one text a line, or texts with a mark between them."""
+"""Plain text: a whole file, one document a line, or documents with a mark between them."""
 
 import re
 from collections.abc import Iterator
 from statistics import median
 
 from training.errors import TrainingError
-from training.texts.document import Document, cut_at, documents, unix_lines
+from training.reading.document import Document, cut_at, documents, unix_lines
 
 _BLANK_LINE = re.compile(r"\n[ \t]*\n")
 _FEW_LINES = 20

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from training.errors import TrainingError
-from training.texts.document import Document, Reading, documents, unix_lines
-from training.texts.records import choose_fields, read_record
+from training.reading.document import Document, Reading, documents, unix_lines
+from training.reading.records import choose_fields, read_record
 
 _LOOKED_AT = 3
 

@@ -1,20 +1,20 @@
-"""From what ``--text`` names to documents: finds, unpacks, decodes and reads each in its form."""
+"""From what ``--text`` names to documents: finds, unpacks, decodes and reads each in its format."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
 from training.errors import TrainingError
-from training.texts.characters import holdable, odd_characters
-from training.texts.document import MARKS, Document, Reading, Tell, Texts
-from training.texts.encodings import decode
-from training.texts.json_lines import looks_like_json_lines, read_json_lines
-from training.texts.kinds import kind_of
-from training.texts.parquet import MAGIC as PARQUET
-from training.texts.parquet import read_parquet
-from training.texts.plain import looks_like_lines, read_lines, read_separated, read_whole
-from training.texts.sources import find_sources
-from training.texts.tables import read_table
-from training.texts.unpack import unpack
+from training.reading.characters import holdable, odd_characters
+from training.reading.document import MARKS, Document, Documents, Reading, Say
+from training.reading.encodings import decode
+from training.reading.json_lines import looks_like_json_lines, read_json_lines
+from training.reading.kinds import kind_of
+from training.reading.parquet import MAGIC as PARQUET
+from training.reading.parquet import read_parquet
+from training.reading.plain import looks_like_lines, read_lines, read_separated, read_whole
+from training.reading.sources import find_sources
+from training.reading.tables import read_table
+from training.reading.unpack import unpack
 
 _BY_SUFFIX = {
     ".jsonl": "jsonl",
@@ -26,7 +26,7 @@ _BY_SUFFIX = {
 }
 
 
-def read_texts(named: Sequence[str], how: Reading) -> Texts:
+def read_documents(named: Sequence[str], how: Reading) -> Documents:
     """All documents of all that is named, in order, and what there is to say about them.
 
     Raises:
@@ -45,26 +45,26 @@ def read_texts(named: Sequence[str], how: Reading) -> Texts:
     if odd:
         notes.append(odd)
     kept = tuple(Document(holdable(d.text), d.source, d.line) for d in found)
-    return Texts(kept, tuple(files), tuple(notes))
+    return Documents(kept, tuple(files), tuple(notes))
 
 
-def _read(name: str, data: bytes, how: Reading, tell: Tell) -> Iterator[Document]:
+def _read(name: str, data: bytes, how: Reading, say: Say) -> Iterator[Document]:
     if how.form == "parquet" or data.startswith(PARQUET):
         return read_parquet(data, name, how)
     kind = kind_of(data)
     if kind:
         raise TrainingError(f"{name} is not text but {kind}")
-    text = decode(name, data, how.encoding, tell)
+    text = decode(name, data, how.encoding, say)
     form = how.form if how.form != "auto" else _form_of(name, text, how)
     if form == "jsonl":
         return read_json_lines(text, name, how)
     if form in ("csv", "tsv"):
-        return read_table(text, name, how, "\t" if form == "tsv" else ",", tell)
+        return read_table(text, name, how, "\t" if form == "tsv" else ",", say)
     if form == "lines":
         return read_lines(text, name)
     if how.separator is not None:
         return read_separated(text, name, how.separator)
-    _say_what_it_looks_like(text, name, tell)
+    _say_what_it_looks_like(text, name, say)
     return read_whole(text, name)
 
 
@@ -77,12 +77,12 @@ def _form_of(name: str, text: str, how: Reading) -> str:
     return "text"
 
 
-def _say_what_it_looks_like(text: str, name: str, tell: Tell) -> None:
+def _say_what_it_looks_like(text: str, name: str, say: Say) -> None:
     marks = len(MARKS.findall(text))
     if marks:
-        tell(f"{name}: its {marks:,} marks as <|endoftext|> part documents")
+        say(f"{name}: its {marks:,} marks such as <|endoftext|> separate documents")
     elif looks_like_lines(text):
-        tell(
+        say(
             f"{name} looks as if each line were a text of its own; it is read as one text "
             "(--lines reads each line for itself)"
         )

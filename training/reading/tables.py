@@ -7,26 +7,26 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 from training.errors import TrainingError
-from training.texts.document import Document, Reading, Tell
-from training.texts.records import choose_fields, read_record
+from training.reading.document import Document, Reading, Say
+from training.reading.records import choose_fields, read_record
 
 _TITLE_LENGTH = 40
 Row = tuple[int, list[str]]
 
 
-def read_table(text: str, source: str, how: Reading, comma: str, tell: Tell) -> Iterator[Document]:
+def read_table(text: str, source: str, how: Reading, comma: str, say: Say) -> Iterator[Document]:
     """A document for each row.
 
     Raises:
         TrainingError: the quotes do not fit, a row is too long or short, no column is the text.
     """
-    rows = _rows(text, source, comma if comma == "\t" else _comma_of(text), tell)
+    rows = _rows(text, source, comma if comma == "\t" else _comma_of(text), say)
     if not rows:
         return
     names = rows[0][1] if how.header else [str(k) for k in range(1, len(rows[0][1]) + 1)]
     if how.header:
         rows = rows[1:]
-        _say_what_is_a_header(names, source, tell)
+        _say_what_is_a_header(names, source, say)
     fields = choose_fields(names, how, source)
     for line, row in rows:
         if len(row) != len(names):
@@ -37,14 +37,14 @@ def read_table(text: str, source: str, how: Reading, comma: str, tell: Tell) -> 
         yield from read_record(dict(zip(names, row, strict=True)), fields, how, source, line)
 
 
-def _rows(text: str, source: str, comma: str, tell: Tell) -> list[Row]:
+def _rows(text: str, source: str, comma: str, say: Say) -> list[Row]:
     """All rows that are not empty, each with the line where it begins."""
     try:
         return list(_parse(_reader(text, comma, csv.QUOTE_MINIMAL)))
     except csv.Error as error:
         if comma != "\t":
             raise TrainingError(f"{source} is not valid CSV: {error}") from error
-    tell(f"{source}: its quotes are not those of a table, so they are read as part of the texts")
+    say(f"{source}: its quotes are not those of a table, so they are read as part of the text")
     return list(_parse(_reader(text, comma, csv.QUOTE_NONE)))
 
 
@@ -71,10 +71,10 @@ def _comma_of(text: str) -> str:
     return max(",;\t", key=first.count) if any(c in first for c in ",;\t") else ","
 
 
-def _say_what_is_a_header(names: list[str], source: str, tell: Tell) -> None:
+def _say_what_is_a_header(names: list[str], source: str, say: Say) -> None:
     for name in names:
         if len(name) > _TITLE_LENGTH and " " in name.strip():
-            tell(
+            say(
                 f"{source}: the first row is taken for the names of columns, though it looks like "
                 "a text (--no-header)"
             )

@@ -5,7 +5,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 
-from training.texts.document import Document
+from training.reading.document import Document
 
 # Control characters but tab and line ends; lone surrogates; U+FFFD, which stands for bytes that
 # somebody before us could not read; what is no character at all.

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from training.errors import TrainingError
-from training.texts.document import Document, Reading, documents
+from training.reading.document import Document, Reading, documents
 
 TEXT, PROMPT, COMPLETION, MESSAGES = "text", "prompt", "completion", "messages"
 _KNOWN = ((TEXT,), (PROMPT, COMPLETION), (MESSAGES,))

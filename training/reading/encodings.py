@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from charset_normalizer.md import mess_ratio
 
 from training.errors import TrainingError
-from training.texts.document import Tell
+from training.reading.document import Say
 
 # UTF-32 before UTF-16, whose mark is the beginning of its own.
 _MARKS = (
@@ -48,7 +48,7 @@ _SPACE = frozenset("\t\n\r\x0c")
 _CONTROL = bytes(set(range(32)) - set(b"\t\n\r\x0c\x1b"))
 
 
-def decode(name: str, data: bytes, encoding: str | None, tell: Tell) -> str:
+def decode(name: str, data: bytes, encoding: str | None, say: Say) -> str:
     """The text of a file.
 
     Raises:
@@ -59,7 +59,7 @@ def decode(name: str, data: bytes, encoding: str | None, tell: Tell) -> str:
         if data.startswith(mark):
             return _strictly(name, data[len(mark) :], marked, offset=len(mark))
     if encoding is not None:
-        return _as_told(name, data, encoding, tell)
+        return _as_named(name, data, encoding, say)
     try:
         text = data.decode("utf-8")
         where = f"{name} has {data.count(0):,} NUL bytes"
@@ -95,14 +95,14 @@ def _strictly(name: str, data: bytes, encoding: str, offset: int = 0) -> str:
         ) from error
 
 
-def _as_told(name: str, data: bytes, encoding: str, tell: Tell) -> str:
+def _as_named(name: str, data: bytes, encoding: str, say: Say) -> str:
     text = _strictly(name, data, encoding)
     if codecs.lookup(encoding).name != "utf-8" and not data.isascii():
         try:
             data.decode("utf-8")
         except UnicodeDecodeError:
             return text
-        tell(f"{name} is UTF-8 as well, but read as --encoding says ({encoding})")
+        say(f"{name} is UTF-8 as well, but read as --encoding says ({encoding})")
     return text
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from training.errors import TrainingError
-from training.texts.document import Tell
-from training.texts.unpack import is_hidden, is_text_name
+from training.reading.document import Say
+from training.reading.unpack import is_hidden, is_text_name
 
 STANDARD_INPUT = "-"
 # Beside the books of a folder: who wrote them, for the card (training/card.py).
@@ -34,7 +34,7 @@ class Source:
         return sys.stdin.buffer.read()
 
 
-def find_sources(named: Sequence[str], tell: Tell) -> list[Source]:
+def find_sources(named: Sequence[str], say: Say) -> list[Source]:
     """Everything to read, each file once: in the order named, within a folder in name order.
 
     Raises:
@@ -42,24 +42,24 @@ def find_sources(named: Sequence[str], tell: Tell) -> list[Source]:
     """
     found: list[Source] = []
     seen: set[Path] = set()
-    for source in (source for name in named for source in _sources(name, tell)):
+    for source in (source for name in named for source in _sources(name, say)):
         if source.path is not None and source.path.is_file():
             whole = source.path.resolve()
             if whole in seen:
-                tell(f"{source.name} is named twice and read once")
+                say(f"{source.name} is named twice and read once")
                 continue
             seen.add(whole)
         found.append(source)
     return found
 
 
-def _sources(name: str, tell: Tell) -> Iterator[Source]:
+def _sources(name: str, say: Say) -> Iterator[Source]:
     if name == STANDARD_INPUT:
         yield Source("standard input", None)
         return
     path = Path(name)
     if path.is_dir():
-        yield from _folder(path, tell)
+        yield from _folder(path, say)
     elif path.is_symlink() and not path.exists():
         raise TrainingError(f"no text: {name} is a link to {path.readlink()}, which is not there")
     elif path.exists():
@@ -71,12 +71,12 @@ def _sources(name: str, tell: Tell) -> Iterator[Source]:
         for match in matches:
             # A folder that matches beside its files ("**") would be read twice.
             if not Path(match).is_dir():
-                yield from _sources(match, tell)
+                yield from _sources(match, say)
     else:
         raise TrainingError(f"no text: {name} is neither a file nor a folder")
 
 
-def _folder(folder: Path, tell: Tell) -> Iterator[Source]:
+def _folder(folder: Path, say: Say) -> Iterator[Source]:
     taken, hidden, others = [], [], []
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
@@ -93,9 +93,9 @@ def _folder(folder: Path, tell: Tell) -> Iterator[Source]:
         elif path.name != TABLE_OF_SOURCES:
             others.append(name)
     if hidden:
-        tell(f"{folder}: {_some(hidden, 'hidden file')} left out")
+        say(f"{folder}: {_some(hidden, 'hidden file')} left out")
     if others:
-        tell(f"{folder}: {_some(others, 'file')} left out, by name no text (name it to read it)")
+        say(f"{folder}: {_some(others, 'file')} left out, by name no text (name it to read it)")
     if not taken:
         raise TrainingError(
             f"no text: {folder} holds no *.txt file, nor *.jsonl, *.csv, *.tsv or *.parquet; "
