@@ -145,7 +145,7 @@ def _about(bench: Bench, checkpoints: list[Checkpoint], seconds: float) -> dict[
         for system, precision in PRECISIONS.items():
             home = archives.home_of(checkpoint, precision)
             if (home / "model-made-from").exists():
-                found = archives.facts(home)
+                found = archives.metadata(home)
                 archives_used[f"{system}, {checkpoint.name}"] = {
                     key: found.get(key) for key in ("engine", "precision", "size_bytes")
                 }

@@ -55,7 +55,7 @@ def home_of(checkpoint: Checkpoint, precision: str) -> Path:
     return CACHE / "archives" / f"{checkpoint.path.name}-{precision}"
 
 
-def facts(home: Path) -> dict[str, object]:
+def metadata(home: Path) -> dict[str, object]:
     """What the archive says of itself: precision, size, the gate's figures."""
     found: dict[str, object] = json.loads((home / "gpt2" / "model" / "archive.json").read_text())
     return found
@@ -66,7 +66,7 @@ def _pack_again(home: Path) -> None:
     target = Target("gpt2", "1.0", home)
     with staging(target) as content:
         shutil.copytree(home / "gpt2" / "model", content / "model", dirs_exist_ok=True)
-        engine = str(facts(home)["engine"])
+        engine = str(metadata(home)["engine"])
         add_code(content, engine)
         add_settings(content, engine, ROOT / "config" / "model-config.yaml")
         about = ArchiveMetadata.read(content / "model")

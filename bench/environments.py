@@ -50,7 +50,7 @@ class Environment:
         """Install it if it is not there as wanted; returns the interpreter.
 
         Raises:
-            SetUpError: The installation failed; its last lines are told.
+            SetUpError: The installation failed; its last lines are reported.
         """
         if self._stamp.exists() and self._stamp.read_text() == self._wanted:
             return self.python

@@ -174,16 +174,18 @@ async def _ask(gateway: RunningGateway, plan: Plan) -> tuple[list[_Pair], dict[W
 
 
 async def _run(way: Way, streams: int, tokens: int) -> tuple[float, int]:
-    """Write so many texts at once; return tokens per second, prefill counted, and chunks."""
+    """Generate so many completions at once; return tokens per second with prefill, and chunks."""
     connections = [await Connection.open(way) for _ in range(streams)]
     try:
         began = time.perf_counter()
-        texts = await asyncio.gather(*(each.complete(_fields(tokens)) for each in connections))
+        completions = await asyncio.gather(
+            *(each.complete(_fields(tokens)) for each in connections)
+        )
         seconds = time.perf_counter() - began
     finally:
         for each in connections:
             each.close()
-    return streams * tokens / seconds, sum(map(len, texts))
+    return streams * tokens / seconds, sum(map(len, completions))
 
 
 async def _first_tokens(ways: tuple[Way, Way], runs: int) -> dict[Way, list[float]]:

@@ -102,9 +102,9 @@ def _best_rate(work: Callable[[], object], amount: float, tries: int) -> float:
 
 def _read_rate(threads: int, size: int, tries: int) -> float:
     """Read `size` bytes with all threads: a reduction that needs every one of them."""
-    pieces = np.array_split(np.ones(size // 8, np.int64), threads)
+    parts = np.array_split(np.ones(size // 8, np.int64), threads)
     with ThreadPoolExecutor(threads) as pool:
-        return _best_rate(lambda: list(pool.map(np.bitwise_or.reduce, pieces)), size, tries)
+        return _best_rate(lambda: list(pool.map(np.bitwise_or.reduce, parts)), size, tries)
 
 
 def _product_rate(threads: int, rows: int, *, integers: bool) -> float:
@@ -121,15 +121,15 @@ def _product_rate(threads: int, rows: int, *, integers: bool) -> float:
     arrays = dict(pack_model(weights, shape, uniform("int8" if integers else "float32")))
     library = choose_library(build_libraries())
     step = NativeStep(library, arrays, shape, slots=1, max_rows=rows, threads=threads)
-    places = np.zeros((rows, 3), np.int32)
-    places[:, 2] = np.arange(rows)
+    positions = np.zeros((rows, 3), np.int32)
+    positions[:, 2] = np.arange(rows)
     wanted, logits = np.arange(rows), np.empty((rows, columns), np.float32)
     operations = 2.0 * rows * width * columns
     repeats = max(1, int(2e9 / operations))
 
     def work() -> None:
         for _ in range(repeats):
-            step.step(places, wanted, logits)
+            step.step(positions, wanted, logits)
 
     return _best_rate(work, operations * repeats, tries=5)
 

@@ -25,8 +25,8 @@ class Earlier:
 
     def with_rows(self, rows: Sequence[Row]) -> list[Row]:
         """Join with rows of a later run: of what both measured, the later ones."""
-        anew = {_place(row) for row in rows}
-        joined = [row for row in self.rows if _place(row) not in anew] + list(rows)
+        anew = {_key(row) for row in rows}
+        joined = [row for row in self.rows if _key(row) not in anew] + list(rows)
         models = list(dict.fromkeys(row.model for row in [*self.rows, *rows]))
         return sorted(joined, key=lambda row: models.index(row.model))
 
@@ -35,18 +35,18 @@ class Earlier:
     ) -> dict[str, Any]:
         """Say where everything comes from: a run whose rows stand, and under `later` the others.
 
-        `run` tells of the run now ending, with its `sections`; `rows` are what it measured.
+        `run` describes the run now ending, with its `sections`; `rows` are what it measured.
         """
         if not self.about:
             return run
         others = [self.about, *self.about.get("later", [])]
-        base, *others = [_facts(other) for other in others]
+        base, *others = [_summary(other) for other in others]
         others = [other for other in others if not _replaced(other, run)]
-        anew = {_place(row) for row in rows}
-        if all(_place(row) in anew for row in self.rows):
+        anew = {_key(row) for row in rows}
+        if all(_key(row) in anew for row in self.rows):
             others = others if _replaced(base, run) else [base, *others]
             return run | {"later": others} if others else run
-        return self.about | {"later": [*others, _facts(run | {"machine": machine.as_json()})]}
+        return self.about | {"later": [*others, _summary(run | {"machine": machine.as_json()})]}
 
 
 def read(path: Path, machine: Limits, quick: bool) -> Earlier:
@@ -80,11 +80,11 @@ def _parse(content: dict[str, Any], machine: Limits, quick: bool) -> Earlier:
     return Earlier(rows, quality, GatewayFigures(**figures) if figures else None, content)
 
 
-def _place(row: Row) -> tuple[str, str, str]:
+def _key(row: Row) -> tuple[str, str, str]:
     return row.section, row.model, row.path
 
 
-def _facts(run: Mapping[str, Any]) -> dict[str, Any]:
+def _summary(run: Mapping[str, Any]) -> dict[str, Any]:
     named = ("sections", "commit", "date", "seconds", "plan", "machine")
     return {name: run[name] for name in named if name in run}
 

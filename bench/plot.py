@@ -55,8 +55,8 @@ def draw(path: Path, rows: Sequence[Row], model: str) -> None:
             values = [value for _, value in points]
             if bars:
                 width = 0.8 / len(lines)
-                places = [at + number * width for at in range(len(points))]
-                axis.bar(places, values, width, color=colour, label=system, hatch=hatch)
+                positions = [at + number * width for at in range(len(points))]
+                axis.bar(positions, values, width, color=colour, label=system, hatch=hatch)
                 axis.set_xticks(
                     [at + 0.4 - width / 2 for at in range(len(points))], [str(x) for x, _ in points]
                 )

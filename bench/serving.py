@@ -104,7 +104,7 @@ def cold_starts(bench: Bench, checkpoint: Checkpoint) -> list[Row]:
 
 
 def _weights_mb(bench: Bench, checkpoint: Checkpoint) -> float:
-    return int(str(archives.facts(bench.pack(OURS, checkpoint))["size_bytes"])) / 2**20
+    return int(str(archives.metadata(bench.pack(OURS, checkpoint))["size_bytes"])) / 2**20
 
 
 def memory(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 CHUNK = b'"text":'  # once in each event with text; within a text the quotes are escaped
-END = b"\r\n0\r\n\r\n"  # the last piece of a chunked body
+END = b"\r\n0\r\n\r\n"  # the last chunk of a chunked body
 TAIL_BYTES = 1024  # holds usage, [DONE] and END
 
 

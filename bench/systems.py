@@ -29,7 +29,7 @@ LLAMA_CPP = "llama.cpp q8_0"
 LLAMA_CPP_Q4 = "llama.cpp q4_0"
 OPENVINO_INT8 = "openvino int8"
 
-# What the packager is told for each of ours.
+# The packager's options for each of ours.
 PRECISIONS = {OURS: "auto", OURS_INT4: "int4", OURS_FP32: "fp32", OURS_AVX2: "auto"}
 # How llama.cpp's weights are kept.
 GGUF = {LLAMA_CPP: "q8_0", LLAMA_CPP_Q4: "q4_0"}
@@ -59,7 +59,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Bench:
-    """What every part of the bench needs: the plan, and a way to tell people what happens."""
+    """What every part of the bench needs: the plan, and a way to say what happens."""
 
     plan: Plan
     say: Say

@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     program = os.environ.pop("GPT2_PROGRAM", "")
     processes.hear_signals()
     try:
-        _check_place()
+        _check_checkout()
         if words[:1] == [CLIENT]:
             from commands import client
 
@@ -50,8 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return READER_IS_GONE
 
 
-def _check_place() -> None:
-    """A copy in site-packages has no models, no settings and no place for an environment."""
+def _check_checkout() -> None:
+    """A copy in site-packages has no models, no settings and no folder for an environment."""
     if not (ROOT / "pyproject.toml").is_file():
         raise CommandError(
             "gpt2-torchserve works in a checkout: pip install --editable DIRECTORY_OF_THE_CHECKOUT"

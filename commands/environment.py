@@ -105,7 +105,7 @@ class Environment:
         self._stamp.write_text(json.dumps(stamp, indent=1) + "\n", encoding="utf-8")
 
     def failed(self, error: PipError) -> CommandError:
-        """Return what to tell when pip failed."""
+        """Return what to say when pip failed."""
         otherwise = "is there a network?"
         if self.wheels is not None:
             otherwise = f"does {self.wheels} hold all wheels? (./scripts/wheels fetches them)"

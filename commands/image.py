@@ -46,7 +46,7 @@ ROOT_PROGRAMS = ("/usr/sbin", "/sbin")
 REPORT = ROOT / "build" / "container-contract.md"
 EPILOG = """\
 pip's settings of this machine (pip config, PIP_...) and SSL_CERT_FILE, TORCH_INDEX_URL, HF_ENDPOINT
-are handed to the build. Local paths in them: buildah mounts them, Docker is not told.
+are passed to the build. Local paths in them: buildah mounts them, Docker does not get them.
 DEBIAN_MIRROR names another mirror.
 """
 
@@ -111,7 +111,7 @@ def _model(given: str) -> str:
 
 
 def run(options: argparse.Namespace, environment: Environment) -> int:
-    """Build the image, tell its size, test it, as asked.
+    """Build the image, report its size, test it, as asked.
 
     Raises:
         CommandError: Something it needs is not there, or a program failed.
@@ -135,7 +135,7 @@ def run(options: argparse.Namespace, environment: Environment) -> int:
         groups = " ".join(name for name, is_wanted in chosen.items() if is_wanted)
         _build(options.tag, with_docker, [*network, *_what(base, model, groups)])
     if options.size:
-        _tell_size("docker" if with_docker else "podman", options.tag)
+        _report_size("docker" if with_docker else "podman", options.tag)
     return _test(options.tag, network, options.test, environment) if testing else 0
 
 
@@ -186,7 +186,7 @@ def _build(tag: str, with_docker: bool, arguments: Sequence[str]) -> None:
     _run([*command, "--tag", tag, *arguments, "."])
 
 
-def _tell_size(tool: str, tag: str) -> None:
+def _report_size(tool: str, tag: str) -> None:
     layers = ["history", "--format", "{{.Size}}\t{{.CreatedBy}}", tag]
     done = subprocess.run([tool, *layers], capture_output=True, text=True, check=True)
     for line in done.stdout.splitlines():

@@ -1,4 +1,4 @@
-"""What a build of the image is told of this machine's network."""
+"""What a build of the image gets to know of this machine's network."""
 
 from __future__ import annotations
 

@@ -14,8 +14,8 @@ from typing import Any
 from commands.processes import started
 from commands.terminal import say
 
-# Where packages come from and how that is reached. What else a person told pip (`user`, `target`,
-# `no-binary`, `require-hashes` ...) is for other environments, and would break this one.
+# Where packages come from and how that is reached. What else a person set for pip (`user`,
+# `target`, `no-binary`, `require-hashes` ...) is for other environments, and would break this one.
 NETWORK = (
     *("index-url", "extra-index-url", "no-index", "find-links", "trusted-host"),
     *("cert", "client-cert", "proxy", "timeout", "default-timeout", "retries", "keyring-provider"),
@@ -31,7 +31,7 @@ class PipError(Exception):
 
 
 def network_settings(python: Path) -> dict[str, str]:
-    """Return what pip is told of the network on this machine, by its files and its variables."""
+    """Return what pip's files and variables say of the network on this machine."""
     listed = subprocess.run(
         [python, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
     )
@@ -54,7 +54,7 @@ class Pip:
     """pip of one environment.
 
     python: The environment's. log: Where all of pip's words go. wheels: A directory to take
-    packages from in place of the network.
+    packages from instead of the network.
     """
 
     def __init__(self, python: Path, log: Path, wheels: Path | None = None) -> None:

@@ -44,14 +44,14 @@ def cut(root: Path, version: str, today: datetime.date) -> None:
     """Name what is not released yet, and write the version where it stands.
 
     Raises:
-        CommandError: It is no version, there is nothing to release, or a place has none.
+        CommandError: It is no version, there is nothing to release, or a file has none.
     """
     if not VERSION.fullmatch(version):
         raise CommandError(f"{version!r} is not a version such as 0.2.0")
     page = root / "CHANGELOG.md"
     changelog = page.read_text(encoding="utf-8")
     notes(changelog, UNRELEASED)
-    texts = {
+    contents = {
         page: changelog.replace(
             f"## {UNRELEASED}\n", f"## {UNRELEASED}\n\n## {version} ({today:%Y-%m-%d})\n", 1
         )
@@ -63,8 +63,8 @@ def cut(root: Path, version: str, today: datetime.date) -> None:
         )
         if not times:
             raise CommandError(f"{name} has no version")
-        texts[root / name] = changed
-    for path, text in texts.items():
+        contents[root / name] = changed
+    for path, text in contents.items():
         path.write_text(text, encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""How much each dependency group brings, on top of others: what a person is told before it comes.
+"""How much each dependency group brings, on top of others: what a person reads before it comes.
 
 The figures lie in sizes.json, which `python -m commands.measure` makes.
 """

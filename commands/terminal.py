@@ -1,4 +1,4 @@
-"""What a person is told while a command prepares."""
+"""What a person reads while a command prepares."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from commands.terminal import say
 # More failures than these are no accident, and take long one after the other.
 MOST_RUN_AGAIN = 5
 # pytest's status for "some tests failed"; everything else (an interrupt, a usage error, a test that
-# FAIL_ON_SKIP does not let be skipped) is told by no test that could be run again.
+# FAIL_ON_SKIP does not let be skipped) is reported by no test that could be run again.
 TESTS_FAILED = 1
 REPORT = "unsteady.txt"
 

@@ -110,7 +110,7 @@ class Settings:
 
     @property
     def keys_digest(self) -> str:
-        """A few digits that change with the keys, and tell nothing of long random ones."""
+        """A few digits that change with the keys, and reveal nothing of long random ones."""
         digest = hashlib.sha256()
         for name, path in self.secrets.items():
             digest.update(f"{name}\0".encode() + path.read_bytes() + b"\0")

@@ -1,4 +1,4 @@
-"""`./scripts/soak`: one command, one run; a table, a plot, and a status that tells."""
+"""`./scripts/soak`: one command, one run; a table, a plot, and a status that says how it went."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def stream(body: bytes) -> Any:
 
 
 def _join(joined: dict[str, Any], event: dict[str, Any]) -> None:
-    if "token" in event:  # Hugging Face's form: one event a token
+    if "token" in event:  # Hugging Face's format: one event a token
         if event.get("index") != 0:  # which is no token: the stream was kept alive
             joined.setdefault("events", []).append(event)
         return

@@ -41,7 +41,7 @@ class EngineDriver:
         self._requests = 0
 
     def generate(self, prompts: list[list[int]], new_tokens: list[int]) -> dict[str, Any]:
-        """Submit all texts at once and collect until every one has ended."""
+        """Submit all sequences at once and collect until every one has ended."""
         np = self._np
         timeline = Timeline(len(prompts))
         streams: dict[str, int] = {}
@@ -59,14 +59,14 @@ class EngineDriver:
                 end_tokens=frozenset(),
             )
             self._engine.submit([text])
-        live = len(prompts)
-        while live:
+        running = len(prompts)
+        while running:
             for output in self._engine.collect():
                 if output.error:
                     raise RuntimeError(output.error)
                 if output.token is not None:
                     timeline.token(streams[output.request_id])
-                live -= output.finish_reason is not None
+                running -= output.finish_reason is not None
         return timeline.result()
 
     def negative_log_likelihood(self, window: list[int]) -> float:

@@ -39,9 +39,9 @@ class LlamaDriver:
         ]
         tokens = [0] * len(prompts)
         for at in range(0, len(rows), BATCH):
-            piece = rows[at : at + BATCH]
-            self._decode(piece)
-            for index, (_, _, stream, is_last) in enumerate(piece):
+            chunk = rows[at : at + BATCH]
+            self._decode(chunk)
+            for index, (_, _, stream, is_last) in enumerate(chunk):
                 if is_last:
                     tokens[stream] = self._greedy(index)
                     timeline.token(stream)
@@ -58,9 +58,9 @@ class LlamaDriver:
         np, total = self._np, 0.0
         self._prepare(1)
         for at in range(0, len(window), BATCH):
-            piece = window[at : at + BATCH]
-            self._decode([(token, at + i, 0, True) for i, token in enumerate(piece)])
-            for index, token in enumerate(window[at + 1 : at + 1 + len(piece)]):
+            chunk = window[at : at + BATCH]
+            self._decode([(token, at + i, 0, True) for i, token in enumerate(chunk)])
+            for index, token in enumerate(window[at + 1 : at + 1 + len(chunk)]):
                 row = self._logits(index).astype(np.float64)
                 top = row.max()
                 total += top + np.log(np.exp(row - top).sum()) - row[token]

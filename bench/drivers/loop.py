@@ -53,7 +53,7 @@ class Driver(Protocol):
     """What a system must be able to do. Greedy; an end-of-text token does not end a text."""
 
     def generate(self, prompts: list[list[int]], new_tokens: list[int]) -> dict[str, Any]:
-        """Write all texts, handed over at the same moment; return `Timeline.result()`."""
+        """Generate all completions, begun at the same moment; return `Timeline.result()`."""
         ...
 
     def negative_log_likelihood(self, window: list[int]) -> float:

@@ -22,7 +22,7 @@ class TransformersDriver:
         self._criteria_list: Any = transformers.StoppingCriteriaList
 
     def generate(self, prompts: list[list[int]], new_tokens: list[int]) -> dict[str, Any]:
-        """Write all texts in one call of `generate`."""
+        """Generate all completions in one call of `generate`."""
         torch, criteria = self._torch, self._criteria
         timeline = Timeline(len(prompts))
         everyone = list(range(len(prompts)))

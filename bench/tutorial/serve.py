@@ -1,4 +1,4 @@
-"""Starts TorchServe for the tutorial handler, in the peer's environment, until told to stop."""
+"""Starts TorchServe for the tutorial handler, in the peer's environment, until it is stopped."""
 
 from __future__ import annotations
 

@@ -52,12 +52,12 @@ def talk(port: int, said: Talk) -> list[int]:
 
 
 def _exchange(port: int, said: Talk) -> tuple[bytes, bool]:
-    """Send the pieces; return what came, and whether the other side closed."""
+    """Send the chunks; return what came, and whether the other side closed."""
     received = b""
     with socket.create_connection(("127.0.0.1", port), timeout=ANSWER_SECONDS) as made:
         with contextlib.suppress(ConnectionError):
-            for piece in said.pieces():
-                made.sendall(piece)
+            for chunk in said.chunks():
+                made.sendall(chunk)
             if said.end is End.CLOSES_ITS_SIDE:
                 made.shutdown(socket.SHUT_WR)
         if said.end is End.LEAVES:
@@ -66,8 +66,8 @@ def _exchange(port: int, said: Talk) -> tuple[bytes, bool]:
             made.settimeout(WAIT_SECONDS)
         deadline = time.monotonic() + ANSWER_SECONDS
         try:
-            while piece := made.recv(65536):
-                received += piece
+            while chunk := made.recv(65536):
+                received += chunk
                 if time.monotonic() > deadline:
                     raise Found("it sends without end")
         except ConnectionError:

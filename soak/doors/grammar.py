@@ -21,17 +21,17 @@ class End(Enum):
 
 @dataclass(frozen=True)
 class Talk:
-    """What one connection sends: some requests, cut into pieces, and how it ends."""
+    """What one connection sends: some requests, cut into chunks, and how it ends."""
 
     requests: tuple[bytes, ...]
     cuts: tuple[int, ...]
     end: End
 
-    def pieces(self) -> list[bytes]:
-        """The bytes in the pieces that they are sent in."""
+    def chunks(self) -> list[bytes]:
+        """The bytes in the chunks that they are sent in."""
         whole = b"".join(self.requests)
-        places = sorted({cut % (len(whole) + 1) for cut in self.cuts})
-        edges = [0, *places, len(whole)]
+        offsets = sorted({cut % (len(whole) + 1) for cut in self.cuts})
+        edges = [0, *offsets, len(whole)]
         return [whole[start:end] for start, end in zip(edges, edges[1:], strict=False)]
 
 
@@ -148,10 +148,10 @@ def _request(draw: st.DrawFn) -> bytes:
     return head + draw(LINE_ENDS) + body
 
 
-def _twisted(whole: bytes, place: int, byte: int) -> bytes:
+def _twisted(whole: bytes, offset: int, byte: int) -> bytes:
     """A request with one byte exchanged."""
-    place %= len(whole)
-    return whole[:place] + bytes([byte]) + whole[place + 1 :]
+    offset %= len(whole)
+    return whole[:offset] + bytes([byte]) + whole[offset + 1 :]
 
 
 REQUESTS = st.one_of(

@@ -37,8 +37,8 @@ def _talk(arena: Arena, sent: bytes, *, ends: bool = False) -> bytes:
             made.sendall(sent)
             if ends:
                 made.shutdown(socket.SHUT_WR)
-        while piece := made.recv(65536):
-            received += piece
+        while chunk := made.recv(65536):
+            received += chunk
     return received
 
 
@@ -152,7 +152,7 @@ def _pipeline(arena: Arena) -> None:
     last = _completion({"prompt": "A", "max_tokens": 2, "seed": 1})
     received = _talk(arena, one * 4 + last)
     if received.count(b"HTTP/1.1 200 ") != 5:
-        raise NotAsPromised(f"five requests in one piece got {received[:300]!r}")
+        raise NotAsPromised(f"five requests in one write got {received[:300]!r}")
 
 
 FAULTS = (
@@ -166,5 +166,5 @@ FAULTS = (
     Fault("bad-json", "bodies that are wrong in eight ways", _bad_json),
     Fault("bad-http", "heads that are wrong in seven ways", _bad_http),
     Fault("idle", "200 connections that say nothing, or half a head", _idle),
-    Fault("pipelined", "five requests in one piece", _pipeline),
+    Fault("pipelined", "five requests in one write", _pipeline),
 )

@@ -104,8 +104,8 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model store with GPT-2 small's shape in int8, unpacked and compiled as in the image."""
     # What `auto` chooses for it, without the measuring of what it does not choose.
     home = archives.pack(checkpoints.random_gpt2(), "int8", print, keep=True)
-    facts = archives.facts(home)
-    assert str(facts["precision"]).startswith("int8") and facts["parameters"] == 124_439_808
+    metadata = archives.metadata(home)
+    assert str(metadata["precision"]).startswith("int8") and metadata["parameters"] == 124_439_808
     store = tmp_path_factory.mktemp("small")
     shutil.copytree(home / "gpt2", store / "gpt2")
     compileall.compile_dir(store, quiet=1)

@@ -55,7 +55,7 @@ def cut_the_weights(archive: Path) -> None:
     path.write_bytes(path.read_bytes()[:1000])
 
 
-def drop_facts(archive: Path) -> None:
+def drop_metadata(archive: Path) -> None:
     (archive / "model" / "archive.json").unlink()
 
 
@@ -75,7 +75,7 @@ def say_heat_in_words(archive: Path) -> None:
         say_more_layers,
         say_no_precision,
         cut_the_weights,
-        drop_facts,
+        drop_metadata,
         say_too_much_heat,
         say_heat_in_words,
     ],

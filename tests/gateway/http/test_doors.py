@@ -56,7 +56,7 @@ def test_a_reply_that_is_broken_is_found(received: bytes) -> None:
 
 def test_a_talk_is_cut_where_it_says() -> None:
     said = Talk((b"abc", b"def"), (4, 1, 4), End.WAITS)
-    assert said.pieces() == [b"a", b"bcd", b"ef"]
+    assert said.chunks() == [b"a", b"bcd", b"ef"]
 
 
 @pytest.mark.parametrize(
