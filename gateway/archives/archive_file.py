@@ -54,7 +54,7 @@ def check(path: Path, bounds: Bounds) -> None:
     """
     try:
         if not path.is_file():  # a named pipe would be waited for
-            raise BadArchive("it is no file")
+            raise BadArchive("it is not a file")
         with path.open("rb") as file, zipfile.ZipFile(file) as packed:
             entries = packed.infolist()
             _check_amount(entries, path.stat().st_size, bounds)
@@ -73,9 +73,9 @@ def check(path: Path, bounds: Bounds) -> None:
     except BadArchive as fault:
         raise BadArchive(f"`{path.name}` is not unpacked: {fault}") from None
     except (OSError, ValueError, NotImplementedError, EOFError, struct.error):
-        raise BadArchive(f"`{path.name}` is no archive that can be read") from None
+        raise BadArchive(f"`{path.name}` is not a readable archive") from None
     except zipfile.BadZipFile:
-        raise BadArchive(f"`{path.name}` is no zip file, or a broken one") from None
+        raise BadArchive(f"`{path.name}` is not a zip file, or is broken") from None
 
 
 def read_member(path: Path, name: str, most: int) -> bytes:
@@ -92,7 +92,7 @@ def read_member(path: Path, name: str, most: int) -> bytes:
             with zipfile.ZipFile(path) as packed, packed.open(name) as member:
                 content = member.read(most + 1)
     except (OSError, ValueError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error):
-        raise BadArchive(f"`{path.name}` has no {name} that can be read") from None
+        raise BadArchive(f"`{path.name}` has no readable {name}") from None
     if len(content) > most:
         raise BadArchive(f"`{path.name}`: {name} is longer than {most} bytes")
     return content
@@ -128,17 +128,17 @@ def _check_names(entries: list[zipfile.ZipInfo]) -> None:
             or any(len(part.encode()) > MOST_NAME_BYTES for part in parts)
             or len(name.encode()) > MOST_PATH_BYTES
         ):
-            raise BadArchive(f"{_shown(name)} is no name of a file below its directory")
+            raise BadArchive(f"{_shown(name)} is not the name of a file inside its directory")
         # File systems that do not distinguish cases, or spellings of `é`, write them into one.
         path = unicodedata.normalize("NFC", "/".join(parts)).casefold()
         if path in taken:
-            raise BadArchive(f"{_shown(name)} is in it twice")
+            raise BadArchive(f"{_shown(name)} occurs twice")
         taken[path] = entry.is_dir()
     for path in taken:
         above = path.rpartition("/")[0]
         while above:
             if taken.get(above) is False:
-                raise BadArchive(f"{_shown(above)} is a file and a directory in it")
+                raise BadArchive(f"{_shown(above)} is both a file and a directory")
             above = above.rpartition("/")[0]
 
 
@@ -146,16 +146,16 @@ def _check_kind(entry: zipfile.ZipInfo) -> None:
     name = _shown(entry.orig_filename)
     kind = stat.S_IFMT(entry.external_attr >> 16)
     if kind not in (0, stat.S_IFDIR if entry.is_dir() else stat.S_IFREG):
-        raise BadArchive(f"{name} is a link or no plain file")
+        raise BadArchive(f"{name} is a link, or not a regular file")
     if entry.flag_bits & ENCRYPTED:
         raise BadArchive(f"{name} is encrypted")
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise BadArchive(f"{name} is packed in a way that TorchServe does not read")
+        raise BadArchive(f"{name} is packed in a way that TorchServe cannot read")
     is_stored = entry.compress_type == zipfile.ZIP_STORED
     if (is_stored and entry.file_size != entry.compress_size) or (
         entry.is_dir() and entry.file_size
     ):
-        raise BadArchive(f"{name} has not the size that it says")
+        raise BadArchive(f"{name} does not have the size that it claims")
 
 
 def _check_header(file: IO[bytes], entry: zipfile.ZipInfo) -> int:
@@ -177,7 +177,9 @@ def _check_header(file: IO[bytes], entry: zipfile.ZipInfo) -> int:
         entry.file_size,
     )
     if stated != known:
-        raise BadArchive(f"{_shown(entry.orig_filename)} is not what the archive's directory says")
+        raise BadArchive(
+            f"{_shown(entry.orig_filename)} differs from its entry in the archive's directory"
+        )
     return entry.header_offset + LOCAL_HEADER.size + len(name) + len(extra)
 
 
@@ -189,7 +191,7 @@ def _wide_sizes(extra: bytes) -> tuple[int, int]:
             size, packed = SIZES.unpack_from(extra, EXTRA_FIELD.size)
             return size, packed
         extra = extra[EXTRA_FIELD.size + length :]
-    raise BadArchive("a file of it has not the size that it says")
+    raise BadArchive("one of its files does not have the size that it claims")
 
 
 def _check_packed(file: IO[bytes], entry: zipfile.ZipInfo, start: int) -> None:
@@ -212,7 +214,7 @@ def _check_packed(file: IO[bytes], entry: zipfile.ZipInfo, start: int) -> None:
         raise BadArchive(f"{_shown(entry.orig_filename)} is broken") from None
     is_whole = inflater.eof and not left and not inflater.unused_data
     if not is_whole or (size, crc) != (entry.file_size, entry.CRC):
-        raise BadArchive(f"{_shown(entry.orig_filename)} has not the size that it says")
+        raise BadArchive(f"{_shown(entry.orig_filename)} does not have the size that it claims")
 
 
 def _shown(name: str) -> str:

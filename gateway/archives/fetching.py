@@ -38,7 +38,7 @@ class PublicResolver(AbstractResolver):
         """
         found = await self._resolver.resolve(host, port, family)
         if not all(is_public(each["host"]) for each in found):
-            raise OSError("it has an address that is not public")
+            raise OSError("its address is not public")
         return found
 
     async def close(self) -> None:
@@ -82,15 +82,18 @@ class Fetcher:
                 async with asyncio.timeout(self._most_seconds):
                     found = await self._download(source, file)
             except TimeoutError:
-                raise BadGateway("The archive did not come in MODEL_FETCH_SECONDS") from None
+                raise BadGateway("The archive did not arrive within MODEL_FETCH_SECONDS") from None
             except (aiohttp.ClientError, OSError, ValueError):
-                raise BadGateway(f"`{source.host}` cannot be fetched from") from None
+                raise BadGateway(f"Nothing can be fetched from `{source.host}`") from None
             if found != digest:
-                raise BadRequest("The archive has another digest than `sha256`", param="sha256")
+                raise BadRequest("The archive's digest is not the one in `sha256`", param="sha256")
             try:
-                os.link(file.name, target)  # unlike a move it takes nobody's place
+                os.link(file.name, target)  # unlike a move it replaces nothing
             except FileExistsError:
-                raise Conflict(f"`{source.file_name}` came meanwhile", code="name_taken") from None
+                raise Conflict(
+                    f"`{source.file_name}` has appeared in the model store meanwhile",
+                    code="name_taken",
+                ) from None
         target.chmod(0o644)
         return source.file_name
 

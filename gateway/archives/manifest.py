@@ -30,7 +30,7 @@ def read_manifest(archive: Path, bounds: archive_file.Bounds) -> Manifest:
     """Return what an archive says of itself; a directory is an unpacked one.
 
     Raises:
-        BadRequest: It is no archive that TorchServe could load, or one that it must not.
+        BadRequest: It is not an archive that TorchServe could load, or one that it must not.
     """
     try:
         if not archive.is_dir():
@@ -48,18 +48,18 @@ def read_manifest(archive: Path, bounds: archive_file.Bounds) -> Manifest:
         )
     except (KeyError, TypeError, ValueError, AttributeError):
         raise BadRequest(
-            f"`{archive.name}` is no archive of a model", param="url", code="bad_archive"
+            f"`{archive.name}` is not a model archive", param="url", code="bad_archive"
         ) from None
     name = made.model
     if wrong := model_name.find_fault(name):
         raise BadRequest(
-            f"`{archive.name}` names its model `{name[:64]}`, and a name {wrong}; give it another "
+            f"`{archive.name}` names its model `{name[:64]}`, but a name {wrong}; give it another "
             "with `model_name`",
             param="model_name",
         )
     if not VERSION.fullmatch(made.version):
         raise BadRequest(
-            f"`{archive.name}` has a version that is none: letters, digits and dots, at most 32",
+            f"`{archive.name}` has an invalid version: use at most 32 letters, digits and dots",
             param="url",
             code="bad_archive",
         )

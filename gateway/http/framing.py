@@ -92,7 +92,9 @@ class Chunked:
         end = self._end_of_line(received, at)
         seen = (len(received) if end < 0 else end + len(BREAK)) - at
         if self._waste + seen > self._most_framing:
-            message = f"The chunks of the body have more than {self._most_framing} needless bytes"
+            message = (
+                f"The chunks of the body have more than {self._most_framing} unnecessary bytes"
+            )
             raise Refusal(413, message, "body_too_large")
         if end < 0:
             return at

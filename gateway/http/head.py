@@ -82,7 +82,7 @@ def read_head(block: bytes) -> Head:
     method, target, version = _read_request_line(block[: block.index(b"\r\n")])
     hosts = parsed.all(b"host")
     if len(hosts) > 1 or (not hosts and version == "1.1"):
-        _refuse("A request has one Host header")
+        _refuse("A request must have exactly one Host header")
     if any(not HOST.fullmatch(host) for host in hosts):
         _refuse("The Host header is not valid")
     path, query = _split_target(method, target, parsed)
@@ -126,7 +126,7 @@ def _parse(block: bytes) -> _Parsed:
     except httptools.HttpParserUpgrade:
         pass  # an offer, which is not taken up
     except httptools.HttpParserInvalidMethodError:
-        raise Refusal(501, "This method is not known here", "not_implemented") from None
+        raise Refusal(501, "This method is not supported", "not_implemented") from None
     except httptools.HttpParserError:
         _refuse()
     return parsed
@@ -138,17 +138,17 @@ def _read_request_line(line: bytes) -> tuple[str, bytes, str]:
         _refuse()
     version = found[3].decode()
     if version not in ("1.1", "1.0"):
-        _refuse(f"HTTP/{version} is not spoken here")
+        _refuse(f"HTTP/{version} is not supported")
     return found[1].decode(), found[2], version
 
 
 def _split_target(method: str, target: bytes, parsed: _Parsed) -> tuple[bytes, bytes]:
     """Return path and query of a target in any of its forms."""
     if method == "CONNECT":
-        _refuse("CONNECT is for proxies")
+        _refuse("CONNECT is not supported")
     if target == b"*":
         if method != "OPTIONS":
-            _refuse("The target `*` is for OPTIONS alone")
+            _refuse("The target `*` is only for OPTIONS")
         return target, b""
     if not target.startswith(b"/"):
         found = ABSOLUTE_FORM.fullmatch(target)
@@ -173,7 +173,7 @@ def _length(version: str, parsed: _Parsed) -> int | None:
         if version == "1.0":
             _refuse("HTTP/1.0 has no Transfer-Encoding")
         if codings != [b"chunked"]:
-            raise Refusal(501, "The one transfer coding here is `chunked`", "not_implemented")
+            raise Refusal(501, "The only supported transfer coding is `chunked`", "not_implemented")
         return None
     lengths = parsed.all(b"content-length")
     if lengths and len(lengths[0]) > MOST_DIGITS:

@@ -10,14 +10,16 @@ from gateway.errors import error_body
 from gateway.http.head import Refusal
 from gateway.web.exchange import Exchange, Message, Scope
 
-UNFINISHED = Refusal(400, "The request was not sent to its end", "invalid_http")
+UNFINISHED = Refusal(400, "The request was not sent completely", "invalid_http")
 TOO_SLOW = Refusal(408, "The head of the request took too long", "request_timeout")
 
 
 def long_head(received: bytearray, most: int) -> Refusal:
     """Return the refusal of a head of more than `most` bytes."""
     if received and b"\r\n" not in received:
-        return Refusal(414, f"The target of the request does not fit {most} bytes", "uri_too_long")
+        return Refusal(
+            414, f"The target of the request is longer than {most} bytes", "uri_too_long"
+        )
     return Refusal(431, f"The head of the request is longer than {most} bytes", "head_too_large")
 
 

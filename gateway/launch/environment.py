@@ -33,14 +33,14 @@ INSTEAD = {
     ),
     r"LOG_LOCATION|LOG4J_\w+": "logs go to standard error, in the shape of LOG_FORMAT",
     r"METRICS_LOCATION": "metrics are at /metrics",
-    r"JAVA_TOOL_OPTIONS|JDK_JAVA_OPTIONS|_JAVA_OPTIONS": "PASS_VARIABLES={name} hands it to Java",
-    r"LD_(PRELOAD|AUDIT)": "PASS_VARIABLES={name} hands it on",
-    r"MALLOC_\w+": "GLIBC_TUNABLES is handed on",
+    r"JAVA_TOOL_OPTIONS|JDK_JAVA_OPTIONS|_JAVA_OPTIONS": "PASS_VARIABLES={name} passes it to Java",
+    r"LD_(PRELOAD|AUDIT)": "PASS_VARIABLES={name} passes it on",
+    r"MALLOC_\w+": "GLIBC_TUNABLES is passed on",
     r"(OMP|GOMP|KMP)_\w+|(MKL|OPENBLAS|NUMEXPR)_NUM_THREADS|ENGINE_THREADS": (
         "THREADS_PER_REPLICA sets the threads"
     ),
     r"(LOCAL_)?(RANK|WORLD_SIZE)": "REPLICAS sets how many workers there are",
-    r"ENABLE_TORCH_PROFILER": "PASS_VARIABLES={name} hands it to the worker",
+    r"ENABLE_TORCH_PROFILER": "PASS_VARIABLES={name} passes it to the worker",
     r"PYTHON(HOME|PATH|PLATLIBDIR|STARTUP|USERBASE|NOUSERSITE|SAFEPATH|OPTIMIZE|WARNINGS|DEVMODE"
     r"|MALLOC|HASHSEED|INSPECT)": "the worker's Python is this one, with the packages it has",
 }

@@ -53,19 +53,23 @@ EVENT: Json = {
 }
 IGNORED_FIELDS: Json = {
     "x-ignored-fields": {
-        "description": "Fields of the request that nobody knows, percent-encoded, by commas; at "
-        "most 8 names and 256 bytes. `STRICT_FIELDS` has them refused instead.",
+        "description": (
+            "Unknown fields of the request, percent-encoded and separated by commas; at most 8 "
+            "names and 256 bytes. With `STRICT_FIELDS` they are refused instead."
+        ),
         "schema": {"type": "string"},
     }
 }
 ORIGIN: Json = {
     "x-model-digest": {
-        "description": "SHA-256 of the model that wrote this: with the same request and seed, "
-        "every instance that has it writes the same. Absent on the engine `torch`.",
+        "description": (
+            "SHA-256 of the model that generated this: with the same request and seed, every "
+            "instance that has it generates the same. Absent with the engine `torch`."
+        ),
         "schema": {"type": "string"},
     },
     "x-seed": {
-        "description": "The seed of a text, chosen for it where the request has none.",
+        "description": "The seed of a completion, chosen at random if the request has none.",
         "schema": {"type": "string"},
     },
 }
@@ -117,7 +121,7 @@ def _schemas() -> Json:
         "type": "object",
         "required": ["input"],
         "properties": {"input": {"type": "string", "examples": [PROMPT]}},
-        "description": "With `inputs` in place of `input` it is a TgiRequest.",
+        "description": "With `inputs` instead of `input` it is a TgiRequest.",
     }
     text = {"type": "string"}
     found["GenerateReply"] = {
@@ -150,7 +154,7 @@ def _security() -> Json:
 def _inference(settings: Settings) -> Json:
     completions = _post(
         "completions",
-        "Go on with a prompt",
+        "Complete a prompt",
         "CompletionRequest",
         "Completion",
         {
@@ -163,7 +167,7 @@ def _inference(settings: Settings) -> Json:
     completions["responses"]["200"]["content"]["text/event-stream"] = {"schema": EVENT}
     chats = _post(
         "chat_completions",
-        "Answer a conversation, where the model has a chat template",
+        "Answer a conversation, if the model has a chat template",
         "ChatRequest",
         "Chat",
         {
@@ -174,7 +178,7 @@ def _inference(settings: Settings) -> Json:
     chats["responses"]["200"]["content"]["text/event-stream"] = {"schema": EVENT}
     embeddings = _post(
         "embeddings",
-        "Turn texts into vectors",
+        "Embed texts",
         "EmbeddingRequest",
         "Embeddings",
         {
@@ -184,7 +188,7 @@ def _inference(settings: Settings) -> Json:
     )
     generate = _post(
         "generate",
-        f"Go on with a text, {settings.n_tokens} tokens",
+        f"Continue a text by {settings.n_tokens} tokens",
         "GenerateRequest",
         "GenerateReply",
         {"text": {"input": PROMPT}},
@@ -258,14 +262,14 @@ def _service(settings: Settings) -> Json:
 
     ready = get("ready", "Whether a request would be served now", "application/json")
     ready["get"]["responses"]["503"] = good_reply(
-        {"type": "object"}, about="Not now: it is starting, draining, or has 0 workers."
+        {"type": "object"}, about="Not now: the service is starting, draining, or has 0 workers."
     )
     health = get("health", "The same, with no body where it would", "application/json")
     health["get"]["responses"] = ready["get"]["responses"] | {"200": {"description": "Yes."}}
     metrics = get("metrics", "Prometheus", "text/plain", 401, 403, 429)
     if settings.metrics_access == "key":
         metrics["get"]["security"] = KEYED
-    page = get("page", "The page where one writes", "text/html")
+    page = get("page", "The page to write on", "text/html")
     docs = get("docs", "This description, to read", "text/html")
     for files in (page, docs):
         files["get"]["responses"]["304"] = {"description": "As `If-None-Match` says."}

@@ -40,8 +40,8 @@ def paths(settings: Settings) -> Json:
     """Return the operations of management."""
     listed = _managed("list", "The models", MODEL_NAMES)
     listed["parameters"] = [
-        in_query("limit", "At most so many.", _whole(1, 1000)),
-        in_query("next_page_token", "`nextPageToken` of the page before.", _whole(0, 1_000_000)),
+        in_query("limit", "Most models on a page.", _whole(1, 1000)),
+        in_query("next_page_token", "The previous page's `nextPageToken`.", _whole(0, 1_000_000)),
     ]
     set_default = _managed("set_default", "Let this version serve", STATUS)
     described = {"get": _managed("describe_all", "Every version of a model", DESCRIPTIONS)}
@@ -149,21 +149,24 @@ def _of_model(settings: Settings, suffix: str) -> Json:
         f"scale{suffix}", "Set the number of workers; what is removed is drained first", STATUS
     )
     timeout = (
-        "Seconds that removed workers have to finish their sequences; -1 is for ever.",
+        "Seconds that removed workers have to finish their sequences; -1: no limit.",
         _whole(-1, LONGEST_SECONDS),
     )
     known = {
         "min_worker": ("Workers; 0 is none, and stays so.", _whole(0, settings.max_replicas)),
-        "max_worker": ("More than this are removed; as `min_worker`.", _whole(0, 10_000)),
+        "max_worker": (
+            "Workers beyond this number are removed; as `min_worker`.",
+            _whole(0, 10_000),
+        ),
         "synchronous": ("Answer when it is done.", FLAG),
         "timeout": timeout,
     }
-    scale["parameters"] = [in_query(name, *facts) for name, facts in known.items()]
+    scale["parameters"] = [in_query(name, *details) for name, details in known.items()]
     scale["parameters"] += _without_effect("number_gpu")
     _add_body(scale, known)
     remove = _managed(f"unregister{suffix}", "Drain and remove a model", STATUS)
     remove["parameters"] = [
-        in_query("synchronous", "It is always waited for.", FLAG),
+        in_query("synchronous", "The answer always comes when it is done.", FLAG),
         in_query("timeout", *timeout),
     ]
     describe = _managed(f"describe{suffix}", "A model and its workers", DESCRIPTIONS)
@@ -172,7 +175,7 @@ def _of_model(settings: Settings, suffix: str) -> Json:
 
 
 def _customized() -> Json:
-    about = "Tell what the model is as well, in `customizedMetadata`."
+    about = "Also describe the model, in `customizedMetadata`."
     return in_query("customized", about, FLAG)
 
 
@@ -187,7 +190,7 @@ def _add_body(described: Json, known: dict[str, tuple[str, Json]]) -> None:
     """Let an operation that changes workers be asked with JSON, and answered before it is done."""
     described["responses"]["202"] = good_reply(STATUS, about="Begun.")
     described["requestBody"] = {
-        "description": "The parameters, in place of the query.",
+        "description": "The parameters, instead of the query.",
         "content": {
             "application/json": {
                 "schema": {

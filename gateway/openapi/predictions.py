@@ -72,8 +72,11 @@ def schemas() -> Json:
             "anyOf": [*asked, {"type": "array", "items": {"anyOf": asked}, "minItems": 1}]
         },
         "PredictionReply": {
-            "description": "A completion for JSON and for forms, a list for a list or several "
-            "prompts of a form; Hugging Face's form for its own; texts where `Accept` wants them.",
+            "description": (
+                "A completion for JSON and forms, a list for a list or for several prompts in a "
+                "form; Hugging Face's format for its own requests; plain text if `Accept` asks "
+                "for it."
+            ),
             "anyOf": [*answered, {"type": "array", "items": {"anyOf": answered}}],
         },
     }
@@ -89,7 +92,7 @@ def predict(event: Json) -> Json:
     done["200"]["content"]["text/event-stream"] = {"schema": event}
     described = operation(
         "predict",
-        "TorchServe's own path: a text, a form or JSON in; text, JSON or a stream out",
+        "TorchServe's own path: plain text, a form or JSON in; plain text, JSON or a stream out",
         "Text",
         done,
         INFERENCE_ERRORS,

@@ -102,13 +102,13 @@ def paths(settings: Settings, event: Json) -> Json:
     stream = good_reply(event, "text/event-stream")
     root = _post("tgi", "TGI's own route: the prompt and what follows", "TgiRequest", generated)
     root["responses"]["200"]["content"] |= stream["content"]
-    streamed = _post("tgi_generate_stream", "TGI's stream, an event a token", "TgiRequest", stream)
+    streamed = _post("tgi_generate_stream", "TGI's stream, one event a token", "TgiRequest", stream)
     for one in (root, streamed):
         _with_example(one, {"inputs": PROMPT, "parameters": TGI_PARAMETERS})
     return {
         "/": {"post": root},
         "/generate_stream": {"post": streamed},
-        "/info": {"get": _get("tgi_info", "What is served, in TGI's words")},
+        "/info": {"get": _get("tgi_info", "What is served, as TGI describes it")},
         **_v1(),
         **_v2(stream),
         **_platforms(settings),
@@ -146,7 +146,7 @@ def _v1() -> Json:
 
 def _v2(stream: Json) -> Json:
     found: Json = {
-        "/v2": {"get": _get("server", "What serves here", keyed=False)},
+        "/v2": {"get": _get("server", "The server's name and version", keyed=False)},
         "/v2/health/live": {"get": _get("v2_live", "Whether the process works", keyed=False)},
         "/v2/health/ready": {"get": _ready(_get("v2_ready", "Whether it is ready", keyed=False))},
     }

@@ -1,1 +1,1 @@
-"""Which replicas of which models are loaded, whether they live, and who is served by them."""
+"""Which replicas of which models are loaded, whether they still work, and who is served by them."""

@@ -218,7 +218,7 @@ class Registry:
             for request in stalled:
                 request.abort(Abort.STALLED)
             if stalled and not moves and replica.worker:
-                logger.warning("%s: its worker stands still; ending it", replica.name)
+                logger.warning("%s: its worker is stuck; ending it", replica.name)
                 replica.end_worker()
 
     def hold_back(self, worker: int, seconds: float) -> None:

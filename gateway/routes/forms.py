@@ -73,7 +73,7 @@ def _field(part: bytes) -> Field:
     # A part without headers begins with the empty line that ends them.
     head, head_end, value = (b"\r\n" + rest).partition(b"\r\n\r\n")
     if blanks.strip(b" \t") or not line_end or not head_end:
-        raise BadRequest("A part of the form has no end of its headers", code="invalid_form")
+        raise BadRequest("The headers of a part of the form do not end", code="invalid_form")
     if len(head) > MAX_PART_HEAD:
         raise BadRequest(
             f"The headers of a part of the form are longer than {MAX_PART_HEAD} bytes",
@@ -84,7 +84,7 @@ def _field(part: bytes) -> Field:
     encoding = headers.get("content-transfer-encoding", "").lower()
     if encoding not in PLAIN_ENCODINGS:
         raise BadRequest(
-            f"A part of the form is sent as `{encoding[:40]}`; send it as it is",
+            f"A part of the form has the encoding `{encoding[:40]}`; send it without one",
             param="content-transfer-encoding",
             code="invalid_form",
         )

@@ -94,7 +94,7 @@ def _check_key_limits(settings: Settings) -> None:
     known = keys.named_keys(settings.api_keys)
     for name in limited:
         if name not in known:
-            raise SettingsError(f"KEY_LIMITS names `{name}`, which is no key of API_KEYS")
+            raise SettingsError(f"KEY_LIMITS names `{name}`, which is not a key of API_KEYS")
 
 
 def _is_public_url(text: str) -> bool:

@@ -14,7 +14,7 @@ MOST_PRIORITY = 1000
 
 
 class KeyLimitFault(Exception):
-    """A text that says no limits; tells what is wrong with it."""
+    """A value that is not a list of limits; says what is wrong with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def parse_key_limits(text: str) -> dict[str, KeyLimits]:
         if not colon or not name:
             raise KeyLimitFault(f"{HOW}, not {entry!r}")
         if name in found:
-            raise KeyLimitFault(f"KEY_LIMITS: `{name}` comes twice")
+            raise KeyLimitFault(f"KEY_LIMITS: `{name}` occurs twice")
         found[name] = _limits(name, values)
     return found
 
@@ -56,7 +56,7 @@ def _limits(name: str, text: str) -> KeyLimits:
     known = {each.name for each in fields(KeyLimits)}
     values: dict[str, int] = {}
     for part in text.split(","):
-        field, equals, value = (piece.strip() for piece in part.partition("="))
+        field, equals, value = (each.strip() for each in part.partition("="))
         if not equals or field not in known:
             raise KeyLimitFault(f"KEY_LIMITS: `{name}` takes {', '.join(sorted(known))}")
         try:
@@ -65,9 +65,11 @@ def _limits(name: str, text: str) -> KeyLimits:
             raise KeyLimitFault(f"KEY_LIMITS: {field} of `{name}` must be a whole number") from None
     limits = KeyLimits(**values)
     if not 1 <= limits.weight <= MOST_WEIGHT:
-        raise KeyLimitFault(f"KEY_LIMITS: weight of `{name}` must be 1 to {MOST_WEIGHT}")
+        raise KeyLimitFault(f"KEY_LIMITS: the weight of `{name}` must be 1 to {MOST_WEIGHT}")
     if abs(limits.priority) > MOST_PRIORITY:
-        raise KeyLimitFault(f"KEY_LIMITS: priority of `{name}` must be within {MOST_PRIORITY} of 0")
+        raise KeyLimitFault(
+            f"KEY_LIMITS: the priority of `{name}` must be from -{MOST_PRIORITY} to {MOST_PRIORITY}"
+        )
     if min(limits.tokens_per_minute, limits.tokens_per_day) < 0:
-        raise KeyLimitFault(f"KEY_LIMITS: tokens of `{name}` must not be below 0")
+        raise KeyLimitFault(f"KEY_LIMITS: the tokens of `{name}` must be at least 0")
     return limits

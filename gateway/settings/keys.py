@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from handler.content.utf8 import is_whole
 
 BLANKS = " \t\r\n"
-HOW = "API_KEYS must be `name:key` by commas, each name once"
+HOW = "API_KEYS must be `name:key`, separated by commas, each name once"
 
 
 class KeyFault(Exception):
@@ -37,14 +37,14 @@ def text_of(name: str, content: bytes) -> str:
     try:
         return content.decode("utf-8-sig")  # some editors write a mark before the first key
     except UnicodeDecodeError:
-        raise KeyFault(f"{name} must hold text in UTF-8") from None
+        raise KeyFault(f"{name} must contain UTF-8 text") from None
 
 
 def named_keys(entries: Iterable[str]) -> dict[str, str]:
     """Take `name:key` apart; a key without a name is called by its number.
 
     Raises:
-        KeyFault: A name comes twice, or a key is none.
+        KeyFault: A name occurs twice, or a key is invalid.
     """
     named: dict[str, str] = {}
     for number, entry in enumerate(entries, 1):
@@ -54,9 +54,11 @@ def named_keys(entries: Iterable[str]) -> dict[str, str]:
         if not key or not name or name in named:
             raise KeyFault(HOW)
         if not (is_whole(name) and name.isprintable()):
-            raise KeyFault(f"API_KEYS: the name of key {number} holds what cannot be printed")
+            raise KeyFault(
+                f"API_KEYS: the name of key {number} contains characters that cannot be printed"
+            )
         if "," in key:
-            raise KeyFault(f"API_KEYS: the key of `{name}` holds a comma; give one key a line")
+            raise KeyFault(f"API_KEYS: the key of `{name}` contains a comma; give one key a line")
         judge(key, f"API_KEYS: the key of `{name}`")
         named[name] = key
     return named
@@ -73,7 +75,9 @@ def judge(key: str, who: str) -> None:
     if key != key.strip(BLANKS):
         raise KeyFault(f"{who} begins or ends with a blank, which no header can carry")
     if any(character < " " or character == "\x7f" for character in key):
-        raise KeyFault(f"{who} holds a control character or a line break; no header can carry it")
+        raise KeyFault(
+            f"{who} contains a control character or a line break, which no header can carry"
+        )
 
 
 def from_header(value: str) -> str:

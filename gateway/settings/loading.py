@@ -24,7 +24,7 @@ def load(
 ) -> Settings:
     """Read the settings: the environment, the files of the folder, the defaults.
 
-    What is passed over on the way is reported, a line each.
+    What is ignored on the way is reported, a line each.
 
     Raises:
         SettingsError: A value is not allowed.
@@ -51,13 +51,13 @@ def _add_keys(values: dict[str, Any]) -> None:
     It must not open what was to be closed.
     """
     if values.get("api_keys") == ():
-        raise SettingsError("API_KEYS must be `name:key` by commas; it holds no key")
+        raise SettingsError("API_KEYS must be `name:key`, separated by commas; it has no key")
     if values.get("api_keys_file"):
         content = _read_secret("API_KEYS_FILE", values["api_keys_file"])
         with named_faults():
             found = tuple(keys.lines_of("API_KEYS_FILE", content))
         if not found:
-            raise SettingsError("API_KEYS_FILE must hold `name:key`, one a line; it holds no key")
+            raise SettingsError("API_KEYS_FILE must contain `name:key`, one a line; it has no key")
         values["api_keys"] = values.get("api_keys", ()) + found
     if values.get("management_key_file"):
         content = _read_secret("MANAGEMENT_KEY_FILE", values["management_key_file"])

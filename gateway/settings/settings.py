@@ -30,7 +30,7 @@ class Settings:
     route_generate: str = setting("/generate", "Path of the plain route.")
     n_tokens: int = setting(20, "Tokens generated when a request has no `max_tokens`.", least=1)
     cors_origins: tuple[str, ...] = setting(
-        (), "Origins that may call from a browser beside HOST's, by commas; `*` for all."
+        (), "Origins that may call from a browser besides HOST's, separated by commas; `*` for all."
     )
 
     # The model and TorchServe
@@ -45,7 +45,7 @@ class Settings:
     )
     max_archive_ratio: int = setting(
         archive_file.MOST_RATIO,
-        "Times that an archive beyond 64 MiB may be as long when unpacked.",
+        "How many times as long an archive beyond 64 MiB may be when unpacked.",
         least=1,
     )
     class_data_file: Path | None = setting(
@@ -58,7 +58,7 @@ class Settings:
     metrics_port: int = setting(0, "TorchServe's port for metrics, likewise.", least=0)
     start_seconds: float = setting(300, "Time TorchServe may take to be ready.", least=1)
     start_failures: int = setting(
-        3, "So often within a minute the same failure ends a start that was never ready.", least=1
+        3, "How often the same failure within a minute ends a start that was never ready.", least=1
     )
     max_restarts: int = setting(
         5,
@@ -73,32 +73,37 @@ class Settings:
         0, "Threads of each copy's decode; 0 leaves it to the archive.", least=0
     )
     pass_variables: tuple[str, ...] = setting(
-        (), "Variables that TorchServe and its workers get besides the few they need, by commas."
+        (),
+        "Variables that TorchServe and its workers get besides the few they need, separated "
+        "by commas.",
     )
 
     # Archives from elsewhere
     allowed_model_urls: tuple[str, ...] = setting(
         (),
-        "https URLs that `register` may fetch, by commas; one that ends in `/` with all below.",
+        "https URLs that `register` may fetch, separated by commas; one that ends in `/` with "
+        "all below.",
     )
     model_urls: tuple[str, ...] = setting(
-        (), "Archives to fetch and load at the start, `URL#sha256=DIGEST` by commas."
+        (), "Archives to fetch and load at the start, `URL#sha256=DIGEST`, separated by commas."
     )
     max_model_bytes: int = setting(4 << 30, "Longest archive that is fetched.", least=1)
-    model_fetch_seconds: float = setting(600, "Time an archive may take to come.", least=1)
+    model_fetch_seconds: float = setting(600, "Time an archive may take to arrive.", least=1)
 
     # Keys
     api_keys: tuple[str, ...] = setting(
-        (), "Keys for inference, `name:key` by commas; not set, it is open.", secret=True
+        (),
+        "Keys for inference, `name:key`, separated by commas; without any it is open.",
+        secret=True,
     )
     api_keys_file: Path | None = setting(None, "File with such keys, one a line.")
-    management_key: str = setting("", "Key for management; none closes it.", secret=True)
+    management_key: str = setting("", "Key for management; without one it is closed.", secret=True)
     management_key_file: Path | None = setting(None, "File with that key.")
     local_management: bool = setting(
         False, "Without a key, let this machine manage; `./scripts/serve` turns it on."
     )
     metrics_access: str = setting(
-        "open", "Who reads /metrics: anyone, or the management key.", choices=("open", "key")
+        "open", "Who may read /metrics: anyone, or the management key.", choices=("open", "key")
     )
 
     # Limits
@@ -111,37 +116,43 @@ class Settings:
     )
     max_header_bytes: int = setting(
         16384,
-        "Longest head of a request; also its trailers, and needless bytes in its chunks.",
+        "Longest head of a request; also its trailers, and unnecessary bytes in its chunks.",
         least=1024,
     )
     header_seconds: float = setting(10, "Time for a request's head.", least=0.1)
     body_seconds: float = setting(30, "Time for a request's body.", least=0.1)
     idle_seconds: float = setting(75, "Time a connection may idle between requests.", least=1)
     write_seconds: float = setting(
-        30, "Time a reader may take nothing, and has for each MiB of a whole reply.", least=0.1
+        30,
+        "Time a client may read nothing, and time it has for each MiB of a whole reply.",
+        least=0.1,
     )
     linger_bytes: int = setting(
         32 << 20, "Of a refused request, bytes that are read on so that the reply arrives.", least=0
     )
     linger_seconds: float = setting(5, "Time for that.", least=0)
     max_connections: int = setting(
-        4096, "Open connections; for more, those give way that wait longest.", least=8
+        4096,
+        "Most open connections; beyond that, those that have waited longest are closed.",
+        least=8,
     )
     health_connections: int = setting(
-        16, "Of these, kept for `/health...`: all else is a 503 there.", least=0
+        16, "Of these, kept for `/health...`: other requests get a 503 on them.", least=0
     )
     requests_per_minute: int = setting(
         0, "Requests a minute for each key, or client address without one; 0 is off.", least=0
     )
-    redis_url: str = setting("", "Redis that counts them for several instances.", secret=True)
+    redis_url: str = setting(
+        "", "Redis that counts them for several instances together.", secret=True
+    )
     trusted_proxy_hops: int = setting(
         0, "Proxies in front whose X-Forwarded-For is believed; 1 on Cloud Run.", least=0
     )
     max_waiting: int = setting(64, "Sequences that may wait for a slot; more get a 429.", least=0)
     max_queue_seconds: float = setting(
         60,
-        "Seconds that a request may wait for a slot; refused at once if it would be longer, 0 sets "
-        "no bound.",
+        "Seconds that a request may wait for a slot; refused at once if it would wait longer, 0 "
+        "sets no limit.",
         least=0,
     )
     key_limits: str = setting(
@@ -150,25 +161,27 @@ class Settings:
         "`alice:weight=4,tokens_per_day=1000000;bob:priority=5` (or `tokens_per_minute`).",
     )
     max_tokens_per_request: int = setting(
-        16384, "Bound of `max_tokens` x `n` (or `best_of`) x prompts.", least=1
+        16384, "Most `max_tokens` x `n` (or `best_of`) x prompts.", least=1
     )
     max_logprobs_per_request: int = setting(
-        100_000, "Bound of tokens x `n` x (`logprobs` + 1), with `echo` the prompt's too.", least=1
+        100_000, "Most tokens x `n` x (`logprobs` + 1), with `echo` the prompt's too.", least=1
     )
     strict_fields: bool = setting(
-        False, "Refuse fields of a request that are not known, instead of ignoring them."
+        False, "Refuse unknown fields of a request instead of ignoring them."
     )
     stream_interval_ms: int = setting(
         15,
-        "Milliseconds of tokens that a stream's event may hold; its first is sent at once, 0 sends "
-        "each token by itself.",
+        "Milliseconds of tokens that an event of a stream may contain; the first is sent at "
+        "once, 0 sends each token by itself.",
         least=0,
         most=1000,
     )
     skip_self_test: bool = setting(
         False,
-        "Start without comparing the archive's files and a short text with what they were when "
-        "it was packed.",
+        "Start without checking that the archive's files and output are those that were packed.",
+    )
+    stall_seconds: float = setting(
+        60, "Time without a sign of life before a reply is ended.", least=1
     )
     stream_keepalive_seconds: float = setting(
         15,
@@ -176,7 +189,6 @@ class Settings:
         "none.",
         least=0,
     )
-    stall_seconds: float = setting(60, "Time a reply may stand still before it is ended.", least=1)
     retry_seconds: float = setting(
         15, "Time a request may wait for a worker that is coming back.", least=0
     )
@@ -184,7 +196,7 @@ class Settings:
     # Language
     language_gate: str = setting(
         "warn",
-        "Text that is not English: pass it, pass it with a header, or refuse it.",
+        "What to do with text that is not English: pass it, pass it with a header, or refuse it.",
         choices=("off", "warn", "refuse"),
     )
 
@@ -202,7 +214,7 @@ class Settings:
         "auto", "JSON lines or text; auto is JSON on Cloud Run.", choices=("auto", "json", "text")
     )
     k_service: str = setting("", "Set by Cloud Run.")
-    google_cloud_project: str = setting("", "Project that traces in the log belong to.")
+    google_cloud_project: str = setting("", "Project to which the log's traces belong.")
 
     # Traces, by OpenTelemetry's names
     otel_exporter_otlp_endpoint: str = setting(

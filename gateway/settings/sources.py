@@ -1,7 +1,7 @@
 """Where settings come from: the environment, over `.env.local`, over `.env`.
 
 The environment and the files hold much that is not for us, and names that were mistyped. What is
-passed over is reported, and a name one slip from a key's ends the start: it would leave the service
+ignored is reported, and a name one slip from a key's ends the start: it would leave the service
 open.
 """
 
@@ -39,7 +39,7 @@ class SettingsError(Exception):
 def gather(
     known: Collection[str], environment: Mapping[str, str], folder: Path, report: Report
 ) -> dict[str, str]:
-    """Return what was given for the settings `known`; what is passed over is reported.
+    """Return what was given for the settings `known`; what is ignored is reported.
 
     Raises:
         SettingsError: A file cannot be read, or a name is one slip from a key's.
@@ -60,7 +60,7 @@ def gather(
         value = unquote(environment[name])
         if is_foreign(name, value):
             shown = "..." if "@" in value else value  # no password of an URL
-            report(f"{name}={shown} is another program's, and passed over{_hint(name)}")
+            report(f"{name}={shown} belongs to another program and is ignored{_hint(name)}")
         else:
             given[name] = value
     return given
@@ -80,7 +80,7 @@ def is_foreign(name: str, value: str) -> bool:
     address to listen on is ours, and wrong.
     """
     if SERVICE_LINK.match(value):
-        return name not in KEY_NAMES  # passed over, it would leave the service open
+        return name not in KEY_NAMES  # ignored, it would leave the service open
     return name == "HOST" and bool(value) and "://" not in value and not is_address(value)
 
 
@@ -106,12 +106,12 @@ def _hint(name: str) -> str:
     return "; BIND is the address to listen on" if name == "HOST" else ""
 
 
-def _refuse_slips(known: Collection[str], given: Mapping[str, str | None], place: str) -> None:
+def _refuse_slips(known: Collection[str], given: Mapping[str, str | None], where: str) -> None:
     for name, value in given.items():
         meant = None if name in known or name in CLIENT_NAMES or not value else meant_key(name)
         if meant:
             raise SettingsError(
-                f"{name} in {place} is not a setting: is {meant} meant? Rename it, "
+                f"{name} in {where} is not a setting: is {meant} meant? Rename it, "
                 "or start without it"
             )
 
@@ -140,7 +140,7 @@ def _singular(name: str) -> str:
 
 
 def _is_one_edit(one: str, other: str) -> bool:
-    """Return whether a letter more, less, other or in its neighbour's place is all that differs."""
+    """Return whether they differ by one letter more, less, other or swapped with its neighbour."""
     start = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), None)
     if start is None:
         return abs(len(one) - len(other)) <= 1

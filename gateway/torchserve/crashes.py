@@ -14,7 +14,7 @@ from gateway.launch.launch import CRASHES
 
 logger = logging.getLogger("gateway.torchserve")
 
-# Of a report, what the log is told.
+# How much of a report is logged.
 LONGEST_REPORT = 4000
 
 
@@ -23,19 +23,19 @@ class Crashes:
 
     def __init__(self) -> None:
         self._folder: Path | None = None
-        self._told: set[int] = set()
+        self._logged: set[int] = set()
 
     def look_in(self, run_folder: Path) -> None:
         """Look where the TorchServe runs that was just started."""
         self._folder = run_folder / CRASHES
-        self._told.clear()
+        self._logged.clear()
 
     def has(self, worker: int) -> bool:
         """Whether the worker with this process id crashed."""
-        return worker in self._told or bool(worker and self._read(str(worker)))
+        return worker in self._logged or bool(worker and self._read(str(worker)))
 
     def take_new(self) -> list[tuple[int, str]]:
-        """Log what was not told yet; return each worker and its report's first line."""
+        """Log what was not logged yet; return each worker and its report's first line."""
         if self._folder is None:
             return []
         try:
@@ -44,9 +44,9 @@ class Crashes:
             return []
         lines = []
         for name in names:
-            report = self._read(name) if int(name) not in self._told else ""
+            report = self._read(name) if int(name) not in self._logged else ""
             if report:
-                self._told.add(int(name))
+                self._logged.add(int(name))
                 logger.warning("worker %s crashed: %s", name, report[:LONGEST_REPORT])
                 lines.append((int(name), report.splitlines()[0]))
         return lines

@@ -28,7 +28,7 @@ NOISE = re.compile(
 )
 # Level and sender, as config/log4j2.xml has them.
 HEAD = re.compile(r"torchserve [A-Z]+ ?")
-SILENT = "its worker ended without a word"
+SILENT = "its worker ended without saying why"
 # What to do next, by what was said.
 HINTS = {
     r"No space left|[Dd]isk quota": "set TMPDIR to a folder with more room",
@@ -97,7 +97,7 @@ def _hint(words: str) -> str:
 
 
 def _message(line: str) -> str:
-    """A line of the log without its form: text or JSON."""
+    """A line of the log without its layout, text or JSON."""
     line = line.rstrip()
     if line.startswith("{"):
         with contextlib.suppress(ValueError, TypeError, KeyError):

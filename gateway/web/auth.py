@@ -97,7 +97,7 @@ class Guard:
         # Both: behind Cloud Run's own sign-in the bearer token is not one of ours.
         names = [name for name in map(keys.name_of, given) if name is not None]
         if not names:
-            raise Unauthorized("This key is not valid here")
+            raise Unauthorized("This key is not valid for this")
         return names[0]
 
 

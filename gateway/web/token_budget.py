@@ -39,8 +39,8 @@ class TokenBudget:
             if left <= 0:
                 seconds = max(1, math.ceil(reset))
                 raise TooManyRequests(
-                    f"This key's {item.amount} tokens a {window} are used; "
-                    f"try again in {seconds} s",
+                    f"This key's {item.amount} tokens a {window} are used up; try again in "
+                    f"{seconds} s",
                     code="token_budget",
                     retry_after=seconds,
                 )

@@ -266,4 +266,4 @@ def test_a_start_that_can_not_fetch_ends_in_one_line(start_service: StartService
     assert service.process.wait(PATIENCE) == 1
     service.stop()
     said = [line for line in service.log if line]
-    assert said == ["gateway: MODEL_URLS: `localhost` cannot be fetched from"]
+    assert said == ["gateway: MODEL_URLS: Nothing can be fetched from `localhost`"]

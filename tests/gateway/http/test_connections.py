@@ -78,7 +78,7 @@ def test_who_says_no_more_gets_every_answer(gateway: Service) -> None:
 )
 def test_what_is_not_sent_to_its_end_is_told_so(gateway: Service, sent: bytes) -> None:
     (reply,) = ask(gateway.port, sent, ends=True)
-    assert reply.status == 400 and b"not sent to its end" in reply.body
+    assert reply.status == 400 and b"not sent completely" in reply.body
 
 
 def test_a_text_comes_whole_to_who_says_no_more(service: Service) -> None:

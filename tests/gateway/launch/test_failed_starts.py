@@ -35,12 +35,12 @@ HANDLERS = {
     ),
     "it is killed": (
         "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)",
-        "its worker ended without a word (is there enough memory?)",
+        "its worker ended without saying why (is there enough memory?)",
     ),
 }
 WORDS = {case: words for case, (_, words) in HANDLERS.items()} | {
     "Java takes no such options": "Multiple garbage collectors selected",
-    "no manifest": "`gpt2.mar` has no MAR-INF/MANIFEST.json that can be read",
+    "no manifest": "`gpt2.mar` has no readable MAR-INF/MANIFEST.json",
     "TMPDIR is too small": "set TMPDIR to a larger one",
 }
 FORMATS = ("json", "text")

@@ -46,7 +46,7 @@ def test_the_committed_file_is_valid_and_holds_no_secret() -> None:
         ("HOST", "https://page.example:port", "public URL"),
         ("HOST", "https://me:secret@page.example", "public URL"),
         ("LOG_FORMAT", "xml", "auto, json, text"),
-        ("API_KEYS", ",", "`name:key` by commas"),
+        ("API_KEYS", ",", "`name:key`, separated by commas"),
     ],
 )
 def test_a_bad_value_is_named_with_what_is_allowed(name: str, value: str, words: str) -> None:
@@ -62,7 +62,7 @@ def test_a_file_that_holds_no_key_does_not_open_what_it_was_to_close(
     file = tmp_path / "keys"
     file.write_text(held)
     for given in ({}, {"API_KEYS": "alice:alice-secret"}):
-        with pytest.raises(SettingsError, match="API_KEYS_FILE must hold `name:key`"):
+        with pytest.raises(SettingsError, match="API_KEYS_FILE must contain `name:key`"):
             load({"API_KEYS_FILE": str(file)} | given)
     file.write_text(held + "\nbob:bob-secret\n")
     assert load({"API_KEYS_FILE": str(file)}).api_keys == ("bob:bob-secret",)
