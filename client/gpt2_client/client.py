@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 SEED_BITS = 63
-# Which model writes, by its digest; a service whose texts depend on more than that is silent.
+# Which model writes, by its digest; a service whose completions depend on more than that is silent.
 MODEL_HEADER = "x-model-digest"
 _Result = TypeVar("_Result")
 
@@ -100,7 +100,7 @@ class Client:
         version: str | None = None,
         **options: Unpack[Options],
     ) -> Stream:
-        """Write a text and hand out each piece as it comes; a stream that breaks is taken up."""
+        """Generate, and hand out each event as it comes; a stream that breaks is taken up."""
         body = self._request(prompt, model, options)
         body |= {"stream": True, "stream_options": {"include_usage": True}}
         if body.get("seed") is None:  # which has the text come again, should the stream break
@@ -196,8 +196,8 @@ class Client:
     def unregister(self, model: str, version: str | None = None) -> str:
         """Take a version away, or without one the default version.
 
-        The gateway lets it finish the texts that it is writing. Bare TorchServe cuts them: there,
-        let another version be the default first and wait until its texts have ended.
+        The gateway lets it finish what it is generating. Bare TorchServe cuts them: there,
+        let another version be the default first and wait until its sequences have ended.
         """
         return self._manage("DELETE", _model_path(model, version))
 
@@ -290,4 +290,4 @@ def _read(parse: Callable[[Any], _Result], body: Any) -> _Result:
     try:
         return parse(body)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise BadReply(f"the reply lacks or misshapes {error}") from error
+        raise BadReply(f"the reply lacks {error}, or has it in another format") from error

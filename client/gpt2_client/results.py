@@ -86,7 +86,7 @@ class Logprobs:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of the texts that a request asked for."""
+    """One of the completions that a request asked for."""
 
     index: int
     text: str

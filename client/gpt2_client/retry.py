@@ -44,13 +44,13 @@ class Retry:
     def wait(self, attempt: int, retry_after: float | None) -> float | None:
         """Seconds before try number `attempt` + 1 (from 0), or None when it is not worth it.
 
-        A server that asks for more patience than `longest_wait` gets none: the caller is told
-        at once, with the number, instead of being held.
+        A server that asks for more patience than `longest_wait` gets none: the caller gets
+        the number at once, instead of being held.
         """
         if attempt >= self.attempts:
             return None
         if retry_after is not None:
-            # A little later than told, so that many clients told the same do not come as one.
+            # A little later than asked, so that many clients asked the same do not come as one.
             spread = random.uniform(0, min(1.0, 0.1 * retry_after + 0.05))
             return retry_after + spread if retry_after <= self.longest_wait else None
         ceiling = min(self.longest_wait, self.first_wait * 2.0**attempt)

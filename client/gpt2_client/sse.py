@@ -58,7 +58,7 @@ def _object(text: str) -> dict[str, Any]:
     try:
         body = json.loads(text)
     except ValueError:
-        raise BadReply("the stream holds something that is not JSON") from None
+        raise BadReply("the stream contains something that is not JSON") from None
     if not isinstance(body, dict):
-        raise BadReply("the stream holds JSON that is not an object")
+        raise BadReply("the stream contains JSON that is not an object")
     return body

@@ -1,8 +1,8 @@
 """A text while it is written, taken up elsewhere where its connection broke. Knows no routes.
 
 The same model, request and seed give the same text on every instance, so a stream that broke is
-asked for again and what came before is skipped. It is never spliced from two texts: another model's
-answer (by its digest) or another text is not gone on with.
+asked for again and what came before is skipped. It is never spliced from two completions: another
+model's answer (by its digest) or another text is not gone on with.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from gpt2_client.errors import ClientError, ServerError, StreamBroken, Unreachab
 from gpt2_client.results import Event, FinishEvent, Logprobs, TextEvent
 from gpt2_client.retry import Retry
 
-# Errors in mid-stream that tell of the instance, not of the request.
+# Errors in mid-stream that concern the instance, not the request.
 INSTANCE_LOST = ("worker_lost", "stalled", "drained", "removed")
 
 
@@ -23,12 +23,14 @@ class AnotherText(StreamBroken):
     """What came when the stream was asked for again is not what came before."""
 
     def __init__(self) -> None:
-        super().__init__("the stream broke, and another text came when it was asked for again")
+        super().__init__(
+            "the stream broke, and another completion came when it was asked for again"
+        )
 
 
 @dataclass
 class Attempt:
-    """One answer to the request: its bytes, and which model writes them, if that is told."""
+    """One answer to the request: its bytes, and which model writes them, if that is known."""
 
     chunks: Generator[bytes, None, None]
     model: str | None
@@ -106,11 +108,11 @@ def _take_up(source: _Source, broke: ClientError, breaks: int) -> None:
         try:
             source.now = source.ask()
         except ClientError as error:
-            raise StreamBroken(f"the stream broke and could not be taken up: {error}") from error
+            raise StreamBroken(f"the stream broke and could not be resumed: {error}") from error
         if source.now.model == model:
             return
         source.now.chunks.close()
-        broke = StreamBroken("the stream broke, and another model answers in place of the first")
+        broke = StreamBroken("the stream broke, and another model answers instead of the first")
         breaks += 1
 
 

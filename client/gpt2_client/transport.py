@@ -16,7 +16,7 @@ Json = Union[dict[str, Any], list[Any]]
 
 
 class _Bearer(requests.auth.AuthBase):
-    """Sends our key and nothing else: without it a .netrc entry would take its place."""
+    """Sends our key and nothing else: without it a .netrc entry would be sent."""
 
     def __init__(self, key: str | None) -> None:
         # Sent as UTF-8 (`requests` itself knows Latin-1 alone); bytes of an environment in another
@@ -24,7 +24,7 @@ class _Bearer(requests.auth.AuthBase):
         self._key = (key or "").encode("utf-8", "surrogateescape")
         if self._key != self._key.strip() or any(byte < 32 or byte == 127 for byte in self._key):
             raise ValueError(
-                "the key holds a control character, or a blank at an end: no header can carry it"
+                "the key contains a control character, or a blank at an end: no header can carry it"
             )
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -123,7 +123,7 @@ class Transport:
     def _error(self, response: requests.Response) -> Exception:
         if response.status_code < 400:
             target = response.headers.get("Location", "elsewhere")
-            return BadReply(f"{self.base_url} sends the request on to {target}; use that address")
+            return BadReply(f"{self.base_url} redirects the request to {target}; use that address")
         wait = seconds_of(response.headers.get("Retry-After"))
         body = self._body(response)
         proxy = None if isinstance(body, dict) else address.proxy_of(self.base_url)

@@ -193,7 +193,7 @@ def test_a_batch_never_writes_over_or_into_what_is_not_its_own(tmp_path: Path) -
             pass
         held.append(b"{}\n")
     for digest, model in (("other", "one"), ("d", "two")):
-        with pytest.raises(FileProblem, match="begin afresh") as caught, begun(out, digest, model):
+        with pytest.raises(FileProblem, match="start over") as caught, begun(out, digest, model):
             pass
     assert "gpt2" in str(caught.value)
     assert (tmp_path / "out.partial").read_bytes() == b"{}\n"
@@ -225,7 +225,7 @@ def test_a_kill_between_the_last_two_steps_is_seen_as_done(tmp_path: Path) -> No
 
 
 def test_a_source_that_is_no_file_is_named(tmp_path: Path) -> None:
-    for path, reason in ((tmp_path, "is no file"), (tmp_path / "none", "does not exist")):
+    for path, reason in ((tmp_path, "is not a file"), (tmp_path / "none", "does not exist")):
         with pytest.raises(FileProblem, match=reason):
             Source.open(path)
 

@@ -171,7 +171,7 @@ def test_a_killed_batch_of_the_real_service_is_that_of_an_undisturbed_one(
     assert not pieces.exists()
     settings["SOURCE_DATE_EPOCH"] = "2000"  # the first start counts
     going_on = run(gateway.url, "batch", str(source), str(pieces), **settings)
-    assert "going on behind " in going_on.stderr
+    assert "going on after " in going_on.stderr
     assert pieces.read_bytes() == whole.read_bytes()
 
 

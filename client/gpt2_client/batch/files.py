@@ -47,14 +47,14 @@ class Source:
         digest, requests = hashlib.sha256(), 0
         try:
             if not path.is_file():
-                reason = "is no file" if path.exists() else "does not exist"
+                reason = "is not a file" if path.exists() else "does not exist"
                 raise FileProblem(f"{path} {reason}; a batch is read from a file, more than once")
             with path.open("rb") as file:
                 is_blank = True
-                while piece := file.readline(BLOCK_BYTES):
-                    digest.update(piece)
-                    is_blank = is_blank and not piece.strip()
-                    if piece.endswith(b"\n"):
+                while block := file.readline(BLOCK_BYTES):
+                    digest.update(block)
+                    is_blank = is_blank and not block.strip()
+                    if block.endswith(b"\n"):
                         requests += not is_blank
                         is_blank = True
                 requests += not is_blank
@@ -117,7 +117,7 @@ class Target:
         Raises:
             FileProblem: The files belong to something else, or cannot be written.
         """
-        with _told(self.path):
+        with _reported(self.path):
             state = self._hold()
             if self.path.exists():
                 self._clear(state, digest)
@@ -133,13 +133,13 @@ class Target:
     def append(self, line: bytes) -> None:
         """Write an answered line; it is there when this returns, whatever ends the process."""
         assert self._file is not None
-        with _told(self.partial):
+        with _reported(self.partial):
             self._file.write(line)
 
     def finish(self) -> None:
         """Let OUT appear, whole."""
         assert self._file is not None
-        with _told(self.path):
+        with _reported(self.path):
             os.fsync(self._file.fileno())
             self._file.close()
             os.replace(self.partial, self.path)
@@ -178,7 +178,7 @@ class Target:
         self.is_done = True
 
     def _check(self, state: Mapping[str, Any], digest: str, models: Mapping[str, str]) -> None:
-        again = f"remove {self.partial} and {self._state} to begin afresh"
+        again = f"remove {self.partial} and {self._state} to start over"
         if state["input_sha256"] != digest:
             raise FileProblem(f"{self.partial} answers another file of requests; {again}")
         for name, weights in state["models"].items():
@@ -201,7 +201,7 @@ class Target:
 
 
 @contextlib.contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _reported(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

@@ -2,7 +2,7 @@
 
 Nothing of a reply that depends on chance or load is kept: ids and, where none is given, the seed
 come from the file's digest and the `custom_id`, `created` from the batch's first start, and
-`cached_tokens`, which tells what the server happened to know, is left out.
+`cached_tokens`, which depends on what the server happened to know, is left out.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def _request(value: Mapping[str, Any], labels: Labels) -> Request:
     if not isinstance(body, dict):
         raise LineError("missing_required_parameter", f"{where}: `body` must be an object")
     if body.get("stream"):
-        raise LineError("invalid_request", f"{where}: `stream` has no place in a batch")
+        raise LineError("invalid_request", f"{where}: `stream` is not supported in a batch")
     if url in SEEDED and body.get("seed") is None:
         body = {**body, "seed": labels.seed}
     return Request(url, body)
@@ -127,7 +127,7 @@ def failed(labels: Labels, error: LineError) -> bytes:
 
 
 def is_failure(line: bytes) -> bool:
-    """Whether an answered line tells of anything but success."""
+    """Whether an answered line reports anything but success."""
     response = json.loads(line)["response"]
     return response is None or response["status_code"] != 200
 

@@ -26,14 +26,16 @@ examples:
   gpt2 --url http://127.0.0.1:7080 --management-url http://127.0.0.1:7081 register gpt2.mar
 """
 ENVIRONMENT = {
-    "GPT2_URL": "where the service is (default http://127.0.0.1:8080, or the PORT in a checkout's "
-    ".env where ./scripts/gpt2 is run); ending in /v1 or not",
+    "GPT2_URL": (
+        "the service's address (default http://127.0.0.1:8080, or the PORT in a checkout's .env "
+        "where ./scripts/gpt2 is run); with or without /v1 at the end"
+    ),
     "GPT2_MANAGEMENT_URL": "management address of a bare TorchServe",
-    "GPT2_API_KEY": "key for generation, where the service asks for one",
+    "GPT2_API_KEY": "key for generation, if the service asks for one",
     "GPT2_MANAGEMENT_KEY": "key for status, scale, register and the like",
     "NO_COLOR": "no colours, also on a terminal",
     "COLUMNS": "width of what is drawn",
-    "http_proxy, https_proxy, no_proxy": "the way out; loopback is always asked directly",
+    "http_proxy, https_proxy, no_proxy": "proxies; loopback is always asked directly",
 }
 EXIT_CODES = {
     "0": "done",
@@ -41,7 +43,7 @@ EXIT_CODES = {
     "2": "wrong usage or input",
     "3": "no answer: unreachable, timed out, or cut off",
     "130": "Ctrl-C",
-    "141": "the reader of the output has left",
+    "141": "the reader of the output has gone",
 }
 # How many requests of a batch are out at once at most, and how long it waits for a lost service.
 PARALLEL = 64
@@ -82,19 +84,25 @@ def _add_connection(
 ) -> argparse.ArgumentParser:
     """Add what may stand before a command's name; return a parent with the same for behind it."""
     behind = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
-    # Behind the name nothing has a default: it would take the place of what stood before.
+    # Behind the name nothing has a default: it would replace what stood before.
     top.set_defaults(url=url, management_url=management_url)
-    for place in (top, behind):
+    for parser in (top, behind):
         default = argparse.SUPPRESS
-        place.add_argument("--url", default=default, help="where the service is (GPT2_URL)")
-        place.add_argument(
-            "--management-url", default=default, metavar="URL", help="that of a bare TorchServe"
+        parser.add_argument("--url", default=default, help="the service's address (GPT2_URL)")
+        parser.add_argument(
+            "--management-url",
+            default=default,
+            metavar="URL",
+            help=("a bare TorchServe's management address"),
         )
-        place.add_argument(
+        parser.add_argument(
             "--timeout", type=seconds, metavar="SECONDS", help="longest silence (default 120)"
         )
-        place.add_argument(
-            "--retries", type=count, metavar="N", help="more tries when it is busy (default 3)"
+        parser.add_argument(
+            "--retries",
+            type=count,
+            metavar="N",
+            help=("retries when the service is busy (default 3)"),
         )
     return behind
 
@@ -120,22 +128,22 @@ def _add_generation(
     generate = commands.add_parser(
         "generate",
         parents=[common, sampling],
-        help="write a text and show it while it is written",
+        help="continue a text and show it while it is generated",
         epilog='example: gpt2 generate "Once upon a time" --max-tokens 60 --seed 1',
     )
     generate.add_argument("prompt", help="the beginning; - reads it from standard input (UTF-8)")
-    generate.add_argument("--n", type=int, metavar="N", help="so many texts")
-    generate.add_argument("--no-stream", action="store_true", help="show it when it is whole")
+    generate.add_argument("--n", type=int, metavar="N", help="number of completions")
+    generate.add_argument("--no-stream", action="store_true", help="show it when it is complete")
     commands.add_parser(
         "repl",
         parents=[common, sampling],
         help="write together: your line, its continuation, and so on",
-        epilog="an empty line lets it go on; /new starts afresh; /quit or Ctrl-D leaves",
+        epilog="an empty line lets it go on; /new starts over; /quit or Ctrl-D leaves",
     )
     embed = commands.add_parser(
         "embed",
         parents=[common],
-        help="turn texts into vectors, a line each",
+        help="embed texts, one vector a line",
         epilog='example: gpt2 embed "The old house" "An old home", or gpt2 embed - < lines.txt',
     )
     embed.add_argument(
@@ -144,7 +152,7 @@ def _add_generation(
     embed.add_argument(
         "--pooling", choices=("mean", "last"), help="the mean over its tokens, or the last one"
     )
-    embed.add_argument("--dimensions", type=int, metavar="N", help="only so many numbers")
+    embed.add_argument("--dimensions", type=int, metavar="N", help="keep only this many numbers")
     embed.add_argument("--truncate-prompt", action="store_true", help="cut what does not fit")
 
 
@@ -163,14 +171,14 @@ def _add_files(
         epilog="example: gpt2 batch requests.jsonl answers.jsonl",
     )
     batch.add_argument("input", metavar="IN", help="the requests")
-    batch.add_argument("output", metavar="OUT", help="where the answers go; must not be there yet")
+    batch.add_argument("output", metavar="OUT", help="where the answers go; must not exist yet")
     batch.add_argument("--json", action="store_true", help="sum up as JSON")
     batch.add_argument(
         "--parallel",
         type=parallel,
         default=PARALLEL,
         metavar="N",
-        help="at most so many at once (default %(default)s); fewer where the server takes fewer",
+        help="most requests at once (default %(default)s); fewer if the server takes fewer",
     )
     batch.add_argument(
         "--patience",
@@ -182,7 +190,7 @@ def _add_files(
     score = commands.add_parser(
         "score",
         parents=[common],
-        help="say how surprising a text is: bits per character, and each word's",
+        help="say how surprising a text is: bits per character, and bits of each word",
         epilog="example: gpt2 score story.txt --format html > story.html",
     )
     score.add_argument("file", metavar="FILE", help="the text, UTF-8; - reads standard input")
@@ -203,7 +211,7 @@ def _add_management(
     scale = commands.add_parser(
         "scale",
         parents=[common],
-        help="serve the model by so many workers",
+        help="set the model's number of workers",
         description="Bare TorchServe takes 0 or 1: more would freeze each other's streams.",
         epilog="example: gpt2 scale 2, or gpt2 scale my-model 2",
     )

@@ -36,7 +36,7 @@ def run(
         target.begin(source.digest, models, _started(terminal), progress.count)
         if not target.is_done:
             if progress.done:
-                terminal.note(f"going on behind {progress.done} of {source.requests} requests")
+                terminal.note(f"going on after {progress.done} of {source.requests} requests")
             bar = Bar(progress, gate, terminal)
             try:
                 Batch(source, asker, target.created, args.parallel).run(target, progress, bar.show)
@@ -53,14 +53,14 @@ def run(
 
 
 def _started(terminal: Terminal) -> int:
-    """The moment that `created` tells; SOURCE_DATE_EPOCH makes two runs from the start alike."""
+    """The moment for `created`; SOURCE_DATE_EPOCH makes two runs from the start alike."""
     epoch = terminal.environment.get("SOURCE_DATE_EPOCH", "")
     return int(epoch) if epoch.isascii() and epoch.isdigit() else int(time.time())
 
 
 def _summed_up(progress: Progress, target: Target, terminal: Terminal) -> int:
     if target.is_done:
-        terminal.note(f"{target.path} was complete already")
+        terminal.note(f"{target.path} was already complete")
         return DONE
     terminal.note(f"{progress.done} requests, {progress.failed} of them failed: {target.path}")
     if terminal.as_json:

@@ -67,11 +67,11 @@ def run(args: argparse.Namespace, environment: Mapping[str, str]) -> int:
 
 def _explain(error: ClientError, terminal: Terminal) -> int:
     if isinstance(error, APIError):
-        place = f" ({error.param})" if error.param and error.param not in error.message else ""
+        param = f" ({error.param})" if error.param and error.param not in error.message else ""
         hint = ""
         if isinstance(error, Unauthorized):
             hint = "; set GPT2_API_KEY or GPT2_MANAGEMENT_KEY"
-        terminal.note(f"gpt2: {error.message}{place}{hint}", RED)
+        terminal.note(f"gpt2: {error.message}{param}{hint}", RED)
         return FAILED
     terminal.note(f"gpt2: {error}", RED)
     return NO_ANSWER if isinstance(error, (Unreachable, TimedOut, StreamBroken)) else FAILED

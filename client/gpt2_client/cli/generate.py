@@ -27,7 +27,7 @@ def run(client: Client, args: argparse.Namespace, terminal: Terminal) -> int:
     """Write one text, or several."""
     is_piped = args.prompt == "-"
     prompt = standard.read_text() if is_piped else standard.argument(args.prompt, "the prompt")
-    # Several texts at once would be woven into each other on a screen.
+    # Several completions at once would be woven into each other on a screen.
     is_whole = args.no_stream or ((args.n or 1) > 1 and not args.json)
     write = _whole if is_whole else _streamed
     with_model(

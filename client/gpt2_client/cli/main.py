@@ -20,7 +20,7 @@ def main(arguments: list[str] | None = None, environment: Mapping[str, str] | No
         standard.write(sys.stdout, "")
         return code
     except standard.OutputError as error:
-        # A reader that has left (`gpt2 ... | head`) wants to be told nothing.
+        # A reader that has left (`gpt2 ... | head`) wants to hear nothing.
         return LEFT if error.is_left else _say(str(error), FAILED)
     except standard.InputError as error:
         return _say(str(error), USAGE)

@@ -112,7 +112,7 @@ def _cards(client: Client, model: str) -> tuple[str, list[ModelInfo]]:
 
 
 def _versions(client: Client, model: str) -> tuple[list[ModelStatus], str]:
-    """Return what runs, or why that is not told: without the key the rest is worth showing."""
+    """Return what runs, or why that is not shown: without the key the rest is worth showing."""
     try:
         return client.describe(model, "all"), ""
     except Unauthorized:

@@ -19,7 +19,7 @@ def manual(top: argparse.ArgumentParser) -> str:
         ".SH SYNOPSIS",
         r"\fBgpt2\fR [\fIOPTION\fR]... \fICOMMAND\fR [\fIARGUMENT\fR]...",
         ".SH OPTIONS",
-        "Those with an address, a time or a number of tries may stand behind the command too.",
+        "Those with an address, a time or a number of retries may follow the command too.",
         *_items(before.flags),
         ".SH COMMANDS",
     ]

@@ -32,7 +32,7 @@ def with_model(
         try:
             loaded = names(client)
         except ClientError:
-            loaded = [typed]  # what is loaded is not told to us
+            loaded = [typed]  # we may not see what is loaded
         if typed in loaded:
             raise
     meant = alike(typed, loaded)

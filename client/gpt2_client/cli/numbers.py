@@ -40,7 +40,7 @@ def parallel(text: str) -> int:
 
 
 def workers(text: str) -> int:
-    """Read a number of workers; a model's name in its place is told."""
+    """Read a number of workers; a model's name instead is reported."""
     try:
         return count(text)
     except argparse.ArgumentTypeError as error:

@@ -47,7 +47,7 @@ class Terminal:
         )
 
     def text(self, text: str) -> None:
-        """Write a piece of generated text at once, without a line end."""
+        """Write a part of a completion at once, without a line end."""
         standard.write(self._out, text.translate(_CONTROLS) if self._out.isatty() else text)
 
     def drawn(self, text: str) -> None:
