@@ -134,7 +134,7 @@ def model_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if not (store / "gpt2.mar").exists():
             command = [sys.executable, "-m", "archive", "--model", str(EMBEDDED_MODEL)]
             command += ["--name", "gpt2"]
-            subprocess.run([*command, "--output", str(store)], cwd=ROOT, check=True, timeout=300)
+            subprocess.run([*command, "--output", str(store)], cwd=ROOT, check=True, timeout=540)
     return store
 
 

@@ -28,6 +28,8 @@ from handler.engine.vocabulary import Vocabulary
 from tests.conftest import EMBEDDED_MODEL, ROOT
 from tests.patience import PATIENCE
 
+# Seconds: it may have to build the engine first, on a machine with much else to do.
+PACKING = 540
 FILES = {"torch": "model.safetensors", "native": "model.native.safetensors"}
 
 
@@ -35,7 +37,7 @@ def packed(store: Path, name: str, *arguments: str, model: Path = EMBEDDED_MODEL
     """Pack a checkpoint and unpack its archive; returns the archive's root directory."""
     command = [sys.executable, "-m", "archive", "--model", str(model), "--name", name]
     command += ["--output", str(store), *arguments]
-    subprocess.run(command, cwd=ROOT, check=True, timeout=300)
+    subprocess.run(command, cwd=ROOT, check=True, timeout=PACKING)
     with zipfile.ZipFile(store / f"{name}.mar") as archive:
         archive.extractall(store / name)
     return store / name

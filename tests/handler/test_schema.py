@@ -54,7 +54,7 @@ def test_null_means_not_said() -> None:
         ({"prompt": [1, -1]}, "`prompt` token ids must not be negative"),
         ({"prompt": [1, 1.5]}, "`prompt` must be a string, a list of strings"),
         ({"stop": ["a"] * 17}, "`stop` may contain at most 16 strings"),
-        ({"stop": ""}, "`stop` texts must have 1 to 256 characters"),
+        ({"stop": ""}, "`stop` strings must have 1 to 256 characters"),
         ({"n": 3, "best_of": 2}, "`best_of` must be at least `n`, which is 3"),
         ({"best_of": 2, "stream": True}, "cannot be streamed"),
         ({"stream_options": []}, "`stream_options` must be an object"),

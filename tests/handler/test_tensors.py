@@ -90,8 +90,8 @@ def test_whatever_stands_behind_the_json_is_read_or_refused(raw: bytes, size: in
             assert size == len(raw) and len(tensor.values) <= size
 
 
-def test_more_texts_than_are_read_are_refused_in_either_form() -> None:
-    texts = ["a"] * (tensors.MOST_TEXTS + 1)
+def test_more_strings_than_are_allowed_are_refused_in_either_format() -> None:
+    texts = ["a"] * (tensors.MOST_STRINGS + 1)
     raw = packed(texts)
     sized = {"parameters": {"binary_data_size": len(raw)}}
     for form, tail in (({"data": texts}, b""), (sized, raw)):
