@@ -108,7 +108,7 @@ def _take_up(source: _Source, broke: ClientError, breaks: int) -> None:
         try:
             source.now = source.ask()
         except ClientError as error:
-            raise StreamBroken(f"the stream broke and could not be resumed: {error}") from error
+            raise StreamBroken(f"the stream broke and could not be taken up: {error}") from error
         if source.now.model == model:
             return
         source.now.chunks.close()

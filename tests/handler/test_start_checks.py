@@ -70,7 +70,7 @@ def change(archive: Path, **metadata: Any) -> None:
 
 def test_another_text_than_when_it_was_packed_ends_the_start(archive: Path) -> None:
     change(archive, self_test="0" * 64)
-    with pytest.raises(ModelError, match="does not write the text that it wrote"):
+    with pytest.raises(ModelError, match="output has changed since it was packed"):
         load(archive)
     assert load(archive, is_checked=False).self_test != "0" * 64
 

@@ -55,7 +55,7 @@ def test_a_value_that_can_not_be_meant_for_us_is_passed_over_in_one_line(
     settings = load({name: value}, folder=tmp_path, report=told.append)
     assert settings == load({}, folder=tmp_path) and settings.port == 4321
     [line] = told
-    assert line.startswith(f"{name}={value} is another program's")
+    assert line.startswith(f"{name}={value} belongs to another program")
     assert ("BIND is the address to listen on" in line) == (name == "HOST")
 
 
