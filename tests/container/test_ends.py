@@ -109,7 +109,7 @@ def test_sigterm_finishes_what_can_be_finished(
         f"{seconds:.1f} s ({drain} of them to drain), status {status}; "
         f"{len(finished)} of 6 short streams and "
         f"{plain.wait()[200]} of 2 plain ones finished, {len(told)} of 3 long streams and "
-        f"{waiting.wait()[503]} of 4 waiting ones told",
+        f"{waiting.wait()[503]} of 4 waiting ones answered with an error",
     )
     assert (len(finished), len(told), status) == (6, 3, 0)
     assert plain.wait() == {200: 2} and waiting.wait() == {503: 4}

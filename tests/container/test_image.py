@@ -204,7 +204,7 @@ def test_its_health_check_asks_the_service(
     early = unready.execute(*command[1:]).returncode
     assert unready.get("/health/ready").status_code == 503
     contract.point(
-        "HEALTHCHECK tells ready from not",
+        "HEALTHCHECK distinguishes ready from not",
         f"status {well} when ready, {early} when it listens and is not, {absent} when nothing does",
     )
     assert (well, early, absent) == (0, 1, 1)

@@ -209,7 +209,7 @@ def test_what_the_contract_needs_is_told_at_once(tmp_path: Path, contract: Contr
     packages = set(TESTING.values())
     [told] = [line for line in page.splitlines() if "apt-get install" in line]
     assert packages == set(told.partition("apt-get install ")[2].partition("`")[0].split())
-    contract.point("what the contract needs is told in one line", f"{len(packages)} packages")
+    contract.point("what the contract needs is named in one line", f"{len(packages)} packages")
 
 
 def test_any_user_may_run_it(start: StartContainer, contract: Contract) -> None:
