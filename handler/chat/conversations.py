@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from handler.archive_metadata import CHAT_TEMPLATE, ArchiveMetadata, read_json
 from handler.engine.errors import ModelError
-from handler.engine.sequence import LogprobEntry
+from handler.engine.output import LogprobEntry
 from handler.engine.step import TokenLogprob
 from handler.engine.vocabulary import Vocabulary
 from handler.errors import BadRequest

@@ -16,9 +16,10 @@ import numpy as np
 from handler.engine.errors import GrammarError, QueueFull
 from handler.engine.kv_cache import KVCache
 from handler.engine.model import Model
+from handler.engine.output import Output
 from handler.engine.rows import num_foreseeable, rows_of
 from handler.engine.scheduler import Chunk, Scheduler
-from handler.engine.sequence import Output, Sequence
+from handler.engine.sequence import Sequence
 from handler.engine.settings import EngineSettings
 from handler.engine.step import Answer, Deadline, Draw, Embed, Score
 

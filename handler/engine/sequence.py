@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,7 @@ import numpy.typing as npt
 from handler.engine.forbidden import Forbidden
 from handler.engine.grammar import Grammar, Matcher
 from handler.engine.options import SamplingOptions
+from handler.engine.output import Output
 from handler.engine.pooling import Pool
 from handler.engine.sampler import Uniforms
 from handler.engine.step import (
@@ -23,54 +24,18 @@ from handler.engine.step import (
     TokenLogprob,
 )
 from handler.engine.stops import StopMatcher
+from handler.engine.transcript import Transcript
 from handler.engine.vocabulary import Vocabulary
 
 NOTHING_LEFT = (
     "no token may come next: the logits are not finite, or `allowed_token_ids`, `bad_words`, "
     "`min_tokens` and the grammar leave none"
 )
-NOT_IN_TIME = "the texts were not read in time; send fewer or shorter ones"
-
-
-@dataclass(frozen=True, slots=True)
-class LogprobEntry:
-    """A token's log probability and where in the written text the token begins (characters)."""
-
-    logprob: TokenLogprob | None
-    token: int
-    text_offset: int
-
-
-@dataclass(slots=True)
-class Output:
-    """What one step added to one sequence. `at`: when, in seconds of the monotonic clock."""
-
-    request_id: str
-    index: int
-    text: str = ""
-    token: int | None = None
-    logprob: float | None = None  # of the token, where they are asked for
-    logprobs: list[LogprobEntry] = field(default_factory=list)
-    prompt_logprobs: list[TokenLogprob | None] | None = None
-    vector: npt.NDArray[np.float64] | None = None  # of the prompt, where that is pooled
-    finish_reason: str | None = None
-    error: str | None = None
-    cached_tokens: int = 0
-    queue_seconds: float = 0.0
-    # When it got its slot, in seconds of the monotonic clock; told with its first token.
-    admitted_at: float = 0.0
-    at: float = field(default_factory=time.monotonic)
-    # Whether whoever waits for it is to have it at once, and not with what comes after it.
-    is_urgent: bool = False
-
-    @property
-    def is_last(self) -> bool:
-        """Whether the sequence has ended."""
-        return self.finish_reason is not None or self.error is not None
+NOT_IN_TIME = "the texts were not embedded in time; send fewer or shorter ones"
 
 
 class Sequence:
-    """A prompt and its completion. `index` tells the sequences of one request apart."""
+    """A prompt and its completion. `index` numbers those of one request."""
 
     def __init__(
         self,
@@ -91,7 +56,7 @@ class Sequence:
             index: Its number in that request.
             prompt: Token ids, [tokens].
             options: How it is generated.
-            vocabulary: What writes its text.
+            vocabulary: The tokenizer's.
             end_tokens: Tokens that end it.
             deadline: When it ends at the latest, in seconds of the monotonic clock.
             is_streamed: Whether its first token is waited for, and not its end alone.
@@ -127,17 +92,13 @@ class Sequence:
             (options.logprobs or 0) if options.logprobs is not None or options.ranked else None,
             ends=self.end_tokens | options.stop_tokens,
         )
-        self._detokenizer = vocabulary.detokenizer(
-            options.skip_special_tokens, after=prompt.tolist()
+        detokenizer = vocabulary.detokenizer(options.skip_special_tokens, after=prompt.tolist())
+        self._matcher = self._follow(options.grammar, is_first=detokenizer.is_first)
+        self._transcript = Transcript(
+            detokenizer, StopMatcher(options.stop, includes_stop=options.includes_stop)
         )
-        self._matcher = self._follow(options.grammar)
-        self._stops = StopMatcher(options.stop, includes_stop=options.includes_stop)
-        self._num_written = 0
-        self._num_shown = 0
-        self._num_to_skip = 0  # characters that were shown before it was resumed
         self._has_begun = False
         self._is_scored = False
-        self._entries: list[LogprobEntry] = []
 
     @property
     def reads_all(self) -> bool:
@@ -149,11 +110,11 @@ class Sequence:
         self.prompt_logprobs = other.prompt_logprobs
         self._is_scored = True
 
-    def _follow(self, grammar: Grammar | None) -> Matcher | None:
+    def _follow(self, grammar: Grammar | None, *, is_first: bool) -> Matcher | None:
         """Begin to follow its grammar, if it has one."""
         if grammar is None:
             return None
-        matcher = grammar.matcher(is_first=self._detokenizer.is_first)
+        matcher = grammar.matcher(is_first=is_first)
         self._draw.allowed = matcher.allowed
         return matcher
 
@@ -168,11 +129,9 @@ class Sequence:
         self.options = replace(self.options, prompt_logprobs=False)
         for token in tokens:
             self._add(token)
-            text = self._detokenizer.push(token)
-            self._num_written += len(text)
-            self._num_shown += len(self._stops.push(text)[0])
+            self._transcript.replay(token)
         if shown is not None:
-            self._num_to_skip = max(0, shown - self._num_shown)
+            self._transcript.skip_until(shown)
 
     @property
     def prompt(self) -> npt.NDArray[np.int32]:
@@ -253,7 +212,7 @@ class Sequence:
         return self._uniforms.next(count)
 
     def take(self, answer: Answer | None) -> Output:
-        """Take the next token, if one was asked for; with the first comes what is told once.
+        """Take the next token, if one was asked for; with the first comes what is reported once.
 
         Raises:
             FloatingPointError: The model's logits are no numbers.
@@ -295,21 +254,18 @@ class Sequence:
         if logprob is not None:
             output.logprob = logprob.logprob
             if self.options.logprobs is not None:
-                self._entries.append(LogprobEntry(logprob, token, self._num_written))
+                self._transcript.note(logprob, token)
         ended = self._ends(token)
         if ended and not self._shows_end(token):
             return self._finish(output, "stop")
-        text = self._detokenizer.push(token)
-        self._num_written += len(text)
-        shown, stopped = self._stops.push(text)
-        output.text = shown
+        output.text, stopped = self._transcript.push(token)
         if stopped:
             return self._finish(output, "stop", cut=True)
         if ended or self._is_whole():
             return self._finish(output, "stop")
         if len(self.generated) >= self.options.max_tokens:
             return self._finish(output, "length")
-        self._show(output)
+        self._transcript.show(output)
         return output
 
     def _is_whole(self) -> bool:
@@ -360,30 +316,5 @@ class Sequence:
         self.is_finished = True
         output.is_urgent = True
         output.finish_reason = reason
-        if not cut:
-            rest, stopped = self._stops.push(self._detokenizer.finish())
-            output.text += rest
-            if not stopped:
-                output.text += self._stops.finish()
-        self._num_shown += len(output.text)
-        # Every token that is counted has its entry; one without text of its own lies at the end.
-        output.logprobs = [
-            LogprobEntry(e.logprob, e.token, min(e.text_offset, self._num_shown))
-            for e in self._entries
-        ]
-        output.text = self._unsent(output.text)
+        self._transcript.finish(output, cut=cut)
         return output
-
-    def _show(self, output: Output) -> None:
-        """Move the log probabilities of tokens whose text begins in what is shown so far."""
-        self._num_shown += len(output.text)
-        ready = [e for e in self._entries if e.text_offset < self._num_shown]
-        output.logprobs = ready
-        self._entries = self._entries[len(ready) :]
-        output.text = self._unsent(output.text)
-
-    def _unsent(self, text: str) -> str:
-        """What of a text was not sent before the sequence was resumed."""
-        skipped = min(self._num_to_skip, len(text))
-        self._num_to_skip -= skipped
-        return text[skipped:]

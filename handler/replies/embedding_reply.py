@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from handler.content.json_text import to_json, to_json_in_chunks
-from handler.engine.sequence import Output, Sequence
+from handler.engine.output import Output
+from handler.engine.sequence import Sequence
 from handler.errors import EngineFailure, RequestError
 from handler.replies import sideband
 from handler.replies.error_replies import error_body

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from handler.engine.sequence import Output
+from handler.engine.output import Output
 from handler.replies.live_reply import Json
 from handler.requests.prepare import Prepared
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from handler.content.json_text import to_json
-from handler.engine.sequence import Output
+from handler.engine.output import Output
 from handler.engine.vocabulary import Vocabulary
 from handler.errors import RequestError
 from handler.replies.error_replies import error_body

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from handler.engine.sequence import Output, Sequence
+from handler.engine.output import Output
+from handler.engine.sequence import Sequence
 from handler.errors import RequestError
 from handler.replies import sideband
 from handler.replies.timings import Timings

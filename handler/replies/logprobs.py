@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from handler.engine.sequence import LogprobEntry
+from handler.engine.output import LogprobEntry
 from handler.engine.step import TokenLogprob
 from handler.engine.vocabulary import Vocabulary
 from handler.requests.prompt_reader import PromptText

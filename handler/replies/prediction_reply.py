@@ -5,7 +5,8 @@ from __future__ import annotations
 from bisect import bisect_right
 
 from handler.content.json_text import to_json
-from handler.engine.sequence import Output, Sequence
+from handler.engine.output import Output
+from handler.engine.sequence import Sequence
 from handler.errors import RequestError
 from handler.replies import answers, sideband
 from handler.replies.error_replies import error_body

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from handler.content.json_text import to_json, to_json_in_chunks
-from handler.engine.sequence import Output, Sequence
+from handler.engine.output import Output
+from handler.engine.sequence import Sequence
 from handler.engine.vocabulary import Vocabulary
 from handler.errors import EngineFailure, RequestError
 from handler.replies import sideband

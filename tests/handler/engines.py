@@ -20,7 +20,7 @@ from handler.engine.engine import Engine
 from handler.engine.loading import load_model
 from handler.engine.model import Model
 from handler.engine.options import SamplingOptions
-from handler.engine.sequence import LogprobEntry, Output
+from handler.engine.output import LogprobEntry, Output
 from handler.engine.sequence import Sequence as EngineSequence
 from handler.engine.settings import EngineSettings
 from handler.engine.step import NOT_FINITE, Answer, Deadline, DecodeStep, Draw, Rows, Score
