@@ -11,8 +11,6 @@ import gc
 import logging
 import os
 import sys
-import time
-from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -42,7 +40,7 @@ from handler.requests import ignored
 from handler.requests.prepare import MAX_LOGPROB_ENTRIES
 from handler.requests.schema import parse_json
 from handler.service import Service
-from handler.torchserve import parameters
+from handler.torchserve import environment, parameters
 from handler.torchserve.cache_gauge import CacheGauge
 from handler.torchserve.descriptions import Descriptions
 from handler.torchserve.frames import read_ahead
@@ -52,37 +50,26 @@ from handler.torchserve.grpc_calls import (
     let_rows_wait,
     refuse_tensors,
 )
+from handler.torchserve.in_flight import NO_CHUNK, InFlight
 from handler.torchserve.metrics import RequestMetrics
-from handler.workshop import Beginning, Part, Workshop
+from handler.workshop import Beginning, Workshop
 
 logger = logging.getLogger(__name__)
 
 COMPLETIONS, CHATS, EMBEDDINGS = "v1/completions", "v1/chat/completions", "v1/embeddings"
 # Bodies that are begun with within one step: 8 KiB of prose take 1.6 ms.
 MOST_BYTES_AT_ONCE = 8192
-# Tokens whose log probabilities are written out within one step: 1 to 2 ms.
-MOST_TOKENS_AT_ONCE = 64
-# How long new requests may stand before the door while there is only the workshop to wait for.
+# How long new requests may wait to be seen while there is only the workshop to wait for.
 BUSY_SECONDS = 0.01
-# How often a whole reply that is not complete sends an empty chunk: TorchServe sees that a client
-# has left only when it writes to it.
-SIGN_SECONDS = 0.1
 
 
 class GPT2Handler:
     """The entry point that TorchServe calls from one thread; the only class it accepts here."""
 
     def __init__(self) -> None:
-        self._live: dict[str, LiveReply] = {}
-        # What the workshop is at, by request: a beginning, or a part of a reply.
+        # Requests that the workshop judges.
         self._beginnings: dict[str, Beginning] = {}
-        self._parts: dict[str, Part] = {}
         self._workshop = Workshop()
-        self._tokens = 0  # see `_is_too_long`
-        self._begun: set[str] = set()
-        # When an empty chunk of a whole reply was sent last.
-        self._signs: dict[str, float] = {}
-        self._by_grpc: set[str] = set()
         self._descriptions = Descriptions()
 
     def initialize(self, context: Any) -> None:
@@ -95,23 +82,32 @@ class GPT2Handler:
                 name=context.model_name.split(REPLICA_MARK)[0],
                 version=str(model.get("modelVersion", "1.0")),
                 config=context.model_yaml_config,
-                max_tokens=_whole_number("N_TOKENS", 20),
-                overrides=_overrides(),
-                max_logprobs=_whole_number("MAX_LOGPROBS_PER_REQUEST", MAX_LOGPROB_ENTRIES),
-                strict_fields=_switch("STRICT_FIELDS"),
-                is_checked=not _switch("SKIP_SELF_TEST"),
+                max_tokens=environment.whole_number("N_TOKENS", 20),
+                overrides=environment.overrides(),
+                max_logprobs=environment.whole_number(
+                    "MAX_LOGPROBS_PER_REQUEST", MAX_LOGPROB_ENTRIES
+                ),
+                strict_fields=environment.switch("STRICT_FIELDS"),
+                is_checked=not environment.switch("SKIP_SELF_TEST"),
             )
         except ModelError as error:
             # TorchServe passes on what a worker says on stderr, and nothing of its tracebacks.
             print(f"The model cannot be served: {error}", file=sys.stderr, flush=True)
             sys.exit(1)
         self._secret = os.environ.get(sideband.SECRET_VARIABLE, "")
-        self._metrics = RequestMetrics(context.metrics, context.model_name)
+        metrics = RequestMetrics(context.metrics, context.model_name)
         engine = self._service.engine
         CacheGauge(context.metrics, context.model_name, lambda: engine.cache_usage).start()
         self._is_continuous = bool(context.model_yaml_config.get("continuousBatching"))
         self._rows_can_wait = let_rows_wait()
         self._has_workshop = self._is_continuous and self._rows_can_wait
+        self._in_flight = InFlight(
+            self._service,
+            metrics,
+            self._workshop,
+            is_continuous=self._is_continuous,
+            rows_can_wait=self._rows_can_wait,
+        )
         read_ahead()
         parameters.keep_all()
         gc.collect()
@@ -121,7 +117,7 @@ class GPT2Handler:
     def handle(self, data: list[dict[str, Any]], context: Any) -> list[str | None]:
         """One step: take in what is new, drop what has left, give everyone a chunk.
 
-        None is no chunk: such a row is left out of what TorchServe is told (`let_rows_wait`).
+        None is no chunk: such a row is left out of what TorchServe gets (`let_rows_wait`).
         """
         replies = self.preprocess(data, context)
         self.inference(replies)
@@ -130,19 +126,19 @@ class GPT2Handler:
         return chunks
 
     def preprocess(self, data: list[dict[str, Any]], context: Any) -> list[WholeReply | str | None]:
-        """Begin new requests. Returns of each its whole reply, its id if it is live, or neither."""
+        """Begin new requests. Returns for each its whole reply, its id in flight, or None."""
         ids = [context.get_request_id(index) for index in range(len(data))]
         self._drop_all_but(set(ids))
         replies: list[WholeReply | str | None] = []
         room = MOST_BYTES_AT_ONCE
         for index, (request_id, row) in enumerate(zip(ids, data, strict=True)):
-            if request_id not in self._live and request_id not in self._beginnings:
+            if request_id not in self._in_flight and request_id not in self._beginnings:
                 headers = context.get_all_request_header(index)
                 size = parameters.size_of(row)
                 begin = partial(self._begin, request_id, row, headers)
                 is_framed = sideband.HEADER in parameters.text_headers(headers)
                 if came_by_grpc(headers):
-                    self._by_grpc.add(request_id)
+                    self._in_flight.by_grpc.add(request_id)
                 elif self._has_workshop and (size > room or parameters.may_ask_for_grammar(row)):
                     work = self._workshop.start(begin)
                     self._beginnings[request_id] = Beginning(work, is_framed)
@@ -150,7 +146,7 @@ class GPT2Handler:
                     continue
                 room -= size
                 replies.append(self._enter(request_id, begin(), is_framed=is_framed))
-            elif request_id in self._live:
+            elif request_id in self._in_flight:
                 replies.append(request_id)
             else:
                 replies.append(self._end_beginning(request_id))
@@ -167,12 +163,7 @@ class GPT2Handler:
         """Forget requests whose clients have left."""
         for request_id in self._beginnings.keys() - ids:
             self._beginnings.pop(request_id).work.cancel()
-        gone = self._live.keys() - ids
-        if gone:
-            self._service.engine.cancel(gone)
-            for request_id in gone:
-                self._metrics.record(self._live[request_id])
-                self._forget(request_id)
+        self._in_flight.drop_all_but(ids)
 
     def _enter(
         self, request_id: str, begun: WholeReply | LiveReply | None, *, is_framed: bool
@@ -181,54 +172,40 @@ class GPT2Handler:
         if begun is None or isinstance(begun, WholeReply):
             return begun
         try:
-            self._service.submit(begun)
+            self._in_flight.submit(request_id, begun)
         except RequestError as error:
             return _refusal(error, is_framed=is_framed)
-        self._live[request_id] = begun
         return request_id
 
     def inference(self, replies: list[WholeReply | str | None]) -> None:
         """Hand the engine's outputs to the replies they belong to; waits for a step if need be."""
-        live = [
-            self._live[item]
-            for item in replies
-            if isinstance(item, str) and item not in self._parts
-        ]
-        if all(item is None or item in self._parts for item in replies):
-            works: list[Future[Any]] = [begun.work for begun in self._beginnings.values()]
-            works += [part.text for part in self._parts.values()]
+        writing = self._in_flight.is_writing
+        if all(item is None or (isinstance(item, str) and writing(item)) for item in replies):
+            works = [begun.work for begun in self._beginnings.values()] + self._in_flight.works
             self._workshop.wait(works, BUSY_SECONDS)
-        while not all(reply.finished for reply in live):
-            for output in self._service.engine.collect():
-                part = self._parts.get(output.request_id)
-                reply = self._live.get(output.request_id)
-                if part is not None:
-                    part.later.append(output)
-                elif reply is not None:
-                    reply.add(output)
-            if self._is_continuous:
-                break
+        self._in_flight.wait(
+            item for item in replies if isinstance(item, str) and not writing(item)
+        )
 
     def postprocess(self, replies: list[WholeReply | str | None], context: Any) -> list[str | None]:
         """Turn replies into chunks, and say for each whether it goes on."""
         chunks: list[str | None] = []
         goes_on: dict[int, bool | None] = {}
-        self._tokens = 0
+        self._in_flight.begin_step()
         for index, item in enumerate(replies):
             chunk: str | None
             unknown = ""
             if item is None:
-                chunk, is_last, content_type = None, None, ""
+                chunk, is_last, content_type = NO_CHUNK
             elif isinstance(item, str):
-                if item not in self._begun:  # headers go out with the first chunk
-                    unknown = self._live[item].ignored_fields
-                chunk, is_last, content_type = self._next_chunk(item)
+                unknown = self._in_flight.ignored_fields(item)
+                chunk, is_last, content_type = self._in_flight.next_chunk(item)
             else:
                 chunk, content_type = item.body, item.content_type
                 unknown = item.ignored_fields
                 request_id = context.get_request_id(index)
-                is_last = True if request_id in self._by_grpc else None
-                self._by_grpc.discard(request_id)
+                is_last = True if request_id in self._in_flight.by_grpc else None
+                self._in_flight.by_grpc.discard(request_id)
                 context.set_response_status(item.status, item.reason, index)
                 if item.status == 429:
                     context.set_response_header(index, "Retry-After", "1")
@@ -312,61 +289,6 @@ class GPT2Handler:
             raise Unserved(ASK_OVER_HTTP)
         return self._service.predict(request_id, parameters.read_call(row))
 
-    def _next_chunk(self, request_id: str) -> tuple[str | None, bool | None, str]:
-        """The chunk of a live request, whether it is the last, and its content type."""
-        reply = self._live[request_id]
-        has_begun = request_id in self._begun
-        is_by_grpc = request_id in self._by_grpc
-        if not reply.finished and (is_by_grpc or self._may_stay_silent(request_id, reply)):
-            return None, None, ""
-        part = self._parts.get(request_id)
-        if part is None:
-            # A stream whose first chunk is its last is sent without headers: its end comes alone.
-            begins_alone = reply.streams and not has_begun and not is_by_grpc
-            is_last = reply.finished and not (begins_alone and self._is_continuous)
-            take = reply.take_end if is_last else reply.take_chunk
-            if self._is_too_long(reply, is_last=is_last):
-                self._parts[request_id] = Part(self._workshop.start(take), is_last)
-                return None, None, ""
-            chunk = take()
-        elif part.text.done():
-            chunk, is_last = self._parts.pop(request_id).text.result(), part.is_last
-            for output in part.later:
-                reply.add(output)
-        else:
-            return None, None, ""
-        if not is_last:
-            self._begun.add(request_id)
-            return chunk, False, reply.content_type
-        self._forget(request_id)
-        self._service.engine.cancel([request_id])  # after an error, others of it may still run
-        self._metrics.record(reply)
-        return chunk, True if has_begun or is_by_grpc else None, reply.content_type
-
-    def _may_stay_silent(self, request_id: str, reply: LiveReply) -> bool:
-        """Whether a whole reply that is not complete costs this step nothing."""
-        if reply.streams or not (self._is_continuous and self._rows_can_wait):
-            return False
-        now = time.monotonic()
-        if now - self._signs.setdefault(request_id, now) < SIGN_SECONDS:
-            return True
-        self._signs[request_id] = now
-        return False
-
-    def _is_too_long(self, reply: LiveReply, *, is_last: bool) -> bool:
-        """Whether what is to be sent of a reply would hold up the step, after what was before."""
-        if not self._has_workshop or not (reply.streams or is_last):
-            return False
-        self._tokens += reply.tokens_waiting
-        return self._tokens > MOST_TOKENS_AT_ONCE and reply.tokens_waiting > 1
-
-    def _forget(self, request_id: str) -> None:
-        del self._live[request_id]
-        self._begun.discard(request_id)
-        self._signs.pop(request_id, None)
-        self._by_grpc.discard(request_id)
-        self._parts.pop(request_id, None)
-
 
 def _refusal(error: RequestError, *, is_framed: bool) -> WholeReply:
     """An error as a reply; the gateway knows itself whose clients read what."""
@@ -375,24 +297,3 @@ def _refusal(error: RequestError, *, is_framed: bool) -> WholeReply:
         body = in_torchserves_words(error) | body
     status = status_of(error)
     return WholeReply(to_json(body), int(status), status.phrase)
-
-
-def _overrides() -> dict[str, int]:
-    """Settings of the engine that the environment names, in place of the archive's."""
-    overrides = {}
-    if threads := _whole_number("ENGINE_THREADS", 0):
-        overrides["threads"] = threads
-    if os.environ.get("STREAM_INTERVAL_MS"):
-        overrides["stream_interval_ms"] = _whole_number("STREAM_INTERVAL_MS", 0)
-    return overrides
-
-
-def _switch(name: str) -> bool:
-    return os.environ.get(name, "").lower() in ("1", "true", "yes")
-
-
-def _whole_number(name: str, default: int) -> int:
-    value = os.environ.get(name) or str(default)
-    if not value.isdigit():
-        raise ModelError(f"{name} must be a whole number, not {value!r}")
-    return int(value)

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from handler.archive_metadata import ArchiveMetadata, Defaults
+from handler.card import DEFAULTS_RULE, model_card
 from handler.chat.conversations import ChatHead, Conversations
 from handler.content.json_text import to_json, to_json_in_pieces
 from handler.engine.engine import Engine
 from handler.engine.errors import ModelError, QueueFull
 from handler.engine.grammar import Grammars
-from handler.engine.loading import load_model
 from handler.engine.model import Model
 from handler.engine.settings import EngineSettings
 from handler.engine.vocabulary import Vocabulary
@@ -50,13 +50,8 @@ from handler.requests.schema import (
     validate,
 )
 from handler.requests.token_schema import DetokenizeRequest, TokenizeRequest
-from handler.start_checks import files_compared, greedy_digest, run_self_test
+from handler.start_checks import files_compared, load_and_test
 from handler.tokens import Tokens
-
-DEFAULTS_RULE = (
-    "for what a request does not say; a request for the likeliest token (temperature 0, top_k 1, "
-    "top_p 0 or min_p 1) takes none of them but max_tokens"
-)
 
 
 class Service:
@@ -82,7 +77,6 @@ class Service:
         self.self_test = ""
         self._version = version
         self._metadata = metadata
-        self._shape = model.shape
         self._isa = model.isa
         self._defaults = defaults
         self._vocabulary = vocabulary
@@ -148,7 +142,7 @@ class Service:
                 metadata.delimiters,
                 splits_special_tokens=metadata.splits_special_tokens,
             )
-            model, self_test = _load_and_test(model_directory, metadata, settings, is_checked)
+            model, self_test = load_and_test(model_directory, metadata, settings, is_checked)
             defaults = Defaults.read(model_directory, min(max_tokens, metadata.context_length))
             defaults = replace(defaults, logprobs_mode=settings.logprobs_mode)
         service = cls(
@@ -354,32 +348,12 @@ class Service:
 
     def card(self) -> dict[str, Any]:
         """What is loaded, for v1/models."""
-        metadata, shape, settings = self._metadata, self._shape, self._settings
         return {
-            "id": self.name,
-            "object": "model",
-            "created": metadata.created,
-            "owned_by": "gpt2-torchserve",
-            "version": self._version,
-            "checkpoint": metadata.checkpoint,
-            "parameters": metadata.parameters,
-            "context_length": metadata.context_length,
-            "vocab_size": metadata.vocab_size,
-            "shape": {"layers": shape.layers, "heads": shape.heads, "width": shape.width},
-            "engine": settings.kind,
-            "isa": self._isa,
-            "precision": metadata.precision,
-            "form": metadata.form,
-            "cache": metadata.cache,
-            "size_bytes": metadata.size_bytes,
-            "content_sha256": metadata.content_sha256,
-            "quality": metadata.quality,
+            **model_card(self.name, self._version, self._metadata, self._settings.kind, self._isa),
             "chat_template": self._conversations.has_template,
             "structured_outputs": not self._grammars.fault,
-            "license": metadata.license,
             "defaults": asdict(self._defaults),
             "defaults_rule": DEFAULTS_RULE,
-            "examples": metadata.examples,
             "limits": {
                 "texts": self._preparer.max_sequences,
                 "inputs": MAX_INPUTS,
@@ -387,9 +361,9 @@ class Service:
                 "stop": MAX_STOP,
                 "logprobs": MAX_LOGPROBS,
                 "logprob_entries": self._preparer.max_logprobs,
-                "slots": settings.slots,
-                "waiting": settings.max_waiting,
-                "deadline_seconds": settings.deadline_seconds,
+                "slots": self._settings.slots,
+                "waiting": self._settings.max_waiting,
+                "deadline_seconds": self._settings.deadline_seconds,
             },
         }
 
@@ -406,19 +380,3 @@ def _take_resume(body: Any) -> Resume | None:
     if isinstance(body, dict) and sideband.RESUME in body:
         return Resume.read(body.pop(sideband.RESUME))
     return None
-
-
-def _load_and_test(
-    directory: Path, metadata: ArchiveMetadata, settings: EngineSettings, is_checked: bool
-) -> tuple[Model, str]:
-    """Load the model in `directory`; return it and the digest of what it writes."""
-    try:
-        model = load_model(directory, metadata.shape, settings)
-        return model, run_self_test(model, metadata) if is_checked else greedy_digest(
-            model, metadata
-        )
-    except ModelError:
-        raise
-    except Exception as error:  # no memory for the cache, or arrays and sizes disagree
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ModelError(f"the model cannot be started: {reason}") from error

@@ -15,8 +15,10 @@ import numpy as np
 
 from handler.archive_metadata import METADATA, PACK_AGAIN, ArchiveMetadata
 from handler.engine.errors import ModelError
+from handler.engine.loading import load_model
 from handler.engine.model import Model
 from handler.engine.options import SamplingOptions
+from handler.engine.settings import EngineSettings
 from handler.engine.step import Draw
 
 # Folders of an archive whose files are compared; code and settings may be changed by hand.
@@ -111,3 +113,22 @@ def run_self_test(model: Model, metadata: ArchiveMetadata) -> str:
             f"memory or processor, is faulty; {PACK_AGAIN}"
         )
     return found
+
+
+def load_and_test(
+    directory: Path, metadata: ArchiveMetadata, settings: EngineSettings, is_checked: bool
+) -> tuple[Model, str]:
+    """Load the model in `directory`; return it and the digest of what it writes.
+
+    Raises:
+        ModelError: It cannot be loaded, or writes something else than when it was packed.
+    """
+    try:
+        model = load_model(directory, metadata.shape, settings)
+        digest = run_self_test if is_checked else greedy_digest
+        return model, digest(model, metadata)
+    except ModelError:
+        raise
+    except Exception as error:  # no memory for the cache, or arrays and sizes disagree
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ModelError(f"the model cannot be started: {reason}") from error
