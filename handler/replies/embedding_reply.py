@@ -11,7 +11,7 @@ import numpy.typing as npt
 from handler.content.json_text import to_json, to_json_in_chunks
 from handler.engine.output import Output
 from handler.engine.sequence import Sequence
-from handler.errors import EngineFailure, RequestError
+from handler.errors import EngineFailure
 from handler.replies import sideband
 from handler.replies.error_replies import error_body
 from handler.replies.live_reply import Json, last_frame
@@ -22,17 +22,16 @@ from handler.requests.embeddings import PreparedEmbeddings
 FLOATS_PER_TOKEN, BASE64_PER_TOKEN = 64, 4096
 
 
-class EmbeddingReply:
+class EmbeddingReply(Progress):
     """Takes vectors in as they come; see `LiveReply`."""
 
     streams = False
 
     def __init__(self, model: str, prepared: PreparedEmbeddings, *, framed: bool = False) -> None:
+        super().__init__(len(prepared.sequences))
         self.content_type = "application/json" + (sideband.SUFFIX if framed else "")
         self.timings = Timings()
         self.ignored_fields = ""
-        self.error: RequestError | None = None
-        self.finish_reasons: list[str | None] = [None] * len(prepared.sequences)
         self._model = model
         self._prepared = prepared
         self._framed = framed
@@ -40,35 +39,9 @@ class EmbeddingReply:
         self._vectors: list[npt.NDArray[np.float32] | None] = [None] * len(prepared.sequences)
 
     @property
-    def finished(self) -> bool:
-        """See `LiveReply.finished`."""
-        return self.error is not None or all(self.finish_reasons)
-
-    @property
-    def end_reason(self) -> str:
-        """See `LiveReply.end_reason`."""
-        if self.error is not None:
-            return "error"
-        return "stop" if self.finished else "abort"
-
-    @property
     def usage(self) -> Json:
         """See `LiveReply.usage`."""
-        texts = self._prepared.texts
-        tokens = sum(len(text.tokens) for text in texts)
-        details = {
-            "cached_tokens": self._cached_tokens,
-            "truncated_tokens": sum(text.truncated_tokens for text in texts),
-        }
-        unread = sum(text.unread_characters for text in texts)
-        if unread:
-            details["unread_characters"] = unread
-        return {
-            "prompt_tokens": tokens,
-            "completion_tokens": 0,
-            "total_tokens": tokens,
-            "prompt_tokens_details": details,
-        }
+        return usage_of(self._prepared.texts, 0, self._cached_tokens)
 
     @property
     def sequences(self) -> list[Sequence]:

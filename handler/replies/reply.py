@@ -9,7 +9,7 @@ from handler.content.json_text import to_json, to_json_in_chunks
 from handler.engine.output import Output
 from handler.engine.sequence import Sequence
 from handler.engine.vocabulary import Vocabulary
-from handler.errors import EngineFailure, RequestError
+from handler.errors import EngineFailure
 from handler.replies import sideband
 from handler.replies.error_replies import error_body
 from handler.replies.live_reply import Json, last_frame
@@ -69,7 +69,7 @@ class WholeReply:
     ignored_fields: str = ""
 
 
-class Reply:
+class Reply(Progress):
     """One request on its way: takes outputs in, hands out what can be sent.
 
     A choice's parts are added up by `_choice`; subclasses say how they travel.
@@ -79,12 +79,11 @@ class Reply:
     streams = False
 
     def __init__(self, head: ReplyHead, prepared: Prepared, vocabulary: Vocabulary) -> None:
+        super().__init__(len(prepared.sequences))
         self.head = head
         self.timings = Timings()
         # Names for the header, see `handler.ignored`.
         self.ignored_fields = ""
-        self.error: RequestError | None = None
-        self.finish_reasons: list[str | None] = [None] * len(prepared.sequences)
         self.completion_tokens = 0
         self._cached_tokens = 0
         self._seen: set[int] = set()
@@ -99,42 +98,9 @@ class Reply:
         self._writers = [head.writer(vocabulary, prompt) for prompt in prepared.prompts]
 
     @property
-    def finished(self) -> bool:
-        """Whether nothing more will come."""
-        return self.error is not None or all(self.finish_reasons)
-
-    @property
-    def end_reason(self) -> str:
-        """Why it ended, for its metrics: stop, length, error, or abort for a client that left."""
-        if self.error is not None:
-            return "error"
-        if not self.finished:
-            return "abort"
-        return "length" if "length" in self.finish_reasons else "stop"
-
-    @property
-    def prompt_tokens(self) -> int:
-        """Tokens of all prompts, each counted once however many completions follow it."""
-        return sum(len(prompt.tokens) for prompt in self.prepared.prompts)
-
-    @property
     def usage(self) -> Json:
         """Token counts so far."""
-        prompts = self.prepared.prompts
-        details = {
-            "cached_tokens": self._cached_tokens,
-            "truncated_tokens": sum(prompt.truncated_tokens for prompt in prompts),
-        }
-        unread = sum(prompt.unread_characters for prompt in prompts)
-        if unread:
-            details["unread_characters"] = unread
-        prompt_tokens = self.prompt_tokens
-        return {
-            "prompt_tokens": prompt_tokens,
-            "completion_tokens": self.completion_tokens,
-            "total_tokens": prompt_tokens + self.completion_tokens,
-            "prompt_tokens_details": details,
-        }
+        return usage_of(self.prepared.prompts, self.completion_tokens, self._cached_tokens)
 
     def add(self, output: Output) -> None:
         """Take in what one step gave."""
