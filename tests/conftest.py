@@ -14,6 +14,7 @@ from typing import Any
 import hypothesis
 import pytest
 from filelock import FileLock
+from hypothesis import settings
 
 from gateway.launch.launch import TorchServeSettings
 from gateway.launch.ports import free_ports as free_ports
@@ -27,6 +28,10 @@ ROOT = Path(__file__).resolve().parent.parent
 EMBEDDED_MODEL = ROOT / "models" / "gpt2-tales"
 EMBEDDED_VOCABULARY = int(json.loads((EMBEDDED_MODEL / "config.json").read_text())["vocab_size"])
 
+
+# What takes a moment on a quiet machine takes a second on a busy one, and is right all the same.
+settings.register_profile("shared", deadline=None)
+settings.load_profile("shared")
 
 # Files that take longest. Where several run at once, these begin, so that none is left at the end.
 SLOWEST = [

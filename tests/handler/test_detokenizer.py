@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
@@ -26,7 +26,6 @@ def test_tokens_give_back_the_text_piece_by_piece(text: str) -> None:
     assert "\ufffd" not in "".join(pieces) or "\ufffd" in text
 
 
-@settings(deadline=None)  # it reads the tokenizer each time
 @given(st.lists(st.integers(1, 4095), max_size=40))
 def test_any_tokens_decode_as_the_tokenizer_itself_decodes_them(tokens: list[int]) -> None:
     tokenizer = Tokenizer.from_file(str(EMBEDDED_MODEL / "tokenizer.json"))
