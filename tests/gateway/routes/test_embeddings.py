@@ -91,7 +91,7 @@ def test_a_text_that_is_too_long_is_refused_or_cut(service: Service) -> None:
         ({"input": None}, "input", "empty"),
         ({"input": ""}, "input", "empty"),
         ({"input": []}, "input", "empty"),
-        ({"input": ["a", ""]}, "input", "place 1"),
+        ({"input": ["a", ""]}, "input", "index 1"),
         ({"input": [[1], []]}, "input", "empty"),
         ({"input": [1, "a"]}, "input", "list"),
         ({"input": {"a": 1}}, "input", "list"),

@@ -185,7 +185,7 @@ def tensor(**changes: Any) -> dict[str, Any]:
         (f"{V2}/infer", tensor(parameters={"binary_data_size": 3}), "binary_data_size"),
         (f"{V2}/infer", tensor() | {"id": 5}, "`id`"),
         (f"{V2}/infer", tensor() | {"outputs": [{"name": "logits"}]}, "`outputs`"),
-        (f"{V2}/infer", {"inputs": tensor()["inputs"] * 2}, "which is the prompt"),
+        (f"{V2}/infer", {"inputs": tensor()["inputs"] * 2}, "is the prompt"),
         (f"{V2}/infer", tensor() | {"parameters": {"temperature": 9}}, "`temperature`"),
         (f"{V2}/infer", tensor() | {"parameters": {"stream": True}}, "generate_stream"),
     ],
@@ -210,7 +210,7 @@ def test_what_can_not_be_served_is_told_as_one_text(
         (f"{V2}/generate", {"text_input": "a", "prompt": "b"}, "`prompt`"),
         (f"{V2}/generate", {"text_input": "a", "parameters": {"stream": True}}, "generate_stream"),
         (f"{V2}/generate_stream", {"text_input": "a", "stream": False}, "`generate`"),
-        (f"{V2}/generate_stream", {"text_input": ["a", "b"]}, "One text"),
+        (f"{V2}/generate_stream", {"text_input": ["a", "b"]}, "Only one completion"),
     ],
 )
 def test_so_is_what_generate_can_not_serve(

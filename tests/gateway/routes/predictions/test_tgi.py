@@ -96,7 +96,7 @@ def test_generate_answers_in_the_form_in_which_it_is_asked(gateway: Server) -> N
         ("/", {"inputs": ""}, "empty"),
         ("/", {"inputs": "a", "parameters": []}, "`parameters`"),
         ("/", {"inputs": "a", "parameters": {"typical_p": 0.5}}, "`typical_p`"),
-        ("/", {"inputs": "a", "parameters": {"n": 2}, "stream": True}, "One text"),
+        ("/", {"inputs": "a", "parameters": {"n": 2}, "stream": True}, "Only one completion"),
         ("/generate", {"inputs": "a", "stream": True}, "`/generate_stream`"),
         ("/generate", {"inputs": "a", "parameters": {"temperature": 9}}, "`temperature`"),
         ("/generate_stream", {"inputs": "a", "stream": False}, "`/generate`"),
