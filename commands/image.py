@@ -89,8 +89,8 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--torch", action="store_true", help="with torch, for archives of `engine: torch`")
     add("--trace", action="store_true", help="with OpenTelemetry, for traces")
-    add("--size", action="store_true", help="afterwards, say what each layer takes")
-    add("--no-build", action="store_true", help="take the image that is there")
+    add("--size", action="store_true", help="afterwards, print the size of each layer")
+    add("--no-build", action="store_true", help="use the image that exists")
     add(
         "--test",
         nargs=argparse.REMAINDER,

@@ -15,6 +15,7 @@ from handler.errors import EngineFailure
 from handler.replies import sideband
 from handler.replies.error_replies import error_body
 from handler.replies.live_reply import Json, last_frame
+from handler.replies.progress import Progress, usage_of
 from handler.replies.timings import Timings
 from handler.requests.embeddings import PreparedEmbeddings
 

@@ -14,6 +14,7 @@ from handler.replies import sideband
 from handler.replies.error_replies import error_body
 from handler.replies.live_reply import Json, last_frame
 from handler.replies.logprobs import LogprobWriter
+from handler.replies.progress import Progress, usage_of
 from handler.replies.timings import Timings
 from handler.requests.prepare import Prepared
 
