@@ -18,7 +18,7 @@ from archive.gpt2_own import END_ID, gpt2_tokenizer
 from archive.plain_tokenizer import read_plain
 from archive.unusual import need
 from handler.engine.errors import ModelError
-from handler.engine.pieces import CLIP_DECODER
+from handler.engine.token_bytes import CLIP_DECODER
 from handler.engine.vocabulary import Vocabulary, surroundings
 
 # Any of these is a tokenizer; GPT-2's first layout needs merges.txt besides.

@@ -10,7 +10,7 @@ from typing import Any
 from handler.archive_metadata import ArchiveMetadata, Defaults
 from handler.card import DEFAULTS_RULE, model_card
 from handler.chat.conversations import ChatHead, Conversations
-from handler.content.json_text import to_json, to_json_in_pieces
+from handler.content.json_text import to_json, to_json_in_chunks
 from handler.engine.engine import Engine
 from handler.engine.errors import ModelError, QueueFull
 from handler.engine.grammar import Grammars
@@ -309,7 +309,7 @@ class Service:
         value = parse_json(body)
         if route == "v1/tokenize":
             asked, unknown = self._read(TokenizeRequest, value)
-            return WholeReply(to_json_in_pieces(self._tokens.of(asked)), ignored_fields=unknown)
+            return WholeReply(to_json_in_chunks(self._tokens.of(asked)), ignored_fields=unknown)
         if route == "v1/detokenize":
             ids, unknown = self._read(DetokenizeRequest, value)
             return WholeReply(to_json(self._tokens.text_of(ids)), ignored_fields=unknown)

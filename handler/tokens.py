@@ -42,7 +42,7 @@ class Tokens:
         names = map(self._vocabulary.symbol, tokens)
         return {
             "tokens": tokens,
-            "texts": strings,
+            "texts": texts,
             "count": len(tokens),
             "max_model_len": self._context_length,
             "token_strs": list(names) if request.return_token_strs else None,

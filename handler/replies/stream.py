@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from handler.content.json_text import to_json, to_json_in_pieces
-from handler.engine.sequence import Output
+from handler.content.json_text import to_json, to_json_in_chunks
+from handler.engine.output import Output
 from handler.engine.vocabulary import Vocabulary
 from handler.replies import sideband
 from handler.replies.error_replies import error_body
@@ -107,7 +107,7 @@ class StreamReply(Reply):
                 closing = self._closing
                 if self._with_counts:
                     closing = f'],"usage":{to_json(self.usage)}}}'
-                write = to_json_in_pieces if begins and self._echoes_logprobs else to_json
+                write = to_json_in_chunks if begins and self._echoes_logprobs else to_json
                 shown = write(self.head.event_choice(choice, begins=begins))
                 self._events.append(f"data: {self._opening}{shown}{closing}\n\n")
 

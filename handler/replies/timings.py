@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from handler.engine.sequence import Output
+    from handler.engine.output import Output
 
 # Upper bounds in seconds of a histogram of times between tokens; one more part has the rest.
 GAP_BOUNDS = (0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.5, 1, 2.5)
