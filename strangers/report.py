@@ -21,8 +21,8 @@ allowed, which it has to tell in its own way (*error*); and to come to a service
 again when that passes (*retry*). A dash is what a client has no words for.
 
 Those marked with a star run in `./scripts/test` too. OpenAI's package for Go could not be had: how
-it reads streams, before 3.43 and since, is a test of their bytes
-(`tests/gateway/proxy/test_streams.py`).
+it read streams before 3.43, the stricter way, is a test of their bytes
+(`tests/gateway/proxy/test_keep_alive.py`).
 
 """
 
