@@ -6,6 +6,7 @@ it made is kept under the hash of its sources, so that it is fetched once.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -37,6 +38,7 @@ FLAGS = (
 # MB of the compiler's package, and of what it is unpacked to and writes for itself.
 FETCHED = 100
 UNPACKED = 450
+SCRATCH = ".building-"
 LIBRARIES = ("-lpthread", "-lm")
 KEPT_SECONDS = 14 * 86_400
 
@@ -89,7 +91,29 @@ def build_libraries(say: Callable[[str], None] = print, cache: Path = CACHE) -> 
         os.utime(ready)
         return ready
     cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".building-", dir=cache) as name:
+    with _alone(cache, say):
+        if not ready.is_dir():
+            _build_all(ready, say)
+        _forget_unused(cache)
+    return ready
+
+
+@contextmanager
+def _alone(cache: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Let one process build at a time: others wait for what it makes, and fetch no compiler."""
+    with open(cache / ".lock", "w", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("Waiting for another process, which builds the native engine")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        for left in cache.glob(f"{SCRATCH}*"):  # of one that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        yield
+
+
+def _build_all(ready: Path, say: Callable[[str], None]) -> None:
+    with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=ready.parent) as name:
         scratch = Path(name)
         with compiler(scratch, say) as command:
             say(f"Building the native engine for {', '.join(TARGETS)}")
@@ -97,13 +121,7 @@ def build_libraries(say: Callable[[str], None] = print, cache: Path = CACHE) -> 
             made.mkdir()
             with ThreadPoolExecutor(2) as pool:
                 list(pool.map(lambda isa: build(command, isa, made / library_name(isa)), TARGETS))
-        try:
-            made.rename(ready)
-        except OSError:  # another process was quicker, and its libraries are the same
-            if not ready.is_dir():
-                raise
-    _forget_unused(cache)
-    return ready
+        made.rename(ready)
 
 
 def _forget_unused(cache: Path) -> None:
