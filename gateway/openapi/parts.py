@@ -15,6 +15,7 @@ ERRORS = {
     408: "The request came too slowly.",
     409: "Not possible in the present state.",
     413: "The body is too long.",
+    422: "Its workers crash of this request (`poison_request`); it is not to be sent again.",
     429: "Full, or over the limit; `Retry-After` says when to come back.",
     431: "The head of the request is too long.",
     500: "The gateway failed; its log says why.",
@@ -24,7 +25,7 @@ ERRORS = {
 }
 # What any route may answer.
 PLAIN_ERRORS = (400, 404, 405, 408, 431, 500)
-INFERENCE_ERRORS = (*PLAIN_ERRORS, 401, 413, 429, 502, 503)
+INFERENCE_ERRORS = (*PLAIN_ERRORS, 401, 413, 422, 429, 502, 503)
 MANAGEMENT_ERRORS = (*PLAIN_ERRORS, 401, 403, 409, 413, 429, 502, 503)
 OPEN_OR_KEYED: list[Json] = [{}, {"bearer": []}, {"key": []}, {"azure": []}]
 KEYED: list[Json] = [{"bearer": []}, {"key": []}, {"azure": []}]

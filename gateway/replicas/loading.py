@@ -12,6 +12,9 @@ from gateway.torchserve.client import MANAGEMENT_SECONDS, Upstream, UpstreamErro
 
 logger = logging.getLogger("gateway.replicas")
 
+# A TorchServe that is itself about to end answers no more: nobody is to wait for that.
+RESTART_SECONDS = 2.0
+
 
 class Loader:
     """Registers replicas with TorchServe, and has it forget them."""
@@ -50,7 +53,8 @@ class Loader:
         """
         path = f"/models/{replica.name}/{replica.version}"
         for count in ("0", "1"):
-            await self._upstream.manage("PUT", path, {"min_worker": count, "max_worker": count})
+            query = {"min_worker": count, "max_worker": count}
+            await self._upstream.manage("PUT", path, query, seconds=RESTART_SECONDS)
 
     async def unload(self, replica: Replica, seconds: float = MANAGEMENT_SECONDS) -> None:
         """Have TorchServe forget a replica, if it knows it.
