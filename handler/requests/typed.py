@@ -25,7 +25,7 @@ OBJECTS = frozenset(
     {"logit_bias", "stream_options", "parameters", "stop_token_ids", "allowed_token_ids"}
     | {"response_format", "structured_outputs", "guided_json", "guided_choice"}
 )
-TEXTS = frozenset({"model", "user", "suffix", "guided_regex", "guided_grammar"})
+TEXTS = frozenset({"model", "user", "suffix", "guided_regex", "guided_grammar", "logprobs_mode"})
 LISTS = frozenset({"bad_words", "stop", "stop_sequence", "stop_sequences", "stop_strings"})
 OPTIONS = NUMBERS | SWITCHES | OBJECTS | TEXTS | LISTS
 

@@ -13,9 +13,9 @@ import requests
 from tests.gateway.conftest import Service, StartService, change_archive, events, wait_until
 from tests.patience import PATIENCE
 
-SOUND = "        draw.uniform = self._random.random()\n"
+SOUND = "        self.generated.append(token)\n"
 # The sixth token of every text is none.
-FAULTY = f"{SOUND}        if len(self.generated) == 5: raise FloatingPointError\n"
+FAULTY = f"        if len(self.generated) == 5: raise FloatingPointError\n{SOUND}"
 PLAIN = {"content-type": "text/plain"}
 
 
