@@ -29,6 +29,9 @@ class Reviver:
 
     async def keep(self) -> None:
         """Have the next worker of every replica started whose worker ends, for ever."""
+        # What a TorchServe that is gone left to do would end the new one's workers: their numbers
+        # are the same.
+        self._ended = asyncio.Queue()
         while True:
             replica = await self._ended.get()
             if replica.state is not State.LOST or self._changes.lock.locked():
