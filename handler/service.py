@@ -265,8 +265,13 @@ class Service:
         requests = [_seeded(request, identity) for request, _ in read]
         prepared = self._preparer.prepare_all(request_id, requests)
         parts = [
-            JsonReply(self._head(ReplyHead, identity), each, self._vocabulary, n=request.n or 1)
-            for request, each in zip(requests, prepared, strict=True)
+            JsonReply(
+                self._head(ReplyHead, identity.of_item(number)),
+                each,
+                self._vocabulary,
+                n=request.n or 1,
+            )
+            for number, (request, each) in enumerate(zip(requests, prepared, strict=True))
         ]
         reply: PredictionReply | GeneratedStreamReply
         if question.streams:

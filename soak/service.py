@@ -122,9 +122,18 @@ class Service:
             self.process.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(END_SECONDS)
-        _, alive = psutil.wait_procs(family, timeout=5)
+        self._log.close()
+        # By looking, not by psutil's waiting, which trips over one that ends just then.
+        latest = time.monotonic() + 5
+        while (alive := [p for p in family if _lives(p)]) and time.monotonic() < latest:
+            time.sleep(0.05)
         for process in alive:
             with contextlib.suppress(psutil.Error):
                 process.kill()
-        self._log.close()
         return [str(process) for process in alive]
+
+
+def _lives(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.Error):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False

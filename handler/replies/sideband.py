@@ -33,7 +33,7 @@ import hmac
 import json
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 HEADER = "x-gpt2-sideband"
@@ -68,6 +68,10 @@ class Identity:
         """What `as_header` wrote."""
         name, created, seed = header.split(" ")
         return cls(name, int(created), int(seed))
+
+    def of_item(self, number: int) -> Identity:
+        """That of an item of a list; the first has the reply's own."""
+        return replace(self, id=f"{self.id}-{number}") if number else self
 
     def as_header(self) -> str:
         """As a header's value."""

@@ -32,8 +32,9 @@ def cancel() -> None:
 
 
 def _told(error: openai.APIStatusError) -> dict:
-    """What the service says of an error; 1.0.0 does not take it out of its envelope."""
-    return error.body.get("error", error.body)
+    """What the service says of an error; 1.0.0 has no `body`."""
+    told: dict = error.response.json()["error"]
+    return told
 
 
 def error() -> None:

@@ -130,10 +130,6 @@ def remove(name: str) -> Callable[[Path], None]:
     return lambda directory: (directory / name).unlink()
 
 
-def renamed(directory: Path) -> None:
-    (directory / "model.safetensors").rename(directory / "pytorch_model.bin")
-
-
 def cut_short(directory: Path) -> None:
     path = directory / "model.safetensors"
     path.write_bytes(path.read_bytes()[:5000])
@@ -180,7 +176,6 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
         lambda directory: (directory / "config.json").write_text("{"),
         "config.json is broken",
     ),
-    "not what its name says": (renamed, "pytorch_model.bin cannot be read"),
     "no weights": (remove("model.safetensors"), "no model.safetensors"),
     "cut short": (cut_short, "model.safetensors is broken or cut short"),
     "not finite": (change_weight("h.1.mlp.c_fc.weight", spoil), "h.1.mlp.c_fc.weight holds values"),

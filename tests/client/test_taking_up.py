@@ -73,8 +73,11 @@ BROKEN = Answer(pieces=[chunk(" once")], cut=True, headers=ONE)
     ("answers", "said"),
     [
         ([Answer(pieces=[chunk(" o")], cut=True)], "broke before the text was complete"),
-        ([BROKEN, Answer(pieces=[chunk(" twice"), END], headers=ONE)], "another text"),
-        ([BROKEN, Answer(pieces=[chunk(" on", finish="stop"), END], headers=ONE)], "another text"),
+        ([BROKEN, Answer(pieces=[chunk(" twice"), END], headers=ONE)], "another completion"),
+        (
+            [BROKEN, Answer(pieces=[chunk(" on", finish="stop"), END], headers=ONE)],
+            "another completion",
+        ),
         ([BROKEN, *[Answer(pieces=[chunk(" once"), END], headers=OTHER)] * 2], "another model"),
         ([BROKEN, *[Answer(pieces=[chunk(" once"), END])] * 2], "another model"),
         ([BROKEN] * 3, "broke before the text was complete"),

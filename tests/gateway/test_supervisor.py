@@ -124,7 +124,7 @@ def test_it_gives_up_when_a_worker_that_was_there_never_comes_back(
     tmp_path: Path, start_service: StartService, model_store: Path
 ) -> None:
     shutil.copy(model_store / "gpt2.mar", tmp_path / "gpt2.mar")
-    service = start_service(store=tmp_path, START_SECONDS="30", MAX_RESTARTS="0")
+    service = start_service(store=tmp_path, START_SECONDS="60", MAX_RESTARTS="0")
     worker = service.workers()[0]
     for handler in Path(worker.environ()["TMPDIR"]).rglob("gpt2_handler.py"):
         handler.write_text("raise SystemExit('this handler cannot be loaded any more')\n")

@@ -192,5 +192,5 @@ def test_an_explanation_says_what_there_is_instead(stock: dict[str, str]) -> Non
     url = f"{stock['inference']}/explanations/explained"
     reply = requests.post(url, json={"prompt": "Once"}, timeout=TIMEOUT)
     assert reply.status_code == 501
-    assert "log probabilities" in reply.json()["error"]["message"]
+    assert "`logprobs: 5`" in reply.json()["error"]["message"]
     remove(stock, "explained")

@@ -21,7 +21,7 @@ MARKUP = (
 )
 # What the model writes, token by token, and what a prompt of this begins makes it refuse.
 PIECES = "        self._pieces = read_token_bytes(tokenizer, self.size)\n"
-READ = "        request, unknown = self._read(CompletionRequest, body)\n        head = "
+READ = "        request, unknown = self._read(CompletionRequest, body)\n        identity = "
 CHANGES = {
     "handler/engine/vocabulary.py": (
         PIECES,
@@ -33,10 +33,10 @@ CHANGES = {
     "handler/service.py": (
         READ,
         READ.replace(
-            "        head",
+            "        identity",
             f"        if 'refuse' in str(request.prompt):\n"
             f"            raise BadRequest({MARKUP!r}, param={MARKUP!r}, code={MARKUP!r})\n"
-            "        head",
+            "        identity",
         ),
     ),
 }

@@ -340,7 +340,8 @@ def test_without_pyarrow_the_line_that_installs_it_is_told(
 
 
 def test_odd_characters_are_counted_and_named(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_bytes(b"good\nbad \x00\x00\x1b\n" + "\ufffd".encode())
+    odd = b"good\nbad \x00\x00\x1b\n" + "\ufffd".encode()
+    (tmp_path / "a.txt").write_bytes(odd + b"\n" + b"good words\n" * 99)
     (tmp_path / "b.jsonl").write_bytes(b'{"text": "half \\ud800"}')
     texts = read_documents([str(tmp_path)], Reading())
     [note] = texts.notes

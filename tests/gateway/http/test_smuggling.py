@@ -16,7 +16,9 @@ from tests.patience import PATIENCE
 TRACE = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 # What the gateway asks all the time, for itself.
 LOOK = re.compile(rb"GET /models/[a-z0-9]+/1\.0 HTTP/1\.1\r\n")
-SIDEBAND = re.compile(rb"x-gpt2-sideband: [0-9a-f]{32}\r\n")
+SIDEBAND = re.compile(
+    rb"x-gpt2-(sideband: [0-9a-f]{32}|identity: [0-9a-f]{32} [0-9]{10} [0-9]{1,19})\r\n"
+)
 
 
 class Watched:
@@ -209,7 +211,7 @@ def test_torchserve_gets_what_was_made_anew_byte_for_byte(
     expected += b"accept: text/plain\r\n" if path == PREDICTIONS else b""
     expected += b"traceparent: " + TRACE + b"\r\n\r\n" + body
     ((port, data),) = watched.reached()
-    # The handler's proof that the gateway asks: new at each start.
+    # The handler's proof that the gateway asks, new at each start, and what the reply is called.
     assert (port, SIDEBAND.sub(b"", data)) == ("inference", expected)
 
 

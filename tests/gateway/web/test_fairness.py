@@ -37,9 +37,11 @@ def test_who_sends_one_request_does_not_wait_for_who_sends_many(shared: Service,
         # Eight sequences each: six times as many as there are slots.
         crowd = [pool.submit(ask, shared, "ann", n=8) for _ in range(many)]
         wait_until(lambda: shared.metric("vllm:num_requests_waiting") > 64)
+        sent = time.monotonic()
         one = pool.submit(ask, shared, key)
-        before = sum(done.result() < one.result() for done in crowd)
-    assert before <= many / 2
+        before = sum(sent < done.result() < one.result() for done in crowd)
+    # Of the sixteen that are there at least, those that had their slots.
+    assert before <= many / 3
 
 
 def test_a_request_may_let_others_pass_but_not_push_ahead(shared: Service) -> None:

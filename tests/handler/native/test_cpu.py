@@ -75,7 +75,7 @@ def test_another_system_than_linux_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cpu, "CPUINFO", tmp_path / "none")
-    with pytest.raises(ModelError, match="Linux alone.*container image"):
+    with pytest.raises(ModelError, match="only on Linux.*container image"):
         cpu.choose(lambda isa: cast(CDLL, isa), lambda *_: True)
 
 
