@@ -20,14 +20,14 @@ MARKUP = (
     "<a id=hostile href='javascript:window.hacked=1'>\"'`&lt;</a>{{7*7}}${7*7}"
 )
 # What the model writes, token by token, and what a prompt of this begins makes it refuse.
-PIECES = "        self._pieces = read_token_bytes(tokenizer, self.size)\n"
+PIECES = "        self._token_bytes = read_token_bytes(tokenizer, self.size)\n"
 READ = "        request, unknown = self._read(CompletionRequest, body)\n        identity = "
 CHANGES = {
     "handler/engine/vocabulary.py": (
         PIECES,
         PIECES
         + f"        markup = {MARKUP.encode()!r}\n"
-        + "        for pieces in (self._pieces.first, self._pieces.following):\n"
+        + "        for pieces in (self._token_bytes.first, self._token_bytes.following):\n"
         + "            pieces[:] = [markup] * len(pieces)\n",
     ),
     "handler/service.py": (
