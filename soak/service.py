@@ -123,6 +123,9 @@ class Service:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(END_SECONDS)
         self._log.close()
+        for pipe in (self.process.stdout, self.process.stderr):
+            if pipe is not None:
+                pipe.close()
         # By looking, not by psutil's waiting, which trips over one that ends just then.
         latest = time.monotonic() + 5
         while (alive := [p for p in family if _lives(p)]) and time.monotonic() < latest:
