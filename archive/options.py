@@ -29,30 +29,6 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     result.add_argument(
-        "--model",
-        default=str(ROOT / "models" / "gpt2-tales"),
-        metavar="DIR_FILE_OR_HUB_ID",
-        help="checkpoint: a directory, a file (ckpt.pt, model.gguf ...), or ID or ID@REVISION on "
-        "the Hugging Face hub (default: the embedded model)",
-    )
-    result.add_argument(
-        "--tokenizer",
-        metavar="gpt2|DIR|HUB_ID",
-        help="another tokenizer than the checkpoint's; gpt2 is GPT-2's own, which needs no hub",
-    )
-    result.add_argument(
-        "--base",
-        metavar="DIR_FILE_OR_HUB_ID",
-        help="the model that a LoRA adapter was trained on (default: the one that it names)",
-    )
-    result.add_argument(
-        "--chat-template",
-        type=Path,
-        metavar="FILE",
-        help="a chat template (Jinja), instead of the checkpoint's own if it has one: it makes "
-        "a prompt of the messages at /v1/chat/completions",
-    )
-    result.add_argument(
         "--check",
         action="store_true",
         help=(
@@ -60,45 +36,81 @@ def parser() -> argparse.ArgumentParser:
             "would happen"
         ),
     )
-    result.add_argument("--name", help="the model's name (default: its directory's or hub id's)")
-    result.add_argument(
-        "--replace",
-        action="store_true",
-        help="overwrite NAME.mar even if it holds another model (one from the same source is "
-        "replaced anyway)",
+    _add_checkpoint(result.add_argument_group("what is packed"))
+    _add_archive(result.add_argument_group("the archive"))
+    _add_scheme(result.add_argument_group("how it is computed"))
+    return result
+
+
+def _add_checkpoint(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--model",
+        default=str(ROOT / "models" / "gpt2-tales"),
+        metavar="DIR_FILE_OR_HUB_ID",
+        help="checkpoint: a directory, a file (ckpt.pt, model.gguf ...), or ID or ID@REVISION on "
+        "the Hugging Face hub (default: the embedded model)",
     )
-    result.add_argument("--version", default="1.0", help="the model's version (default: 1.0)")
-    result.add_argument(
+    group.add_argument(
+        "--tokenizer",
+        metavar="gpt2|DIR|HUB_ID",
+        help="another tokenizer than the checkpoint's; gpt2 is GPT-2's own, which needs no hub",
+    )
+    group.add_argument(
+        "--base",
+        metavar="DIR_FILE_OR_HUB_ID",
+        help="the model that a LoRA adapter was trained on (default: the one that it names)",
+    )
+    group.add_argument(
+        "--chat-template",
+        type=Path,
+        metavar="FILE",
+        help="a chat template (Jinja), instead of the checkpoint's own if it has one: it makes "
+        "a prompt of the messages at /v1/chat/completions",
+    )
+
+
+def _add_archive(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--name", help="the model's name (default: its directory's or hub id's)")
+    group.add_argument("--version", default="1.0", help="the model's version (default: 1.0)")
+    group.add_argument(
         "--output",
         type=Path,
         default=ROOT / "model_store",
         metavar="DIR",
         help="where NAME.mar is written (default: model_store)",
     )
-    result.add_argument(
+    group.add_argument(
+        "--replace",
+        action="store_true",
+        help="overwrite NAME.mar even if it holds another model (one from the same source is "
+        "replaced anyway)",
+    )
+
+
+def _add_scheme(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
         "--engine",
         choices=ENGINES,
         default="native",
         help="what computes the model (default: native, in C on any processor with AVX2 or ARM's "
         "dot products; torch packs the weights as they are)",
     )
-    result.add_argument(
+    group.add_argument(
         "--precision",
         choices=PRECISIONS,
         help="of the matrix products (default: as in config/model-config.yaml, auto there: the "
         "fastest of int8 and fp32 whose measured quality is good; int4 halves the memory and is "
         "faster for few streams, at some cost in quality)",
     )
-    result.add_argument(
+    group.add_argument(
         "--cache",
         choices=CACHES,
         help="of keys and values (default: as in config/model-config.yaml, auto there: int8 where "
         "its measured quality is good; float32 beside --precision fp32)",
     )
-    result.add_argument(
+    group.add_argument(
         "--calibration-text",
         type=Path,
         metavar="FILE",
         help="calibrate and measure on this text instead of the bundled English prose",
     )
-    return result
