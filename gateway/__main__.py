@@ -5,12 +5,17 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import socket
 import sys
 
 from gateway.archives import archive_file, manifest
 from gateway.launch import environment
-from gateway.settings import SettingsError, load, table
+from gateway.settings import Settings, SettingsError, load, table
 from gateway.web import logs
+
+
+class CannotServe(Exception):
+    """The service did not start, or could not go on; one line that says why."""
 
 
 def main() -> int:
@@ -24,62 +29,114 @@ def main() -> int:
     try:
         settings = load(report=passed_over.append)
     except SettingsError as error:
-        # Which shape log lines have is itself a setting: here the environment alone says it.
-        if not os.environ.get("K_SERVICE") or os.environ.get("LOG_FORMAT") == "text":
-            return _fail(str(error))
-        logs.configure(as_json=True)
-        logging.getLogger("gateway").error(str(error))
-        return 1
+        return _fail_without_settings(str(error))
     logs.configure(settings.writes_json_logs)
-    fail = _log_failure if settings.writes_json_logs else _fail
-    logger = logging.getLogger("gateway")
     passed_over += environment.describe_left_out(os.environ, settings.pass_variables)
     for line in passed_over:
-        logger.warning(line)
+        logging.getLogger("gateway").warning(line)
+    try:
+        _serve(settings)
+    except CannotServe as error:
+        fail = _log_failure if settings.writes_json_logs else _fail
+        return fail(str(error))
+    return 0
+
+
+def _serve(settings: Settings) -> None:
+    """Serve until a signal comes.
+
+    Raises:
+        CannotServe: It did not start, or TorchServe could not be kept alive.
+    """
     # After the settings: these take a while to import.
-    from gateway.errors import GatewayError
-    from gateway.http.listeners import listen
+    import uvloop
+
     from gateway.launch.launch import TorchServeError, find_java
     from gateway.supervisor import Supervisor
     from gateway.torchserve.restarts import GaveUp
 
     try:
         find_java()
-        if settings.model_urls:
-            from gateway.archives.fetching import Fetcher, fetch_pinned
+        _fetch_archives(settings)
+        _check_archive(settings)
+        listeners = _listen(settings)
+        logging.getLogger("gateway").info("Starting TorchServe and the model")
 
-            store, most = settings.model_store, settings.max_model_bytes
-            fetcher = Fetcher(store, most, settings.model_fetch_seconds)
-            fetch_pinned(fetcher, settings.pinned_sources)
-        archive = settings.model_store / settings.model_archive
+        async def run() -> None:
+            await Supervisor(settings, listeners).run()
+
+        gc.freeze()  # what is loaded stays: no collection looks at it again
+        uvloop.run(run())
+    except (GaveUp, TorchServeError, SettingsError) as error:
+        raise CannotServe(str(error)) from None
+
+
+def _fetch_archives(settings: Settings) -> None:
+    """Fetch the archives that MODEL_URLS pins.
+
+    Raises:
+        CannotServe: One cannot be had, or kept.
+    """
+    if not settings.model_urls:
+        return
+    from gateway.archives.fetching import Fetcher, fetch_pinned
+    from gateway.errors import GatewayError
+
+    store, most = settings.model_store, settings.max_model_bytes
+    fetcher = Fetcher(store, most, settings.model_fetch_seconds)
+    try:
+        fetch_pinned(fetcher, settings.pinned_sources)
+    except GatewayError as error:
+        raise CannotServe(f"MODEL_URLS: {error.message}") from None
+    except OSError as error:
+        raise CannotServe(f"MODEL_URLS: cannot write to {store}: {error.strerror}") from None
+
+
+def _check_archive(settings: Settings) -> None:
+    """Look at the archive to be served, before TorchServe does.
+
+    Raises:
+        CannotServe: There is none, or it is broken or hostile.
+    """
+    archive = settings.model_store / settings.model_archive
+    try:
         if not archive.exists():
-            return fail(
+            raise CannotServe(
                 f"the model store has no {settings.model_archive}; "
                 "make it with ./scripts/package_model, or name another in MODEL_ARCHIVE"
             )
         if not archive.is_dir():
             archive_file.check(archive, settings.archive_bounds)
         archive_file.read_member(archive, manifest.MANIFEST, manifest.MOST_BYTES)
-        listeners = listen(settings)
-    except GatewayError as error:
-        return fail(f"MODEL_URLS: {error.message}")
-    except (TorchServeError, archive_file.BadArchive) as error:
-        return fail(str(error))
+    except archive_file.BadArchive as error:
+        raise CannotServe(str(error)) from None
     except OSError as error:
-        return fail(f"cannot listen on {settings.bind}:{settings.port}: {error.strerror}")
-    logger.info("Starting TorchServe and the model")
+        raise CannotServe(f"cannot read {archive}: {error.strerror}") from None
 
-    async def serve() -> None:
-        await Supervisor(settings, listeners).run()
+
+def _listen(settings: Settings) -> list[socket.socket]:
+    """Open the service's port.
+
+    Raises:
+        CannotServe: It is taken, or may not be used.
+    """
+    from gateway.http.listeners import listen
 
     try:
-        import uvloop
+        return listen(settings)
+    except OSError as error:
+        raise CannotServe(
+            f"cannot listen on {settings.bind}:{settings.port}: {error.strerror}"
+        ) from None
 
-        gc.freeze()  # what is loaded stays: no collection looks at it again
-        uvloop.run(serve())
-    except (GaveUp, TorchServeError, SettingsError) as error:
-        return fail(str(error))
-    return 0
+
+def _fail_without_settings(message: str) -> int:
+    """Fail where the settings are wrong; of the logs' format the environment alone tells then."""
+    if not os.environ.get("K_SERVICE") or os.environ.get("LOG_FORMAT") == "text":
+        return _fail(message)
+    logs.configure(as_json=True)
+    logging.getLogger("gateway").error(message)
+    return 1
 
 
 def _log_failure(message: str) -> int:
