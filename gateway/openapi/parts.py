@@ -109,3 +109,12 @@ def in_query(name: str, about: str, kind: Json, *, required: bool = False) -> Js
         "schema": kind,
         "required": required,
     }
+
+
+def together(*parts: Json) -> Json:
+    """Return paths of several parts; one path may have methods in more than one of them."""
+    found: Json = {}
+    for part in parts:
+        for path, methods in part.items():
+            found[path] = found.get(path, {}) | methods
+    return found
