@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
-from handler.archive_metadata import ArchiveMetadata
+from handler.loaded_archive import LoadedArchive
 
 DEFAULTS_RULE = (
     "for what a request does not say; a request for the likeliest token (temperature 0, top_k 1, "
@@ -13,17 +15,23 @@ DEFAULTS_RULE = (
 
 
 def model_card(
-    name: str, version: str, metadata: ArchiveMetadata, engine: str, isa: str
+    name: str,
+    version: str,
+    archive: LoadedArchive,
+    *,
+    structured_outputs: bool,
+    limits: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The fields of a card that are known from the archive and the processor.
+    """The card of a loaded archive.
 
     Args:
         name: The model's, as clients know it.
         version: The model's.
-        metadata: The archive's.
-        engine: What computes it, "native" or "torch".
-        isa: The instruction set that computes; may be empty.
+        archive: What is loaded.
+        structured_outputs: Whether a text can be held to a grammar.
+        limits: What one request may ask for, and how much is served at once.
     """
+    metadata = archive.metadata
     shape = metadata.shape
     return {
         "id": name,
@@ -36,8 +44,8 @@ def model_card(
         "context_length": metadata.context_length,
         "vocab_size": metadata.vocab_size,
         "shape": {"layers": shape.layers, "heads": shape.heads, "width": shape.width},
-        "engine": engine,
-        "isa": isa,
+        "engine": archive.settings.kind,
+        "isa": archive.model.isa,
         "precision": metadata.precision,
         "form": metadata.form,
         "cache": metadata.cache,
@@ -46,4 +54,9 @@ def model_card(
         "quality": metadata.quality,
         "license": metadata.license,
         "examples": metadata.examples,
+        "chat_template": archive.conversations.has_template,
+        "structured_outputs": structured_outputs,
+        "defaults": asdict(archive.defaults),
+        "defaults_rule": DEFAULTS_RULE,
+        "limits": dict(limits),
     }

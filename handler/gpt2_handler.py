@@ -34,7 +34,7 @@ from handler.replies.error_replies import (
     in_torchserves_words,
     status_of,
 )
-from handler.replies.live_reply import LiveReply
+from handler.replies.pending_reply import PendingReply
 from handler.replies.reply import WholeReply
 from handler.requests import ignored
 from handler.requests.prepare import MAX_LOGPROB_ENTRIES
@@ -166,7 +166,7 @@ class GPT2Handler:
         self._in_flight.drop_all_but(ids)
 
     def _enter(
-        self, request_id: str, begun: WholeReply | LiveReply | None, *, is_framed: bool
+        self, request_id: str, begun: WholeReply | PendingReply | None, *, is_framed: bool
     ) -> WholeReply | str | None:
         """Have a request that was judged written: from now on its outputs may come."""
         if begun is None or isinstance(begun, WholeReply):
@@ -225,7 +225,7 @@ class GPT2Handler:
 
     def _begin(
         self, request_id: str, row: dict[str, Any], headers: dict[str, Any]
-    ) -> WholeReply | LiveReply | None:
+    ) -> WholeReply | PendingReply | None:
         lower = parameters.text_headers(headers)
         try:
             return self._route(request_id, row, headers, lower)
@@ -246,7 +246,7 @@ class GPT2Handler:
         row: dict[str, Any],
         headers: dict[str, Any],
         lower: dict[str, str],
-    ) -> WholeReply | LiveReply | None:
+    ) -> WholeReply | PendingReply | None:
         if lower.get("describe") == "True" and "url_path" not in lower:
             is_asked_again = self._descriptions.is_repeated(request_id)
             waits = is_asked_again and self._rows_can_wait
@@ -280,7 +280,7 @@ class GPT2Handler:
         question = parameters.read(row, headers)
         return self._service.predict(request_id, question, identity, framed=framed)
 
-    def _begin_call(self, request_id: str, row: dict[str, Any]) -> WholeReply | LiveReply:
+    def _begin_call(self, request_id: str, row: dict[str, Any]) -> WholeReply | PendingReply:
         """Begin what came over gRPC."""
         refused = refuse_tensors(row.get("body", row.get("data")))
         if refused is not None:

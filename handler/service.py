@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from handler.archive_metadata import ArchiveMetadata, Defaults
-from handler.card import DEFAULTS_RULE, model_card
-from handler.chat.conversations import ChatHead, Conversations
+from handler.card import model_card
+from handler.chat.conversations import ChatHead
 from handler.content.json_text import to_json, to_json_in_chunks
 from handler.engine.engine import Engine
-from handler.engine.errors import ModelError, QueueFull
+from handler.engine.errors import QueueFull
 from handler.engine.grammar import Grammars
-from handler.engine.model import Model
-from handler.engine.settings import EngineSettings
-from handler.engine.vocabulary import Vocabulary
 from handler.errors import BadRequest, NotFound, TooBusy
+from handler.loaded_archive import LoadedArchive, engine_settings
 from handler.replies import sideband
 from handler.replies.embedding_reply import EmbeddingReply
 from handler.replies.generated import TokenShapes
-from handler.replies.generated_stream import GeneratedStreamReply, TextOutputStreamReply
-from handler.replies.live_reply import LiveReply
+from handler.replies.generated_stream import GeneratedStreamReply, generated_stream
+from handler.replies.pending_reply import PendingReply
 from handler.replies.prediction_reply import PredictionReply
 from handler.replies.reply import JsonReply, Reply, ReplyHead, WholeReply
 from handler.replies.sideband import Identity
@@ -33,24 +29,13 @@ from handler.requests.chat_schema import ChatRequest
 from handler.requests.embedding_schema import MAX_INPUTS, EmbeddingRequest
 from handler.requests.embeddings import EmbeddingPreparer
 from handler.requests.fields import MAX_LOGPROBS, MAX_STOP
-from handler.requests.prepare import (
-    LOGPROB_BYTES,
-    MAX_LOGPROB_ENTRIES,
-    Prepared,
-    Preparer,
-)
+from handler.requests.prepare import LOGPROB_BYTES, MAX_LOGPROB_ENTRIES, Preparer
 from handler.requests.prompt_reader import PromptReader
 from handler.requests.prompts import naming
-from handler.requests.question import COMPLETION, TEXT_OUTPUT, Asked, Question
+from handler.requests.question import COMPLETION, Question
 from handler.requests.resume import Resume
-from handler.requests.schema import (
-    CompletionRequest,
-    parse_json,
-    unknown_field,
-    validate,
-)
+from handler.requests.schema import CompletionRequest, parse_json, unknown_field, validate
 from handler.requests.token_schema import DetokenizeRequest, TokenizeRequest
-from handler.start_checks import files_compared, load_and_test
 from handler.tokens import Tokens
 
 
@@ -61,39 +46,31 @@ class Service:
         self,
         name: str,
         version: str,
-        metadata: ArchiveMetadata,
-        defaults: Defaults,
-        vocabulary: Vocabulary,
-        model: Model,
-        settings: EngineSettings,
-        conversations: Conversations,
+        archive: LoadedArchive,
         *,
         max_logprobs: int = MAX_LOGPROB_ENTRIES,
         strict_fields: bool = False,
     ) -> None:
         self.name = name
-        self.engine = Engine(model, settings)
-        # Digest of what the model wrote when it was loaded.
-        self.self_test = ""
+        self.engine = Engine(archive.model, archive.settings)
+        self.self_test = archive.self_test
         self._version = version
-        self._metadata = metadata
-        self._isa = model.isa
-        self._defaults = defaults
-        self._vocabulary = vocabulary
-        self._conversations = conversations
-        self._tokens = Tokens(vocabulary, metadata, conversations)
-        self._settings = settings
+        self._archive = archive
+        self._conversations = archive.conversations
+        self._vocabulary = archive.vocabulary
         self._strict_fields = strict_fields
+        metadata, settings = archive.metadata, archive.settings
+        self._tokens = Tokens(archive.vocabulary, metadata, archive.conversations)
         self._shapes = TokenShapes(metadata.end_tokens, metadata.end_tokens | metadata.delimiters)
-        reader = PromptReader(vocabulary, metadata)
+        self._grammars = Grammars(archive.vocabulary, metadata.end_tokens, metadata.vocab_size)
+        reader = PromptReader(archive.vocabulary, metadata)
         self._embeddings = EmbeddingPreparer(
-            reader, model.shape.width, max_logprobs * LOGPROB_BYTES, settings.deadline_seconds
+            reader, metadata.shape.width, max_logprobs * LOGPROB_BYTES, settings.deadline_seconds
         )
-        self._grammars = Grammars(vocabulary, metadata.end_tokens, metadata.vocab_size)
         self._preparer = Preparer(
             reader,
             self._grammars,
-            defaults,
+            archive.defaults,
             max_sequences=settings.slots + settings.max_waiting,
             max_logprobs=max_logprobs,
             deadline_seconds=settings.deadline_seconds,
@@ -113,7 +90,7 @@ class Service:
         strict_fields: bool = False,
         is_checked: bool = True,
     ) -> Service:
-        """Load an unpacked archive and generate a few tokens with it, so that what follows is warm.
+        """Load an unpacked archive, and begin to serve it.
 
         Args:
             directory: The archive's root.
@@ -124,40 +101,18 @@ class Service:
             overrides: Settings of the engine that take the place of `config`'s.
             max_logprobs: Log probabilities that one reply may hold.
             strict_fields: Refuse fields of a request that are not known.
-            is_checked: Compare its files and those tokens with what they were when it was packed.
+            is_checked: See `LoadedArchive.load`.
 
         Raises:
             ModelError: Says in one line why the archive cannot be served.
         """
-        engine = config.get("engine") or {}
-        if not isinstance(engine, Mapping):
-            raise ModelError("engine in model-config.yaml must hold settings, such as `slots: 32`")
-        settings = EngineSettings.from_mapping({**engine, **(overrides or {})})
-        model_directory = directory / "model"
-        metadata = ArchiveMetadata.read(model_directory)
-        with files_compared(directory, metadata.files if is_checked else {}):
-            vocabulary = Vocabulary.load(
-                model_directory / "tokenizer.json",
-                metadata.vocab_size,
-                metadata.delimiters,
-                splits_special_tokens=metadata.splits_special_tokens,
-            )
-            model, self_test = load_and_test(model_directory, metadata, settings, is_checked)
-            defaults = Defaults.read(model_directory, min(max_tokens, metadata.context_length))
-            defaults = replace(defaults, logprobs_mode=settings.logprobs_mode)
-        service = cls(
-            name,
-            version,
-            metadata,
-            defaults,
-            vocabulary,
-            model,
-            settings,
-            Conversations.load(model_directory, metadata, vocabulary),
-            max_logprobs=max_logprobs,
-            strict_fields=strict_fields,
+        settings = engine_settings(config, overrides or {})
+        archive = LoadedArchive.load(
+            directory, settings, max_tokens=max_tokens, is_checked=is_checked
         )
-        service.self_test = self_test
+        service = cls(
+            name, version, archive, max_logprobs=max_logprobs, strict_fields=strict_fields
+        )
         service.engine.start()
         return service
 
@@ -176,12 +131,7 @@ class Service:
         Raises:
             RequestError: It is not allowed.
         """
-        resume = _take_resume(body) if framed else None
-        request, unknown = self._read(CompletionRequest, body)
-        identity = identity or Identity.new()
-        head = self._head(ReplyHead, identity, resume)
-        request = _seeded(request, identity)
-        return self._begin(request_id, request, head, unknown, framed=framed, resume=resume)
+        return self._write(request_id, CompletionRequest, body, identity, framed=framed)
 
     def chat(
         self,
@@ -196,13 +146,40 @@ class Service:
         Raises:
             RequestError: It is not allowed, or the model has no chat template.
         """
-        resume = _take_resume(body) if framed else None
-        asked, unknown = self._read(ChatRequest, body)
-        identity = identity or Identity.new()
-        head = self._head(ChatHead, identity, resume)
-        request = _seeded(self._conversations.as_completion(asked, head.created), identity)
         with naming("messages"):
-            return self._begin(request_id, request, head, unknown, framed=framed, resume=resume)
+            return self._write(request_id, ChatRequest, body, identity, framed=framed)
+
+    def _write(
+        self,
+        request_id: str,
+        kind: type[CompletionRequest | ChatRequest],
+        body: Any,
+        identity: Identity | None,
+        *,
+        framed: bool,
+    ) -> Reply:
+        """Turn a request into sequences, and into the reply that waits for them."""
+        resume = _take_resume(body) if framed else None
+        request, unknown = self._read(kind, body)
+        identity = identity or Identity.new()
+        if isinstance(request, ChatRequest):
+            head = self._head(ChatHead, identity, resume)
+            request = self._conversations.as_completion(request, head.created)
+        else:
+            head = self._head(ReplyHead, identity, resume)
+        request = _seeded(request, identity)
+        prepared = self._preparer.prepare(request_id, request, resume)
+        reply: Reply
+        if request.stream:
+            options = request.stream_options
+            reply = StreamReply(
+                head, prepared, self._vocabulary, options, framed=framed, resume=resume
+            )
+        else:
+            n = request.n or 1
+            reply = JsonReply(head, prepared, self._vocabulary, n=n, framed=framed)
+        reply.ignored_fields = unknown
+        return reply
 
     def embed(self, request_id: str, body: Any, *, framed: bool = False) -> EmbeddingReply:
         """As `complete`, for vectors of texts.
@@ -216,34 +193,6 @@ class Service:
         reply.ignored_fields = unknown
         return reply
 
-    def _begin(
-        self,
-        request_id: str,
-        request: CompletionRequest,
-        head: ReplyHead,
-        unknown: str,
-        *,
-        framed: bool,
-        resume: Resume | None,
-    ) -> Reply:
-        """Turn a request into sequences, and into the reply that waits for them."""
-        prepared = self._preparer.prepare(request_id, request, resume)
-        reply: Reply
-        if request.stream:
-            reply = StreamReply(
-                head,
-                prepared,
-                self._vocabulary,
-                request.stream_options,
-                framed=framed,
-                resume=resume,
-            )
-        else:
-            n = request.n or 1
-            reply = JsonReply(head, prepared, self._vocabulary, n=n, framed=framed)
-        reply.ignored_fields = unknown
-        return reply
-
     def predict(
         self,
         request_id: str,
@@ -251,14 +200,14 @@ class Service:
         identity: Identity | None = None,
         *,
         framed: bool = False,
-    ) -> LiveReply:
+    ) -> PendingReply:
         """Judge what a prediction asks for; `identity` as in `complete`.
 
         Raises:
             RequestError: It is not allowed.
         """
         first = question.asked[0]
-        if question.streams and first.form == COMPLETION:
+        if question.streams and first.format == COMPLETION:
             return self.complete(request_id, first.request, identity, framed=framed)
         identity = identity or Identity.new()
         read = [self._read_item(question, number) for number in range(len(question.asked))]
@@ -275,8 +224,15 @@ class Service:
         ]
         reply: PredictionReply | GeneratedStreamReply
         if question.streams:
-            head = self._head(ReplyHead, identity)
-            reply = self._generated_stream(head, prepared[0], first, framed=framed)
+            reply = generated_stream(
+                self._head(ReplyHead, identity),
+                prepared[0],
+                self._vocabulary,
+                first,
+                self._shapes,
+                version=self._version,
+                framed=framed,
+            )
         else:
             reply = PredictionReply(
                 question, parts, self._shapes, version=self._version, framed=framed
@@ -284,15 +240,7 @@ class Service:
         reply.ignored_fields = ignored.together(unknown for _, unknown in read)
         return reply
 
-    def _generated_stream(
-        self, head: ReplyHead, prepared: Prepared, asked: Asked, *, framed: bool
-    ) -> GeneratedStreamReply:
-        given = (head, prepared, self._vocabulary, asked, self._shapes)
-        if asked.form == TEXT_OUTPUT:
-            return TextOutputStreamReply(*given, version=self._version, framed=framed)
-        return GeneratedStreamReply(*given, framed=framed)
-
-    def submit(self, reply: LiveReply) -> None:
+    def submit(self, reply: PendingReply) -> None:
         """Have the sequences of a reply generated; its outputs may come with the next step.
 
         Raises:
@@ -353,24 +301,25 @@ class Service:
 
     def card(self) -> dict[str, Any]:
         """What is loaded, for v1/models."""
-        return {
-            **model_card(self.name, self._version, self._metadata, self._settings.kind, self._isa),
-            "chat_template": self._conversations.has_template,
-            "structured_outputs": not self._grammars.fault,
-            "defaults": asdict(self._defaults),
-            "defaults_rule": DEFAULTS_RULE,
-            "limits": {
-                "texts": self._preparer.max_sequences,
-                "inputs": MAX_INPUTS,
-                "inputs_at_once": self.engine.embedded_at_once,
-                "stop": MAX_STOP,
-                "logprobs": MAX_LOGPROBS,
-                "logprob_entries": self._preparer.max_logprobs,
-                "slots": self._settings.slots,
-                "waiting": self._settings.max_waiting,
-                "deadline_seconds": self._settings.deadline_seconds,
-            },
+        settings = self._archive.settings
+        limits = {
+            "texts": self._preparer.max_sequences,
+            "inputs": MAX_INPUTS,
+            "inputs_at_once": self.engine.embedded_at_once,
+            "stop": MAX_STOP,
+            "logprobs": MAX_LOGPROBS,
+            "logprob_entries": self._preparer.max_logprobs,
+            "slots": settings.slots,
+            "waiting": settings.max_waiting,
+            "deadline_seconds": settings.deadline_seconds,
         }
+        return model_card(
+            self.name,
+            self._version,
+            self._archive,
+            structured_outputs=not self._grammars.fault,
+            limits=limits,
+        )
 
 
 def _seeded(request: CompletionRequest, identity: Identity) -> CompletionRequest:

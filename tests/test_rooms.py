@@ -34,7 +34,8 @@ GATEWAY = [
 HANDLER = [
     *("errors", "model_name", "workshop", "engine", "content"),
     ("archive_metadata", "requests"),
-    *("replies", "chat", "tokens", "card", "start_checks", "service", "torchserve", "gpt2_handler"),
+    *("replies", "chat", "tokens", "start_checks", "loaded_archive", "card", "service"),
+    *("torchserve", "gpt2_handler"),
 ]
 # Parts of the handler that the gateway must not know: it never looks at tokens.
 NOT_FOR_THE_GATEWAY = ("handler.engine", "handler.gpt2_handler", "handler.service")

@@ -131,7 +131,7 @@ def read_prediction(
     """
     values = [asked.as_json() for asked in question.asked]
     body = json.dumps(values if question.is_list else values[0], ensure_ascii=False).encode()
-    forms = {asked.form for asked in question.asked}
+    forms = {asked.format for asked in question.asked}
     requests = [asked.request for asked in question.asked]
     if forms == {COMPLETION} and not question.is_list:
         return read_completion(model, version, requests[0], body, settings, card)

@@ -56,7 +56,7 @@ def _read(prediction: Prediction, card: dict[str, Any], identity: Identity) -> S
     if not request.stream:
         return None
     event: Silence | None
-    if asked.form == COMPLETION:
+    if asked.format == COMPLETION:
         options = request.stream_options
         event = keep_alive.of_completion(
             identity.id,

@@ -8,19 +8,16 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from handler.engine.forbidden import Forbidden
-from handler.engine.grammar import Grammar, Matcher
 from handler.engine.options import SamplingOptions
 from handler.engine.output import Output
 from handler.engine.pooling import Pool
-from handler.engine.sampler import Uniforms
+from handler.engine.sampling_state import SamplingState
 from handler.engine.step import (
     NOT_FINITE,
     Answer,
     Draw,
     Embed,
     Score,
-    TokenHistory,
     TokenLogprob,
 )
 from handler.engine.stops import StopMatcher
@@ -78,22 +75,9 @@ class Sequence:
         self._tokens = np.empty(len(prompt) + options.max_tokens, np.int32)
         self._tokens[: len(prompt)] = prompt
         self._prompt_length = len(prompt)
-        self._uniforms = Uniforms(options.seed, options.sample_index)
-        self._forbidden = Forbidden(
-            options.never,
-            self.end_tokens | options.stop_tokens,
-            options.min_tokens,
-            options.bad_words,
-        )
-        self._draw = Draw(
-            options,
-            TokenHistory(prompt, options.max_tokens) if options.penalizes else None,
-            self._forbidden.after(()),
-            (options.logprobs or 0) if options.logprobs is not None or options.ranked else None,
-            ends=self.end_tokens | options.stop_tokens,
-        )
         detokenizer = vocabulary.detokenizer(options.skip_special_tokens, after=prompt.tolist())
-        self._matcher = self._follow(options.grammar, is_first=detokenizer.is_first)
+        ends = self.end_tokens | options.stop_tokens
+        self._sampling = SamplingState(prompt, options, ends, is_first=detokenizer.is_first)
         self._transcript = Transcript(
             detokenizer, StopMatcher(options.stop, includes_stop=options.includes_stop)
         )
@@ -109,14 +93,6 @@ class Sequence:
         """Take over what a sequence with the same prompt, which is computed first, learns of it."""
         self.prompt_logprobs = other.prompt_logprobs
         self._is_scored = True
-
-    def _follow(self, grammar: Grammar | None, *, is_first: bool) -> Matcher | None:
-        """Begin to follow its grammar, if it has one."""
-        if grammar is None:
-            return None
-        matcher = grammar.matcher(is_first=is_first)
-        self._draw.allowed = matcher.allowed
-        return matcher
 
     def resume(self, tokens: list[int], shown: int | None) -> None:
         """Go on behind tokens that were generated before, elsewhere, and sent.
@@ -185,13 +161,7 @@ class Sequence:
         """Ask for the token after the newest, whose logits are those of a step's `row`."""
         if not self.options.max_tokens:
             return None
-        if self._matcher is not None:
-            self._matcher.advance()
-        draw = self._draw
-        draw.row = row
-        draw.uniform = float(self._uniforms.next(1)[0])
-        draw.forbidden = self._forbidden.after(self.generated)
-        return draw
+        return self._sampling.draw(row, self.generated)
 
     @property
     def num_foreseeable(self) -> int:
@@ -199,17 +169,11 @@ class Sequence:
 
         At least one. Tokens that end it may be among them.
         """
-        options, count = self.options, len(self.generated)
-        looks = options.stop or options.bad_words or self._matcher or self._draw.top is not None
-        if not count or looks:
-            return 1
-        left = options.max_tokens - count
-        early = options.min_tokens - count
-        return min(left, early) if early > 0 else left
+        return self._sampling.num_foreseeable(len(self.generated))
 
     def uniforms(self, count: int) -> npt.NDArray[np.float64]:
         """The random numbers of its next `count` tokens, float64 [count]."""
-        return self._uniforms.next(count)
+        return self._sampling.uniforms(count)
 
     def take(self, answer: Answer | None) -> Output:
         """Take the next token, if one was asked for; with the first comes what is reported once.
@@ -240,7 +204,7 @@ class Sequence:
 
     def _take(self, answer: Answer) -> Output:
         if answer.token == NOT_FINITE:
-            if self._draw.forbidden or self._matcher is not None:
+            if self._sampling.is_restricted:
                 return self.fail(NOTHING_LEFT)
             raise FloatingPointError("the model's logits are not finite")
         if answer.token < 0:
@@ -255,42 +219,29 @@ class Sequence:
             output.logprob = logprob.logprob
             if self.options.logprobs is not None:
                 self._transcript.note(logprob, token)
-        ended = self._ends(token)
+        ended = token in self._sampling.ends
         if ended and not self._shows_end(token):
             return self._finish(output, "stop")
         output.text, stopped = self._transcript.push(token)
         if stopped:
             return self._finish(output, "stop", cut=True)
-        if ended or self._is_whole():
+        if ended or self._sampling.is_complete(len(self.generated)):
             return self._finish(output, "stop")
         if len(self.generated) >= self.options.max_tokens:
             return self._finish(output, "length")
         self._transcript.show(output)
         return output
 
-    def _is_whole(self) -> bool:
-        """Whether nothing can follow by its grammar; if more must, its next step says so."""
-        if self._matcher is None or len(self.generated) < self.options.min_tokens:
-            return False
-        return self._matcher.is_complete
-
-    def _ends(self, token: int) -> bool:
-        return token in self.end_tokens or token in self.options.stop_tokens
-
     def _shows_end(self, token: int) -> bool:
         """Whether the token that ends it is part of its text."""
         if token in self.options.stop_tokens:
             return self.options.includes_stop
-        return self.options.skip_special_tokens is False and self._matcher is None
+        return self.options.skip_special_tokens is False and not self._sampling.has_grammar
 
     def _add(self, token: int) -> None:
         self._tokens[self._prompt_length + len(self.generated)] = token
         self.generated.append(token)
-        self._uniforms.use()
-        if self._matcher is not None and not self._ends(token):
-            self._matcher.take(token)
-        if self._draw.history is not None:
-            self._draw.history.append(token)
+        self._sampling.add(token)
 
     def expire(self) -> Output:
         """End it at its deadline."""

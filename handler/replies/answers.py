@@ -40,14 +40,14 @@ def _is_text(question: Question) -> bool:
         return False
     first = question.asked[0]
     is_single = not question.is_list and not _holds_several(first) and _n(first) == 1
-    return first.form == PLAIN and is_single
+    return first.format == PLAIN and is_single
 
 
 def _value(asked: Asked, completion: Any, version: str) -> Any:
     """One completion in its format: one thing a prompt, or a list of `n`; a list for a list."""
-    if asked.form == COMPLETION:
+    if asked.format == COMPLETION:
         return completion
-    if asked.form == TEXT_OUTPUT:
+    if asked.format == TEXT_OUTPUT:
         return _text_output(asked, completion, version)
     prompt, n = asked.request["prompt"], _n(asked)
     is_list = _holds_several(asked)
@@ -56,7 +56,7 @@ def _value(asked: Asked, completion: Any, version: str) -> Any:
     values = []
     for number, each in enumerate(prompts):
         own = choices[number * n : number * n + n]
-        if asked.form == PLAIN:
+        if asked.format == PLAIN:
             texts = [choice["text"] for choice in own]
             values.append(texts[0] if n == 1 else texts)
         else:

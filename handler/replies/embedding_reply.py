@@ -14,7 +14,7 @@ from handler.engine.sequence import Sequence
 from handler.errors import EngineFailure
 from handler.replies import sideband
 from handler.replies.error_replies import error_body
-from handler.replies.live_reply import Json, last_frame
+from handler.replies.pending_reply import Json, last_frame
 from handler.replies.progress import Progress, usage_of
 from handler.replies.timings import Timings
 from handler.requests.embeddings import PreparedEmbeddings
@@ -24,7 +24,7 @@ FLOATS_PER_TOKEN, BASE64_PER_TOKEN = 64, 4096
 
 
 class EmbeddingReply(Progress):
-    """Takes vectors in as they come; see `LiveReply`."""
+    """Takes vectors in as they come; see `PendingReply`."""
 
     streams = False
 
@@ -41,22 +41,22 @@ class EmbeddingReply(Progress):
 
     @property
     def usage(self) -> Json:
-        """See `LiveReply.usage`."""
+        """See `PendingReply.usage`."""
         return usage_of(self._prepared.texts, 0, self._cached_tokens)
 
     @property
     def sequences(self) -> list[Sequence]:
-        """See `LiveReply.sequences`."""
+        """See `PendingReply.sequences`."""
         return self._prepared.sequences
 
     @property
     def tokens_waiting(self) -> int:
-        """See `LiveReply.tokens_waiting`."""
+        """See `PendingReply.tokens_waiting`."""
         numbers = len(self._vectors) * self._prepared.dimensions
         return numbers // (BASE64_PER_TOKEN if self._prepared.is_base64 else FLOATS_PER_TOKEN)
 
     def add(self, output: Output) -> None:
-        """See `LiveReply.add`."""
+        """See `PendingReply.add`."""
         self.timings.note(output)
         if output.error is not None or output.vector is None:
             reason = output.error or "A text could not be embedded"
@@ -76,11 +76,11 @@ class EmbeddingReply(Progress):
         return vector.astype(np.float32)
 
     def take_chunk(self) -> str:
-        """See `LiveReply.take_chunk`: nothing before the end."""
+        """See `PendingReply.take_chunk`: nothing before the end."""
         return ""
 
     def take_end(self) -> str:
-        """See `LiveReply.take_end`."""
+        """See `PendingReply.take_end`."""
         frame = last_frame(self) if self._framed else ""
         if self.error is not None:
             return frame + to_json(error_body(self.error))

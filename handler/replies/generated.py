@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from handler.engine.output import Output
-from handler.replies.live_reply import Json
+from handler.replies.pending_reply import Json
 from handler.requests.prepare import Prepared
 
 

@@ -10,11 +10,11 @@ from handler.engine.vocabulary import Vocabulary
 from handler.errors import RequestError
 from handler.replies.error_replies import error_body
 from handler.replies.generated import TokenShapes
-from handler.replies.live_reply import Json
+from handler.replies.pending_reply import Json
 from handler.replies.reply import ReplyHead
 from handler.replies.stream import StreamReply
 from handler.requests.prepare import Prepared
-from handler.requests.question import Asked
+from handler.requests.question import TEXT_OUTPUT, Asked
 
 
 class GeneratedStreamReply(StreamReply):
@@ -97,3 +97,20 @@ class TextOutputStreamReply(GeneratedStreamReply):
         if output.finish_reason is not None:
             reason = self._shapes.details(self._outputs, self.prepared)["finish_reason"]
         return {"details": {"finish_reason": reason, "token": self._shapes.token(output)}}
+
+
+def generated_stream(
+    head: ReplyHead,
+    prepared: Prepared,
+    vocabulary: Vocabulary,
+    asked: Asked,
+    shapes: TokenShapes,
+    *,
+    version: str,
+    framed: bool,
+) -> GeneratedStreamReply:
+    """The stream in the format that is asked for; KServe's names the model's version."""
+    given = (head, prepared, vocabulary, asked, shapes)
+    if asked.format == TEXT_OUTPUT:
+        return TextOutputStreamReply(*given, version=version, framed=framed)
+    return GeneratedStreamReply(*given, framed=framed)

@@ -44,11 +44,11 @@ def of_question(asked: Asked, model: str, version: str) -> Silence | None:
     if asked.details:
         return None
     value: dict[str, Any] = {}
-    if asked.form == GENERATED:
+    if asked.format == GENERATED:
         # Clients read `token.text` of every event, and leave out what is special.
         token = {"id": 0, "text": "", "logprob": 0.0, "special": True}
         value = {"index": 0, "token": token, "generated_text": None, "details": None}
-    elif asked.form == TEXT_OUTPUT:
+    elif asked.format == TEXT_OUTPUT:
         value = {"id": asked.id} if asked.id else {}
         value |= {"model_name": model, "model_version": version, "text_output": ""}
     return (lambda _: _event(value)) if value else None

@@ -11,14 +11,14 @@ from handler.errors import RequestError
 from handler.replies import answers, sideband
 from handler.replies.error_replies import error_body
 from handler.replies.generated import TokenShapes
-from handler.replies.live_reply import Json, last_frame
+from handler.replies.pending_reply import Json, last_frame
 from handler.replies.reply import JsonReply
 from handler.replies.timings import Timings
 from handler.requests.question import Question
 
 
 class PredictionReply:
-    """Sums up the replies of a question's parts; see `LiveReply`."""
+    """Sums up the replies of a question's parts; see `PendingReply`."""
 
     streams = False
 
@@ -50,42 +50,42 @@ class PredictionReply:
 
     @property
     def error(self) -> RequestError | None:
-        """See `LiveReply.error`."""
+        """See `PendingReply.error`."""
         return next((part.error for part in self._parts if part.error is not None), None)
 
     @property
     def finished(self) -> bool:
-        """See `LiveReply.finished`."""
+        """See `PendingReply.finished`."""
         return self.error is not None or all(part.finished for part in self._parts)
 
     @property
     def finish_reasons(self) -> list[str | None]:
-        """See `LiveReply.finish_reasons`."""
+        """See `PendingReply.finish_reasons`."""
         return [reason for part in self._parts for reason in part.finish_reasons]
 
     @property
     def end_reason(self) -> str:
-        """See `LiveReply.end_reason`: the first of these that holds for a part."""
+        """See `PendingReply.end_reason`: the first of these that holds for a part."""
         reasons = {part.end_reason for part in self._parts}
         return next(each for each in ("error", "abort", "length", "stop") if each in reasons)
 
     @property
     def usage(self) -> Json:
-        """See `LiveReply.usage`."""
+        """See `PendingReply.usage`."""
         return answers.total_usage([part.usage for part in self._parts])
 
     @property
     def sequences(self) -> list[Sequence]:
-        """See `LiveReply.sequences`."""
+        """See `PendingReply.sequences`."""
         return [sequence for part in self._parts for sequence in part.sequences]
 
     @property
     def tokens_waiting(self) -> int:
-        """See `LiveReply.tokens_waiting`."""
+        """See `PendingReply.tokens_waiting`."""
         return sum(part.tokens_waiting for part in self._parts)
 
     def add(self, output: Output) -> None:
-        """See `LiveReply.add`."""
+        """See `PendingReply.add`."""
         self.timings.note(output)
         number = bisect_right(self._firsts, output.index) - 1
         output.index -= self._firsts[number]
@@ -94,11 +94,11 @@ class PredictionReply:
             self._outputs.setdefault((number, output.index), []).append(output)
 
     def take_chunk(self) -> str:
-        """See `LiveReply.take_chunk`: nothing before the end."""
+        """See `PendingReply.take_chunk`: nothing before the end."""
         return ""
 
     def take_end(self) -> str:
-        """See `LiveReply.take_end`."""
+        """See `PendingReply.take_end`."""
         frame = last_frame(self) if self._framed else ""
         if self.error is not None:
             return frame + to_json(error_body(self.error))

@@ -10,7 +10,7 @@ from handler.requests.prompt_reader import PromptText
 
 
 class Progress:
-    """How far a reply's sequences are; for the attributes and properties see `LiveReply`."""
+    """How far a reply's sequences are; for the attributes and properties see `PendingReply`."""
 
     def __init__(self, num_sequences: int) -> None:
         self.error: RequestError | None = None

@@ -12,8 +12,8 @@ from handler.engine.vocabulary import Vocabulary
 from handler.errors import EngineFailure
 from handler.replies import sideband
 from handler.replies.error_replies import error_body
-from handler.replies.live_reply import Json, last_frame
 from handler.replies.logprobs import LogprobWriter
+from handler.replies.pending_reply import Json, last_frame
 from handler.replies.progress import Progress, usage_of
 from handler.replies.timings import Timings
 from handler.requests.prepare import Prepared

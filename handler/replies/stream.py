@@ -9,7 +9,7 @@ from handler.engine.output import Output
 from handler.engine.vocabulary import Vocabulary
 from handler.replies import sideband
 from handler.replies.error_replies import error_body
-from handler.replies.live_reply import last_frame
+from handler.replies.pending_reply import last_frame
 from handler.replies.reply import Reply, ReplyHead
 from handler.requests.prepare import Prepared
 from handler.requests.resume import Resume, ResumedChoice

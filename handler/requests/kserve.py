@@ -66,8 +66,8 @@ def read_instances(value: Mapping[str, Any], options: Mapping[str, Any] | None =
     shared = merged(_parameters(value), merged(given, options or {}))
     question = list_of(items, shared, "", RAW)
     _refuse_stream(question)
-    if any(asked.form == COMPLETION for asked in question.asked):  # one has log probabilities
-        asked = [replace(each, form=COMPLETION) for each in question.asked]
+    if any(asked.format == COMPLETION for asked in question.asked):  # one has log probabilities
+        asked = [replace(each, format=COMPLETION) for each in question.asked]
         question = replace(question, asked=asked)
     return replace(question, envelope=Envelope())
 

@@ -29,7 +29,7 @@ class Asked:
     """One thing that is asked for: a completion request (JSON) and the format of its answer."""
 
     request: dict[str, Any]
-    form: str = COMPLETION
+    format: str = COMPLETION
     # Of the last two: whether the prompt is given back, and its tokens are reported.
     full_text: bool = False
     details: bool = False
@@ -38,12 +38,12 @@ class Asked:
 
     def as_json(self) -> dict[str, Any]:
         """A JSON body that asks for the same (a plain text by the header `Accept` besides)."""
-        if self.form not in (GENERATED, TEXT_OUTPUT):
+        if self.format not in (GENERATED, TEXT_OUTPUT):
             return self.request
         parameters = without(self.request, "prompt")
         said = {"return_full_text": self.full_text, "details": self.details}
         asked = {"parameters": {**parameters, **said}}
-        if self.form == GENERATED:
+        if self.format == GENERATED:
             return {"inputs": self.request["prompt"], **asked}
         named = {"id": self.id} if self.id else {}
         return {"text_input": self.request["prompt"], **named, **asked}

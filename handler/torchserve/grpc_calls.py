@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from handler.content.json_text import to_json
-from handler.replies.live_reply import Json
+from handler.replies.pending_reply import Json
 from handler.replies.reply import WholeReply
 
 SERVICE = "ts.service"

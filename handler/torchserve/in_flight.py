@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from handler.engine.output import Output
-from handler.replies.live_reply import LiveReply
+from handler.replies.pending_reply import PendingReply
 from handler.service import Service
 from handler.torchserve.metrics import RequestMetrics
 from handler.workshop import Part, Workshop
@@ -46,7 +46,7 @@ class InFlight:
         self._workshop = workshop
         self._is_continuous = is_continuous
         self._rows_can_wait = rows_can_wait
-        self._replies: dict[str, LiveReply] = {}
+        self._replies: dict[str, PendingReply] = {}
         # Parts of replies that the workshop writes out.
         self._parts: dict[str, Part] = {}
         self._begun: set[str] = set()
@@ -62,7 +62,7 @@ class InFlight:
         """What the workshop is at."""
         return [part.text for part in self._parts.values()]
 
-    def submit(self, request_id: str, reply: LiveReply) -> None:
+    def submit(self, request_id: str, reply: PendingReply) -> None:
         """Have a reply generated: from now on its outputs may come.
 
         Raises:
@@ -140,7 +140,7 @@ class InFlight:
         self._metrics.record(reply)
         return chunk, True if has_begun or is_by_grpc else None, reply.content_type
 
-    def _may_stay_silent(self, request_id: str, reply: LiveReply) -> bool:
+    def _may_stay_silent(self, request_id: str, reply: PendingReply) -> bool:
         """Whether a whole reply that is not complete costs this step nothing."""
         if reply.streams or not (self._is_continuous and self._rows_can_wait):
             return False
@@ -150,7 +150,7 @@ class InFlight:
         self._signs[request_id] = now
         return False
 
-    def _is_too_long(self, reply: LiveReply, *, is_last: bool) -> bool:
+    def _is_too_long(self, reply: PendingReply, *, is_last: bool) -> bool:
         """Whether what is to be sent of a reply would hold up the step, after what was before."""
         has_workshop = self._is_continuous and self._rows_can_wait
         if not has_workshop or not (reply.streams or is_last):

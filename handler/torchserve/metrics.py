@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from handler.replies.live_reply import LiveReply
+from handler.replies.pending_reply import PendingReply
 
 LABEL = "ModelName"
 COUNTERS = ("PromptTokens", "GenerationTokens", "CachedPromptTokens")
@@ -37,7 +37,7 @@ class RequestMetrics:
         }
         self._finished = add(FINISHED, "Count", [LABEL, "EndReason"], MetricTypes.COUNTER)
 
-    def record(self, reply: LiveReply) -> None:
+    def record(self, reply: PendingReply) -> None:
         """Count one request."""
         timings, usage = reply.timings, reply.usage
         values: dict[str, float] = {

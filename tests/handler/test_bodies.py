@@ -271,7 +271,7 @@ def test_hugging_faces_form_is_told_from_torchserves() -> None:
 )
 def test_accept_chooses_where_the_body_leaves_it_open(accept: str, raw: str, value: str) -> None:
     def form(asked: Asked) -> str:
-        return "stream" if asked.request.get("stream") else asked.form
+        return "stream" if asked.request.get("stream") else asked.format
 
     assert form(only(read_body(b"x", "", accept=accept))) == raw
     assert form(body({"data": "x"}, accept=accept)) == value

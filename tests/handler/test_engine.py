@@ -210,7 +210,7 @@ def test_a_failed_step_ends_the_live_texts_and_the_next_is_served(rig: Rig) -> N
 
 def test_an_error_in_one_text_ends_that_text_alone(rig: Rig) -> None:
     broken = rig.sequence("The")
-    broken._uniforms = None  # type: ignore[assignment]
+    broken._sampling._uniforms = None  # type: ignore[assignment]
     texts = rig.write(rig.sequence("Once"), broken, rig.sequence("It"))
     assert texts[1].error is not None
     assert texts[0].finish_reason == texts[2].finish_reason == "length"

@@ -13,7 +13,7 @@ from handler.replies.timings import Timings
 Json = dict[str, Any]
 
 
-class LiveReply(Protocol):
+class PendingReply(Protocol):
     """Takes the engine's outputs in, and hands out what can be sent."""
 
     ignored_fields: str
@@ -65,7 +65,7 @@ class LiveReply(Protocol):
         """What closes the reply."""
 
 
-def last_frame(reply: LiveReply, *, ends: bool = False, seed: int | None = None) -> str:
+def last_frame(reply: PendingReply, *, ends: bool = False, seed: int | None = None) -> str:
     """What the gateway is told at the end; of a whole reply, by which seed it was written too."""
     end: Json = {
         "usage": reply.usage,
