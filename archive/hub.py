@@ -135,11 +135,11 @@ def _download(hub_id: str, revision: str | None, weights: tuple[tuple[str, ...],
         if found is None:
             return _kept_copy(hub_id, revision, weights)
         names = [file.rfilename for file in found.siblings or []]
-        forms = _wanted_weights(hub_id, names, weights)
-        large = [name for name in names if any(fnmatch(name, form) for form in forms)]
+        patterns = _wanted_weights(hub_id, names, weights)
+        large = [name for name in names if any(fnmatch(name, pattern) for pattern in patterns)]
         if found.sha is not None:
             bring_large_files(hub_id, found.sha, large, Path(HF_HUB_CACHE))
-        wanted = [*WANTED, *forms]
+        wanted = [*WANTED, *patterns]
         return Path(snapshot_download(hub_id, revision=revision, allow_patterns=wanted))
 
 
@@ -182,7 +182,7 @@ def _on_hub(hub_id: str, revision: str | None) -> ModelInfo | None:
 def _wanted_weights(
     hub_id: str, names: list[str], weights: tuple[tuple[str, ...], ...]
 ) -> tuple[str, ...]:
-    """The patterns of the first form of weights that the model has; none where none is wanted."""
+    """The patterns of the first format of weights that the model has; none where none is wanted."""
     if not weights:
         return ()
     for patterns in weights:

@@ -323,7 +323,7 @@ class Service:
 
 
 def _seeded(request: CompletionRequest, identity: Identity) -> CompletionRequest:
-    """A request for a stream has a seed: the head of its reply may have told it already."""
+    """A request for a stream has a seed: the head of its reply may have named it already."""
     if request.seed is not None or not request.stream:
         return request
     return request.model_copy(update={"seed": identity.seed})

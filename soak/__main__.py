@@ -41,13 +41,13 @@ def main(arguments: list[str] | None = None) -> int:
 
             return 0 if attack_doors(args.minutes, args.seed, log, say) else 1
         if args.steady:
-            from soak.steady.report import told
+            from soak.steady.report import write_report
             from soak.steady.run import steady
 
             found = steady(
                 minutes=args.minutes, rate=args.rate, seed=args.seed, folder=args.output, say=say
             )
-            print(told(found, args.output))
+            print(write_report(found, args.output))
             return 0 if found.is_good else 1
         result = soak(
             minutes=args.minutes,

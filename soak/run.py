@@ -114,7 +114,7 @@ def _beside_faults(
     memory = Memory(arena.service)
     memory.start()
     asking.start()
-    began = told = time.monotonic()
+    began = reported = time.monotonic()
     order = _in_rounds(possible, arena.rng)
     next_fault = began + every / 2
     while time.monotonic() < began + seconds and not asking.are_done:
@@ -122,8 +122,8 @@ def _beside_faults(
         if now >= next_fault and possible:
             result.events.append(_strike(next(order), arena, now - began))
             next_fault = max(next_fault + every, time.monotonic() + every / 3)
-        if now - told >= TELL_SECONDS:
-            told = now
+        if now - reported >= TELL_SECONDS:
+            reported = now
             say(_progress(asking.outcomes, result.events, now - began, seconds))
         time.sleep(0.1)
     asking.stop()
@@ -152,9 +152,9 @@ def _progress(outcomes: list[Outcome], events: list[Event], at: float, seconds: 
     counts: dict[str, int] = {}
     for outcome in list(outcomes):
         counts[outcome.verdict] = counts.get(outcome.verdict, 0) + 1
-    told = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
-    newest = f"; last: {events[-1].name}" if events else ""
-    return f"{at:4.0f} of {seconds:.0f} s: {told or 'nothing yet'}; {len(events)} faults{newest}"
+    verdicts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
+    last = f"; last: {events[-1].name}" if events else ""
+    return f"{at:4.0f} of {seconds:.0f} s: {verdicts or 'nothing yet'}; {len(events)} faults{last}"
 
 
 @contextlib.contextmanager

@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run_all(chosen: Sequence[Stranger], say: report.Say) -> tuple[Rows, bool]:
-    """Run each; what cannot be installed is told, and is no good."""
+    """Run each; what cannot be installed is reported, and is no good."""
     rows: Rows = {}
     is_good = True
     with tempfile.TemporaryDirectory() as folder:

@@ -64,8 +64,8 @@ class Home:
         if self._stranger.installs:
             code = f"import importlib.metadata as m; print(m.version('{package}'))"
             return f"{package} {_output([str(self._environment.python), '-c', code])}"
-        told = _output([package, "--version"]).splitlines()[0]
-        return " ".join(told.split()[:2])
+        version = _output([package, "--version"]).splitlines()[0]
+        return " ".join(version.split()[:2])
 
     @property
     def variables(self) -> dict[str, str]:

@@ -57,26 +57,26 @@ def _run(stranger: Stranger, check: str, served: Served) -> str:
     environment = {**os.environ, **served.variables(), **home.variables, "NO_COLOR": "1"}
     environment.pop("PYTHONPATH", None)
     left = served.left
-    with tempfile.TemporaryFile("w+") as told, tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryFile("w+") as errors, tempfile.TemporaryDirectory() as folder:
         running = subprocess.Popen(
             home.command(check),
             cwd=folder,
             env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=told,
+            stderr=errors,
             text=True,
         )
         try:
             if check == CANCEL and not _saw_it_leave(running, served, left):
-                return _reason(told) or "the service did not see that the stream was left"
+                return _reason(errors) or "the service did not see that the stream was left"
             status = _end(running)
         finally:
             running.kill()
             running.wait()
         if status is None:
             return "it did not end"
-        return _reason(told) or f"status {status}" if status else ""
+        return _reason(errors) or f"status {status}" if status else ""
 
 
 def _saw_it_leave(running: subprocess.Popen[str], served: Served, before: float) -> bool:
@@ -100,8 +100,8 @@ def _end(running: subprocess.Popen[str]) -> int | None:
     return running.returncode
 
 
-def _reason(told: object) -> str:
+def _reason(errors: object) -> str:
     """The last line of what went wrong."""
-    told.seek(0)  # type: ignore[attr-defined]
-    lines = [line.strip() for line in told.read().splitlines() if line.strip()]  # type: ignore[attr-defined]
+    errors.seek(0)  # type: ignore[attr-defined]
+    lines = [line.strip() for line in errors.read().splitlines() if line.strip()]  # type: ignore[attr-defined]
     return lines[-1][:300] if lines else ""

@@ -30,7 +30,7 @@ GREEDY: dict[str, Any] = {"temperature": 0, "max_tokens": 8}
 FULL: list[dict[str, Any]] = [
     {"prompt": "A", "n": 32, "max_tokens": 400, "stream": True, "ignore_eos": True}
 ] * 3
-# So many texts beside a stream slow it, so that it lasts until it is left.
+# So many completions beside a stream slow it, so that it lasts until it is left.
 CROWD = {"prompt": "A", "n": 24, "max_tokens": 480, "ignore_eos": True}
 PATIENCE = 120.0
 
@@ -71,7 +71,7 @@ class Served:
         self._service.stop()
 
     def variables(self) -> dict[str, str]:
-        """What a client's program is told, in its environment."""
+        """What a client's program gets in its environment."""
         return {
             "SERVICE_URL": self.url,
             "SERVICE_MODEL": MODEL,
@@ -114,7 +114,7 @@ class Served:
 
     @contextlib.contextmanager
     def crowded(self) -> Iterator[None]:
-        """Many texts are written all the time."""
+        """Many completions are generated all the time."""
         is_over = threading.Event()
 
         def ask() -> None:

@@ -4,7 +4,7 @@ import argparse
 import codecs
 from pathlib import Path
 
-from training.reading.document import FORMS
+from training.reading.document import FORMATS
 
 DESCRIPTION = """\
 Train a GPT-2 on a text, from scratch or from a model that exists, or measure one.
@@ -85,8 +85,8 @@ def _text(group: argparse._ArgumentGroup) -> None:
     )
     add("--no-header", action="store_true", help="the first row of a table is a text already")
     add(
-        "--form",
-        choices=FORMS,
+        "--format",
+        choices=FORMATS,
         default="auto",
         help="of all that --text names (default: by name and content of each)",
     )

@@ -132,7 +132,7 @@ def _is_kept_for(key: str, kept: Path) -> bool:
 
 def _reading(options: argparse.Namespace) -> Reading:
     return Reading(
-        form="lines" if options.lines else options.form,
+        format="lines" if options.lines else options.formatat,
         separator=options.separator,
         column=options.column,
         header=not options.no_header,

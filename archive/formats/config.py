@@ -59,7 +59,7 @@ def is_gpt2(config: Mapping[str, Any]) -> bool:
 
 
 def odd_architecture(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """What the person who packs is told of a class that transformers has not."""
+    """Remarks on a class that transformers does not have."""
     kinds = architectures(config)
     if not kinds or any(kind in ARCHITECTURES for kind in kinds):
         return ()

@@ -22,7 +22,7 @@ LARGEST_VERSION = 100
 
 
 def pattern_of(path: Path) -> str | None:
-    """Return the pattern of names by which a file's form is known, where its beginning is certain.
+    """Return the pattern of names by which a file's format is known, where its first bytes say it.
 
     None where it is not, and its name decides.
 

@@ -66,7 +66,8 @@ KNOWN: tuple[tuple[str, str], ...] = (
     ),
     (
         "consolidated.*",
-        "Meta's or Mistral's form, which GPT-2 has not: name the checkpoint in Hugging Face's form",
+        "Meta's or Mistral's format, which GPT-2 does not have: name the checkpoint in "
+        "Hugging Face's format",
     ),
     ("*.keras", KERAS),
     ("*.weights.h5", KERAS),

@@ -44,8 +44,8 @@ def gpt2_layout(tensors: Mapping[str, StoredTensor], expected: Shapes, says_tied
     found = _as_conv1d(found, wanted)
     found, remark = _with_biases(found, wanted)
     _check(found, wanted)
-    told = (*_left_out(found, wanted), *remarks, *remark)
-    return Layout({name: found[name] for name in wanted}, is_tied, told)
+    remarks = (*_left_out(found, wanted), *remarks, *remark)
+    return Layout({name: found[name] for name in wanted}, is_tied, remarks)
 
 
 def _left_out(found: Mapping[str, StoredTensor], wanted: Shapes) -> tuple[str, ...]:

@@ -131,9 +131,9 @@ def read_prediction(
     """
     values = [asked.as_json() for asked in question.asked]
     body = json.dumps(values if question.is_list else values[0], ensure_ascii=False).encode()
-    forms = {asked.format for asked in question.asked}
+    formats = {asked.format for asked in question.asked}
     requests = [asked.request for asked in question.asked]
-    if forms == {COMPLETION} and not question.is_list:
+    if formats == {COMPLETION} and not question.is_list:
         return read_completion(model, version, requests[0], body, settings, card)
     each = [read_completion(model, version, value, b"", settings, card) for value in requests]
     tokens = [_tokens(value, settings, card) for value in requests]
@@ -142,7 +142,7 @@ def read_prediction(
         each[0],
         path="",
         body=body,
-        accept=TEXT if PLAIN in forms else "",
+        accept=TEXT if PLAIN in formats else "",
         sequences=sum(one.sequences for one in each),
         text=" ".join(one.text for one in each),
     )

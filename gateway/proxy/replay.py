@@ -2,7 +2,7 @@
 
 The same prompt, options and seed give the same tokens: a whole reply is asked for again, a stream
 is taken up behind the last event that was sent (`handler/requests/resume.py`). A stream in Hugging
-Face's form, whose last event holds the whole text, is asked for from its start, and what was sent
+Face's format, whose last event holds the whole text, is asked for from its start, and what was sent
 is compared and left out.
 """
 
@@ -161,7 +161,7 @@ class Replay:
         if not self._is_stream:
             return self._prediction.body
         body = json.loads(self._prediction.body)
-        if self._begins_anew:  # in Hugging Face's form
+        if self._begins_anew:  # in Hugging Face's format
             body["parameters"]["seed"] = json.loads(self._frames[0])["seed"]
             return _to_json(body)
         body[sideband.RESUME] = self._resume()

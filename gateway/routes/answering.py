@@ -1,4 +1,4 @@
-"""Has a question answered by a model, in the form in which it was asked."""
+"""Has a question answered by a model, in the format in which it was asked."""
 
 from __future__ import annotations
 

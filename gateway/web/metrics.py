@@ -155,7 +155,7 @@ class Metrics:
         return encoded(only(together(own, others), wanted), accept)
 
     def _cache_usage(self, others: Iterable[Metric]) -> Iterable[Metric]:
-        """The mean of the replicas' caches, as far as their handlers have told it."""
+        """The mean of the replicas' caches, as far as their handlers have reported it."""
         known = self._replicas()
         shares = [
             sample.value

@@ -10,7 +10,7 @@ from handler.workshop import pace
 
 # `json.dumps` with these settings would make a new encoder for each chunk of each stream.
 to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-# Of a list's objects, and of its other items, what is written in one piece: half a millisecond.
+# Of a list's objects, and of its other items, what is written in one chunk: half a millisecond.
 AT_ONCE = 64
 SCALARS_AT_ONCE = 4096
 

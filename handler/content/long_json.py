@@ -1,4 +1,4 @@
-"""Parses JSON of very many values piece by piece: Python's lock is let go, and a step may come.
+"""Parses JSON of very many values chunk by chunk: Python's lock is let go, and a step may come.
 
 `json.loads` keeps the lock for 17 ms of a megabyte of numbers, and everybody waits for it.
 """
@@ -13,7 +13,7 @@ from typing import Any
 
 from handler.workshop import pace
 
-# Values that are parsed in one piece: a fraction of a millisecond.
+# Values that are parsed in one chunk: a fraction of a millisecond.
 AT_ONCE = 2048
 BLANK = r"[ \t\n\r]*+"
 NUMBER = r"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+(?:[eE][-+]?[0-9]++)?+"
@@ -26,7 +26,7 @@ BLANKS = re.compile(BLANK)
 
 
 def is_long(body: bytes | bytearray | str) -> bool:
-    """Whether a body may hold more values than one piece."""
+    """Whether a body may hold more values than one chunk."""
     return body.count("," if isinstance(body, str) else b",") > AT_ONCE  # type: ignore[arg-type]
 
 

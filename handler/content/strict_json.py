@@ -98,7 +98,7 @@ def _bound_nests(body: bytes | bytearray | str) -> None:
     raw = body.encode("utf-8", "surrogatepass") if isinstance(body, str) else body
     if _nests(raw) <= MOST_NESTS:
         return
-    # In texts they are letters: what stands outside of quotes counts.
+    # In strings they are letters: what stands outside of quotes counts.
     nests, last = 0, 0
     for number, text in enumerate(QUOTED.finditer(raw)):
         if number % TEXTS_AT_ONCE == 0:

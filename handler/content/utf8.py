@@ -63,7 +63,7 @@ def half_character(value: Any) -> str | None:
 
 
 def _holds_whole(value: Any) -> bool:
-    """Tell whether all texts of a value are whole: in C, but piece by piece, as it may be long."""
+    """Whether all strings of a value are whole: in C, but chunk by chunk, as it may be long."""
     if isinstance(value, dict):
         return is_whole("".join(value)) and all(map(_holds_whole, value.values()))
     if not isinstance(value, list):

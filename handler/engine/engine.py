@@ -129,7 +129,7 @@ class Engine:
         """Take what steps gave since the last call; waits for something up to `timeout` seconds.
 
         First tokens of streams, ends and errors are had at once, the rest when the stream interval
-        since the last call is over. Empty where steps gave nothing that can be told yet.
+        since the last call is over. Empty where steps gave nothing that can be reported yet.
         """
         latest = time.monotonic() + timeout
         with self._results:

@@ -95,12 +95,12 @@ def load_step(
     Raises:
         ModelError: A file is missing or broken, or the processor is too old.
     """
-    arrays, form = read_arrays(directory / ARRAYS)
+    arrays, metadata = read_arrays(directory / ARRAYS)
     return NativeStep(
         choose_library(libraries),
         arrays,
         shape,
-        cache=form["cache"],
+        cache=metadata["cache"],
         slots=settings.slots,
         max_rows=settings.max_num_batched_tokens,
         threads=settings.num_threads,

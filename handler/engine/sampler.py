@@ -100,7 +100,7 @@ def candidates(
 def _nucleus(weights: Row, top_p: float) -> npt.NDArray[np.int64]:
     """Indices of the fewest weights that together reach `top_p` of the sum (Holtzman et al. 2019).
 
-    Only weights above a bound are sorted: a high one first, which does for most texts. The last is
+    Only weights above a bound are sorted: a high one first, which does for most rows. The last is
     certain: weights below (1 - top_p) / len of the sum never belong to them, since all such weights
     together do not make up what may be left out.
     """

@@ -99,7 +99,7 @@ class SamplingState:
         return bool(self._draw.forbidden) or self._matcher is not None
 
     def is_complete(self, count: int) -> bool:
-        """Whether nothing can follow `count` tokens by the grammar; if more must, a draw says so."""
+        """Whether nothing can follow `count` tokens by the grammar; a draw says it if more must."""
         if self._matcher is None or count < self._options.min_tokens:
             return False
         return self._matcher.is_complete

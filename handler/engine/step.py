@@ -117,7 +117,7 @@ class Answer:
     """What came of an ask.
 
     `token` is `NOT_FINITE` where the row's logits are no numbers, and `BAD_ASK` where a row, a
-    token or an option is out of range; nothing else is told then. Of an `Embed` it is `NO_TOKEN`,
+    token or an option is out of range; nothing else is known then. Of an `Embed` it is `NO_TOKEN`,
     and `hidden` are the states behind the last LayerNorm, float32 [count, width].
     """
 

@@ -37,9 +37,9 @@ def of_completion(
 
 
 def of_question(asked: Asked, model: str, version: str) -> Silence | None:
-    """Of Hugging Face's form and KServe's `generate_stream`.
+    """Of Hugging Face's format and KServe's `generate_stream`.
 
-    None where tokens are told: there an event is a token, and one of none would be counted.
+    None where tokens are reported: there an event is a token, and one of none would be counted.
     """
     if asked.details:
         return None

@@ -12,7 +12,7 @@ from handler.requests.prompt_reader import PromptText
 from handler.workshop import pace
 
 Json = dict[str, Any]
-# Tokens that are told in one piece.
+# Tokens that are reported in one chunk.
 AT_ONCE = 64
 
 

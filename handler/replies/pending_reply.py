@@ -25,7 +25,7 @@ class PendingReply(Protocol):
 
     @property
     def finish_reasons(self) -> list[str | None]:
-        """Why each of its texts ended, if it has."""
+        """Why each of its sequences ended, if it has."""
 
     @property
     def streams(self) -> bool:
@@ -49,7 +49,7 @@ class PendingReply(Protocol):
 
     @property
     def sequences(self) -> list[Sequence]:
-        """Its texts, as the engine is to write them."""
+        """What the engine is to generate for it."""
 
     @property
     def tokens_waiting(self) -> int:
@@ -66,7 +66,7 @@ class PendingReply(Protocol):
 
 
 def last_frame(reply: PendingReply, *, ends: bool = False, seed: int | None = None) -> str:
-    """What the gateway is told at the end; of a whole reply, by which seed it was written too."""
+    """The frame at a reply's end; of a whole reply it says by which seed it was generated too."""
     end: Json = {
         "usage": reply.usage,
         "finish_reasons": reply.finish_reasons,

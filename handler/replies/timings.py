@@ -56,7 +56,7 @@ class Timings:
             self.scheduled = output.admitted_at
 
     def as_fields(self) -> dict[str, Any] | None:
-        """What the gateway is told, once a token was generated.
+        """What is reported to the gateway, once a token was generated.
 
         It runs on the same machine, where all processes have one monotonic clock.
         """

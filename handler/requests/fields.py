@@ -18,7 +18,7 @@ MAX_TOKENIZE_BYTES = 65_536
 MAX_TOKEN_IDS = 65_536  # in `allowed_token_ids`; far fewer are of use elsewhere
 MAX_STOP_TOKEN_IDS = 128
 MAX_BAD_WORDS = 128
-# Items that are looked at in one piece.
+# Items that are looked at in one chunk.
 AT_ONCE = 32_768
 
 
@@ -59,7 +59,7 @@ Text = Annotated[str, AfterValidator(_check_unicode)]
 BoundedText = Annotated[Text, AfterValidator(_check_size)]
 Whole = Annotated[int, BeforeValidator(_take_integral)]
 TokenId = Annotated[int, Field(ge=0)]
-# Of hundreds of thousands of wrong items the first one is told: to list them all takes a second.
+# Of hundreds of thousands of wrong items the first one is named: to list them all takes a second.
 TokenIds = Annotated[list[TokenId], Field(fail_fast=True), BeforeValidator(_take_integral_items)]
 AddSpecialTokens = Annotated[
     bool | None,
@@ -104,7 +104,7 @@ def check_prompt(prompt: Any) -> Any:
 
 
 def parts(items: list[Any]) -> Iterator[list[Any]]:
-    """What may be hundreds of thousands, piece by piece; a step may come between two of them."""
+    """What may be hundreds of thousands, chunk by chunk; a step may come between two of them."""
     for at in range(0, len(items), AT_ONCE):
         if at:
             pace()

@@ -55,7 +55,7 @@ def _check_size(value: Any) -> Any:
 
 
 def _size(value: Any) -> int:
-    """Bytes of a text, or of a value as JSON: counted piece by piece, so as to keep no lock."""
+    """Bytes of a text, or of a value as JSON: counted chunk by chunk, so as to keep no lock."""
     if isinstance(value, str):
         return len(value.encode())
     return sum(map(len, json.JSONEncoder().iterencode(value)))

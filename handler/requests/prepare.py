@@ -207,7 +207,7 @@ class Preparer:
         }
 
     def _are_processed(self, request: CompletionRequest) -> bool:
-        """Whether the log probabilities that are told are behind the sampling options."""
+        """Whether the log probabilities that are reported are behind the sampling options."""
         if request.logprobs is None:
             return False
         mode = request.logprobs_mode or self.defaults.logprobs_mode

@@ -36,10 +36,10 @@ class CacheGauge(threading.Thread):
 
     def run(self) -> None:
         """Go on as long as the worker does."""
-        told = None
+        reported = None
         while True:
             share = round(self._read(), 4)
-            if share != told:
+            if share != reported:
                 self._metric.add_or_update(share, [self._model_name])
-                told = share
+                reported = share
             time.sleep(SECONDS)

@@ -12,7 +12,7 @@ from soak.steady.run import Steady
 WARM_UP = 0.1
 
 
-def told(found: Steady, folder: Path) -> str:
+def write_report(found: Steady, folder: Path) -> str:
     """Write report.md and report.png into the folder; return the former."""
     text = markdown(found)
     (folder / "report.md").write_text(text, encoding="utf-8")

@@ -66,18 +66,18 @@ def steady(*, minutes: float, rate: float, seed: int, folder: Path, say: Say) ->
 def _beside_looks(
     service: Service, load: Load, seconds: float, table: Table, result: Steady, say: Say
 ) -> None:
-    began = told = time.monotonic()
+    began = reported = time.monotonic()
     load.start()
     try:
         while (at := time.monotonic() - began) < seconds:
             seen = look(service, at, load.asked)
             table.add(seen)
             result.footprints += seen
-            if time.monotonic() - told >= TELL_SECONDS:
-                told = time.monotonic()
+            if time.monotonic() - reported >= TELL_SECONDS:
+                reported = time.monotonic()
                 say(f"{load.asked:,} requests: {dict(load.verdicts)}")
             time.sleep(min(LOOK_SECONDS, max(0.0, seconds - at)))
     except KeyboardInterrupt:
-        say("stopped early; what was seen is told")
+        say("stopped early; the report says what was seen until then")
     load.stop()
     result.seconds = time.monotonic() - began

@@ -149,7 +149,7 @@ REFUSED: dict[str, Refused] = {
     "consolidated.00.pth": Refused(
         GITHUB + "meta-llama/llama",
         instead("consolidated.00.pth"),
-        "consolidated.00.pth is Meta's or Mistral's form, which GPT-2 has not",
+        "consolidated.00.pth is Meta's or Mistral's format, which GPT-2 does not have",
     ),
     "GGUF of another architecture": Refused(
         GITHUB + "ggml-org/llama.cpp",

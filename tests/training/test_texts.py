@@ -159,7 +159,7 @@ def test_each_form_gives_the_tokens_of_its_plain_twin(
 @pytest.mark.parametrize(
     ("name", "data", "how"),
     [
-        ("a.txt", "\n".join(LINES).encode(), Reading(form="lines")),
+        ("a.txt", "\n".join(LINES).encode(), Reading(format="lines")),
         ("a.tsv", ("text\n" + "\n".join('"A," he said, ' + x for x in LINES)).encode(), Reading()),
     ],
 )
@@ -167,7 +167,7 @@ def test_one_text_a_line(name: str, data: bytes, how: Reading, tmp_path: Path, p
     # Tables without quotes of their own are one text a line as well, but for tabs.
     lines = [x.replace("\t", " ") for x in LINES]
     data = data.replace(b"a\tb", b"a b")
-    plain = lines if how.form == "lines" else ['"A," he said, ' + x for x in lines]
+    plain = lines if how.format == "lines" else ['"A," he said, ' + x for x in lines]
     (tmp_path / name).write_bytes(data)
     assert tokens(read_documents([str(tmp_path / name)], how)) == plain_twin(plain)
 

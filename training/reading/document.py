@@ -8,7 +8,7 @@ from typing import Any
 # gpt-2-simple writes both around a document, OpenAI's own data sets the second between two.
 MARKS = re.compile(r"<\|startoftext\|>|<\|endoftext\|>")
 
-FORMS = ("auto", "text", "lines", "jsonl", "csv", "tsv", "parquet")
+FORMATS = ("auto", "text", "lines", "jsonl", "csv", "tsv", "parquet")
 
 Messages = Sequence[Mapping[str, Any]]
 Say = Callable[[str], None]
@@ -27,7 +27,7 @@ class Document:
 class Reading:
     """What the person said; the rest is found out from name and content of each file."""
 
-    form: str = "auto"
+    format: str = "auto"
     separator: str | None = None
     column: str | None = None
     header: bool = True

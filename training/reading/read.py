@@ -49,18 +49,18 @@ def read_documents(named: Sequence[str], how: Reading) -> Documents:
 
 
 def _read(name: str, data: bytes, how: Reading, say: Say) -> Iterator[Document]:
-    if how.form == "parquet" or data.startswith(PARQUET):
+    if how.format == "parquet" or data.startswith(PARQUET):
         return read_parquet(data, name, how)
     kind = kind_of(data)
     if kind:
         raise TrainingError(f"{name} is not text but {kind}")
     text = decode(name, data, how.encoding, say)
-    form = how.form if how.form != "auto" else _form_of(name, text, how)
-    if form == "jsonl":
+    format = how.format if how.format != "auto" else _format_of(name, text, how)
+    if format == "jsonl":
         return read_json_lines(text, name, how)
-    if form in ("csv", "tsv"):
-        return read_table(text, name, how, "\t" if form == "tsv" else ",", say)
-    if form == "lines":
+    if format in ("csv", "tsv"):
+        return read_table(text, name, how, "\t" if format == "tsv" else ",", say)
+    if format == "lines":
         return read_lines(text, name)
     if how.separator is not None:
         return read_separated(text, name, how.separator)
@@ -68,7 +68,7 @@ def _read(name: str, data: bytes, how: Reading, say: Say) -> Iterator[Document]:
     return read_whole(text, name)
 
 
-def _form_of(name: str, text: str, how: Reading) -> str:
+def _format_of(name: str, text: str, how: Reading) -> str:
     suffix = PurePosixPath(name.lower()).suffix
     if suffix in _BY_SUFFIX:
         return _BY_SUFFIX[suffix]
