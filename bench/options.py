@@ -56,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--keep-archives",
         action="store_true",
-        help="do not pack again because the packager changed",
+        help="keep archives that an earlier packager made",
     )
     result.add_argument("--text", type=Path, help="prose for the perplexity (default: bundled)")
     result.add_argument("--output", type=Path, help="where the JSON goes")

@@ -93,7 +93,7 @@ class Parent:
             assert process.stdin is not None and process.stdout is not None
             line = process.stdout.readline()
             if not line:
-                raise SetUpError("the parent's TorchServe does not start")
+                raise SetUpError("the parent's TorchServe did not start")
             url, pid = json.loads(line)
             yield Server(url, pid, began, {"prompt": [5, 6], "max_tokens": 1})
         finally:

@@ -63,7 +63,7 @@ class Connection(asyncio.Protocol):
         await self._ended
         wanted = f'"completion_tokens":{fields["max_tokens"]},'.encode()
         if wanted not in self._tail.replace(b" ", b""):
-            raise RuntimeError(f"{wanted.decode()} was awaited; the end was {self._tail!r}")
+            raise RuntimeError(f"expected {wanted.decode()}; the last bytes were {self._tail!r}")
         return self._moments
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -15,8 +15,8 @@ from deploy.runner import Runner
 from deploy.settings import ROOT, VERTEX_AI, DeployError, Settings
 
 STAYS = """\
-What stays: the APIs are enabled, and {bucket}/source keeps the packed sources of
-builds (other services of the project may share it); they cost next to nothing. To be rid of them:
+What stays costs next to nothing: the enabled APIs, and the sources of builds in {bucket}/source,
+which other services of the project may share. This deletes them:
 gcloud storage rm {bucket}/source --recursive"""
 
 
@@ -107,7 +107,7 @@ def _ask(question: str, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise DeployError("there is no terminal to ask at; add --yes")
+        raise DeployError("there is no terminal to ask on; add --yes")
     if input(f"{question} Go on? [y/N] ").strip().lower() not in ("y", "yes"):
         raise DeployError("nothing was done")
 

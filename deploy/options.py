@@ -41,24 +41,29 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--public",
         action="store_true",
-        help="anyone may call (give --api-keys too); else only who has roles/run.invoker",
+        help="anyone may call (give --api-keys too); without it, only holders of roles/run.invoker",
     )
-    add("--api-keys", type=Path, metavar="FILE", help="keys for inference, name:key a line")
-    add("--management-key", type=Path, metavar="FILE", help="key for management; none closes it")
+    add("--api-keys", type=Path, metavar="FILE", help="keys for inference, one name:key a line")
+    add(
+        "--management-key",
+        type=Path,
+        metavar="FILE",
+        help="key for management, which is closed without one",
+    )
     add(
         "--platform",
         choices=[CLOUD_RUN, VERTEX_AI],
         default=CLOUD_RUN,
-        help="Vertex AI keeps one instance at least (default: %(default)s)",
+        help="Vertex AI keeps at least one instance (default: %(default)s)",
     )
     add("--machine", default="n1-standard-2", help="on Vertex AI (default: %(default)s)")
-    add("--min-instances", type=int, default=0, help="kept warm (default: 0)")
-    add("--max-instances", type=int, default=3, help="bound of the bill (default: 3)")
+    add("--min-instances", type=int, default=0, help="instances kept warm (default: 0)")
+    add("--max-instances", type=int, default=3, help="limit of the bill (default: 3)")
     add("--cpu", type=int, choices=list(GIBIBYTES), default=2, help="default: 2")
     add("--memory", default="2Gi", help="default: 2Gi")
-    add("--always-cpu", action="store_true", help="pay by the instance, not by the request")
+    add("--always-cpu", action="store_true", help="pay for instances, not for requests")
     add("--generation", type=int, choices=[1, 2], default=2, help="execution environment")
-    add("--dry-run", action="store_true", help="print every command, run none")
+    add("--dry-run", action="store_true", help="print every command and run none")
     add("--yes", action="store_true", help="do not ask")
-    add("--delete", action="store_true", help="take all of it away again")
+    add("--delete", action="store_true", help="delete all of it again")
     return result

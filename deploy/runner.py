@@ -40,7 +40,7 @@ class Runner:
             reason = self._take(step)
             if reason is not None:
                 done = " ".join(step.command[:4])
-                raise DeployError(f"{done} failed, nothing after it was done: {reason}")
+                raise DeployError(f"{done} failed, and nothing after it was run: {reason}")
 
     def run_all(self, steps: Iterable[Step]) -> None:
         """Run all of them, and then say which failed."""

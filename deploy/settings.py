@@ -54,10 +54,12 @@ class Settings:
             raise DeployError(f"--project {self.project!r} is not the id of a project")
         if not SERVICE.fullmatch(self.service):
             raise DeployError(
-                "--service: small letters, digits and '-', a letter first, at most 40"
+                "--service must be at most 40 small letters, digits and '-', a letter first"
             )
         if not 0 <= self.min_instances <= self.max_instances or self.max_instances < 1:
-            raise DeployError("--min-instances must lie between 0 and --max-instances, at least 1")
+            raise DeployError(
+                "--min-instances must lie between 0 and --max-instances, which is at least 1"
+            )
         if self.platform == VERTEX_AI and (self.public or self.api_keys or self.management_key):
             raise DeployError(
                 "--platform vertex-ai: Google checks who calls; leave out --public and key files"

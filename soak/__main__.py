@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     unknown = sorted(set(args.only) - set(FAULTS))
     if unknown:
-        print(f"error: no kind of fault {', '.join(unknown)}; see --list", file=sys.stderr)
+        print(f"error: unknown kind of fault: {', '.join(unknown)}; see --list", file=sys.stderr)
         return 2
     args.output.mkdir(parents=True, exist_ok=True)
     log = args.output / "service.log"

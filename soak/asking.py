@@ -118,7 +118,7 @@ def _judged(port: int, question: Question, reference: Any) -> tuple[str, str]:
     try:
         found = ask(port, question)
     except TimeoutError:
-        return HUNG, "nothing came any more"
+        return HUNG, "nothing more came"
     except Broken as broken:
         return FAILED, str(broken)
     if found == reference:
@@ -136,4 +136,4 @@ def _difference(expected: Any, found: Any, path: str = "") -> str:
         for index, (one, other) in enumerate(zip(expected, found, strict=True)):
             if one != other:
                 return _difference(one, other, f"{path}[{index}]")
-    return f"{path}: {str(expected)[:150]!r} was expected, {str(found)[:150]!r} came"
+    return f"{path}: expected {str(expected)[:150]!r}, got {str(found)[:150]!r}"

@@ -13,9 +13,9 @@ examples:
   ./scripts/soak --doors --minutes 5       hostile bytes at the door instead, by a grammar
   ./scripts/soak --steady --minutes 120    short requests without faults: memory stays flat
 
-Every request is asked once alone first; whatever faults come later, its reply has to be that one,
-to the token. The report goes to build/soak/: report.json, report.md and a plot. The status is 1
-where a reply was wrong, lost or hung.
+Every request is first sent once, alone; whatever faults come later, its reply must be the same,
+token by token. The report goes to build/soak/: report.json, report.md and a plot. The exit status
+is 1 if a reply was wrong, lost or hung.
 """
 
 
@@ -32,18 +32,18 @@ def parser() -> argparse.ArgumentParser:
         "--requests", type=_whole, help="end after so many requests, if that comes first"
     )
     result.add_argument(
-        "--seed", type=int, default=1, help="of faults, requests and attacks (default 1)"
+        "--seed", type=int, default=1, help="fixes faults, requests and attacks (default 1)"
     )
     result.add_argument(
-        "--clients", type=_whole, default=8, help="who ask at the same time (default 8)"
+        "--clients", type=_whole, default=8, help="how many ask at the same time (default 8)"
     )
     result.add_argument(
         "--every", type=_positive, default=6.0, help="seconds between two faults (default 6)"
     )
     result.add_argument(
-        "--only", type=_names, default=(), metavar="A,B", help="these kinds of fault alone"
+        "--only", type=_names, default=(), metavar="A,B", help="only these kinds of fault"
     )
-    result.add_argument("--list", action="store_true", help="name all kinds of fault, and end")
+    result.add_argument("--list", action="store_true", help="list all kinds of fault and exit")
     result.add_argument(
         "--doors", action="store_true", help="send hostile HTTP instead, and watch the neighbours"
     )
@@ -66,12 +66,12 @@ def _names(text: str) -> tuple[str, ...]:
 def _positive(text: str) -> float:
     value = float(text)
     if value <= 0:
-        raise argparse.ArgumentTypeError(f"{text} is not more than 0")
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
     return value
 
 
 def _whole(text: str) -> int:
     value = int(text)
     if value <= 0:
-        raise argparse.ArgumentTypeError(f"{text} is not more than 0")
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
     return value

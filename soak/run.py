@@ -89,7 +89,7 @@ def soak(
         service = Service(folder / "store", log, settings)
         stack.callback(service.stop)
         questions = draw(seed, OF_EACH)
-        say(f"taking {len(questions)} references, one alone after the other")
+        say(f"recording {len(questions)} reference replies, one after the other")
         references = [ask(service.port, question) for question in questions]
         known: list[tuple[Question, Any]] = list(zip(questions, references, strict=True))
         arena = Arena(service, random.Random(seed), disk, redis, known)

@@ -67,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
         say(f"error: {NO_SPACE}")
         return 1
     except KeyboardInterrupt:
-        say("stopped; the same command goes on from the last checkpoint")
+        say("stopped; the same command resumes at the last checkpoint")
         return 130
     return 0
 
@@ -108,12 +108,12 @@ def train_and_publish(options: argparse.Namespace) -> None:
     check_space(output, 2 * model.num_parameters() + SPACE_FOR_THE_REST)
     kept = keep_changed(output, PUBLISHED)
     if kept:
-        say(f"kept, since they were not as this command wrote them: {', '.join(kept)}")
+        say(f"kept, since they have changed since this command wrote them: {', '.join(kept)}")
     save_weights(model, tokenizer, output)
     phases = phases_of(run)
     draw(outcome.log, lambda step: tokens_at(phases, step), curve_file(output))
     if run.stop_check_every:
-        changes.append(f"the held-out loss was least there (of {outcome.steps:,} steps)")
+        changes.append(f"the held-out loss was lowest there (of {outcome.steps:,} steps)")
     publication = Publication(
         name=options.name or output.name,
         license=options.license,

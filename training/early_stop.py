@@ -46,7 +46,8 @@ class KeepBest(TrainerCallback):  # type: ignore[misc]
             save_file({n: p.detach() for n, p in _trained(model).items()}, partial)
             partial.replace(self._file)
         elif is_over(state.log_history) and not control.should_training_stop:
-            say(f"  the held-out loss was least at step {best_step(state.log_history):,}: enough")
+            lowest = best_step(state.log_history)
+            say(f"  the held-out loss was lowest at step {lowest:,}: stopping")
             control.should_training_stop = control.should_save = True
         return control
 

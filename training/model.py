@@ -89,6 +89,6 @@ def _not_found(source: str) -> str:
     if Path(source).is_dir():
         return f"{source} holds no readable config.json: it is no GPT-2 checkpoint"
     return (
-        f"{source} is neither a directory with a GPT-2 checkpoint nor a model that the hub gives "
-        "out (no such name, or the hub is out of reach)"
+        f"{source} is neither a directory with a GPT-2 checkpoint nor a model on the hub "
+        "(no such name, or the hub cannot be reached)"
     )

@@ -14,7 +14,7 @@ Train a GPT-2 on a text, from scratch or from a model that exists, or measure on
   looking first   ./scripts/train_model --text DIR --from openai-community/gpt2 --check
   measuring       ./scripts/train_model --text DIR --evaluate my-model
 
-The same command again goes on where a stopped run was, with the same result. What comes out is a
+The same command again resumes a stopped run, with the same result. What comes out is a
 checkpoint directory with a model card, ready for ./scripts/package_model --model my-model.
 """
 
@@ -39,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
         "--output",
         type=Path,
         metavar="DIR",
-        help="checkpoint directory to make or to go on with (default: training-runs/NAME)",
+        help="checkpoint directory to make or to resume (default: training-runs/NAME)",
     )
     add(
         "--from",
@@ -218,7 +218,7 @@ def _limits(group: argparse._ArgumentGroup) -> None:
         type=positive_int,
         default=100,
         metavar="STEPS",
-        help="a stopped run loses at most these (default: %(default)s)",
+        help="steps between two checkpoints, from which a run resumes (default: %(default)s)",
     )
     add(
         "--evaluate-every",

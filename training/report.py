@@ -83,12 +83,12 @@ def _warnings(prepared: Prepared, fits: bool) -> Iterator[str]:
         )
     if run.base is None and prepared.documents.characters < FEW_CHARACTERS_FROM_SCRATCH:
         yield (
-            f"warning: {prepared.documents.characters:,} characters are little to learn a language "
-            "from; --from MODEL starts with one that is known already"
+            f"warning: {prepared.documents.characters:,} characters are too few to learn a "
+            "language from; --from MODEL starts from a model that knows one"
         )
     if not fits:
         yield (
-            "warning: that is more memory than is free; take "
+            "warning: that is more memory than is free; use "
             + ("--lora, " if run.base and not run.lora_rank else "")
             + "a smaller --tokens-per-step or --context"
         )

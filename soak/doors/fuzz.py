@@ -72,7 +72,7 @@ def _exchange(port: int, said: Talk) -> tuple[bytes, bool]:
                     raise Found("it sends without end")
         except ConnectionError:
             if said.end is End.CLOSES_ITS_SIDE:
-                raise Found(f"reset behind {received[:100]!r}") from None
+                raise Found(f"reset after {received[:100]!r}") from None
             return received, False
         except TimeoutError:
             if said.end is End.CLOSES_ITS_SIDE:

@@ -45,7 +45,7 @@ def _talk(arena: Arena, sent: bytes, *, ends: bool = False) -> bytes:
 def _expect(received: bytes, *statuses: int) -> None:
     status = int(received[9:12]) if received.startswith(b"HTTP/1.") else 0
     if status not in statuses:
-        raise NotAsPromised(f"{statuses} were expected, {received[:120]!r} came")
+        raise NotAsPromised(f"expected {statuses}, got {received[:120]!r}")
 
 
 def _at_once(arena: Arena, sent: bytes, count: int, *statuses: int) -> None:

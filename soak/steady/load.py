@@ -78,7 +78,7 @@ class Load:
         try:
             ask(self._port, question)
         except TimeoutError:
-            return HUNG, "nothing came any more"
+            return HUNG, "nothing more came"
         except Broken as broken:
             return FAILED, str(broken)
         return RIGHT, ""

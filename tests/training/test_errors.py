@@ -33,10 +33,10 @@ def test_no_text(refused, tmp_path: Path) -> None:
     assert "no text" in refused("--text", tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
     assert "no *.txt file" in refused("--text", tmp_path / "empty")
-    assert "has a name like" in refused("--text", tmp_path / "*.none")
+    assert "no file matches" in refused("--text", tmp_path / "*.none")
     (tmp_path / "link.txt").symlink_to(tmp_path / "gone.txt")
-    assert "which is not there" in refused("--text", tmp_path / "link.txt")
-    assert "which is not there" in refused("--text", tmp_path)
+    assert "which does not exist" in refused("--text", tmp_path / "link.txt")
+    assert "which does not exist" in refused("--text", tmp_path)
     (tmp_path / "folder" / "x.txt").mkdir(parents=True)
     assert "no *.txt file" in refused("--text", tmp_path / "folder")
 

@@ -72,7 +72,7 @@ def test_a_run_killed_anywhere_gives_the_same_weights_as_an_unbroken_one(
 
     unbroken, killed = tmp_path / "unbroken", tmp_path / "killed"
     said = _end(run_whole(*command(unbroken)))
-    assert ("was least" in said) == from_trained
+    assert ("was lowest" in said) == from_trained
     for step in kills:
         killed_at(step, *command(killed))
         assert not (killed / "model.safetensors").exists()
@@ -114,7 +114,7 @@ def test_the_weights_of_the_least_held_out_loss_are_taken(
         (float(loss), int(step)) for loss, step in re.findall(r"loss (\S+) at step (\d+)", said)
     ]
     step = min(looks)[1]
-    assert f"was least at step {step}: enough" in said and looks[-1][1] < 200
+    assert f"was lowest at step {step}: stopping" in said and looks[-1][1] < 200
     assert f"{step} steps, " in _read(output, "README.md")
     # The figure is that of the best look, not of the last.
     perplexity = float(re.search(r"this model.*\| ([\d.]+) \|", _read(output, "README.md"))[1])

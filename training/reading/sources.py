@@ -61,13 +61,13 @@ def _sources(name: str, say: Say) -> Iterator[Source]:
     if path.is_dir():
         yield from _folder(path, say)
     elif path.is_symlink() and not path.exists():
-        raise TrainingError(f"no text: {name} is a link to {path.readlink()}, which is not there")
+        raise TrainingError(f"no text: {name} is a link to {path.readlink()}, which does not exist")
     elif path.exists():
         yield Source(_short(path), _readable(path))
     elif glob.has_magic(name):
         matches = sorted(glob.glob(name, recursive=True))
         if not matches:
-            raise TrainingError(f"no text: nothing has a name like {name}")
+            raise TrainingError(f"no text: no file matches {name}")
         for match in matches:
             # A folder that matches beside its files ("**") would be read twice.
             if not Path(match).is_dir():
@@ -87,7 +87,7 @@ def _folder(folder: Path, say: Say) -> Iterator[Source]:
         elif is_text_name(name) and path.name != TABLE_OF_SOURCES:
             if not path.exists():
                 raise TrainingError(
-                    f"no text: {path} is a link to {path.readlink()}, which is not there"
+                    f"no text: {path} is a link to {path.readlink()}, which does not exist"
                 )
             taken.append(Source(name, _readable(path)))
         elif path.name != TABLE_OF_SOURCES:
@@ -95,7 +95,7 @@ def _folder(folder: Path, say: Say) -> Iterator[Source]:
     if hidden:
         say(f"{folder}: {_some(hidden, 'hidden file')} left out")
     if others:
-        say(f"{folder}: {_some(others, 'file')} left out, by name no text (name it to read it)")
+        say(f"{folder}: {_some(others, 'file')} left out, not text by name (name it to read it)")
     if not taken:
         raise TrainingError(
             f"no text: {folder} holds no *.txt file, nor *.jsonl, *.csv, *.tsv or *.parquet; "

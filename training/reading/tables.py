@@ -31,8 +31,8 @@ def read_table(text: str, source: str, how: Reading, comma: str, say: Say) -> It
     for line, row in rows:
         if len(row) != len(names):
             raise TrainingError(
-                f"{source} line {line} has {len(row)} fields, the first row {len(names)}; texts "
-                "with a comma or a line end in them stand in quotes (is each line a text? --lines)"
+                f"{source} line {line} has {len(row)} fields, the first row {len(names)}; "
+                "quote what holds a comma or a line break, or read each line as a text with --lines"
             )
         yield from read_record(dict(zip(names, row, strict=True)), fields, how, source, line)
 
@@ -44,7 +44,7 @@ def _rows(text: str, source: str, comma: str, say: Say) -> list[Row]:
     except csv.Error as error:
         if comma != "\t":
             raise TrainingError(f"{source} is not valid CSV: {error}") from error
-    say(f"{source}: its quotes are not those of a table, so they are read as part of the text")
+    say(f"{source}: its quotes do not enclose fields, so they are read as part of the text")
     return list(_parse(_reader(text, comma, csv.QUOTE_NONE)))
 
 
@@ -75,7 +75,7 @@ def _say_what_is_a_header(names: list[str], source: str, say: Say) -> None:
     for name in names:
         if len(name) > _TITLE_LENGTH and " " in name.strip():
             say(
-                f"{source}: the first row is taken for the names of columns, though it looks like "
-                "a text (--no-header)"
+                f"{source}: the first row is read as column names, though it looks like "
+                "a text (--no-header reads it as one)"
             )
             return
