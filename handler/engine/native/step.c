@@ -198,6 +198,7 @@ static void run_layer(Engine *engine, int index, int worker) {
     if (index == model->layers - 1 && engine->wanted.count < engine->all.count) {
         keep_wanted(engine, worker);
         rows = &engine->wanted;
+        if (rows->count == 0) return; /* of a prompt that goes on: its keys and values are there */
     }
     attend(engine, index, rows, writes, worker);
     apply(engine, &layer->projection, engine->attended, NULL, rows->count, engine->x, width, ADD_TO,

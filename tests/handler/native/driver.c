@@ -198,7 +198,8 @@ static void check(int32_t status) {
     exit(1);
 }
 
-/* Computes positions start .. end of a slot, with a row of another text before and behind them. */
+/* Computes positions start .. end of a slot, with a row of another text before and behind them;
+ * without neighbours, nothing is wanted of a text that goes on. */
 static void piece(Engine *engine, const Model *model, int slot, int start, int end, int neighbours,
                   float *logits) {
     Row rows[MAX_ROWS];
@@ -207,7 +208,8 @@ static void piece(Engine *engine, const Model *model, int slot, int start, int e
     for (int p = start; p < end; p++) rows[count++] = (Row){token_at(model, p), slot, p};
     want[0] = count - 1;
     if (neighbours) rows[count++] = (Row){9 % model->vocabulary, SLOTS - 1, 0};
-    check(library.step(engine, rows, count, want, 1, logits, NULL));
+    int32_t wanted = neighbours || end == TOKENS;
+    check(library.step(engine, rows, count, want, wanted, logits, NULL));
 }
 
 static uint64_t digest(const float *logits, int count) {

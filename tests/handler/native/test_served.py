@@ -9,23 +9,30 @@ import requests
 
 from handler.engine.errors import ModelError
 from handler.engine.native import cpu
+from handler.engine.settings import EngineSettings
 from tests.conftest import running_torchserve
 from tests.handler.engines import Rig, packed
 
 
-def test_an_archive_of_the_native_engine_serves(tmp_path: Path) -> None:
-    packed(tmp_path, "gpt2", "--precision", "int8")
-    asked = {"prompt": "Once upon a time", "max_tokens": 12, "seed": 5, "logprobs": 1}
+def test_an_archive_of_four_bits_serves_prompts_beyond_a_steps_budget(tmp_path: Path) -> None:
+    packed(tmp_path, "gpt2", "--precision", "int4")
+    asked = {"max_tokens": 12, "seed": 5, "logprobs": 1, "ignore_eos": True}
+    short, long = "Once upon a time", "Once upon a time there was a king. " * 45
     with running_torchserve(tmp_path) as server:
         address = f"{server.settings.inference_url}/predictions/gpt2/1.0/v1"
-        first, second = (
-            requests.post(f"{address}/completions", json=asked, timeout=60).json() for _ in range(2)
-        )
+        for prompt in (short, long):
+            first, second = (
+                requests.post(
+                    f"{address}/completions", json=asked | {"prompt": prompt}, timeout=60
+                ).json()
+                for _ in range(2)
+            )
+            assert first["usage"]["completion_tokens"] == 12
+            assert first["choices"] == second["choices"]
+        assert first["usage"]["prompt_tokens"] > EngineSettings().max_num_batched_tokens
         [card] = requests.post(f"{address}/models", json={}, timeout=60).json()["data"]
-    assert first["usage"]["completion_tokens"] == 12
-    assert first["choices"] == second["choices"]
-    assert (card["engine"], card["precision"], card["cache"]) == ("native", "int8", "int8")
-    assert card["quality"]["perplexity_growth"] < 0.01
+    assert (card["engine"], card["precision"], card["cache"]) == ("native", "int4", "int8")
+    assert card["quality"]["perplexity_growth"] < 0.02
 
 
 def test_a_processor_that_cannot_run_it_is_told_so(
