@@ -7,14 +7,18 @@ import platform
 import signal
 import sys
 import time
+from argparse import Namespace
+from collections.abc import Callable
 from typing import Any
 
 from soak import report
 from soak.doors.attacks import AttackerFailed
 from soak.faults import FAULTS
 from soak.options import parser
-from soak.run import soak
+from soak.run import Say, soak
 from soak.service import DidNotStart
+
+LOG = "service.log"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -34,41 +38,66 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: unknown kind of fault: {', '.join(unknown)}; see --list", file=sys.stderr)
         return 2
     args.output.mkdir(parents=True, exist_ok=True)
-    log = args.output / "service.log"
+    run = next((run for name, run in INSTEAD.items() if getattr(args, name)), _faults)
     try:
-        if args.doors:
-            from soak.doors.run import attack_doors
-
-            return 0 if attack_doors(args.minutes, args.seed, log, say) else 1
-        if args.steady:
-            from soak.steady.report import write_report
-            from soak.steady.run import steady
-
-            found = steady(
-                minutes=args.minutes, rate=args.rate, seed=args.seed, folder=args.output, say=say
-            )
-            print(write_report(found, args.output))
-            return 0 if found.is_good else 1
-        result = soak(
-            minutes=args.minutes,
-            most=args.requests,
-            seed=args.seed,
-            clients=args.clients,
-            every=args.every,
-            only=args.only,
-            log=log,
-            say=say,
-        )
+        return 0 if run(args, say) else 1
     except (DidNotStart, AttackerFailed) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
+
+
+def _faults(args: Namespace, say: Say) -> bool:
+    result = soak(
+        minutes=args.minutes,
+        most=args.requests,
+        seed=args.seed,
+        clients=args.clients,
+        every=args.every,
+        only=args.only,
+        log=args.output / LOG,
+        say=say,
+    )
     print(report.write(result, _about(args.seed, args.clients), args.output))
     report.draw(result, args.output / "report.png")
-    say(f"{args.output}/report.md, report.json, report.png, service.log")
-    return 0 if report.is_good(result) else 1
+    say(f"{args.output}/report.md, report.json, report.png, {LOG}")
+    return report.is_good(result)
+
+
+def _doors(args: Namespace, say: Say) -> bool:
+    from soak.doors.run import attack_doors
+
+    return attack_doors(args.minutes, args.seed, args.output / LOG, say)
+
+
+def _steady(args: Namespace, say: Say) -> bool:
+    from soak.steady.report import write_report
+    from soak.steady.run import steady
+
+    found = steady(
+        minutes=args.minutes, rate=args.rate, seed=args.seed, folder=args.output, say=say
+    )
+    print(write_report(found, args.output))
+    return found.is_good
+
+
+def _overload(args: Namespace, say: Say) -> bool:
+    from soak.overload.report import write_report
+    from soak.overload.run import overload
+
+    found = overload(minutes=args.minutes, seed=args.seed, log=args.output / LOG, say=say)
+    print(write_report(found, args.output))
+    return found.is_good
+
+
+# What each option runs instead of faults.
+INSTEAD: dict[str, Callable[[Namespace, Say], bool]] = {
+    "doors": _doors,
+    "steady": _steady,
+    "overload": _overload,
+}
 
 
 def _about(seed: int, clients: int) -> dict[str, Any]:

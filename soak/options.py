@@ -12,6 +12,7 @@ examples:
   ./scripts/soak --only kill-worker,kill-java
   ./scripts/soak --doors --minutes 5       hostile bytes at the door instead, by a grammar
   ./scripts/soak --steady --minutes 120    short requests without faults: memory stays flat
+  ./scripts/soak --overload --minutes 5    up to three times what can be served
 
 Every request is first sent once, alone; whatever faults come later, its reply must be the same,
 token by token. The report goes to build/soak/: report.json, report.md and a plot. The exit status
@@ -49,6 +50,11 @@ def parser() -> argparse.ArgumentParser:
     )
     result.add_argument(
         "--steady", action="store_true", help="send short requests instead, and watch memory"
+    )
+    result.add_argument(
+        "--overload",
+        action="store_true",
+        help="send streams at rising rates instead, up to three times what can be served",
     )
     result.add_argument(
         "--rate", type=_positive, default=15.0, help="requests a second of --steady (default 15)"

@@ -77,3 +77,25 @@ def test_a_worker_that_stands_still_is_ended_and_its_requests_are_answered_by_th
     assert replies[0].status_code == 200, replies[0].text
     assert [choice["text"] for choice in replies[0].json()["choices"]] == expected
     assert not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE
+
+
+def test_what_a_platform_froze_with_us_goes_on_where_it_stood(impatient: Service) -> None:
+    """Cloud Run takes the processor from all of an instance: nobody stood still by a fault."""
+    expected = [choice["text"] for choice in impatient.complete(**MANY).json()["choices"]]  # type: ignore[arg-type]
+    replies: list[requests.Response] = []
+    asking = ask_many(impatient, replies)
+    wait_until(lambda: impatient.metric("vllm:num_requests_running") == 32)
+    worker, before = impatient.workers()[0], len(impatient.log)
+    gateway = psutil.Process(impatient.process.pid)
+    frozen = [gateway, *gateway.children(recursive=True)]
+    for process in frozen:
+        process.suspend()
+    time.sleep(STALL_SECONDS + 1)
+    for process in frozen:
+        process.resume()
+    asking.join(PATIENCE)
+    assert replies[0].status_code == 200, replies[0].text
+    assert [choice["text"] for choice in replies[0].json()["choices"]] == expected
+    assert [each.pid for each in impatient.workers()] == [worker.pid]
+    said = impatient.log[before:]
+    assert not [line for line in said if "stuck" in line or '"retried"' in line]
