@@ -114,7 +114,9 @@ def _measure(args: argparse.Namespace, bench: Bench, began: float) -> int:
     if quality:
         print(report.quality_table(quality))
     print(f"\n{output}" + (f" and {output.with_suffix('.png').name}" if all_rows else ""))
-    return 0
+    if bench.broken:
+        print(f"error: failed while it was measured: {', '.join(bench.broken)}", file=sys.stderr)
+    return 1 if bench.broken else 0
 
 
 def _gateway(bench: Bench) -> GatewayFigures | None:
@@ -123,7 +125,7 @@ def _gateway(bench: Bench) -> GatewayFigures | None:
     try:
         return measure_gateway(bench.pack(OURS, checkpoint), checkpoint.name, bench.plan)
     except (SetUpError, RuntimeError, OSError) as error:
-        bench.say(f"left out: gateway: {error}")
+        bench.leave_out("gateway", error, OURS)
         return None
 
 

@@ -38,7 +38,7 @@ def http_sections(
                 serving[system] = stack.enter_context(_server(bench, system, checkpoint))
                 drivers[system] = stack.enter_context(_client(system, serving[system]))
             except (SetUpError, TorchServeError, RuntimeError) as error:
-                bench.say(f"left out: {system} over HTTP: {error}")
+                bench.leave_out(f"{system} over HTTP", error, system)
 
         serve(OURS)
         if OURS not in drivers:
@@ -94,7 +94,7 @@ def cold_starts(bench: Bench, checkpoint: Checkpoint) -> list[Row]:
                     )
                     row.rss_mb, row.workers_mb = server.resident_mb(), server.worker_mb()
             except (SetUpError, TorchServeError, RuntimeError, OSError) as error:
-                bench.say(f"left out: a cold start of {system}: {error}")
+                bench.leave_out(f"a cold start of {system}", error, system)
     for system, row in rows.items():
         row.start_seconds = statistics.median(server.start_seconds for server in found[system])
         row.runs = len(found[system])

@@ -209,7 +209,7 @@ class Speed:
         return Row(section, system, model, self._path, streams, prompt, count, prefill)
 
     def _failed(self, system: str, error: Exception) -> None:
-        self._bench.say(f"left out: {error}")
+        self._bench.leave_out(system, error, system)
 
 
 def _share(least_seconds: float, row: Row) -> float | None:

@@ -8,7 +8,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench import archives
@@ -64,6 +64,13 @@ class Bench:
     plan: Plan
     say: Say
     parent: Parent | None = None
+    broken: list[str] = field(default_factory=list)
+
+    def leave_out(self, what: str, error: Exception, system: str) -> None:
+        """Go on without it. Of our own that is a fault, which is told at the end, too."""
+        self.say(f"left out: {what}: {error}")
+        if system in PRECISIONS:
+            self.broken.append(what)
 
     @property
     def engines(self) -> tuple[str, ...]:
@@ -125,7 +132,7 @@ class Bench:
             try:
                 running[system] = stack.enter_context(self.start(system, checkpoint))
             except (SetUpError, RuntimeError) as error:
-                self.say(f"left out: {system} on {checkpoint.name}: {error}")
+                self.leave_out(f"{system} on {checkpoint.name}", error, system)
         return running
 
     def _converted(self, python: Path, kind: str, checkpoint: Checkpoint, *precision: str) -> Path:

@@ -11,8 +11,9 @@ from bench import limits, plot, report
 from bench.__main__ import main
 from bench.checkpoints import embedded
 from bench.convert.gguf import gguf_name
+from bench.plan import Plan
 from bench.rows import Prompts, Row, percentile
-from bench.systems import LLAMA_CPP, OURS, PARENT, TRANSFORMERS_GENERATE
+from bench.systems import LLAMA_CPP, OURS, PARENT, TRANSFORMERS_GENERATE, Bench
 from bench.targets import Ratio, Ratios
 
 MODEL = "a model"
@@ -147,3 +148,12 @@ def test_an_unknown_section_is_refused(capsys: pytest.CaptureFixture[str]) -> No
         main(["--only", "decode,lunch"])
     assert caught.value.code == 2
     assert "lunch" in capsys.readouterr().err
+
+
+def test_a_peer_that_cannot_be_had_is_left_out_and_our_own_that_breaks_is_a_failure() -> None:
+    said: list[str] = []
+    bench = Bench(Plan(), said.append)
+    bench.leave_out(LLAMA_CPP, RuntimeError("no compiler"), LLAMA_CPP)
+    assert said == [f"left out: {LLAMA_CPP}: no compiler"] and not bench.broken
+    bench.leave_out(f"{OURS} over HTTP", RuntimeError("ended (-8)"), OURS)
+    assert bench.broken == [f"{OURS} over HTTP"]
