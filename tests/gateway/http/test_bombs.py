@@ -147,11 +147,38 @@ def best_of_streams(port: int, path: str, body: dict[str, Any]) -> float:
         return min(longest_gap(port) for _ in range(STREAMS))
 
 
+class Usual:
+    """The gap beside ordinary requests: measured once, and anew where a kind looks slower."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self.seconds = self._measure()
+
+    def again(self) -> float:
+        """What is usual, with what the machine does now counted too."""
+        self.seconds, before = self._measure(), self.seconds
+        return max(before, self.seconds)
+
+    def _measure(self) -> float:
+        return best_of_streams(self._port, "/v1/completions", ORDINARY)
+
+
+@pytest.fixture(scope="module")
+def usual(bombed: Service) -> Usual:
+    return Usual(bombed.port)
+
+
 @pytest.mark.parametrize(("path", "body"), BOMBS.values(), ids=BOMBS)
-def test_a_neighbours_stream_goes_on(bombed: Service, path: str, body: dict[str, Any]) -> None:
-    before = best_of_streams(bombed.port, "/v1/completions", ORDINARY)
+def test_a_neighbours_stream_goes_on(
+    bombed: Service, usual: Usual, path: str, body: dict[str, Any]
+) -> None:
+    times = TIMES_LARGE if body.keys() & {"echo", "logit_bias"} else TIMES
     beside = best_of_streams(bombed.port, path, body)
-    usual = max(before, best_of_streams(bombed.port, "/v1/completions", ORDINARY))
-    told = f"{1000 * beside:.1f} ms, usually {1000 * usual:.1f} ms: {beside / usual:.1f} times"
-    print(told)
-    assert beside < (TIMES_LARGE if body.keys() & {"echo", "logit_bias"} else TIMES) * usual, told
+    ordinary = usual.seconds
+    if beside >= times * ordinary:
+        ordinary = usual.again()
+    said = (
+        f"{1000 * beside:.1f} ms, usually {1000 * ordinary:.1f} ms: {beside / ordinary:.1f} times"
+    )
+    print(said)
+    assert beside < times * ordinary, said
