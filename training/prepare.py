@@ -132,7 +132,7 @@ def _is_kept_for(key: str, kept: Path) -> bool:
 
 def _reading(options: argparse.Namespace) -> Reading:
     return Reading(
-        format="lines" if options.lines else options.formatat,
+        format="lines" if options.lines else options.format,
         separator=options.separator,
         column=options.column,
         header=not options.no_header,
