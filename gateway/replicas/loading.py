@@ -22,10 +22,10 @@ class Loader:
     def __init__(self, upstream: Upstream, registry: Registry, start_seconds: float) -> None:
         self._upstream = upstream
         self._registry = registry
-        self._start_seconds = start_seconds
+        self.start_seconds = start_seconds
 
     async def load(self, replica: Replica, version: Version) -> None:
-        """Have TorchServe register a replica, and nothing of it left if that fails.
+        """Have TorchServe register a replica.
 
         Raises:
             UpstreamError: TorchServe refused it, or did not answer.
@@ -38,12 +38,12 @@ class Loader:
             "synchronous": "true",
             **version.options,
         }
-        try:
-            await self._upstream.manage("POST", "/models", query, seconds=self._start_seconds)
-        except UpstreamError:
-            with contextlib.suppress(UpstreamError):
-                await self.unload(replica)
-            raise
+        await self._upstream.manage("POST", "/models", query, seconds=self.start_seconds)
+
+    async def give_up(self, replica: Replica) -> None:
+        """Have nothing left of a replica that could not be loaded, as far as TorchServe answers."""
+        with contextlib.suppress(UpstreamError):
+            await self.unload(replica)
 
     async def restart(self, replica: Replica) -> None:
         """Have TorchServe forget a worker that has ended, and start another.
@@ -71,7 +71,7 @@ class Loader:
     async def unload_unwanted(self, model: str, version: str) -> None:
         """Have a TorchServe that was started anew forget what it was started with."""
         try:
-            await self.unload(Replica(model, version, 1), self._start_seconds)
+            await self.unload(Replica(model, version, 1), self.start_seconds)
         except UpstreamError as error:
             logger.warning("%s %s stays in memory: %s", model, version, error.message)
 

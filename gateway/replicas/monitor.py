@@ -200,6 +200,28 @@ class Monitor:
             self.was_ready = True
             self._changes.news.set()
 
+    async def see_ready(self, replica: Replica, version: Version, seconds: float) -> None:
+        """Wait until a replica that TorchServe says it has loaded takes requests.
+
+        TorchServe answers a moment before it calls the worker READY itself, and where another look
+        was first to see that, it may still be asking the handler what the model takes.
+
+        Raises:
+            UpstreamError: Its worker ended, or was not ready in time.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        while True:
+            await self.look(replica)
+            if version.was_ready and replica.state is not State.STARTING:
+                return
+            # With TorchServe itself: who starts that anew waits until this change has ended.
+            if replica.state is State.LOST:
+                raise UpstreamError(503, f"{replica.name}: its worker ended")
+            if loop.time() > deadline:
+                raise UpstreamError(500, f"{replica.name}: its worker is not ready")
+            await asyncio.sleep(FAST_POLL_SECONDS / 4)
+
     def _on_loss(self, replica: Replica) -> None:
         self._reviver.note(replica)
         self._changes.hurry.set()
@@ -234,6 +256,7 @@ class Monitor:
                 await self._loader.load(replica, version)
             except UpstreamError as error:
                 logger.warning("%s: could not be replaced: %s", replica.name, error.message)
+                await self._loader.give_up(replica)
 
     def lose_all(self) -> None:
         """Note that TorchServe itself is gone."""

@@ -63,19 +63,20 @@ class Scaling:
             return count
 
     async def add(self, replica: Replica, version: Version) -> None:
-        """Load a replica of a version; the lock is held.
+        """Load a replica of a version, which takes requests then; the lock is held.
 
         Raises:
-            UpstreamError: TorchServe refused it.
+            UpstreamError: TorchServe refused it, or its worker did not come.
         """
         version.replicas.append(replica)
         try:
             await self._loader.load(replica, version)
+            await self._monitor.see_ready(replica, version, self._loader.start_seconds)
         except UpstreamError:
+            await self._loader.give_up(replica)
             version.replicas.remove(replica)
             replica.close()
             raise
-        await self._monitor.look(replica)
         logger.info("%s %s: replica %d is there", replica.model, replica.version, replica.number)
 
     async def drain(self, replicas: list[Replica], patience: float | None) -> None:

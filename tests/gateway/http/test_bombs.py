@@ -28,8 +28,10 @@ AT_ONCE = 8
 TOKENS = 300
 STREAMS = 3
 # At most so many times the usual gap. Where the service had two cores for itself, scored prompts
-# came to 3.0 times (10 ms), 60,000 biases to 4.7 (18 ms), all others to 2.9 or less.
-TIMES = 3
+# came to 3.0 times (10 ms), 60,000 biases to 4.7 (18 ms), all others to 2.9 or less. 900 KB of one
+# letter were seen at 2.7 to 3.0 in several runs: a bound of 3 would be met by luck. Before bodies
+# were read piece by piece it was 4.1, and most kinds were 9 to 12.
+TIMES = 4
 TIMES_LARGE = 6
 IDS = [(7 * place) % 4000 + 5 for place in range(490)]
 PROSE = "The king was in his house. "

@@ -135,9 +135,6 @@ def streamed(service: Service, name: str, *, pause: bool) -> tuple[list[bytes], 
                 silences.append(next(found))
             stack.close()
             rest = list(found)
-    # One more may come while the worker wakes up.
-    while pause and without_usage(rest[0]) == without_usage(silences[0]):
-        silences.append(rest.pop(0))
     return silences, rest
 
 
@@ -146,9 +143,13 @@ def value(event: bytes) -> Any:
     return data if data == "[DONE]" else json.loads(data)
 
 
-def without_usage(event: bytes) -> Any:
+def as_silence(event: bytes) -> Any:
+    """An event without what differs from one silence to the next, of one route."""
     found = value(event)
-    return found if isinstance(found, str) else {**found, "usage": None}
+    if isinstance(found, dict) and "choices" in found:
+        choices = [{**choice, "index": 0} for choice in found["choices"]]
+        return {**found, "id": None, "created": None, "usage": None, "choices": choices}
+    return found
 
 
 def text_of(event: Any) -> str:
@@ -202,6 +203,10 @@ def shape(value: Any) -> Any:
 def test_a_silent_stream_is_sent_events_that_count_as_nothing(talker: Service, name: str) -> None:
     _, undisturbed = streamed(talker, name, pause=False)
     silences, rest = streamed(talker, name, pause=True)
+    # On a busy machine more of them come, in both.
+    quiet = as_silence(silences[0])
+    undisturbed = [event for event in undisturbed if as_silence(event) != quiet]
+    rest = [event for event in rest if as_silence(event) != quiet]
     assert same_each_time(rest) == same_each_time(undisturbed)
     # An event amid the text is what they look like: a delta of text, or a token.
     amid = value(rest[1])

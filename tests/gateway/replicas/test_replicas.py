@@ -272,15 +272,59 @@ class Faulty(Upstream):
         return found
 
 
+class Late(Faulty):
+    """Calls the worker of `second` ready later than it answers that it has loaded it.
+
+    As on a busy machine, where the moments between last longer.
+    """
+
+    def __init__(self, torchserve: TorchServe) -> None:
+        super().__init__(torchserve)
+        self.not_yet = 3
+        self.described_ready = asyncio.Event()
+
+    async def manage(self, method: str, path: str, *args: Any, **options: Any) -> Any:
+        found = await super().manage(method, path, *args, **options)
+        if method == "GET" and path.startswith("/models/second"):
+            [worker] = found[0]["workers"]
+            if self.not_yet and worker["status"] == "READY":
+                self.not_yet -= 1
+                worker["status"] = "UNLOADING"
+            elif worker["status"] == "READY":
+                self.described_ready.set()
+        return found
+
+
+class LateCard(Late):
+    """Answers that it has loaded `second` when another look is asking what that takes."""
+
+    def __init__(self, torchserve: TorchServe) -> None:
+        super().__init__(torchserve)
+        self.not_yet = 0
+
+    async def manage(self, method: str, path: str, *args: Any, **options: Any) -> Any:
+        found = await super().manage(method, path, *args, **options)
+        if method == "POST":
+            await self.described_ready.wait()
+            await asyncio.sleep(0.05)
+        return found
+
+    async def ask(self, replica: str, version: str, path: str) -> Any:
+        if replica == "second":
+            await asyncio.sleep(0.5)
+        return await super().ask(replica, version, path)
+
+
 def with_replicas(
     torchserve: TorchServe,
     scenario: Callable[[Replicas, Faulty], Awaitable[None]],
     *lost: str,
+    kind: type[Faulty] = Faulty,
 ) -> None:
     """Run a scenario on what a TorchServe has loaded; leave it with one replica."""
 
     async def run() -> None:
-        upstream = Faulty(torchserve)
+        upstream = kind(torchserve)
         await upstream.open()
         replicas = Replicas(Settings(model_store=torchserve.settings.model_store), upstream)
         await replicas.monitor.adopt(1, "gpt2.mar")
@@ -311,6 +355,44 @@ def test_a_change_that_failed_can_be_tried_again(torchserve: TorchServe) -> None
         assert len(replicas.registry.all()) == 1
 
     with_replicas(torchserve, scenario)
+
+
+@pytest.mark.parametrize("kind", [Late, LateCard])
+@pytest.mark.parametrize("count", [0, 1])
+def test_a_model_that_was_registered_or_scaled_up_takes_requests(
+    torchserve: TorchServe, kind: type[Faulty], count: int
+) -> None:
+    async def scenario(replicas: Replicas, upstream: Faulty) -> None:
+        keeping = asyncio.create_task(replicas.monitor.keep())
+        await replicas.registration.register("gpt2.mar", "second", "1.0", count)
+        try:
+            if not count:
+                await replicas.scaling.scale("second", "1.0", 1)
+            assert replicas.registry.serving("second") == "1.0"
+            assert replicas.registry.is_version_ready("second", "1.0")
+            assert replicas.registry.card("second", "1.0")
+        finally:
+            await replicas.registration.unregister("second", "1.0")
+            keeping.cancel()
+            await asyncio.gather(keeping, return_exceptions=True)
+
+    with_replicas(torchserve, scenario, kind=kind)
+
+
+def test_a_model_whose_worker_does_not_get_ready_is_not_left_behind(
+    torchserve: TorchServe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(replicas: Replicas, upstream: Faulty) -> None:
+        assert isinstance(upstream, Late)
+        upstream.not_yet = 1_000_000
+        monkeypatch.setattr(replicas.scaling._loader, "start_seconds", 3.0)
+        with pytest.raises(UpstreamError, match="not ready"):
+            await replicas.registration.register("gpt2.mar", "second", "1.0")
+        assert replicas.registry.models == ["gpt2"]
+        found = await upstream.manage("GET", "/models")
+        assert [entry["modelName"] for entry in found["models"]] == ["gpt2"]
+
+    with_replicas(torchserve, scenario, kind=Late)
 
 
 def test_scaling_a_model_that_leaves_meanwhile_is_told(torchserve: TorchServe) -> None:

@@ -61,9 +61,12 @@ def test_registering_takes_every_documented_parameter(managed: Service) -> None:
     for options in ({"params": asked}, {"json": asked | {"synchronous": True}}):
         made = managed.manage("POST", "/models", **options)
         assert made.status_code == 200, made.text
-        said.append(made.json())
-        assert managed.complete(model="asked", max_tokens=2).status_code == 200
-        removed(managed, "asked")
+        try:
+            said.append(made.json())
+            reply = managed.complete(model="asked", max_tokens=2)
+            assert reply.status_code == 200, reply.text
+        finally:
+            removed(managed, "asked")
     assert said[0] == said[1]
     assert said[0]["status"] == 'Model "asked" Version: 1.0 registered with 1 initial workers'
     named = {"batch_size", "max_batch_delay", "runtime", "number_gpu", "s3_sse_kms"}
