@@ -56,11 +56,13 @@ RUN .venv/bin/python -m compileall -q --invalidation-mode unchecked-hash gateway
 FROM ${BASE_IMAGE}
 ARG VERSION=0.2.0
 ARG REVISION=unknown
+ARG BASE_IMAGE
 LABEL org.opencontainers.image.title="text-generator-gpt2" \
       org.opencontainers.image.description="GPT-2 text generation on TorchServe: page, API, one port" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}"
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.base.name="${BASE_IMAGE}"
 COPY deploy/image/finish /tmp/finish
 RUN /tmp/finish && rm /tmp/finish
 WORKDIR /app
@@ -72,6 +74,7 @@ COPY --from=service /app/config config
 COPY --from=service /app/handler handler
 COPY --from=service /app/gateway gateway
 COPY --from=service /app/deploy/image/healthcheck.py ./
+COPY deploy/image/sbom.py ./
 # MODEL_ARCHIVE is a directory: nothing is unzipped at the start. TMPDIR is all that is written.
 # DRAIN_SECONDS: platforms and `docker stop` kill 10 s after SIGTERM; to end takes one or two of them.
 ENV PATH=/app/.venv/bin:$PATH \
@@ -83,6 +86,8 @@ ENV PATH=/app/.venv/bin:$PATH \
     DRAIN_SECONDS=7 \
     MODEL_ARCHIVE=gpt2 \
     CLASS_DATA_FILE=/app/class-data/torchserve.jsa
+# What is in it, as CycloneDX says it: docs/container.md.
+RUN python -E -B sbom.py sbom.cdx.json
 USER 10001:10001
 EXPOSE 8080
 STOPSIGNAL SIGTERM

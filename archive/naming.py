@@ -14,6 +14,7 @@ from archive.errors import PackagingError
 from archive.formats.elsewhere import cached_name
 from handler.model_name import LONGEST
 
+ROOT = Path(__file__).resolve().parent.parent
 NOT_PLAIN = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
@@ -45,10 +46,16 @@ def default_name(model: str) -> str:
 
 
 def source_id(model: str) -> str:
-    """Return a digest of where a model comes from, a directory or a hub id."""
+    """Return a digest of where a model comes from, a directory or a hub id.
+
+    One in the checkout goes by its path there, so that every checkout packs the same bytes.
+    """
     path = Path(model).expanduser()
-    source = os.fsencode(path.resolve()) if path.exists() else model.encode()
-    return hashlib.sha256(source).hexdigest()[:16]
+    if not path.exists():
+        return hashlib.sha256(model.encode()).hexdigest()[:16]
+    place = path.resolve()
+    place = place.relative_to(ROOT) if place.is_relative_to(ROOT) else place
+    return hashlib.sha256(os.fsencode(place)).hexdigest()[:16]
 
 
 def check_replaceable(archive: Path, source: str) -> None:

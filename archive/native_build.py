@@ -189,7 +189,8 @@ def compiler(scratch: Path, say: Callable[[str], None]) -> Iterator[Command]:
     pip = Pip(Path(sys.executable), scratch / "pip.log")
     try:
         check_space(scratch, FETCHED, UNPACKED)
-        pip.run("install", "--no-deps", "--target", str(packages), _compiler())
+        pinned = ("--require-hashes", "-c", str(ROOT / "requirements.lock"))
+        pip.run("install", "--no-deps", "--target", str(packages), *pinned, _compiler())
     except (CommandError, PipError) as error:
         reason = (str(error).strip().splitlines() or ["pip gave no reason"])[-1]
         raise PackagingError(

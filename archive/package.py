@@ -20,8 +20,10 @@ from archive.packing import (
     content_digest,
     model_bytes,
     pack,
+    requirements,
     staging,
 )
+from archive.sbom import add_sbom
 from archive.schemes import FULL, schemes_for
 from archive.settings import Settings
 from archive.text import read_passages
@@ -95,6 +97,16 @@ def stage(
         (content / "model" / CHAT_TEMPLATE).write_text(chat_template, encoding="utf-8")
     add_code(content, settings.engine)
     add_settings(content, settings.engine, settings.model_config)
+    license_name, files = read_license(checkpoint.directory), file_digests(content)
+    add_sbom(
+        content,
+        name=settings.target.name,
+        version=settings.target.version,
+        checkpoint=checkpoint.name,
+        license_name=license_name,
+        files=files,
+        requirements=requirements(),
+    )
     metadata = ArchiveMetadata(
         name=settings.target.name,
         version=settings.target.version,
@@ -104,11 +116,11 @@ def stage(
         shape=checkpoint.shape,
         tokens=checkpoint.tokens.metadata(),
         engine=settings.engine,
-        license=read_license(checkpoint.directory),
+        license=license_name,
         examples=read_examples(checkpoint.directory),
         size_bytes=model_bytes(content),
         content_sha256=content_digest(content),
-        files=file_digests(content),
+        files=files,
         **scheme,
     )
     metadata.write(content / "model")

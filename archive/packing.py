@@ -24,6 +24,7 @@ import yaml
 
 from archive.errors import PackagingError
 from archive.native_build import build_libraries
+from archive.reproducible import rewrite
 from handler import model_name
 from handler.engine.native_model import LIBRARIES
 
@@ -106,10 +107,10 @@ def add_code(content: Path, engine: str) -> None:
     shutil.copy(handler / ENTRY, content / ENTRY)
     if engine == "native":
         shutil.copytree(build_libraries(), content / LIBRARIES)
-    (content / "requirements.txt").write_text("\n".join(_requirements()) + "\n")
+    (content / "requirements.txt").write_text("\n".join(requirements()) + "\n")
 
 
-def _requirements() -> list[str]:
+def requirements() -> list[str]:
     """Return the handler's requirements, pinned as the project pins them."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     pins: list[str] = project["dependency-groups"]["engine"]
@@ -152,8 +153,8 @@ def pack(content: Path, target: Target) -> Path:
     extra = workspace / "extra"
     content.rename(extra)
     handler, config = workspace / ENTRY, workspace / "model-config.yaml"
-    requirements = workspace / "requirements.txt"
-    for path in (handler, config, requirements):
+    needs = workspace / "requirements.txt"
+    for path in (handler, config, needs):
         (extra / path.name).rename(path)
     command = [
         sys.executable,
@@ -163,7 +164,7 @@ def pack(content: Path, target: Target) -> Path:
         *("--version", target.version),
         *("--handler", str(handler)),
         *("--config-file", str(config)),
-        *("--requirements-file", str(requirements)),
+        *("--requirements-file", str(needs)),
         *("--extra-files", str(extra)),
         *("--export-path", str(workspace)),
         *("--archive-format", "zip-store"),
@@ -174,7 +175,10 @@ def pack(content: Path, target: Target) -> Path:
         if "No space left" in done.stderr:
             raise OSError(errno.ENOSPC, "No space left on device")
         raise PackagingError(f"torch-model-archiver failed: {_last_line(done.stderr)}")
-    os.replace(workspace / target.path.name, target.path)
+    shutil.rmtree(extra)  # its room is needed
+    written = workspace / "written.mar"
+    rewrite(workspace / target.path.name, written)
+    os.replace(written, target.path)
     return target.path
 
 

@@ -12,6 +12,8 @@ from commands.errors import CommandError
 
 FULL = ("No space left", "isk quota exceeded")
 NOT_WRITABLE = re.compile(r"(Permission denied|Read-only file system)[^\n]*")
+# pip's, of a file that is another than requirements.lock names.
+UNKNOWN_HASH = "DO NOT MATCH THE HASHES"
 MEGABYTE = 1_000_000
 # A disk with less is full: Python's venv does not say that it was.
 NEXT_TO_NOTHING = 20 * MEGABYTE
@@ -25,6 +27,10 @@ def cause_of(words: str, place: Path, otherwise: str) -> str:
     denied = NOT_WRITABLE.search(words)
     if denied:
         return f"{root} cannot be written: {denied[0]}"
+    if UNKNOWN_HASH in words:
+        return (
+            "a file that came is not the one whose hash is in requirements.lock; nothing was used"
+        )
     if "PATH separator" in words:
         return f"Python makes none in a folder with a ':' in its path; move {root}"
     if free_bytes(place) < NEXT_TO_NOTHING:

@@ -37,20 +37,35 @@ class Groups:
                 found.update(dict.fromkeys(lines))
         return list(found)
 
+    @property
+    def pins(self) -> dict[str, str]:
+        """What the lock pins: `name==version` by name."""
+        words = (line.split()[:1] for line in self.lock.read_text(encoding="utf-8").splitlines())
+        found = [word for [word] in filter(None, words) if "==" in word]
+        return {_name(pin): pin for pin in found}
+
+    @property
+    def constraints(self) -> tuple[str, ...]:
+        """Options of pip: these versions, and no file whose hash is not in the lock."""
+        return ("--require-hashes", "-c", str(self.lock))
+
+    def requirement(self, package: str) -> str:
+        """Return the lock's lines of a package: `name==version` with its hashes."""
+        lines = self.lock.read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
+        return next(line for line in lines if "==" in line and _name(line) == _name(package))
+
     def pin(self, package: str) -> str:
-        """Return the lock's line of a package."""
-        lines = self.lock.read_text(encoding="utf-8").splitlines()
-        return next(line for line in lines if line.startswith(f"{package}=="))
+        """Return `name==version` of a package."""
+        return self.pins[package]
 
     def digest(self, names: Iterable[str]) -> str:
         """Return a hash of all that decides what is installed for these groups."""
         names = list(names)
         brought = sizes.packages(names)
-        lines = self.lock.read_text(encoding="utf-8").splitlines()
-        pins = [line for line in lines if _name(line) in brought]
+        pins = [pin for name, pin in self.pins.items() if name in brought]
         return hashlib.sha256("\n".join(self.requirements(names) + pins).encode()).hexdigest()[:16]
 
 
 def _name(pin: str) -> str:
-    """The package of a line of the lock, as sizes.json spells it."""
+    """The package of a pin, as sizes.json spells it."""
     return re.sub(r"[-_.]+", "-", pin.partition("==")[0]).lower()

@@ -9,7 +9,7 @@ from pathlib import Path
 from commands import sizes
 from commands.environment import Environment
 from commands.groups import Groups
-from commands.pip import PipError
+from commands.pip import Pip, PipError
 from commands.torch_build import TORCH, install_torch
 
 # What the tests and the linter take.
@@ -46,14 +46,20 @@ def install(
     environment.announce(missing, sizes.of(missing, there))
     pip = environment.prepare()
     requirements = groups.requirements(missing)
-    constraints = ("-c", str(groups.lock))
     torch = groups.pin(TORCH)
     try:
-        pip.run("install", groups.pin("pip"))
+        renew_pip(environment, pip, groups)
         if torch in requirements:
             # Before anything that depends on it, or pip would choose the build.
-            install_torch(pip, environment.python, torch, groups.lock, environment.packages)
-        pip.run("install", *constraints, *requirements)
+            install_torch(pip, environment.python, torch, environment.packages)
+        pip.run("install", *groups.constraints, *requirements)
     except PipError as error:
         raise environment.failed(error) from None
     environment.record({name: groups.digest([name]) for name in missing})
+
+
+def renew_pip(environment: Environment, pip: Pip, groups: Groups) -> None:
+    """Have the pinned pip: older ones heed hashes in files of requirements alone."""
+    wanted = environment.place / "pip.txt"
+    wanted.write_text(groups.requirement("pip") + "\n", encoding="utf-8")
+    pip.run("install", "--require-hashes", "-r", str(wanted))

@@ -42,7 +42,7 @@ class Source:
     options: tuple[str, ...]
 
 
-def install_torch(pip: Pip, python: Path, pin: str, lock: Path, packages: Path) -> None:
+def install_torch(pip: Pip, python: Path, pin: str, packages: Path) -> None:
     """Install torch as pinned.
 
     Raises:
@@ -51,7 +51,7 @@ def install_torch(pip: Pip, python: Path, pin: str, lock: Path, packages: Path) 
     """
     if _installed_version(packages) == pin.partition("==")[2]:
         return
-    source = source_of_torch(pip, python, pin, lock)
+    source = source_of_torch(pip, python, pin)
     pip.run("install", *source.options, pin)
     if not _cuda_is_wanted() and _is_cuda_build(packages):
         # Or the next run would find it there, and take it.
@@ -59,13 +59,14 @@ def install_torch(pip: Pip, python: Path, pin: str, lock: Path, packages: Path) 
         raise CommandError(f"what {source.place} has for {pin} is a CUDA build; {CHOICE}")
 
 
-def source_of_torch(pip: Pip, python: Path, pin: str, lock: Path) -> Source:
+def source_of_torch(pip: Pip, python: Path, pin: str) -> Source:
     """Return where torch is to come from.
 
     Raises:
         CommandError: Only a CUDA build is to be had there, and nobody asked for one.
     """
-    source = Source("pip's index", ("-c", str(lock)))
+    # What torch asks for comes by the lock, with hashes; but for NVIDIA's packages, which it lacks.
+    source = Source("pip's index", () if _cuda_is_wanted() else ("--no-deps",))
     index = os.environ.get("TORCH_INDEX_URL") or INDEX
     if "PIP_NO_INDEX" not in pip.environment and _is_reached(index):
         source = Source(index, ("--no-deps", "--index-url", index))

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
+import shutil
+import tempfile
 from pathlib import Path
 
 from commands.environment import Environment
 from commands.errors import CommandError
 from commands.groups import Groups
+from commands.installing import renew_pip
 from commands.pip import PipError
 from commands.terminal import say
 from commands.torch_build import TORCH, source_of_torch
@@ -58,24 +62,33 @@ def run(options: argparse.Namespace, environment: Environment) -> int:
         )
     requirements = groups.requirements([*options.groups, COMPILER])
     pip = environment.prepare()
-    directory = str(options.directory.resolve())
-    constraints = ("-c", str(groups.lock))
+    directory = options.directory.resolve()
     torch = groups.pin(TORCH)
-    try:
-        if torch in requirements:
-            source = source_of_torch(pip, environment.python, torch, groups.lock)
-            pip.run("download", "--dest", directory, *source.options, torch)
-        pip.run(
-            "download",
-            "--dest",
-            directory,
-            "--find-links",
-            directory,
-            *constraints,
-            groups.pin("pip"),
-            *requirements,
-        )
-    except PipError as error:
-        raise environment.failed(error) from None
+    with tempfile.TemporaryDirectory() as scratch:
+        lock = Path(scratch) / groups.lock.name
+        shutil.copy(groups.lock, lock)
+        try:
+            renew_pip(environment, pip, groups)
+            if torch in requirements:
+                source = source_of_torch(pip, environment.python, torch)
+                pip.run("download", "--dest", str(directory), *source.options, torch)
+                _hold_to_what_came(lock, torch, directory)
+            to, beside = ("--dest", str(directory)), ("--find-links", directory.as_uri())
+            constraints = ("--require-hashes", "-c", str(lock))
+            wanted = (groups.pin("pip"), *requirements)
+            pip.run("download", *to, *beside, *constraints, *wanted)
+        except PipError as error:
+            raise environment.failed(error) from None
     say(f"{directory} has the wheels for {', '.join(options.groups)}")
     return 0
+
+
+def _hold_to_what_came(lock: Path, torch: str, directory: Path) -> None:
+    """Give torch's line of a copy of the lock the hash of the file that its index gave."""
+    version = torch.partition("==")[2]
+    hashes = []
+    for wheel in directory.glob(f"{TORCH}-{version}*.whl"):
+        with wheel.open("rb") as file:
+            hashes.append(f"--hash=sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}")
+    words = lock.read_text(encoding="utf-8")
+    lock.write_text(words.replace(f"\n{torch}\n", f"\n{torch} {' '.join(hashes)}\n"), "utf-8")

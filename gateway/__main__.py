@@ -8,7 +8,7 @@ import os
 import socket
 import sys
 
-from gateway.archives import archive_file, manifest
+from gateway.archives import archive_file, manifest, signature
 from gateway.launch import environment
 from gateway.settings import Settings, SettingsError, load, table
 from gateway.web import logs
@@ -59,6 +59,8 @@ def _serve(settings: Settings) -> None:
         find_java()
         _fetch_archives(settings)
         _check_archive(settings)
+        if settings.model_public_key_file is not None and not signature.is_installed():
+            raise CannotServe(signature.NOT_INSTALLED)
         listeners = _listen(settings)
         logging.getLogger("gateway").info("Starting TorchServe and the model")
 

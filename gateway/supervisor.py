@@ -157,6 +157,7 @@ def _torchserve_settings(settings: Settings, secret: str) -> TorchServeSettings:
         ports=Ports.free(settings.inference_port, settings.management_port, settings.metrics_port),
         log_config=LOG_CONFIGS[settings.writes_json_logs],
         class_data=settings.class_data_file,
+        public_key=settings.model_public_key_file,
         environment=_worker_environment(settings, secret),
         pass_variables=settings.pass_variables,
     )

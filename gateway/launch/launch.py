@@ -45,6 +45,8 @@ class TorchServeSettings:
     log_config: Path = ROOT / "config" / "log4j2.xml"
     metrics_config: Path = ROOT / "config" / "metrics.yaml"
     heap_mib: int = 256
+    # Archives that this key did not sign are not loaded.
+    public_key: Path | None = None
     # Java's shared class data, made by deploy/image/class_data.py; used if it fits, else ignored.
     class_data: Path | None = None
     environment: Mapping[str, str] = field(default_factory=dict)

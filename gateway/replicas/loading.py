@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 from typing import Any
 
+from gateway.archives.signature import BadSignature, verify
 from gateway.replicas.registry import Registry, Version
 from gateway.replicas.replica import Replica
-from gateway.torchserve.client import MANAGEMENT_SECONDS, Upstream, UpstreamError
+from gateway.settings import Settings
+from gateway.torchserve.client import MANAGEMENT_SECONDS, Unsigned, Upstream, UpstreamError
 
 logger = logging.getLogger("gateway.replicas")
 
@@ -19,10 +22,12 @@ RESTART_SECONDS = 2.0
 class Loader:
     """Registers replicas with TorchServe, and has it forget them."""
 
-    def __init__(self, upstream: Upstream, registry: Registry, start_seconds: float) -> None:
+    def __init__(self, upstream: Upstream, registry: Registry, settings: Settings) -> None:
         self._upstream = upstream
         self._registry = registry
-        self.start_seconds = start_seconds
+        self.start_seconds = settings.start_seconds
+        self._store = settings.model_store
+        self._public_key = settings.model_public_key_file
 
     async def load(self, replica: Replica, version: Version) -> None:
         """Have TorchServe register a replica.
@@ -30,6 +35,7 @@ class Loader:
         Raises:
             UpstreamError: TorchServe refused it, or did not answer.
         """
+        await self._verify(version)
         await self.unload(replica)
         query = {
             "url": version.source or version.archive,
@@ -44,6 +50,15 @@ class Loader:
         """Have nothing left of a replica that could not be loaded, as far as TorchServe answers."""
         with contextlib.suppress(UpstreamError):
             await self.unload(replica)
+
+    async def _verify(self, version: Version) -> None:
+        """Look at an archive's signature; TorchServe's start has, where that unpacked it."""
+        if not version.source:
+            path = self._store / version.archive
+            try:
+                await asyncio.to_thread(verify, path, self._public_key)
+            except BadSignature as fault:
+                raise Unsigned(str(fault)) from None
 
     async def restart(self, replica: Replica) -> None:
         """Have TorchServe forget a worker that has ended, and start another.

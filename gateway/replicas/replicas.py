@@ -23,7 +23,7 @@ class Replicas:
     def __init__(self, settings: Settings, upstream: Upstream) -> None:
         changes = Changes()
         self.registry = Registry(settings.model_name)
-        loader = Loader(upstream, self.registry, settings.start_seconds)
+        loader = Loader(upstream, self.registry, settings)
         self.retired = Retired()
         self.monitor = Monitor(upstream, self.registry, loader, changes, self.retired)
         self.scaling = Scaling(self.registry, loader, self.monitor, changes)

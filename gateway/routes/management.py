@@ -28,7 +28,7 @@ from gateway.routes.health import Health
 from gateway.routes.model_archives import ModelArchives
 from gateway.routes.parameters import WITHOUT_EFFECT, Parameters, read, read_query
 from gateway.settings import Settings
-from gateway.torchserve.client import UpstreamError
+from gateway.torchserve.client import Unsigned, UpstreamError
 from gateway.web.exchange import Exchange
 from handler import model_name
 
@@ -242,6 +242,8 @@ def _refuse_other_code(handler: str | None, manifest: Manifest) -> None:
 
 def _translate(error: UpstreamError) -> BadRequest | Conflict | Unavailable | BadGateway:
     """TorchServe's refusal in our words: its own may hold paths."""
+    if isinstance(error, Unsigned):
+        return BadRequest(error.message, param="url", code="bad_signature")
     logger.warning("TorchServe refused: %s", error.message)
     if error.status == 409:
         return Conflict("A model of this name and version is loaded already")

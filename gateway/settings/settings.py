@@ -48,6 +48,11 @@ class Settings:
         "How many times as long an archive beyond 64 MiB may be when unpacked.",
         least=1,
     )
+    model_public_key_file: Path | None = setting(
+        None,
+        "File with a public key (PEM); archives that it did not sign are not loaded "
+        "([how](packaging.md#signing)).",
+    )
     class_data_file: Path | None = setting(
         None, "File of Java's shared class data, for a quicker start; the container has one."
     )

@@ -25,6 +25,13 @@ class UpstreamError(Exception):
         self.message = message
 
 
+class Unsigned(UpstreamError):
+    """TorchServe was not asked: the archive's signature is not of the key that is asked for."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(403, message)
+
+
 class Upstream:
     """Speaks HTTP to one TorchServe."""
 

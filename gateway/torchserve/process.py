@@ -21,6 +21,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from gateway.archives.signature import BadSignature, verify
 from gateway.launch.launch import Launch, TorchServeError, TorchServeSettings
 from gateway.launch.run_folder import NoFolder, RunFolder
 from gateway.torchserve.last_words import LastWords
@@ -53,6 +54,10 @@ class TorchServe:
         for name in self.settings.models.values():
             if not (self.settings.model_store / name).exists():
                 raise TorchServeError(f"the model store has no {name}")
+            try:
+                verify(self.settings.model_store / name, self.settings.public_key)
+            except BadSignature as fault:
+                raise TorchServeError(str(fault)) from None
         try:
             folder = self._folder = RunFolder()
         except NoFolder as error:

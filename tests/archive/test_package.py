@@ -9,6 +9,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ import yaml
 from safetensors.numpy import load as load_bytes
 from safetensors.numpy import load_file, save_file
 
+from archive.naming import source_id
 from tests.archive.checkpoints import EMBEDDED_MODEL, EMBEDDED_VOCABULARY, ROOT, write_checkpoint
 
 
@@ -61,15 +63,41 @@ def test_the_archive_holds_code_model_and_settings(checkpoint: Path, tmp_path: P
     assert "tokenizers==" in requirements and "torch==" not in requirements
 
 
-def test_the_same_inputs_give_the_same_content(checkpoint: Path, tmp_path: Path) -> None:
+def test_the_same_inputs_give_the_same_bytes(checkpoint: Path, tmp_path: Path) -> None:
+    first = package(checkpoint, tmp_path / "one", "--precision", "int8")
+    # Other times and rights, and files that were made in another order.
+    before = checkpoint.rename(tmp_path / "before")
+    checkpoint.mkdir()
+    for number, path in enumerate(sorted(before.iterdir(), reverse=True)):
+        shutil.copy(path, checkpoint / path.name)
+        (checkpoint / path.name).chmod(0o640)
+        os.utime(checkpoint / path.name, (1e9 + number, 1e9 + number))
+    second = package(checkpoint, tmp_path / "two", "--precision", "int8")
+    assert first.returncode == second.returncode == 0, first.stderr + second.stderr
+    archives = [tmp_path / store / "gpt2.mar" for store in ("one", "two")]
     contents = []
-    for store in ("one", "two"):
-        done = package(checkpoint, tmp_path / store, "--precision", "int8")
-        assert done.returncode == 0, done.stderr
-        with zipfile.ZipFile(tmp_path / store / "gpt2.mar") as archive:
-            names = sorted(set(archive.namelist()) - {"MAR-INF/MANIFEST.json"})
-            contents.append({name: archive.read(name) for name in names})
-    assert contents[0] == contents[1]
+    for path in archives:
+        with zipfile.ZipFile(path) as archive:
+            contents.append({name: archive.read(name) for name in archive.namelist()})
+    assert contents[0].keys() == contents[1].keys()
+    assert [name for name in contents[0] if contents[0][name] != contents[1][name]] == []
+    assert archives[0].read_bytes() == archives[1].read_bytes()
+
+
+def test_the_embedded_model_is_the_same_source_in_every_checkout() -> None:
+    assert source_id(str(EMBEDDED_MODEL)) == source_id("models/gpt2-tales")
+    assert source_id(str(EMBEDDED_MODEL)) == sha256(b"models/gpt2-tales").hexdigest()[:16]
+
+
+def test_an_archive_has_the_time_of_its_source_where_that_is_said(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    assert package(checkpoint, tmp_path / "dated", "--precision", "fp32").returncode == 0
+    with zipfile.ZipFile(tmp_path / "dated" / "gpt2.mar") as archive:
+        assert {entry.date_time for entry in archive.infolist()} == {(2023, 11, 14, 22, 13, 20)}
+        manifest = json.loads(archive.read("MAR-INF/MANIFEST.json"))
+    assert manifest["createdOn"] == "14/11/2023 22:13:20"
 
 
 def test_the_torch_engine_gets_the_weights_as_they_are(checkpoint: Path, tmp_path: Path) -> None:

@@ -35,9 +35,6 @@ PROGRAMS = (
 )
 OWN_ROOMS = ("training", "archive", "commands", "bench", "client", "deploy", "tests")
 PIP = re.compile(r"(pip(\d[\d.]*)?(\.exe)?|(pip|setuptools|wheel)-\d.*|get-pip\.py)")
-# What redis asks for on Python before 3.11.3, as Debian's is, and the official image's is not;
-# requirements.lock was made on a newer one.
-BACKPORTS = {"async-timeout"}
 MOST_MEGABYTES = 600  # on Debian's base; of it Java 100
 
 
@@ -177,8 +174,7 @@ def test_it_has_nothing_of_packaging_training_tests_or_bench(
 
 
 def test_its_packages_are_the_pinned_ones(container: Container, contract: Contract) -> None:
-    lines = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
-    pins = dict(line.split("==") for line in lines if "==" in line and not line.startswith("#"))
+    pins = dict(pin.split("==") for pin in Groups(ROOT).pins.values())
     pinned = {canonicalize_name(name): version for name, version in pins.items()}
     found = {name: said.partition("+")[0] for name, said in installed(container).items()}
     assert group("serve") <= set(found)
@@ -188,7 +184,7 @@ def test_its_packages_are_the_pinned_ones(container: Container, contract: Contra
         f"{len(found) - len(others)} of {len(found)} as pinned"
         + "".join(f"; {name} {said}: not in the lock" for name, said in others.items()),
     )
-    assert set(others) <= BACKPORTS and not set(others) & set(pinned), others
+    assert others == {}
 
 
 def test_its_health_check_asks_the_service(

@@ -50,7 +50,7 @@ from commands.torch_build import install_torch
 groups, environment = Groups(Path(sys.argv[1])), Environment(Path.cwd() / ".venv")
 pip = environment.prepare()
 try:
-    install_torch(pip, environment.python, groups.pin("torch"), groups.lock, environment.packages)
+    install_torch(pip, environment.python, groups.pin("torch"), environment.packages)
 except CommandError as error:
     sys.exit(f"error: {error}")
 """
@@ -90,7 +90,7 @@ def install(
 
 
 @pytest.mark.parametrize("line", run_lines())
-@pytest.mark.parametrize("failing", ["pip==", "numpy=="])
+@pytest.mark.parametrize("failing", ["pip.txt", "numpy=="])
 def test_a_package_that_can_not_be_had_ends_the_build(
     line: str, failing: str, tmp_path: Path
 ) -> None:

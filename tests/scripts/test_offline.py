@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import ensurepip
+import hashlib
+import importlib.metadata
 import os
 import re
 import shutil
@@ -35,11 +36,21 @@ HOSTILE = {
     "PIP_PYTHON": "/nowhere/python",
     "PIP_QUIET": "3",
 }
+TINY = "tiny-1.0-py3-none-any.whl"
 
 
-def bundled_pip() -> Path:
-    """The wheel of pip that comes with Python."""
-    [wheel] = Path(ensurepip.__file__).parent.glob("_bundled/pip-*.whl")
+def digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def write_pip(directory: Path) -> Path:
+    """Write a wheel of the pip that runs here, which is the pinned one."""
+    found = importlib.metadata.distribution("pip")
+    wheel = directory / f"pip-{found.version}-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as packed:
+        for file in found.files or []:
+            if file.parts[0] != ".." and file.suffix != ".pyc":
+                packed.write(str(file.locate()), str(file))
     return wheel
 
 
@@ -48,8 +59,8 @@ def wheels(tmp_path: Path) -> Path:
     """All that this checkout installs."""
     directory = tmp_path / "wheels here"
     directory.mkdir()
-    (directory / bundled_pip().name).symlink_to(bundled_pip())
-    with zipfile.ZipFile(directory / "tiny-1.0-py3-none-any.whl", "w") as wheel:
+    write_pip(directory)
+    with zipfile.ZipFile(directory / TINY, "w") as wheel:
         wheel.writestr("tiny.py", "")
         about = "tiny-1.0.dist-info"
         wheel.writestr(f"{about}/METADATA", "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n")
@@ -67,11 +78,13 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def without_network(checkout: Checkout, environment: Path) -> Checkout:
+def without_network(checkout: Checkout, environment: Path, wheels: Path) -> Checkout:
     """A checkout with a real environment, whose index does not answer."""
     shutil.copytree(environment, checkout.root / ".venv", symlinks=True)
-    [version] = re.findall(r"pip-([\d.]+)-", bundled_pip().name)
-    (checkout.root / "requirements.lock").write_text(f"pip=={version}\ntiny==1.0\ntorch==2.0\n")
+    [pip] = wheels.glob("pip-*")
+    pins = (f"pip=={pip.name.split('-')[1]}", pip), ("tiny==1.0", wheels / TINY)
+    lines = [f"{pin} \\\n    --hash=sha256:{digest(file)}\n" for pin, file in pins]
+    (checkout.root / "requirements.lock").write_text("".join(lines) + "torch==2.0\n")
     (checkout.root / "pyproject.toml").write_text(PYPROJECT)
     return checkout
 
@@ -80,9 +93,14 @@ def install(
     checkout: Checkout, *arguments: str, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """Run `install serve` with an index that cannot be reached."""
+    return run(checkout, "install", "serve", *arguments, **environment)
+
+
+def run(checkout: Checkout, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command with an index that cannot be reached."""
     no_index = f"http://127.0.0.1:{free_ports(1)[0]}/simple"
     return subprocess.run(
-        [REAL_PYTHON, "-m", "commands", "install", "serve", *arguments],
+        [REAL_PYTHON, "-m", "commands", *words],
         cwd=checkout.root,
         env={
             "PATH": os.environ["PATH"],
@@ -134,3 +152,48 @@ def test_where_packages_come_from_is_heeded(without_network: Checkout, wheels: P
     done = install(without_network, PIP_CONFIG_FILE=str(file))
     assert done.returncode == 0, done.stderr
     assert has_tiny(without_network)
+
+
+def test_a_file_that_is_another_than_the_locks_is_not_used(
+    without_network: Checkout, wheels: Path
+) -> None:
+    with zipfile.ZipFile(wheels / TINY, "a") as wheel:
+        wheel.writestr("planted.py", "")
+    done = install(without_network, "--offline", str(wheels))
+    assert done.returncode == 1
+    assert "not the one whose hash is in requirements.lock" in done.stderr.splitlines()[-1]
+    assert not has_tiny(without_network)
+
+
+def test_a_package_that_the_lock_lacks_is_not_taken(
+    without_network: Checkout, wheels: Path
+) -> None:
+    lock = without_network.root / "requirements.lock"
+    lock.write_text(re.sub(r"tiny==1.0 .*\n.*\n", "", lock.read_text()))
+    done = install(without_network, "--offline", str(wheels))
+    assert done.returncode == 1
+    assert not has_tiny(without_network)
+
+
+def test_wheels_are_fetched_by_their_hashes_and_torch_by_what_came_first(
+    without_network: Checkout, wheels: Path, tmp_path: Path
+) -> None:
+    # It asks for torch twice: from its index, and again with the hash of the file that came.
+    with zipfile.ZipFile(wheels / "torch-2.0-py3-none-any.whl", "w") as wheel:
+        about = "torch-2.0.dist-info"
+        wheel.writestr(f"{about}/METADATA", "Metadata-Version: 2.1\nName: torch\nVersion: 2.0\n")
+        wheel.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        wheel.writestr(f"{about}/RECORD", "")
+    project = without_network.root / "pyproject.toml"
+    project.write_text(PYPROJECT + 'train = ["tiny==1.0", "torch==2.0"]\ncompile = []\n')
+    command = ["wheels", str(tmp_path / "fetched"), "--groups", "train"]
+    found = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": wheels.as_uri()}
+    done = run(without_network, *command, **found)
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in (tmp_path / "fetched").iterdir()} == {
+        path.name for path in wheels.iterdir()
+    }
+    with zipfile.ZipFile(wheels / TINY, "a") as wheel:
+        wheel.writestr("planted.py", "")
+    command[1] = str(tmp_path / "other")
+    assert run(without_network, *command, **found).returncode == 1

@@ -1,0 +1,41 @@
+"""Looks for known faults in the pinned packages: `python -m commands.audit` (needs a network).
+
+pip-audit, in an environment that is removed again, asks PyPI and OSV about requirements.lock.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import venv
+from pathlib import Path
+
+from commands.groups import Groups
+
+ROOT = Path(__file__).resolve().parent.parent
+PIP_AUDIT = "pip-audit==2.10.1"
+SERVICES = ("pypi", "osv")
+
+
+def main() -> int:
+    """Ask both; 1 where a fault is known, or a package is not."""
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        venv.create(place / "environment", with_pip=True)
+        python = str(place / "environment" / "bin" / "python")
+        subprocess.run([python, "-m", "pip", "install", "--quiet", PIP_AUDIT], check=True)
+        pins = place / "pins.txt"
+        pins.write_text("\n".join(Groups(ROOT).pins.values()) + "\n", encoding="utf-8")
+        command = [python, "-m", "pip_audit", "--strict", "--no-deps", "--disable-pip"]
+        asked = [*command, "--requirement", str(pins), "--vulnerability-service"]
+        found = [
+            subprocess.run([*asked, service], env=os.environ, check=False).returncode
+            for service in SERVICES
+        ]
+    return int(any(found))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
