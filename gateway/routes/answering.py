@@ -13,7 +13,7 @@ from gateway.proxy.prediction import Prediction, read_prediction
 from gateway.proxy.proxy import Proxy
 from gateway.proxy.reply import Reply
 from gateway.replicas.registry import Registry
-from gateway.routes.language import refuse_foreign
+from gateway.routes.language_gate import refuse_foreign
 from gateway.settings import Settings
 from gateway.web.exchange import Exchange
 from handler.errors import RequestError

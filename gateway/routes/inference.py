@@ -15,7 +15,7 @@ from gateway.proxy.reply import note_ignored_fields
 from gateway.replicas.registry import Registry
 from gateway.routes.admission import Admission
 from gateway.routes.health import Health
-from gateway.routes.language import LANGUAGE_ERROR, note_language, refuse_foreign
+from gateway.routes.language_gate import LANGUAGE_ERROR, note_language, refuse_foreign
 from gateway.routes.tgi import Tgi
 from gateway.settings import Settings
 from gateway.web.exchange import Exchange

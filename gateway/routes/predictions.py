@@ -19,7 +19,7 @@ from gateway.replicas.registry import Registry
 from gateway.routes import forms
 from gateway.routes.admission import Admission
 from gateway.routes.answering import Answering, telling_faults
-from gateway.routes.language import refuse_foreign
+from gateway.routes.language_gate import refuse_foreign
 from gateway.routes.pages import Pages, refuse_preflight
 from gateway.settings import Settings
 from gateway.web.exchange import Exchange

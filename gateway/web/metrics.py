@@ -1,4 +1,4 @@
-"""Counts of what the gateway serves, and one exposition with TorchServe's and the handler's.
+"""The gateway's own metrics, `gpt2_...`: each is declared here; and one exposition of all.
 
 What vLLM measures too has its names (`serving_metrics.py`); what is this service's own begins with
 `gpt2_`.

@@ -1,4 +1,4 @@
-"""What is measured of generation, by vLLM's names: what is built on vLLM's metrics reads these too.
+"""Metrics of generation, `vllm:...`: what is built on vLLM's metrics reads these too.
 
 Each has vLLM's meaning and its labels, `model_name` and `engine`. The replicas of a service are one
 engine, since whoever chooses between services sees one address.

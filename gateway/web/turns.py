@@ -1,4 +1,4 @@
-"""Lets what takes the event loop long be done one thing at a time, with all else between."""
+"""Long work on the event loop (large JSON): one at a time, with everything else in between."""
 
 from __future__ import annotations
 

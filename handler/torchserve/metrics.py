@@ -1,4 +1,4 @@
-"""Metrics of each finished request, through TorchServe's own channel (config/metrics.yaml)."""
+"""Metrics of each finished request for TorchServe's own log; declared in config/metrics.yaml."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.routes.language import foreign_language
+from gateway.routes.language_gate import foreign_language
 from tests.gateway.conftest import Service, StartService
 
 GERMAN = "Es war einmal ein kleines Mädchen, das mit seiner Mutter im Wald lebte"
