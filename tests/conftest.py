@@ -19,6 +19,7 @@ from hypothesis import settings
 from gateway.launch.launch import TorchServeSettings
 from gateway.launch.ports import free_ports as free_ports
 from gateway.torchserve.process import TorchServe
+from tests.class_data import CLASS_DATA, make_class_data
 
 # On a busy machine an example may take any time; what hangs is ended by pytest-timeout.
 hypothesis.settings.register_profile("patient", deadline=None)
@@ -123,6 +124,7 @@ def torchserve_settings(
     return TorchServeSettings(
         model_store=model_store,
         models={"gpt2": archive},
+        class_data=CLASS_DATA if CLASS_DATA.exists() else None,
         environment={"N_TOKENS": "20", "STREAM_INTERVAL_MS": "0"} | (environment or {}),
     )
 
@@ -140,6 +142,7 @@ def model_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
             command = [sys.executable, "-m", "archive", "--model", str(EMBEDDED_MODEL)]
             command += ["--name", "gpt2"]
             subprocess.run([*command, "--output", str(store)], cwd=ROOT, check=True, timeout=540)
+            make_class_data(store)
     return store
 
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from gateway.launch import environment
@@ -18,19 +19,14 @@ from gateway.launch.launch import TorchServeSettings, find_java, find_torchserve
 from gateway.torchserve.process import TorchServe
 
 
-def main() -> int:
-    """Start, list the classes, dump them; print how long the start took."""
-    target = Path(sys.argv[1])
+def write_class_data(target: Path, settings: TorchServeSettings) -> None:
+    """Start TorchServe with these settings, list the classes that it loads, and dump them."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as directory:
         classes = Path(directory) / "classes"
+        listing = {"JDK_JAVA_OPTIONS": f"-XX:DumpLoadedClassList={classes}"}
         began = time.perf_counter()
-        server = TorchServe(
-            TorchServeSettings(
-                models={"gpt2": "gpt2"},
-                environment={"JDK_JAVA_OPTIONS": f"-XX:DumpLoadedClassList={classes}"},
-            )
-        )
+        server = TorchServe(replace(settings, environment={**settings.environment, **listing}))
         server.start()
         try:
             server.wait_ready()
@@ -53,8 +49,7 @@ def main() -> int:
             stdout=subprocess.DEVNULL,
         )
     print(f"{target}: {target.stat().st_size / 1e6:.0f} MB")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    write_class_data(Path(sys.argv[1]), TorchServeSettings(models={"gpt2": "gpt2"}))

@@ -21,6 +21,7 @@ import psutil
 import pytest
 import requests
 
+from tests.class_data import CLASS_DATA
 from tests.gateway.stand_in import make_java
 from tests.patience import PATIENCE
 from tests.patience import wait_until as wait_until
@@ -52,6 +53,7 @@ class Service:
             "LOG_FORMAT": "json",
             # So that a test may count tokens by events, however long they take.
             "STREAM_INTERVAL_MS": "0",
+            "CLASS_DATA_FILE": str(CLASS_DATA) if CLASS_DATA.exists() else "",
             "STREAM_KEEPALIVE_SECONDS": "0",
             "PYTHONUNBUFFERED": "1",
         }

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from gateway.torchserve.process import TorchServe
 from handler.replies import sideband
@@ -12,17 +14,25 @@ from tests.handler.completions import SECRET
 from tests.handler.engines import Rig, packed
 
 MakeRig = Callable[..., Rig]
+ARCHIVES = {"torch": ("--engine", "torch"), "fp32": ("--precision", "fp32"), "int8": ()}
 
 
 @pytest.fixture(scope="session")
 def archives(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Unpacked archives of the embedded model, by what computes it."""
-    store = tmp_path_factory.mktemp("archives")
-    return {
-        "torch": packed(store, "torch", "--engine", "torch"),
-        "fp32": packed(store, "fp32", "--precision", "fp32"),
-        "int8": packed(store, "int8"),
-    }
+    """Unpacked archives of the embedded model, by what computes it: packed once for all workers."""
+    base = tmp_path_factory.getbasetemp()
+    store = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "archives"
+    with FileLock(store.with_suffix(".lock")):
+        return {name: packed_once(store, name, *arguments) for name, arguments in ARCHIVES.items()}
+
+
+def packed_once(store: Path, name: str, *arguments: str) -> Path:
+    """What `packed` returns; nothing changes these."""
+    done = store / f"{name}.done"
+    if not done.exists():
+        packed(store, name, *arguments)
+        done.touch()
+    return store / name
 
 
 @pytest.fixture(params=["torch", "fp32", "int8"])

@@ -18,22 +18,16 @@ from gateway.launch.escapes import java_pattern, java_property
 from gateway.launch.folders import MARK, PREFIX, Folder, clear_dead
 from tests.gateway.conftest import ROOT, Service, StartService, mounted
 
-# What a name may hold: on Linux everything but a slash and a NUL.
+# What a name may hold: on Linux everything but a slash and a NUL. Several kinds in one name, since
+# each name is a start; what breaks one is found by leaving out the others.
 AWKWARD = {
-    "accents": "josé ñandú",
-    "beyond Latin-1": "模型 🦊 кот",
-    "combining": "jose\u0301",
+    "letters beyond ASCII": "josé ñandú, 模型 🦊 кот, jose\u0301",
     "Latin-1 bytes": os.fsdecode("josé".encode("latin-1")),
-    "backslash": r"back\slash\u0041\new",
-    "hash": "a #b",
-    "per cent": "100% %41 %zz",
-    "quotes": 'it\'s "quoted" `so`',
-    "dollars": "$HOME $$HOME$$ ${HOME} $(id)",
-    "brackets": "(a) [b] {c} <d>",
+    "escapes": r"back\slash\u0041\new a #b 100% %41 %zz " + 'it\'s "quoted" `so`',
+    "the shell's and Java's": "$HOME $$HOME$$ ${HOME} $(id) (a) [b] {c} <d>",
     "marks": "a=b,c;d&e|f!g?h*i~j^k@l+m",
     "colon": "a:b",
-    "dots": "a..b",
-    "line feed": "two\nlines\tand a tab",
+    "dots and line feeds": "a..b two\nlines\tand a tab",
 }
 # Python makes no environment in a path with a colon; a name that is not UTF-8 Java cannot hold.
 NOT_FOR_A_CHECKOUT = ("colon", "Latin-1 bytes")
