@@ -21,7 +21,7 @@ MARKUP = (
 )
 # What the model writes, token by token, and what a prompt of this begins makes it refuse.
 PIECES = "        self._token_bytes = read_token_bytes(tokenizer, self.size)\n"
-READ = "        request, unknown = self._read(CompletionRequest, body)\n        identity = "
+READ = "        request, unknown = self._read(kind, body)\n        identity = "
 CHANGES = {
     "handler/engine/vocabulary.py": (
         PIECES,

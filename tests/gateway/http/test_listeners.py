@@ -79,7 +79,7 @@ def test_a_machine_without_ipv6(
         return real(family, *arguments)
 
     monkeypatch.setattr(socket, "socket", make)
-    with caplog.at_level(logging.DEBUG), listening(port=0) as found:
+    with caplog.at_level(logging.DEBUG, "gateway.listeners"), listening(port=0) as found:
         assert [address for address, _ in found] == ["0.0.0.0"]
     assert [record.levelname for record in caplog.records] == ["DEBUG"]
 
