@@ -1,5 +1,5 @@
 # The whole service in one image:   docker build --tag text-generator-gpt2 .
-# The arguments are told in docs/container.md; none is needed.
+# The arguments are described in docs/container.md; none is needed.
 ARG BASE_IMAGE=python:3.11-slim-bookworm
 
 # ---- 1. packages: what a running service imports, at the pinned versions

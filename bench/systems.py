@@ -67,7 +67,7 @@ class Bench:
     broken: list[str] = field(default_factory=list)
 
     def leave_out(self, what: str, error: Exception, system: str) -> None:
-        """Go on without it. Of our own that is a fault, which is told at the end, too."""
+        """Go on without it. Of our own that is a fault, which is reported at the end, too."""
         self.say(f"left out: {what}: {error}")
         if system in PRECISIONS:
             self.broken.append(what)

@@ -20,8 +20,8 @@ Result = TypeVar("Result")
 
 # A slice waits no longer than this for its step: there may be none.
 PATIENCE_SECONDS = 0.05
-# How often the next piece is let run where there are no steps.
-PIECE_SECONDS = 0.001
+# How often the next slice is let run where there are no steps.
+SLICE_SECONDS = 0.001
 # How long others may be kept from Python's lock while something runs here.
 SWITCH_SECONDS = 0.001
 
@@ -29,7 +29,7 @@ _here = threading.local()
 
 
 def pace() -> None:
-    """End a piece: wait for the next step. Nothing on any other thread."""
+    """End a slice: wait for the next step. Nothing on any other thread."""
     turn: threading.Event | Breath | None = getattr(_here, "turn", None)
     if turn is not None:
         turn.wait(PATIENCE_SECONDS)
@@ -41,7 +41,7 @@ class Breath:
 
     def wait(self, timeout: float) -> None:
         """Rest for a moment."""
-        time.sleep(min(timeout, PIECE_SECONDS))
+        time.sleep(min(timeout, SLICE_SECONDS))
 
     def clear(self) -> None:
         """See `threading.Event.clear`: the next one comes as well."""
@@ -104,7 +104,7 @@ class Workshop:
         latest = time.monotonic() + seconds
         self.step()
         while works and time.monotonic() < latest:
-            if wait_for(works, PIECE_SECONDS, FIRST_COMPLETED).done:
+            if wait_for(works, SLICE_SECONDS, FIRST_COMPLETED).done:
                 return
             self.step()
 

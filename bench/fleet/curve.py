@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bench.systems import OURS
 
-# Tokens that one step computes at most, and texts that are written at once
+# Tokens that one step computes at most, and sequences that run at once
 # (config/model-config.yaml).
 STEP_TOKENS = 160
 SLOTS = 32
@@ -18,7 +18,7 @@ SLOTS = 32
 
 @dataclass(frozen=True)
 class Curve:
-    """Seconds of a step by texts that are written in it, and what a prompt's tokens add.
+    """Seconds of a step by sequences that run in it, and what a prompt's tokens add.
 
     streams: Points that were measured. seconds: A step's at each. prefill: Of each prompt token.
     first: Of a request beside its prompt and its steps. slots, step_tokens: The engine's bounds.
@@ -32,7 +32,7 @@ class Curve:
     step_tokens: int = STEP_TOKENS
 
     def step(self, streams: int) -> float:
-        """Return the seconds of a step that writes so many texts: linear between the points."""
+        """Return the seconds of a step of so many sequences: linear between the points."""
         if streams <= self.streams[0] or len(self.streams) == 1:
             return self.seconds[0]
         at = min(bisect_left(self.streams, streams), len(self.streams) - 1)

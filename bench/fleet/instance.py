@@ -57,7 +57,7 @@ class Meters:
 class Instance:
     """Processor sharing by steps, between two events as a fluid.
 
-    All texts that are written get a token a step. While prompts are read, a step also carries what
+    All sequences that run get a token a step. While prompts are read, a step also carries what
     its bound leaves of them, and takes longer by that.
     """
 

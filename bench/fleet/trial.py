@@ -230,7 +230,7 @@ def _measure(urls: Sequence[str]) -> Curve:
 
 
 def _together(urls: Sequence[str], streams: int, number: int) -> float:
-    """Write `streams` texts on each; return the median seconds behind their first tokens."""
+    """Stream `streams` completions from each; return the median seconds behind first tokens."""
     draw = random.Random(f"{streams} {number}")
     texts = [(url, _text(draw, 4)) for url in urls for _ in range(streams)]
     with ThreadPoolExecutor(len(texts)) as pool:

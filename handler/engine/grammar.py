@@ -1,4 +1,4 @@
-"""Texts that a grammar must accept: which tokens may come next, step by step.
+"""Completions that a grammar must accept: which tokens may come next, step by step.
 
 A grammar is compiled once and kept; every sequence has a matcher of its own. `llguidance` is
 imported with the first grammar: who never asks for one does not have it in memory.

@@ -235,7 +235,7 @@ class CompletionRequest(WritingRequest):
 
     @property
     def candidates(self) -> int:
-        """Texts to write for each prompt."""
+        """Completions to generate for each prompt."""
         return self.best_of or self.n or 1
 
 

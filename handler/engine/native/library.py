@@ -355,5 +355,5 @@ def _target(array: Floats | None, shape: tuple[int, int]) -> int | None:
     if array is None:
         return None
     if array.shape != shape or array.dtype != np.float32 or not array.flags.c_contiguous:
-        raise ValueError(f"results must be float32 {list(shape)}, in one piece")
+        raise ValueError(f"results must be float32 {list(shape)}, contiguous")
     return array.ctypes.data
