@@ -24,7 +24,10 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 @pytest.mark.parametrize("stranger", LIGHT, ids=lambda each: each.name)
-def test_it_does_all_that_it_has_words_for(served: Served, stranger: Stranger) -> None:
+def test_it_does_all_that_it_has_words_for(
+    served: Served, stranger: Stranger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONSAFEPATH", "1")  # as ./scripts/clients is run
     HOME.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(HOME / f"{stranger.name}.lock"):
