@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 
+from archive.disk import disk_fault
 from archive.errors import PackagingError
 from archive.naming import default_name, plain_name
 from archive.options import parser
@@ -43,6 +44,9 @@ def main() -> int:
         check_model(settings) if settings.checks_only else package_model(settings)
     except PackagingError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:  # of a place that no part of this has words for
+        print(f"error: {disk_fault(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)

@@ -15,6 +15,11 @@ from archive.formats.elsewhere import cached_name
 from handler.model_name import LONGEST
 
 ROOT = Path(__file__).resolve().parent.parent
+# The address of a model's page on the hub, as a browser shows it.
+PAGE = re.compile(
+    r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/(?P<id>[\w.-]+/[\w.-]+)"
+    r"(?:/tree/(?P<revision>[\w./-]+?))?/?(?:[?#].*)?"
+)
 NOT_PLAIN = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
@@ -27,6 +32,16 @@ def plain_name(name: str) -> str:
     return re.sub(r"(\.mar)+$", "", name)
 
 
+def hub_name(model: str) -> str:
+    """Return ID or ID@REVISION for the address of a model's page on the hub.
+
+    >>> hub_name("https://huggingface.co/openai-community/gpt2/tree/main")
+    'openai-community/gpt2@main'
+    """
+    page = PAGE.fullmatch(model)
+    return model if page is None else "@".join(filter(None, (page["id"], page["revision"])))
+
+
 def default_name(model: str) -> str:
     """Return the name for the archive of a directory or a hub id: its own, in plain letters.
 
@@ -34,7 +49,7 @@ def default_name(model: str) -> str:
         PackagingError: It holds no plain letter.
     """
     path = Path(model).expanduser()
-    own = path.resolve().name if path.exists() else model.rpartition("/")[2]
+    own = path.resolve().name if path.exists() else hub_name(model).rstrip("/").rpartition("/")[2]
     own = Path(own).stem if path.is_file() else own
     if path.is_dir() and (cached := cached_name(path.resolve())) is not None:
         own = cached.rpartition("/")[2]
@@ -52,7 +67,7 @@ def source_id(model: str) -> str:
     """
     path = Path(model).expanduser()
     if not path.exists():
-        return hashlib.sha256(model.encode()).hexdigest()[:16]
+        return hashlib.sha256(hub_name(model).encode()).hexdigest()[:16]
     place = path.resolve()
     place = place.relative_to(ROOT) if place.is_relative_to(ROOT) else place
     return hashlib.sha256(os.fsencode(place)).hexdigest()[:16]

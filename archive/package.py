@@ -11,6 +11,7 @@ from archive.checkpoint_files import copy_checkpoint_files, read_examples, read_
 from archive.files import copy_weights
 from archive.fitting import check_memory
 from archive.gate import write_model
+from archive.generation import check_generation
 from archive.hub import find_checkpoint
 from archive.naming import check_replaceable, source_id
 from archive.packing import (
@@ -81,7 +82,9 @@ def _open(settings: Settings) -> tuple[Checkpoint, str | None]:
     say(f"{checkpoint.parameters / 1e6:,.1f} million parameters, {checkpoint.shape.layers} layers")
     asked = (settings.engine, settings.precision, settings.cache)
     check_memory(checkpoint.name, checkpoint.shape, *asked)
-    for remark in (*checkpoint.remarks, *checkpoint.tokens.remarks):
+    read_examples(checkpoint.directory)  # found broken now, not after minutes
+    odd = check_generation(checkpoint.directory)
+    for remark in (*checkpoint.remarks, *checkpoint.tokens.remarks, *odd):
         say(f"note: {remark}")
     beside = source.tokenizer or checkpoint.directory
     return checkpoint, find_chat_template(settings.chat_template, checkpoint, beside)

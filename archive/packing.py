@@ -22,6 +22,7 @@ from typing import Any
 
 import yaml
 
+from archive.disk import telling_disk_faults
 from archive.errors import PackagingError
 from archive.native_build import build_libraries
 from archive.reproducible import rewrite
@@ -60,25 +61,12 @@ class Target:
 @contextmanager
 def staging(target: Target) -> Iterator[Path]:
     """Give a directory for the archive's files, beside the target, and clean it up in any case."""
-    with telling_full_disk(target.directory):
+    with telling_disk_faults(target.directory):
         target.directory.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".packing-", dir=target.directory) as name:
             content = Path(name) / "content"
             (content / "model").mkdir(parents=True)
             yield content
-
-
-@contextmanager
-def telling_full_disk(directory: Path) -> Iterator[None]:
-    """Turn the system's errors about `directory` into one clear line."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise PackagingError(f"no space left on the disk of {directory}") from None
-        if error.errno in (errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
-            raise PackagingError(f"cannot write to {directory}: {error.strerror}") from None
-        raise
 
 
 def check_space(directory: Path, model_bytes: int) -> None:

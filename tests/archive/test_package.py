@@ -187,7 +187,7 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
         lambda directory: (directory / "generation_config.json").write_text(
             json.dumps({"do_sample": True, "temperature": 9})
         ),
-        "the archive cannot be served: generation_config.json: `temperature`",
+        "error: generation_config.json: `temperature`",
     ),
     "odd numbers": (change_config(n_head=7), "not a multiple of n_head"),
     "no tokenizer": (remove("tokenizer.json"), "no tokenizer"),
