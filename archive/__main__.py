@@ -7,6 +7,7 @@ import sys
 
 from archive.disk import disk_fault
 from archive.errors import PackagingError
+from archive.layouts import store_of
 from archive.naming import default_name, plain_name
 from archive.options import parser
 from archive.packing import Target
@@ -20,7 +21,9 @@ def parse_arguments(arguments: list[str] | None = None) -> Settings:
     name = default_name(chosen.model) if chosen.name is None else plain_name(chosen.name)
     return Settings(
         model=chosen.model,
-        target=Target(name, chosen.version, chosen.output),
+        target=Target(
+            name, chosen.version, store_of(chosen.output, chosen.layout), chosen.archive_format
+        ),
         may_replace=chosen.replace,
         engine=chosen.engine,
         precision=chosen.precision or defaults["precision"],
@@ -30,6 +33,7 @@ def parse_arguments(arguments: list[str] | None = None) -> Settings:
         base=chosen.base,
         checks_only=chosen.check,
         chat_template=chosen.chat_template,
+        layout=chosen.layout,
     )
 
 

@@ -6,9 +6,11 @@ import hashlib
 import json
 import os
 import re
+import tarfile
 import unicodedata
 import zipfile
 from pathlib import Path
+from typing import Any
 
 from archive.errors import PackagingError
 from archive.formats.elsewhere import cached_name
@@ -20,6 +22,9 @@ PAGE = re.compile(
     r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/(?P<id>[\w.-]+/[\w.-]+)"
     r"(?:/tree/(?P<revision>[\w./-]+?))?/?(?:[?#].*)?"
 )
+# In an archive: what it is.
+METADATA = "model/archive.json"
+NO_ARCHIVE = (zipfile.BadZipFile, tarfile.TarError, EOFError)
 NOT_PLAIN = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
@@ -74,17 +79,28 @@ def source_id(model: str) -> str:
 
 
 def check_replaceable(archive: Path, source: str) -> None:
-    """Raise PackagingError if a file is there that is no archive of the same model."""
-    if archive.is_dir():
+    """Raise PackagingError if something is there that is no archive of the same model."""
+    if archive.is_dir() and archive.suffix in (".mar", ".gz"):
         raise PackagingError(f"{archive} is a directory; give another --name")
     if not os.path.lexists(archive):
         return
     try:
-        with zipfile.ZipFile(archive) as packed:
-            metadata = json.loads(packed.read("model/archive.json"))
+        metadata = _metadata(archive)
         if metadata.get("source") == source:
             return
         what = f"holds another model ({metadata['checkpoint']})"
-    except (OSError, KeyError, ValueError, AttributeError, TypeError, zipfile.BadZipFile):
+    except (*NO_ARCHIVE, OSError, KeyError, ValueError, AttributeError, TypeError):
         what = "exists, and is no archive of this command"
     raise PackagingError(f"{archive} {what}; give another --name, or --replace to overwrite it")
+
+
+def _metadata(archive: Path) -> Any:
+    """What an archive of any format says of itself."""
+    if archive.is_dir():
+        return json.loads((archive / METADATA).read_bytes())
+    if archive.suffix == ".gz":
+        with tarfile.open(archive) as packed:
+            file = packed.extractfile(f"{archive.name.removesuffix('.tar.gz')}/{METADATA}")
+            return json.loads(file.read()) if file is not None else None
+    with zipfile.ZipFile(archive) as packed_zip:
+        return json.loads(packed_zip.read(METADATA))

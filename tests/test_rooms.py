@@ -32,7 +32,7 @@ GATEWAY = [
 ]
 # The rooms of the handler likewise; a tuple's are one floor.
 HANDLER = [
-    *("errors", "model_name", "workshop", "engine", "content"),
+    *("errors", "model_name", "older_pythons", "workshop", "engine", "content"),
     ("archive_metadata", "requests"),
     *("replies", "chat", "tokens", "start_checks", "loaded_archive", "card", "service"),
     *("torchserve", "gpt2_handler"),

@@ -71,7 +71,7 @@ class _Ask:
         if token < 0 or record.top == NO_LOGPROB:
             return Answer(token)
         tokens, values = self._tops
-        top = tuple(zip(tokens.tolist(), values.tolist(), strict=True))
+        top = tuple(zip(tokens.tolist(), values.tolist()))
         if record.is_drawn:
             top = tuple(pair for pair in top if pair[1] > -math.inf)
         return Answer(token, TokenLogprob(token, record.log_probability, top))
