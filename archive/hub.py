@@ -181,8 +181,7 @@ def _wanted_weights(
         if any(fnmatch(name, pattern) for name in names for pattern in patterns):
             return patterns
     for name in names:
-        if name != "config.json":
-            refuse_known(Path(name))
+        refuse_known(Path(name))
     there = ", ".join(names[:4]) or "nothing"
     raise CheckpointError(
         f"{hub_id} on the hub has no weights in a format that is read; there is {there}: name "

@@ -12,6 +12,7 @@ from archive.formats.bitsandbytes import dequantised
 from archive.formats.content import pattern_of
 from archive.formats.elsewhere import (
     nested_checkpoints,
+    refuse_beside,
     refuse_known,
     refuse_several,
     unpacked_cache,
@@ -52,6 +53,8 @@ def open_stored(path: Path, base: Path | None = None) -> StoredModel:
         if base is None:
             raise CheckpointError(f"{adapter.name} is an adapter: give its model with --base")
         return merge_adapter(adapter, open_stored(base), _adapter_tensors(adapter))
+    if path.is_file():
+        refuse_beside(path)
     file = path if path.is_file() else find_weights(path)
     refuse_known(file)
     named = file.name if file.name.endswith(".index") else pattern_of(file) or file.name
@@ -109,8 +112,7 @@ def find_weights(directory: Path) -> Path:
             f"as {directory.name}/{inner[-1]}"
         )
     for other in sorted(directory.iterdir()):
-        if other.name != "config.json":
-            refuse_known(other)
+        refuse_known(other)
     raise CheckpointError("no model.safetensors in the checkpoint and no weights in another format")
 
 

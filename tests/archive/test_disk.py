@@ -54,3 +54,14 @@ def test_what_is_no_checkpoint_at_all_is_refused_in_one_line(tmp_path: Path, mod
     done = package(model, tmp_path / "store")
     assert done.returncode == 1, done.stderr
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1, done.stderr
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "tokenizer_config.json"])
+def test_a_file_beside_the_weights_is_not_taken_for_them(
+    checkpoint: Path, tmp_path: Path, name: str
+) -> None:
+    done = package(checkpoint / name, tmp_path / "store")
+    assert done.stderr == f"error: {name} is not the weights: name its directory\n"
+    (checkpoint / "model.safetensors").unlink()
+    done = package(checkpoint, tmp_path / "store")
+    assert "no model.safetensors in the checkpoint and no weights in another" in done.stderr
