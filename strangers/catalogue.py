@@ -124,7 +124,7 @@ STRANGERS = (
         "lm-eval",
         "lm_eval_tasks.py",
         "lm_eval",
-        ("torch==2.13.0", "lm_eval[api]==0.4.13", "transformers==5.24.0"),
+        ("torch==2.13.0", "lm_eval[api]==0.4.13", "transformers==5.24.0", "accelerate==1.15.0"),
         (RUN,),
         about="choices, generation and rolling perplexity; scores as transformers computes them",
         is_light=False,
