@@ -19,6 +19,7 @@ from gateway.web.cors import Cors
 from gateway.web.exchange import ClientGone, Exchange, Receive, Scope, Send
 from gateway.web.logs import PROBE_PATHS, RequestLog
 from gateway.web.metrics import Metrics
+from gateway.web.recent_errors import RecentErrors
 from gateway.web.tracing import Tracing
 
 logger = logging.getLogger("gateway.app")
@@ -38,6 +39,7 @@ class Gateway:
         admission: Admission,
         metrics: Metrics,
         tracing: Tracing,
+        errors: RecentErrors,
     ) -> None:
         self._write_seconds = settings.write_seconds
         self._cors = Cors(settings)
@@ -45,6 +47,7 @@ class Gateway:
         self._admission = admission
         self._metrics = metrics
         self._tracing = tracing
+        self._errors = errors
         self._log = RequestLog(settings.google_cloud_project)
         self._router = Router(routes, redirect_slashes=False, default=_no_route)
 
@@ -74,6 +77,7 @@ class Gateway:
         self._find_client(exchange)
         self._tracing.end(exchange)
         self._metrics.answered(exchange.record.route, exchange.status or 499)
+        self._errors.note(exchange)
         self._log.write(exchange)
 
     async def _answer(self, exchange: Exchange, scope: Scope) -> None:

@@ -20,6 +20,7 @@ from gateway.routes.kserve import KServe
 from gateway.routes.management import Management
 from gateway.routes.pages import Pages
 from gateway.routes.predictions import Predictions
+from gateway.routes.status import Status
 from gateway.routes.table import Answerers, make_routes
 from gateway.routes.tgi import Tgi
 from gateway.settings import Settings, SettingsError
@@ -32,6 +33,7 @@ from gateway.web.callers import Callers
 from gateway.web.fair_queue import FairQueue
 from gateway.web.metrics import Metrics, Values
 from gateway.web.rate_limit import RateLimit
+from gateway.web.recent_errors import RecentErrors
 from gateway.web.token_budget import TokenBudget
 from gateway.web.tracing import Tracing
 
@@ -107,6 +109,7 @@ def make_gateway(
     answering = Answering(settings, registry, proxy)
     tgi = Tgi(settings, admission, registry, answering)
     pages = Pages(lambda: _describe(settings))
+    errors = RecentErrors()
     answerers = Answerers(
         pages=pages,
         inference=Inference(settings, admission, registry, proxy, metrics, tgi, health),
@@ -115,10 +118,11 @@ def make_gateway(
         tgi=tgi,
         management=Management(settings, admission, replicas, health),
         health=health,
+        status=Status(settings, admission, registry, health, guard, budget, limits, errors),
         exposition=Exposition(admission, metrics, upstream, needs_key=needs_key),
     )
     routes = make_routes(settings, answerers)
-    return Gateway(settings, routes, guard, admission, metrics, tracing)
+    return Gateway(settings, routes, guard, admission, metrics, tracing, errors)
 
 
 def _describe(settings: Settings) -> dict[str, Any]:

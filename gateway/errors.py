@@ -7,7 +7,6 @@ from enum import Enum
 from typing import Any
 
 from handler.content.utf8 import encoded
-from handler.errors import bounded
 
 
 class GatewayError(Exception):
@@ -27,8 +26,8 @@ class GatewayError(Exception):
         code: str | None = None,
         retry_after: int | None = None,
     ) -> None:
-        self.message = bounded(message)
-        super().__init__(self.message)
+        super().__init__(message)
+        self.message = message
         self.param = param
         self.code = code or self.code
         self.retry_after = retry_after

@@ -118,6 +118,9 @@ def _service(settings: Settings) -> Json:
     docs = get("docs", "This description, to read", "text/html")
     for files in (page, docs):
         files["get"]["responses"]["304"] = {"description": "As `If-None-Match` says."}
+    status = get("status", "The operator's page", "text/html")
+    facts = get("status_facts", "What the operator's page shows", "application/json", 401, 403, 429)
+    facts["get"]["security"] = KEYED
     page["options"] = management.api_description_by_options()
     return {
         "/": page,
@@ -129,4 +132,6 @@ def _service(settings: Settings) -> Json:
         "/health/ready": ready,
         "/health_liveness": get("liveness", "The old name of alive", "application/json"),
         "/metrics": metrics,
+        "/status": status,
+        "/status/facts": facts,
     }

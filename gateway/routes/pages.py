@@ -11,6 +11,8 @@ from gateway.web.exchange import Exchange
 from gateway.web.static import REFERENCE, StaticFiles
 
 PREDICTIONS = "/predictions/"
+# By this the service worker knows what to keep, and when to keep it anew.
+LISTING = "files.json"
 
 
 class Pages:
@@ -32,7 +34,15 @@ class Pages:
 
     async def page(self, exchange: Exchange) -> None:
         """Answer `/page/...` with a file of the page."""
-        await self._files.serve(exchange, exchange.scope["path_params"]["name"])
+        name = exchange.scope["path_params"]["name"]
+        if name == LISTING:
+            await exchange.reply(200, json.dumps(self._files.digests()).encode())
+            return
+        await self._files.serve(exchange, name)
+
+    async def status(self, exchange: Exchange) -> None:
+        """Answer `/status` with the operator's page, which asks for the management key itself."""
+        await self._files.serve(exchange, "status.html")
 
     async def reference(self, exchange: Exchange) -> None:
         """Answer `/docs` with the reference, `/docs/...` with a file of it."""

@@ -15,6 +15,7 @@ from gateway.routes.kserve import KServe
 from gateway.routes.management import Management
 from gateway.routes.pages import Pages
 from gateway.routes.predictions import Predictions
+from gateway.routes.status import Status
 from gateway.routes.tgi import Tgi
 from gateway.settings import Settings
 from gateway.web.exchange import Exchange, Receive, Scope, Send
@@ -69,6 +70,7 @@ class Answerers:
     management: Management
     health: Health
     exposition: Exposition
+    status: Status
 
 
 class Root:
@@ -100,6 +102,8 @@ def make_routes(settings: Settings, of: Answerers) -> list[Route]:
     return [
         *_vertex(settings, route, of),
         Route("/", Root(of), methods=("GET", "OPTIONS", "POST")),
+        route("status", "/status", of.pages.status, "GET"),
+        route("status", "/status/facts", of.status.facts, "GET"),
         route("page", "/page/{name:path}", of.pages.page, "GET"),
         route("generate", settings.route_generate, inference.generate, "POST"),
         *api("completions", "completions", inference.completions),

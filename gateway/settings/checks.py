@@ -19,7 +19,7 @@ NEVER_PASSED = (*KEY_NAMES, "REDIS_URL", "TS_CONFIG_FILE")
 OTHER_ROUTES = (
     *("/v1/", "/predictions", "/models", "/health", "/metrics", "/docs", "/page/"),
     *("/explanations/", "/ping/", "/api-description/", "/invocations/"),
-    *("/v2/", "/info/", "/generate_stream/"),
+    *("/v2/", "/info/", "/generate_stream/", "/status/"),
 )
 
 

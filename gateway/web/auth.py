@@ -26,6 +26,11 @@ class Keys:
     def __bool__(self) -> bool:
         return bool(self._digests)
 
+    @property
+    def names(self) -> list[str]:
+        """What the keys are called."""
+        return list(self._digests)
+
     def name_of(self, key: str) -> str | None:
         """Return the name of `key`; takes the same time whether and where it matches."""
         given, found = _digest(key), None

@@ -15,7 +15,7 @@ from typing import Any, TextIO
 from gateway.web.exchange import Exchange
 
 PROBE_PATHS = ("/health", "/ping", "/v2/health")
-SILENT_PATHS = ("/metrics", "/page/")
+SILENT_PATHS = ("/metrics", "/page/", "/status")
 SEVERITIES = {10: "DEBUG", 20: "INFO", 30: "WARNING", 40: "ERROR", 50: "CRITICAL"}
 
 

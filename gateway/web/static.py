@@ -29,6 +29,15 @@ TYPES = {
 }
 # A smaller one costs a browser as many packets either way.
 LEAST_COMPRESSED = 256
+# What a browser may open as a document of its own, and what it is told of that. With a script or a
+# style sheet nobody heeds it, and the page has many of these.
+DOCUMENTS = ("text/html", "image/svg")
+FOR_DOCUMENTS: tuple[Header, ...] = (
+    (b"content-security-policy", PAGE_POLICY),
+    (b"cross-origin-opener-policy", b"same-origin"),
+)
+# It may look after the whole page, though it lies in a folder of it; as an URL from there.
+SERVICE_WORKER, ITS_SCOPE = "service-worker.js", b"../"
 # Of what gzip saves less than a tenth of (fonts, pictures), the file itself is sent.
 WORTH_IT = 0.9
 # A coding and its weight in `Accept-Encoding`.
@@ -59,6 +68,10 @@ class StaticFiles:
             if path.is_file() and not path.name.startswith("."):
                 self._read(path.relative_to(directory).as_posix())
 
+    def digests(self) -> dict[str, str]:
+        """Return the files' names, and what changes with their content."""
+        return {name: self._read(name).digest for name in sorted(self._files)}
+
     async def serve(self, exchange: Exchange, name: str) -> None:
         """Answer with a file, or 304 where the browser has it.
 
@@ -72,9 +85,11 @@ class StaticFiles:
         headers: list[Header] = [
             (b"etag", etag.encode()),
             (b"cache-control", b"no-cache"),
-            (b"content-security-policy", PAGE_POLICY),
-            (b"cross-origin-opener-policy", b"same-origin"),
         ]
+        if file.content_type.startswith(DOCUMENTS) or name == SERVICE_WORKER:
+            headers += FOR_DOCUMENTS
+        if name == SERVICE_WORKER:
+            headers.append((b"service-worker-allowed", ITS_SCOPE))
         if file.packed is not None:
             headers.append((b"vary", b"accept-encoding"))
         if file.digest in exchange.headers.get("if-none-match", ""):

@@ -45,6 +45,13 @@ class TokenBudget:
                     retry_after=seconds,
                 )
 
+    async def left(self, key: str) -> dict[str, int]:
+        """Return the tokens that a key has left in each window that is limited."""
+        return {
+            window: (await self._windows.look(item, _name(key)))[0]
+            for window, item in self._items.get(key, ())
+        }
+
     async def spend(self, key: str | None, tokens: int) -> None:
         """Count the tokens of a request that has ended."""
         for _, item in self._items.get(key or "", ()):
