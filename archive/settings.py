@@ -30,7 +30,6 @@ class Settings:
     base: str | None = None
     checks_only: bool = False
     chat_template: Path | None = None
-    layout: str = "store"
 
 
 def packaging_defaults(path: Path = MODEL_CONFIG) -> dict[str, str]:

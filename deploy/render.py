@@ -6,7 +6,6 @@ from typing import Any
 
 import yaml
 
-from deploy import collector, traffic
 from deploy.settings import CONCURRENCY, ROOT, Settings
 
 TEMPLATE = ROOT / "deploy" / "cloudrun" / "service.yaml"
@@ -14,11 +13,8 @@ TEMPLATE = ROOT / "deploy" / "cloudrun" / "service.yaml"
 SECRETS = "/secrets"
 
 
-def service(settings: Settings, image: str, host: str, serves: str = "") -> dict[str, Any]:
-    """Return the Knative Service for these settings.
-
-    serves: The revision that keeps serving while the new one is tried, if there is one.
-    """
+def service(settings: Settings, image: str, host: str) -> dict[str, Any]:
+    """Return the Knative Service for these settings."""
     made: dict[str, Any] = yaml.safe_load(TEMPLATE.read_text(encoding="utf-8"))
     made["metadata"]["name"] = settings.service
     template = made["spec"]["template"]
@@ -51,8 +47,4 @@ def service(settings: Settings, image: str, host: str, serves: str = "") -> dict
         revision.setdefault("volumes", []).append(
             {"name": kind, "secret": {"secretName": name, "items": items}}
         )
-    if settings.collector:
-        collector.add(made, settings)
-    if settings.canary and serves:
-        traffic.hold_back(made, serves)
     return made

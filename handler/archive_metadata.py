@@ -14,7 +14,6 @@ from handler.content import strict_json
 from handler.engine.errors import ModelError
 from handler.engine.model import ModelShape
 from handler.errors import BadRequest
-from handler.older_pythons import SLOTS
 from handler.requests.schema import CompletionRequest, validate
 
 METADATA = "archive.json"
@@ -24,7 +23,7 @@ PACK_AGAIN = "pack the model again, with package_model"
 CHAT_TEMPLATE = "chat_template.jinja"
 
 
-@dataclass(frozen=True, **SLOTS)
+@dataclass(frozen=True, slots=True)
 class Defaults:
     """Options of a request that does not say them."""
 

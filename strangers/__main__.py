@@ -45,8 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
-    report.write(rows, ROOT / "docs" / "clients.md")
-    say("wrote docs/clients.md")
+    if len(rows) == len(STRANGERS):
+        report.write(rows, ROOT / "docs" / "clients.md")
+        say("wrote docs/clients.md")
     return 0 if is_good else 1
 
 

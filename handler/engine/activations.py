@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from handler.older_pythons import SLOTS
 
-
-@dataclass(frozen=True, **SLOTS)
+@dataclass(frozen=True, slots=True)
 class Activation:
     """One function.
 

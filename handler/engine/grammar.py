@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from handler.engine.errors import GrammarError
 from handler.engine.grammar_tokens import GrammarTokens, Mask
-from handler.older_pythons import SLOTS
 
 if TYPE_CHECKING:  # pragma: no cover
     from handler.engine.vocabulary import Vocabulary
@@ -60,7 +59,7 @@ JSON_STYLE = {
 }
 
 
-@dataclass(frozen=True, **SLOTS)
+@dataclass(frozen=True, slots=True)
 class GrammarSource:
     """A grammar as a request says it: JSON_SCHEMA and CHOICE are JSON, the others plain text."""
 

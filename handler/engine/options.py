@@ -9,13 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from handler.engine.grammar import Grammar
-from handler.older_pythons import SLOTS
 
 # How one vector is made of a prompt (`pooling.py`).
 MEAN, LAST = "mean", "last"
 
 
-@dataclass(frozen=True, eq=False, **SLOTS)
+@dataclass(frozen=True, slots=True, eq=False)
 class LogitBias:
     """Numbers that are added to logits: distinct token ids, int64 [k], and float32 [k]."""
 
@@ -30,7 +29,7 @@ class LogitBias:
         return cls(np.fromiter(bias, np.int64), np.fromiter(bias.values(), np.float32))
 
 
-@dataclass(frozen=True, **SLOTS)
+@dataclass(frozen=True, slots=True)
 class SamplingOptions:
     """Options of one sequence. The seed is always set: equal ones give equal completions."""
 

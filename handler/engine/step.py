@@ -5,14 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import Any, Union
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from handler.engine.grammar_tokens import Mask
 from handler.engine.options import SamplingOptions
-from handler.older_pythons import SLOTS
 
 # int32 [count, 3]: token, slot, position. Those of one slot stand together, in order of positions.
 Rows = npt.NDArray[np.int32]
@@ -52,7 +51,7 @@ class TokenHistory:
         return self.all_counts[: self.length]
 
 
-@dataclass(frozen=True, **SLOTS)
+@dataclass(frozen=True, slots=True)
 class TokenLogprob:
     """Natural log probability of a token and of the likeliest ones.
 
@@ -65,7 +64,7 @@ class TokenLogprob:
     top: tuple[tuple[int, float], ...]
 
 
-@dataclass(eq=False, **SLOTS)
+@dataclass(slots=True, eq=False)
 class Draw:
     """Choose the token that follows a row. Kept by its sequence from step to step.
 
@@ -93,7 +92,7 @@ class Draw:
     compiled: Any = None
 
 
-@dataclass(frozen=True, **SLOTS)
+@dataclass(frozen=True, slots=True)
 class Score:
     """The log probability that `token` follows a row, and those of the `top` likeliest tokens."""
 
@@ -102,7 +101,7 @@ class Score:
     top: int
 
 
-@dataclass(frozen=True, **SLOTS)
+@dataclass(frozen=True, slots=True)
 class Embed:
     """The last hidden states of `count` rows from `row` on; they must be among the step's."""
 
@@ -110,10 +109,10 @@ class Embed:
     count: int
 
 
-Ask = Union[Draw, Score, Embed]
+Ask = Draw | Score | Embed
 
 
-@dataclass(frozen=True, **SLOTS)
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What came of an ask.
 
@@ -127,7 +126,7 @@ class Answer:
     hidden: npt.NDArray[np.float32] | None = None
 
 
-@dataclass(frozen=True, **SLOTS)
+@dataclass(frozen=True, slots=True)
 class DecodeStep:
     """A step of `Model.decode`.
 

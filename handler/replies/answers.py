@@ -24,7 +24,8 @@ def render(question: Question, completions: Sequence[Any], version: str) -> str:
     `version` is the model's.
     """
     values = [
-        _value(asked, completion, version) for asked, completion in zip(question.asked, completions)
+        _value(asked, completion, version)
+        for asked, completion in zip(question.asked, completions, strict=True)
     ]
     if _is_text(question):
         return str(values[0])

@@ -14,10 +14,9 @@ from handler.errors import (
     TooBusy,
     Unserved,
 )
-from handler.older_pythons import SLOTS
 
 
-@dataclass(frozen=True, **SLOTS)
+@dataclass(frozen=True, slots=True)
 class Words:
     """A status, and what two kinds of clients call it."""
 

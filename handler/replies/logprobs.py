@@ -36,7 +36,9 @@ class LogprobWriter:
         lengths = [len(detokenizer.push(token)) for token in tokens]
         # Tokens that were put in front of a text are not in what is echoed.
         offset = self._offset - sum(lengths) - len(detokenizer.finish())
-        for place, (token, length, logprob) in enumerate(zip(tokens, lengths, logprobs)):
+        for place, (token, length, logprob) in enumerate(
+            zip(tokens, lengths, logprobs, strict=True)
+        ):
             if place and place % AT_ONCE == 0:
                 pace()
             at = min(max(0, offset), self._offset)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from handler.archive_metadata import ArchiveMetadata
 from handler.engine.vocabulary import Vocabulary
 from handler.errors import BadRequest
-from handler.older_pythons import SLOTS
 from handler.requests.fields import parts
 from handler.requests.schema import CompletionRequest
 
@@ -18,7 +17,7 @@ MAX_PROMPT_BYTES = 131_072
 MAX_RESERVED_SHARE = 4
 
 
-@dataclass(frozen=True, **SLOTS)
+@dataclass(frozen=True, slots=True)
 class PromptText:
     """A prompt as it is read: its ids, the text that is echoed, and how much was cut off it."""
 
@@ -29,7 +28,7 @@ class PromptText:
     unread_characters: int = 0
 
 
-@dataclass(frozen=True, **SLOTS)
+@dataclass(frozen=True, slots=True)
 class PromptReader:
     """Knows the model's vocabulary and context."""
 

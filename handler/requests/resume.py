@@ -11,10 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from handler.older_pythons import SLOTS
 
-
-@dataclass(frozen=True, **SLOTS)
+@dataclass(frozen=True, slots=True)
 class ResumedChoice:
     """A choice of which events were sent.
 
@@ -31,7 +29,7 @@ class ResumedChoice:
     cached_tokens: int
 
 
-@dataclass(frozen=True, **SLOTS)
+@dataclass(frozen=True, slots=True)
 class Resume:
     """A stream that was cut off. `choices`: by index, those that had begun."""
 

@@ -26,6 +26,8 @@ FLAGS = [
     "--disable-sync",
 ]
 
+# Whoever was here before is not taught again.
+BE_TAUGHT = "try { localStorage.setItem('taught', '1'); } catch { /* storage is shut off */ }"
 # Seeds that the page draws are the same in every run, and so are the texts.
 DRAW_THE_SAME = """(() => {
     let state = 1;
@@ -73,8 +75,12 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
         if message.type == "error" and "Failed to load resource" not in message.text:
             faults.append(message.text)
 
-    def open_(url: str, **options: Any) -> Page:
+    def open_(url: str, *, is_taught: bool = True, **options: Any) -> Page:
+        # Past a service worker a test's own `page.route` would not see what the page asks for.
+        options.setdefault("service_workers", "block")
         context = browser.new_context(**options)
+        if is_taught:
+            context.add_init_script(BE_TAUGHT)
         contexts.append(context)
         context.add_init_script(DRAW_THE_SAME)
         # Requests pass Playwright from the start: Chromium takes its time to begin with that, and

@@ -1,9 +1,7 @@
-"""Every state of the page that has a look of its own, and the way to it."""
+"""States of the page that have a look of their own, and the way to each."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from urllib.parse import urlencode
 
 from playwright.sync_api import Page, expect
@@ -111,6 +109,67 @@ def settings(page: Page) -> None:
     expect(page.locator("#length")).to_be_visible()
 
 
+def open_guidance(page: Page, part: str) -> None:
+    """Open one of the parts of the settings in which the model is told something."""
+    if not page.is_visible("#settings"):
+        page.click("#open-settings")
+    details = page.locator(f"[data-part={part}]")
+    if details.get_attribute("open") is None:
+        details.locator("summary").click()
+
+
+def guided(page: Page) -> None:
+    write(page, "It was late.\n\n" + "The little fox went home and was very glad of it. " * 60)
+    for part in ("notes", "words", "form"):
+        open_guidance(page, part)
+    page.fill("#memory", "Tom is a small boy who has a red kite.")
+    page.fill("[name=word]", "suddenly")
+    page.click("[data-add]")
+    page.select_option("#form", "rhyme")
+    page.fill("#pattern", "day, away")
+    expect(page.locator(".mark-forgets")).to_have_count(1)
+    page.locator("#memory").scroll_into_view_if_needed()
+
+
+def open_look(page: Page) -> None:
+    """Open the part of the settings that says how the text looks."""
+    if not page.is_visible("#settings"):
+        page.click("#open-settings")
+    page.locator("#look summary").click()
+
+
+def look(page: Page) -> None:
+    offered(page)
+    open_look(page)
+    page.locator("#interface").scroll_into_view_if_needed()
+
+
+def more(page: Page) -> None:
+    offered(page)
+    page.click("[popovertarget=more]")
+    expect(page.locator("#more")).to_be_visible()
+
+
+def finding(page: Page) -> None:
+    write(page, "Tom had a kite. A kite is red, and a kite can fly.")
+    page.keyboard.press("Control+h")
+    page.fill("[name=find]", "kite")
+    expect(page.locator(".find-said")).to_have_text("1 of 3")
+
+
+def focused(page: Page) -> None:
+    write(page, "The first one is here.\n\nThe second one is here, and that is all there is.")
+    page.click("[popovertarget=more]")
+    page.click("[data-act=focus]")
+    expect(page.locator(".mirror .is-here")).to_have_count(1)
+
+
+def first_visit(page: Page) -> None:
+    page.add_init_script("localStorage.removeItem('taught')")
+    page.reload()
+    expect(page.locator(".lesson")).to_contain_text("1 of 3")
+
+
 def shared(page: Page) -> None:
     settings(page)
     page.click("#share")
@@ -153,135 +212,3 @@ def surveyed(page: Page) -> None:
     page.click("#survey-read")
     expect(page.locator(".survey-passages")).to_be_visible()
     page.locator(".survey-other summary").click()
-
-
-# What follows needs a service in a bad way. `test_troubles.py` has the real ones; here the answers
-# alone are those of such a service, word for word.
-
-
-def starting(page: Page) -> None:
-    answer(page, "models", 503, "The model is starting", "server_error", "not_ready")
-    page.reload()
-    write(page)
-    page.keyboard.press("Tab")
-    expect_notice(page, "goes on by itself")
-
-
-def unreachable(page: Page) -> None:
-    page.route("**/v1/**", lambda asked: asked.abort())
-    page.reload()
-    expect_notice(page, "does not answer. You can write in the meantime")
-
-
-def failed(page: Page) -> None:
-    empty(page)
-    words = "The worker was lost; please send the request again"
-    answer(page, "completions", 503, words, "server_error", "worker_lost")
-    write(page)
-    page.keyboard.press("Tab")
-    expect_notice(page, "was lost before it could answer")
-    expect(page.get_by_role("button", name="Try again")).to_be_visible()
-
-
-def refused(page: Page) -> None:
-    empty(page)
-    words = "The text does not look English (`de`); this model writes English"
-    answer(page, "completions", 400, words, "invalid_request_error", "lang_det_err")
-    write(page, GERMAN)
-    page.keyboard.press("Tab")
-    expect_notice(page, "does not look English (de)")
-
-
-def full(page: Page) -> None:
-    empty(page)
-    answer(page, "completions", 429, "The service is full", "rate_limit_error", "full")
-    write(page)
-    page.keyboard.press("Tab")
-    expect_notice(page, "Trying again in")
-
-
-def key_wanted(page: Page) -> None:
-    answer(page, "models", 401, "No key was sent", "authentication_error", "invalid_api_key")
-    page.reload()
-    expect_notice(page, "access key")
-
-
-def key_dialog(page: Page) -> None:
-    key_wanted(page)
-    write(page)
-    page.keyboard.press("Tab")
-    expect(page.locator("#key")).to_be_focused()
-    page.keyboard.type("wrong-key")
-    page.keyboard.press("Enter")
-    expect(page.locator("#key-wrong")).to_be_visible()
-
-
-def cut(page: Page) -> None:
-    break_off(page, "worker_lost")
-    expect_notice(page, "lost while it was writing. What came so far is still here.")
-
-
-def break_off(page: Page, code: str) -> None:
-    """Have a text continued that ends in an error."""
-    empty(page)
-    choice = {"index": 0, "text": " went out to see the", "logprobs": None, "finish_reason": None}
-    event = {"id": "cmpl-1", "object": "text_completion", "created": 1, "choices": [choice]}
-    error = error_of("In the service's own words", "server_error", code)
-    body = "".join(f"data: {json.dumps(part)}\n\n" for part in (event, error))
-    page.route(
-        "**/v1/completions",
-        lambda route: route.fulfill(status=200, content_type="text/event-stream", body=body),
-    )
-    write(page, START)
-    page.keyboard.press("Tab")
-
-
-def error_of(message: str, kind: str, code: str | None) -> dict[str, object]:
-    """An error in the service's shape."""
-    return {"error": {"message": message, "type": kind, "param": None, "code": code}}
-
-
-def answer(page: Page, route: str, status: int, message: str, kind: str, code: str | None) -> None:
-    """From now on a route answers with this error."""
-    body = json.dumps(error_of(message, kind, code))
-    page.route(
-        f"**/v1/{route}",
-        lambda asked: asked.fulfill(
-            status=status,
-            content_type="application/json",
-            headers={"retry-after": "20"},
-            body=body,
-        ),
-    )
-
-
-STATES: list[Callable[[Page], None]] = [
-    empty,
-    offered,
-    alternatives,
-    certainty,
-    nothing_to_shade,
-    keep_going,
-    language,
-    too_long,
-    settings,
-    shared,
-    linked,
-    texts,
-    story_map,
-    compared,
-    surveyed,
-    starting,
-    unreachable,
-    failed,
-    refused,
-    full,
-    key_wanted,
-    key_dialog,
-    cut,
-]
-
-
-def name_of(reach: Callable[[Page], None]) -> str:
-    """What a state is called in a test's name and a picture's."""
-    return reach.__name__.replace("_", "-")

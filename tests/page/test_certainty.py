@@ -88,3 +88,20 @@ def test_certainty_is_not_offered_where_the_model_tells_none(page: Page) -> None
     assert await_offer(page)
     assert '"logprobs"' not in (sent.value.post_data or "")
     expect(page.locator("[data-act=certainty]")).to_be_hidden()
+
+
+def test_what_if_goes_on_from_before_any_word(page: Page) -> None:
+    write(page)
+    act(page, "certainty")
+    page.click("#survey-read")
+    word = page.locator("#reading .token", has_text="little")
+    word.focus()
+    page.locator(".runner-what-if button").click()
+    assert await_offer(page)
+    assert text_of(page) == START[: START.index(" little")]
+    act(page, "certainty")
+    # What stood there is one step back, and a branch of the tree.
+    page.locator("#text").focus()
+    page.keyboard.press("Escape")
+    page.keyboard.press("Control+z")
+    expect(page.locator("#text")).to_have_value(START)

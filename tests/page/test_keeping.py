@@ -167,6 +167,7 @@ def test_how_sure_it_was_survives_a_reload(page: Page) -> None:
     page.keyboard.press("Tab")
     keep_now(page)
     act(page, "certainty")
+    page.wait_for_selector("#reading .token")
     words = page.locator("#reading .token").all_text_contents()
     assert words
     page.reload()

@@ -10,10 +10,10 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page
 
+from tests.page.all_states import STATES, name_of
 from tests.page.axe import axe_finds
 from tests.page.conftest import SCREENS, THEMES, OpenPage
 from tests.page.gateway_process import GatewayProcess
-from tests.page.states import STATES, name_of
 
 FIX_SEED = "field => { field.value = 11; field.form.elements.fixed.checked = true; }"
 # Buttons and lines of words that reach beyond the window, or whose words reach beyond them.

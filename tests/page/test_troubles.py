@@ -20,7 +20,7 @@ from tests.page.actions import (
 )
 from tests.page.conftest import OpenPage
 from tests.page.gateway_process import GatewayProcess
-from tests.page.states import answer, break_off
+from tests.page.states_in_trouble import answer, break_off
 
 KEY = "a-key-of-this-test-and-no-other: é; ключ"
 LIMIT = 12

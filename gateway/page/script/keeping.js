@@ -53,7 +53,7 @@ export class Keeping {
     if (!this.#saysNowhere || this.#parts.writer.manuscript.text === "") return;
     this.#saysNowhere = false;
     import("./shelf/storage.js").then(({ NOWHERE }) => {
-      this.#say(say(NOWHERE), { [say("Export")]: () => this.#export() });
+      this.#say(NOWHERE, { [say("Export")]: () => this.#export() });
     });
   }
 

@@ -1,21 +1,27 @@
 /** Puts the page together: views, writer, settings, and what to do when the service cannot. */
 
 import { Announcer } from "./announcer.js";
+import { Arrival } from "./arrival.js";
+import { Certainty } from "./certainty.js";
 import { Choices } from "./choices.js";
+import { Comfort } from "./comfort/comfort.js";
+import { Asking } from "./guidance/asking.js";
+import { Guidance } from "./guidance/guidance.js";
+import { Meter } from "./guidance/meter.js";
+import { GuidancePanel } from "./guidance/panel.js";
+import { translate } from "./language.js";
 import { Keeping } from "./keeping.js";
 import { AccessKey } from "./key.js";
-import { Manuscript } from "./manuscript.js";
-import { readLink, readTreeLink } from "./link.js";
 import { showExamples, showFacts } from "./model.js";
 import { Notice } from "./notice.js";
 import { Paper } from "./paper.js";
-import { Reading } from "./reading.js";
 import { keepInView, placeDock } from "./scroll.js";
 import { Service } from "./service.js";
 import { SettingsPanel } from "./settings-panel.js";
 import { Settings } from "./settings.js";
 import { Sharing } from "./sharing.js";
 import { readDraft } from "./store/draft.js";
+import "./theme-button.js";
 import { Tools } from "./tools.js";
 import { Troubles } from "./troubles.js";
 import { languageWords } from "./words.js";
@@ -27,17 +33,20 @@ const RANKED = 5;
 const hasKeyboard = matchMedia("(hover: hover)");
 const $ = (selector) => document.querySelector(selector);
 
+translate(document.body);
 const key = new AccessKey($("#key-dialog"));
 const service = new Service(() => key.value);
 const settings = new Settings($("#options"));
+const guidance = new Guidance($("#guidance"));
+const guidancePanel = new GuidancePanel($("#guidance"), guidance);
 const announcer = new Announcer($("#announce"));
 const model = { name: null, digest: null, checkpoint: null, context: 0, ranked: 0, ways: WAYS, readsEndOnly: false };
-let readsCertainty = false;
 /** What goes on after a stream that broke off. */
 let resume = "continue";
 
+const asking = new Asking(service, () => model);
 const notice = new Notice($("#notice"), announcer);
-const writer = new Writer(service, requestOptions, readDraft()?.text ?? "");
+const writer = new Writer(asking, requestOptions, readDraft()?.text ?? "");
 const troubles = new Troubles(notice, service, key, {
   goOn() {
     writer.accept();
@@ -79,8 +88,8 @@ const acts = {
     keeping.chronicle.settle();
     attempt("continue", () => writer.retell(token, other));
   },
-  certainty() {
-    readsCertainty = !readsCertainty;
+  async certainty() {
+    await certainty.toggle();
     render();
   },
 };
@@ -89,9 +98,17 @@ const paper = new Paper($("#editor"), writer, acts);
 const keeping = new Keeping({
   writer,
   paper,
-  settings,
+  settings: {
+    get chosen() {
+      return { ...settings.chosen, ...guidance.chosen };
+    },
+    restore(chosen) {
+      settings.restore(chosen);
+      guidance.restore(chosen);
+    },
+  },
   notice,
-  service,
+  service: asking,
   opener: $("#open-shelf"),
   context: () => ({ digest: model.digest, model: model.checkpoint }),
   onShow: draw,
@@ -99,7 +116,30 @@ const keeping = new Keeping({
   mapOpener: $("#open-map"),
   link: (values) => sharing.shareWhole(values),
 });
-const reading = new Reading($("#reading"), acts.retell);
+const certainty = new Certainty(
+  { writer, service, model: () => model, attempt: (task) => troubles.attempt(task), drop: acts.drop, draw },
+  {
+    retell: acts.retell,
+    whatIf(token) {
+      keeping.chronicle.settle();
+      attempt("continue", () => writer.whatIf(token.start));
+    },
+    leaning: (text) => guidance.leaning(text),
+    lean: (text, step) => guidance.lean(text, step),
+  },
+);
+const comfort = new Comfort({
+  writer,
+  paper,
+  async showPaper() {
+    if (certainty.isShown) await acts.certainty();
+    draw();
+  },
+});
+Object.assign(acts, comfort.acts);
+const meter = new Meter($("#meter"), $("#reads-words"), service, (position) => {
+  paper.forgottenBefore = position;
+});
 const choices = new Choices($("#choices"), acts.choose, () => {
   acts.drop();
   returnToText();
@@ -109,7 +149,7 @@ const panel = new SettingsPanel($("#settings"), $("#open-settings"), $("#close-s
 const sharing = new Sharing($("#share"), $("#shared"), announcer);
 
 function requestOptions() {
-  const options = settings.options();
+  const options = { ...settings.options(), ...guidance.options() };
   if (model.name) options.model = model.name;
   if (model.ranked) options.logprobs = model.ranked;
   if (model.readsEndOnly) options.truncate_prompt = true;
@@ -141,6 +181,7 @@ function adoptModel(facts) {
   model.ranked = Math.min(RANKED, facts.limits?.logprobs ?? 0);
   model.ways = Math.min(WAYS, facts.limits?.texts ?? WAYS);
   settings.adopt(facts);
+  guidancePanel.adopt(facts);
   showFacts(facts, $("#model"), $("#facts"));
   showExamples(facts.examples ?? [], $("#examples"), (text) => {
     acts.type("");
@@ -163,44 +204,20 @@ function render() {
   });
 }
 
-let surveyed = null;
-let surveyPanel = null;
-
-/** Has the model say how sure it is of every word on the sheet, whoever wrote it. */
-async function surveyText() {
-  acts.drop();
-  const { SurveyPanel } = await import("./survey/panel.js");
-  surveyPanel ??= new SurveyPanel($("#survey"), {
-    options: () => ({ service, context: model.context, ranked: model.ranked }),
-    goTo: (position) => reading.goTo(position),
-    attempt: (task) => troubles.attempt(task),
-    show(text, tokens) {
-      surveyed = new Manuscript(text, tokens.filter(({ logprob }) => logprob !== null));
-      draw();
-    },
-  });
-  await surveyPanel.read(writer.manuscript.text);
-}
-
-$("#survey-read").addEventListener("click", surveyText);
-
 function draw() {
-  const isCertain = readsCertainty && model.ranked > 0;
   const isEmpty = writer.manuscript.text === "";
   document.body.classList.toggle("is-empty", isEmpty);
   document.body.classList.toggle("has-choices", writer.choices !== null);
   $("#share").disabled = isEmpty;
-  document.body.classList.toggle("is-reading", isCertain);
-  $("#editor").hidden = isCertain;
-  $("#reading").hidden = !isCertain;
-  $('[data-act="certainty"]').hidden = model.ranked === 0;
-  $('[data-act="certainty"]').setAttribute("aria-pressed", String(isCertain));
   paper.render(writer);
-  const isSurveyed = surveyed?.text === writer.manuscript.text && !writer.ghost;
-  if (isCertain) reading.render(isSurveyed ? { manuscript: surveyed } : writer);
-  else reading.close();
-  surveyPanel?.forget(writer.manuscript.text);
-  $("#survey-read").hidden = isEmpty || isSurveyed;
+  const isCertain = certainty.render();
+  meter.render({
+    text: writer.manuscript.text,
+    ...guidance.notes,
+    context: model.context,
+    length: settings.length,
+  });
+  comfort.render();
   choices.render(writer);
   tools.render(writer, { branch: model.ways > 1, another: !settings.seedIsFixed });
   if (writer.writing && !isCertain) {
@@ -218,25 +235,19 @@ writer.addEventListener("change", () => {
 });
 writer.addEventListener("offered", () => keeping.changed());
 $("#options").addEventListener("input", () => keeping.changed());
+guidance.addEventListener("change", () => {
+  keeping.changed();
+  render();
+});
 writer.addEventListener("language", ({ detail }) => {
   $("#language").hidden = detail === null;
+  $("#language").dataset.code = detail ?? "en";
   $("#language").textContent = detail === null ? "" : languageWords(detail);
 });
 $("#share").addEventListener("click", () => {
-  sharing.share(writer.recipe ?? { ...settings.options(), text: writer.manuscript.text });
+  const { text } = writer.manuscript;
+  sharing.share({ ...guidance.chosen, ...(writer.recipe ?? { ...settings.options(), text }) });
 });
-
-/** @returns {boolean} whether a link's text is on the sheet now */
-function followLink() {
-  const link = readLink(location.hash);
-  if (!link) return false;
-  settings.apply(link);
-  writer.load(new Manuscript(link.text));
-  // The text is the person's own from here on: a reload must not bring the link's back.
-  history.replaceState(null, "", location.pathname + location.search);
-  troubles.hint("This text came with a link. Let it continue to see how it went on.");
-  return true;
-}
 
 async function start() {
   try {
@@ -258,22 +269,14 @@ document.addEventListener("keydown", (event) => {
 placeDock($(".dock"));
 // A notice makes the dock higher: the end of the text moves up with it.
 new ResizeObserver(() => keepInView(paper.end, $(".dock"), false)).observe($(".dock"));
-/** Opens a tree that came with a link, once it is known which model answers here. */
-async function followTree(ready) {
-  const tree = readTreeLink(location.hash);
-  if (!tree) return;
-  history.replaceState(null, "", location.pathname + location.search);
-  await ready;
-  await keeping.openLink(tree);
-}
-
-addEventListener("hashchange", async () => {
-  followTree();
-  if (!readLink(location.hash)) return;
-  await keeping.keeper.create();
-  followLink();
+const arrival = new Arrival({
+  writer,
+  settings,
+  guidance,
+  keeping,
+  hint: (words) => troubles.hint(words),
 });
-const isLinked = followLink();
+const isLinked = arrival.followLink();
 draw();
 paper.place = readDraft()?.place ?? 0;
 const isOpen = keeping.start(() => isLinked);
@@ -281,4 +284,5 @@ const isOpen = keeping.start(() => isLinked);
 if (hasKeyboard.matches && document.activeElement === document.body) {
   paper.focus(readDraft()?.place);
 }
-followTree(Promise.allSettled([isOpen, start()]));
+arrival.followTree(Promise.allSettled([isOpen, start()]));
+isOpen.then(() => comfort.teach(hasKeyboard.matches));

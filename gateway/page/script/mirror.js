@@ -8,9 +8,13 @@ export class Mirror {
   #text = null;
   /** `{ text, node }` for each paragraph but the last, which the ghost follows. */
   #paragraphs = [];
+  #mark = document.createElement("i");
+  #marked = null;
+  #hereAt = null;
 
   constructor(element) {
     this.#element = element;
+    this.#mark.className = "mark-forgets";
     this.#last = document.createElement("span");
     element.append(this.#last);
   }
@@ -38,15 +42,54 @@ export class Mirror {
     for (const { node } of gone) node.remove();
     before.before(...made.map(({ node }) => node));
     if (this.#last.textContent !== last) this.#last.textContent = last;
+    if (this.#marked !== null && !this.#mark.isConnected) this.mark(this.#marked);
+  }
+
+  /**
+   * Puts a mark in the margin where a character stands; it is laid out with the words, so that
+   * nobody has to measure where that is.
+   * @param position null takes the mark away
+   */
+  mark(position) {
+    const held = this.#mark.parentNode;
+    this.#mark.remove();
+    held?.normalize();
+    this.#marked = position;
+    if (position === null || position > (this.#text?.length ?? 0)) return;
+    const { node, offset } = this.at(position);
+    if (node.nodeType !== Node.TEXT_NODE) node.prepend(this.#mark);
+    else node.splitText(Math.min(offset, node.length)).before(this.#mark);
+  }
+
+  /** @param position whose paragraph is to be told apart, or null */
+  here(position) {
+    const { node } = position === null ? { node: null } : this.at(position);
+    const paragraph = node?.nodeType === Node.TEXT_NODE ? node.parentNode : node;
+    if (paragraph === this.#hereAt) return;
+    this.#hereAt?.classList.remove("is-here");
+    paragraph?.classList.add("is-here");
+    this.#hereAt = paragraph;
   }
 
   /** @returns {{node: Text, offset: number}} where a character of the text stands */
   at(position) {
     let start = 0;
     for (const { text, node } of this.#paragraphs) {
-      if (position <= start + text.length) return { node: node.firstChild, offset: position - start };
+      if (position <= start + text.length) return this.#within(node, position - start);
       start += text.length + 1;
     }
-    return { node: this.#last.firstChild ?? this.#last, offset: position - start };
+    return this.#within(this.#last, position - start);
+  }
+
+  /** A place in a paragraph, which the mark may have split. */
+  #within(paragraph, offset) {
+    let rest = offset;
+    const pieces = [...paragraph.childNodes].filter(({ nodeType }) => nodeType === Node.TEXT_NODE);
+    for (const node of pieces) {
+      if (rest <= node.length) return { node, offset: rest };
+      rest -= node.length;
+    }
+    const last = pieces.at(-1);
+    return last ? { node: last, offset: last.length } : { node: paragraph, offset: 0 };
   }
 }

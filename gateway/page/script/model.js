@@ -1,5 +1,6 @@
 /** Says which model is loaded, and shows examples that fit it. */
 
+import { say } from "./language.js";
 import { count } from "./words.js";
 
 const EXAMPLES = 5;
@@ -8,12 +9,12 @@ export function showFacts(facts, line, footer) {
   const name = facts.checkpoint ?? facts.id;
   const size = document.createElement("span");
   size.className = "model-size";
-  size.textContent = ` · ${count(facts.parameters)} parameters`;
+  size.textContent = ` · ${say("{n} parameters", { n: count(facts.parameters) })}`;
   line.replaceChildren(name, size);
   const parts = [
-    `${name}, version ${facts.version}`,
-    `${count(facts.parameters)} parameters, ${facts.precision}`,
-    `reads ${facts.context_length} tokens at once`,
+    say("{name}, version {version}", { name, version: facts.version }),
+    `${say("{n} parameters", { n: count(facts.parameters) })}, ${facts.precision}`,
+    say("reads {n} tokens at once", { n: facts.context_length }),
   ];
   footer.replaceChildren(
     ...parts.map((part) => {

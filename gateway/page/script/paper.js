@@ -3,6 +3,7 @@
  */
 
 import { Mirror } from "./mirror.js";
+import { freeHeight } from "./scroll.js";
 
 export class Paper {
   #area;
@@ -10,7 +11,7 @@ export class Paper {
   #ghost;
   #frame;
 
-  /** @param acts `type, continue, accept, acceptWord, drop, stop, undo, redo, what-if, moved` */
+  /** @param acts `type, continue, accept, acceptWord, drop, stop, undo, redo, what-if, find` ... */
   constructor(frame, writer, acts) {
     this.#frame = frame;
     this.#area = frame.querySelector("textarea");
@@ -43,6 +44,56 @@ export class Paper {
     return this.#area.selectionStart;
   }
 
+  get hasFocus() {
+    return document.activeElement === this.#area;
+  }
+
+  /** @returns {[number, number]} where what is selected begins and ends */
+  get selection() {
+    return [this.#area.selectionStart, this.#area.selectionEnd];
+  }
+
+  get selected() {
+    return this.#area.value.slice(...this.selection);
+  }
+
+  /** @param match `{start, end}`, or nothing: then the caret stays */
+  select(match) {
+    this.#area.focus({ preventScroll: true });
+    if (match) this.#area.setSelectionRange(match.start, match.end);
+  }
+
+  /** @returns {Range} of the mirror, which lies where the text lies */
+  rangeOf(start, end) {
+    const range = document.createRange();
+    const [from, to] = [this.#mirror.at(start), this.#mirror.at(end)];
+    range.setStart(from.node, from.offset);
+    range.setEnd(to.node, to.offset);
+    return range;
+  }
+
+  /** Scrolls a place of the text into the middle of the window, where it is out of sight. */
+  reveal(position) {
+    const { top, bottom } = this.#boxAt(position);
+    if (top < 0 || bottom > freeHeight()) scrollBy({ top: top - freeHeight() / 2 });
+  }
+
+  /** Scrolls so that the caret's line is at the middle of what is free of the window. */
+  centre() {
+    const { top, bottom } = this.#boxAt(this.place);
+    scrollBy({ top: (top + bottom) / 2 - freeHeight() / 2 });
+  }
+
+  /** @param position whose paragraph alone is in the foreground, or null: all are */
+  set here(position) {
+    this.#mirror.here(position);
+  }
+
+  #boxAt(position) {
+    const boxes = this.rangeOf(position, position).getClientRects();
+    return boxes.length ? boxes[boxes.length - 1] : this.#ghost.getBoundingClientRect();
+  }
+
   set place(position) {
     this.#caretTo(Math.min(position, this.#area.value.length));
   }
@@ -54,6 +105,11 @@ export class Paper {
     // The space before a word is the word's own for the model.
     const start = value.slice(0, selectionStart).search(/\s?\S*$/);
     return start > 0 ? start : null;
+  }
+
+  /** @param position where the model begins to read, or null when it reads all of it */
+  set forgottenBefore(position) {
+    this.#mirror.mark(position);
   }
 
   /** The element that ends where the text ends. */
@@ -116,6 +172,7 @@ export class Paper {
       return command || altKey ? acts.acceptWord : acts.accept;
     }
     if (!command || altKey) return null;
+    if (key.toLowerCase() === "h") return acts.find;
     if (key.toLowerCase() === "z") return shiftKey ? acts.redo : acts.undo;
     return key.toLowerCase() === "y" ? acts.redo : null;
   }

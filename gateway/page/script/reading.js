@@ -1,5 +1,6 @@
 /** The certainty view: each word of the model's shaded by its doubt, and what else it weighed. */
 
+import { say } from "./language.js";
 import { RunnersUp } from "./runners-up.js";
 import { doubt, percent } from "./tokens.js";
 
@@ -22,7 +23,7 @@ function* runs({ manuscript, ghost = null }) {
 
 function nameOf(text) {
   const visible = text.trim();
-  return visible || (text.includes("\n") ? "line break" : "space");
+  return visible || (text.includes("\n") ? say("line break") : say("space"));
 }
 
 export class Reading {
@@ -31,11 +32,11 @@ export class Reading {
   #shown = [];
   #runnersUp;
 
-  /** @param onRetell takes a token and the word to put in its place */
-  constructor(frame, onRetell) {
+  /** @param acts of the card of a word, see `RunnersUp` */
+  constructor(frame, acts) {
     this.#element = frame.querySelector("[data-text]");
     this.#empty = frame.querySelector("[data-empty]");
-    this.#runnersUp = new RunnersUp(frame.querySelector("[data-runners-up]"), onRetell);
+    this.#runnersUp = new RunnersUp(frame.querySelector("[data-runners-up]"), acts);
     this.#element.addEventListener("keydown", (event) => this.#onKey(event));
     this.#element.addEventListener("focusin", (event) => this.#open(event.target));
     this.#element.addEventListener("pointerover", (event) => this.#open(event.target));

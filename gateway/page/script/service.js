@@ -1,6 +1,7 @@
 /** Talks to the server this page came from: its models and its completions. */
 
 import { readEvents } from "./event-stream.js";
+import { say } from "./language.js";
 import { readScored, readTokens } from "./tokens.js";
 import { cutWords, failureWords, refusalWords } from "./words.js";
 
@@ -44,7 +45,7 @@ async function errorOf(response) {
     // A proxy on the way may answer in HTML; the status still says what to do.
   }
   const kind = kindOf(response.status, error);
-  const account = error?.message ?? `The service answered ${response.status}`;
+  const account = error?.message ?? say("The service answered {status}", { status: response.status });
   const words = kind === "refused" ? refusalWords(account) : failureWords(error?.code);
   const seconds = Number.parseInt(response.headers.get("retry-after"), 10);
   return new ServiceError(kind, words, Number.isNaN(seconds) ? null : seconds);
@@ -52,16 +53,31 @@ async function errorOf(response) {
 
 export class Service {
   #key;
+  #model;
 
-  /** @param key a function that gives the access key, or null when there is none */
-  constructor(key) {
+  /**
+   * @param key a function that gives the access key, or null when there is none
+   * @param model the one that is asked; the service's own, unless said
+   */
+  constructor(key, model = null) {
     this.#key = key;
+    this.#model = model;
   }
 
-  /** @returns the first model of `v1/models` */
-  async model() {
+  /** @returns {Service} the same, of another of its models */
+  of(model) {
+    return new Service(this.#key, model);
+  }
+
+  /** @returns {Promise<object[]>} all models that are loaded, the service's own first */
+  async models() {
     const response = await this.#ask("v1/models", { method: "GET" });
-    return (await response.json()).data[0];
+    return (await response.json()).data;
+  }
+
+  /** @returns the service's own model */
+  async model() {
+    return (await this.models())[0];
   }
 
   /**
@@ -91,6 +107,11 @@ export class Service {
     return (await this.#post("v1/tokenize", { text }, signal)).tokens;
   }
 
+  /** @returns {Promise<string>} the text of token ids */
+  async detokenize(ids, signal) {
+    return (await this.#post("v1/detokenize", { tokens: ids }, signal)).text;
+  }
+
   /**
    * @param ids of at most a context's tokens
    * @returns {Promise<{text, logprob, ranking}[]>} how likely each was; the first has none
@@ -102,7 +123,8 @@ export class Service {
   }
 
   async #post(path, body, signal) {
-    const response = await this.#ask(path, { method: "POST", body: JSON.stringify(body), signal });
+    const asked = JSON.stringify(this.#model ? { ...body, model: this.#model } : body);
+    const response = await this.#ask(path, { method: "POST", body: asked, signal });
     return response.json();
   }
 
@@ -133,7 +155,7 @@ export class Service {
       response = await fetch(path, { ...options, headers, cache: "no-store" });
     } catch (error) {
       if (options.signal?.aborted) throw error;
-      throw new ServiceError("unreachable", "The service cannot be reached.");
+      throw new ServiceError("unreachable", say("The service cannot be reached."));
     }
     if (!response.ok) throw await errorOf(response);
     return response;

@@ -1,5 +1,6 @@
 /** Copies a link to a text with its seed and settings, and shows it. */
 
+import { say } from "./language.js";
 import { makeLink } from "./link.js";
 
 const COPIED_MS = 2000;
@@ -35,7 +36,7 @@ export class Sharing {
       field.select();
       return;
     }
-    this.#announcer.say("Link copied.");
+    this.#announcer.say(say("Link copied."));
     this.#button.classList.add("is-copied");
     setTimeout(() => this.#button.classList.remove("is-copied"), COPIED_MS);
   }

@@ -18,19 +18,3 @@ function showTheme() {
 
 showTheme();
 darkSystem.addEventListener("change", showTheme);
-
-document.addEventListener("DOMContentLoaded", () => {
-  const button = document.querySelector("#theme");
-  const name = () => {
-    const label = root.dataset.theme === "dark" ? "Light theme" : "Dark theme";
-    button.setAttribute("aria-label", label);
-    button.title = label;
-  };
-  name();
-  darkSystem.addEventListener("change", name);
-  button.addEventListener("click", () => {
-    root.dataset.theme = root.dataset.theme === "dark" ? "light" : "dark";
-    localStorage.setItem("theme", root.dataset.theme);
-    name();
-  });
-});

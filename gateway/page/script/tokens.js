@@ -1,5 +1,7 @@
 /** The tokens of a streamed piece and how sure the model was of each. */
 
+import { say } from "./language.js";
+
 // Half a character is no word to offer: such a token comes as escaped bytes or as U+FFFD.
 const isWhole = (text) => !text.startsWith("bytes:") && !text.includes("\uFFFD");
 
@@ -48,7 +50,7 @@ export function doubt(logprob) {
 /** @returns {string} a probability as people say it */
 export function percent(logprob) {
   const value = Math.exp(logprob) * 100;
-  if (value < 0.1) return "under 0.1 %";
-  if (value > 99.9) return "over 99.9 %";
+  if (value < 0.1) return say("under 0.1 %");
+  if (value > 99.9) return say("over 99.9 %");
   return value < 10 ? `${value.toFixed(1)} %` : `${Math.round(value)} %`;
 }

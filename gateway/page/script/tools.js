@@ -1,5 +1,7 @@
 /** The buttons below the text: which of them make sense now, and how fast the model wrote. */
 
+import { say } from "./language.js";
+
 const MODES = {
   idle: ["continue", "branch", "keep-going"],
   offered: ["accept", "drop", "another"],
@@ -25,7 +27,9 @@ export class Tools {
     bar.addEventListener("mousedown", (event) => event.preventDefault());
     bar.addEventListener("click", ({ target }) => {
       const button = target.closest("[data-act]");
-      if (button) acts[button.dataset.act]();
+      if (!button) return;
+      button.closest("[popover]")?.hidePopover();
+      acts[button.dataset.act]();
     });
   }
 
@@ -69,8 +73,8 @@ export class Tools {
     if (first === null) return;
     this.#speed.hidden = false;
     const [rateShown, firstShown] = this.#speed.children;
-    rateShown.textContent = rate === null ? "" : `${rate.toFixed(rate < 10 ? 1 : 0)} tokens/s`;
+    rateShown.textContent = rate === null ? "" : say("{n} tokens/s", { n: rate.toFixed(rate < 10 ? 1 : 0) });
     const time = first < 1000 ? `${Math.round(first)} ms` : `${(first / 1000).toFixed(1)} s`;
-    firstShown.textContent = `first after ${time}`;
+    firstShown.textContent = say("first after {time}", { time });
   }
 }

@@ -1,18 +1,18 @@
 /** What the person reads, and what happens next, when the service cannot do what was asked. */
 
-import { plural } from "./words.js";
+import { say } from "./language.js";
 
 const POLL_SECONDS = 2;
 /** How often a text is sent again by itself. */
 const MOST_RESENDS = 3;
 const WAITS = {
-  starting: "The model is starting and will answer soon.",
-  unreachable: "The service does not answer.",
+  starting: say("The model is starting and will answer soon."),
+  unreachable: say("The service does not answer."),
 };
 const STILL = {
-  starting: "The model is still not ready.",
-  unreachable: "The service still does not answer.",
-  full: "The service is still busy.",
+  starting: say("The model is still not ready."),
+  unreachable: say("The service still does not answer."),
+  full: say("The service is still busy."),
 };
 
 const pause = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
@@ -77,12 +77,12 @@ export class Troubles {
    */
   async awaitModel(kind, task) {
     const then = task
-      ? "Your text goes on by itself as soon as it does."
-      : "You can write in the meantime.";
+      ? say("Your text goes on by itself as soon as it does.")
+      : say("You can write in the meantime.");
     const waiting = this.#wait(
       task,
-      `${WAITS[kind]} ${then}`,
-      task ? { "Never mind": () => this.clear() } : {},
+      `${this.#waitWords(kind)} ${then}`,
+      task ? { [say("Never mind")]: () => this.clear() } : {},
     );
     for (;;) {
       await pause(POLL_SECONDS);
@@ -95,6 +95,11 @@ export class Troubles {
       else this.clear();
       return;
     }
+  }
+
+  #waitWords(kind) {
+    const isOffline = kind === "unreachable" && !navigator.onLine;
+    return isOffline ? say("You are offline: what the model writes waits for that.") : WAITS[kind];
   }
 
   /** Asks which model is loaded. Throws ServiceError. */
@@ -122,7 +127,7 @@ export class Troubles {
   }
 
   #meet(error, task) {
-    const again = { "Try again": () => this.attempt(task) };
+    const again = { [say("Try again")]: () => this.attempt(task) };
     if (error.kind in STILL && this.#resends >= MOST_RESENDS) {
       return this.#notice.show("trouble", STILL[error.kind], again);
     }
@@ -137,12 +142,12 @@ export class Troubles {
       case "too-long":
         return this.#notice.show(
           "trouble",
-          "The text is longer than the model can read at once.",
-          { "Read only the end of it": () => this.#useEnd(task) },
+          say("The text is longer than the model can read at once."),
+          { [say("Read only the end of it")]: () => this.#useEnd(task) },
         );
       case "cut":
-        return this.#notice.show("trouble", `${error.message} What came so far is still here.`, {
-          "Go on from here": () => this.#actions.goOn(),
+        return this.#notice.show("trouble", `${error.message} ${say("What came so far is still here.")}`, {
+          [say("Go on from here")]: () => this.#actions.goOn(),
         });
       case "refused":
         return this.#notice.show("trouble", error.message);
@@ -157,8 +162,11 @@ export class Troubles {
   }
 
   async #waitForRoom({ retryAfter }, task) {
-    const words = (left) => `The service is busy. Trying again in ${plural(left, "second")}.`;
-    const actions = { "Try now": () => this.attempt(task), "Never mind": () => this.clear() };
+    const words = (left) =>
+      left === 1
+        ? say("The service is busy. Trying again in 1 second.")
+        : say("The service is busy. Trying again in {n} seconds.", { n: left });
+    const actions = { [say("Try now")]: () => this.attempt(task), [say("Never mind")]: () => this.clear() };
     const seconds = Math.max(1, retryAfter ?? POLL_SECONDS);
     const waiting = this.#wait(task, words(seconds), actions);
     for (let left = seconds; left > 0; left -= 1) {
@@ -181,8 +189,8 @@ export class Troubles {
 
   /** Says that a key is wanted, and asks only when the person is ready to give it. */
   wantKey(task = () => {}) {
-    this.#notice.show("hint", "This service is open to people with an access key.", {
-      "Enter key": () => this.#askKey(task),
+    this.#notice.show("hint", say("This service is open to people with an access key."), {
+      [say("Enter key")]: () => this.#askKey(task),
     });
   }
 }

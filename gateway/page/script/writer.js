@@ -67,6 +67,12 @@ export class Writer extends EventTarget {
     this.#keep(new Manuscript(text));
   }
 
+  /** The text with words replaced in it, as a step of its own. */
+  rewrite(text) {
+    this.#forget();
+    this.#keep(this.manuscript.edit(text));
+  }
+
   /** Another text altogether, with steps of its own. */
   load(manuscript) {
     this.#forget();

@@ -3,13 +3,14 @@
 import { make } from "../dom.js";
 import { say } from "../language.js";
 
-export const NOWHERE =
+export const NOWHERE = say(
   "This browser keeps nothing for this page: storage is switched off, or this is a private window " +
-  "of a kind that has none. What you write is gone when you close it. Export what you want to keep.";
+    "of a kind that has none. What you write is gone when you close it. Export what you want to keep.",
+);
 
 /** @returns {Promise<HTMLElement[]>} paragraphs for the foot of the shelf */
 export async function storageWords(keeper) {
-  if (!keeper.texts) return [make("p", {}, say(NOWHERE))];
+  if (!keeper.texts) return [make("p", {}, NOWHERE)];
   const { usage = 0, quota = 0 } = (await navigator.storage?.estimate?.()) ?? {};
   const isSafe = (await navigator.storage?.persisted?.()) ?? false;
   const parts = [

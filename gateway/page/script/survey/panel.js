@@ -15,8 +15,12 @@ export class SurveyPanel {
   #mine = null;
   #other = null;
   #reading = null;
+  #models = make("p.survey-models");
 
-  /** @param parts `options()` for `survey`, `goTo(start)`, `show(text, tokens)`, `attempt(task)` */
+  /**
+   * @param parts `options()` for `survey`, `models()` (what the service has), `goTo(start)`,
+   *   `show(text, tokens)`, `attempt(task)`
+   */
   constructor(frame, parts) {
     this.#frame = frame;
     this.#parts = parts;
@@ -28,7 +32,27 @@ export class SurveyPanel {
       field,
       make("button", { click: () => this.#readOther(field.value) }, say("Read it")),
     );
-    frame.append(this.#said, this.#result, form);
+    frame.append(this.#said, this.#result, form, this.#models);
+  }
+
+  /** Offers the other models of the service to read the same text. */
+  async #offerModels() {
+    const [, ...others] = await this.#parts.models();
+    const choice = make("select", { "aria-label": say("Another model") });
+    choice.append(...others.map(({ id, checkpoint }) => new Option(checkpoint ? `${id}, ${checkpoint}` : id, id)));
+    const read = () => this.#readWith(others.find(({ id }) => id === choice.value));
+    this.#models.replaceChildren(
+      ...(others.length ? [choice, make("button", { click: read }, say("Read it with this model"))] : []),
+    );
+  }
+
+  async #readWith({ id, context_length: context }) {
+    const { text } = this.#mine;
+    const { service, ...options } = this.#parts.options();
+    const tokens = await this.#survey(text, { ...options, service: service.of(id), context });
+    if (!tokens) return;
+    this.#other = { text, tokens, title: id };
+    this.#draw();
   }
 
   /** Reads the text that is on the sheet. */
@@ -40,6 +64,7 @@ export class SurveyPanel {
     this.#mine = { text, tokens };
     this.#parts.show(text, tokens);
     this.#draw();
+    await this.#parts.attempt(() => this.#offerModels());
   }
 
   /** What was read is of another text than the one on the sheet. */
@@ -60,7 +85,7 @@ export class SurveyPanel {
   }
 
   /** @returns {Promise<object[] | null>} null: it failed, or something else is read instead */
-  async #survey(text) {
+  async #survey(text, options = this.#parts.options()) {
     this.#reading?.abort();
     const run = (this.#reading = new AbortController());
     let tokens = null;
@@ -69,7 +94,7 @@ export class SurveyPanel {
     };
     this.#said.textContent = say("Reading.");
     await this.#parts.attempt(async () => {
-      tokens = await survey(text, { ...this.#parts.options(), signal: run.signal, onProgress });
+      tokens = await survey(text, { ...options, signal: run.signal, onProgress });
     });
     this.#said.textContent = "";
     return run.signal.aborted ? null : tokens;
@@ -77,7 +102,7 @@ export class SurveyPanel {
 
   #draw() {
     const parts = [this.#column(this.#mine, say("This text"), true)];
-    if (this.#other) parts.push(this.#column(this.#other, say("The other text"), false));
+    if (this.#other) parts.push(this.#column(this.#other, this.#other.title ?? say("The other text"), false));
     this.#result.replaceChildren(...parts);
   }
 

@@ -1,0 +1,75 @@
+/** A first visit in three steps, each taken by doing it. Loaded then alone. */
+
+import { make } from "../dom.js";
+import { say } from "../language.js";
+import { keepTaught } from "./taught.js";
+
+const ENOUGH_LETTERS = 8;
+
+const STEPS = [
+  {
+    words: () => say("Write the beginning of a sentence, or take one of those above."),
+    isDone: ({ manuscript, ghost }) => manuscript.text.trim().length >= ENOUGH_LETTERS || ghost,
+  },
+  {
+    words: (hasKeys) =>
+      hasKeys ? say("Press Tab, and it goes on behind your words.") : say("Press Continue, and it goes on behind your words."),
+    isDone: ({ ghost, writing }) => ghost?.text && !writing,
+  },
+  {
+    words: (hasKeys) =>
+      hasKeys
+        ? say("Tab takes it, Esc drops it, and typing on replaces it.")
+        : say("Accept takes it, Drop drops it, and typing on replaces it."),
+    isDone: ({ ghost, writing }) => !ghost && !writing,
+  },
+];
+
+export class Lesson {
+  #element;
+  #writer;
+  #hasKeys;
+  #step = 0;
+
+  constructor(writer, before, hasKeys) {
+    this.#writer = writer;
+    this.#hasKeys = hasKeys;
+    this.#element = make("div.notice.lesson", { dataset: { kind: "hint" }, role: "status" });
+    before.before(this.#element);
+    writer.addEventListener("change", () => this.#look());
+    this.#draw();
+  }
+
+  #look() {
+    let moved = false;
+    while (this.#step < STEPS.length && STEPS[this.#step].isDone(this.#writer)) {
+      this.#step += 1;
+      moved = true;
+    }
+    if (moved) this.#draw();
+  }
+
+  #draw() {
+    const step = STEPS[this.#step];
+    if (!step) return this.#end();
+    const number = say("{n} of {all}", { n: this.#step + 1, all: STEPS.length });
+    this.#element.replaceChildren(
+      make("p", {}, make("b", {}, number), " ", step.words(this.#hasKeys)),
+      make("div", {}, make("button", { click: () => this.#leave() }, say("Skip"))),
+    );
+  }
+
+  #end() {
+    keepTaught();
+    this.#element.replaceChildren(
+      make("p", {}, say("That is all. Your texts stay in this browser; the sheet at the top has them.")),
+      make("div", {}, make("button", { click: () => this.#leave() }, say("Good"))),
+    );
+  }
+
+  #leave() {
+    keepTaught();
+    this.#element.remove();
+    document.querySelector("#text").focus();
+  }
+}

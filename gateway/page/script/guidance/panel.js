@@ -1,0 +1,76 @@
+/** The part of the settings where notes are written, words listed and a form is chosen. */
+
+import { icon, make } from "../dom.js";
+import { say } from "../language.js";
+import { leaningWords } from "./leaning.js";
+
+/** What the field beside a form is for; none for the others. */
+const FIELDS = {
+  rhyme: () => say("Lines end with one of"),
+  own: () => say("Pattern (a regular expression)"),
+};
+
+export class GuidancePanel {
+  #guidance;
+  #form;
+  #list;
+
+  constructor(form, guidance) {
+    this.#form = form;
+    this.#guidance = guidance;
+    this.#list = form.querySelector("[data-words-list]");
+    form.querySelector("[data-add]").addEventListener("click", () => this.#add());
+    form.elements.word.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter") return;
+      event.preventDefault();
+      this.#add();
+    });
+    guidance.addEventListener("change", () => this.render());
+    this.render();
+  }
+
+  /** @param facts of the model: whether the service has forms */
+  adopt(facts) {
+    this.#form.querySelector("[data-form]").hidden = !facts.structured_outputs;
+  }
+
+  render() {
+    const { words, notes } = this.#guidance;
+    const { form, pattern } = this.#form.elements;
+    this.#list.replaceChildren(...words.map((word) => this.#row(word)));
+    const label = FIELDS[form.value]?.();
+    pattern.parentElement.hidden = !label;
+    this.#form.querySelector("[for=pattern]").textContent = label ?? "";
+    const marks = { notes: notes.memory || notes.note, words: words.length, form: form.value };
+    for (const part of this.#form.querySelectorAll("details")) {
+      part.classList.toggle("is-set", Boolean(marks[part.dataset.part]));
+    }
+  }
+
+  #row({ text, by }) {
+    const remove = () => {
+      this.#guidance.set(text, 0);
+      this.#form.elements.word.focus();
+    };
+    return make(
+      "li",
+      {},
+      make("span.word", { dir: "auto" }, text.trim() || "↵"),
+      make("span.leaning", {}, leaningWords(by)),
+      make(
+        "button.icon-button",
+        { "aria-label": say("No longer: {word}", { word: text.trim() }), click: remove },
+        icon("close"),
+      ),
+    );
+  }
+
+  #add() {
+    const { word, leaning } = this.#form.elements;
+    const text = word.value.trim();
+    if (!text) return word.focus();
+    this.#guidance.set(text, leaning.value === "never" ? "never" : Number(leaning.value));
+    word.value = "";
+    word.focus();
+  }
+}
