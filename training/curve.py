@@ -4,15 +4,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-from matplotlib import pyplot
-
 
 def draw(log: Sequence[dict[str, Any]], tokens_at: Callable[[int], int], file: Path) -> None:
     """Training and held-out loss in nats per token, over the tokens seen."""
-    figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
+    # Takes a while to import, and a run's start and its refusals need none of it.
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
     for key, label in (("loss", "training"), ("eval_loss", "held out")):
         points = [(tokens_at(int(e["step"])) / 1e6, float(e[key])) for e in log if key in e]
         if points:
@@ -22,4 +21,3 @@ def draw(log: Sequence[dict[str, Any]], tokens_at: Callable[[int], int], file: P
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     figure.savefig(file, dpi=120)
-    pyplot.close(figure)
