@@ -146,8 +146,7 @@ class Service:
         Raises:
             RequestError: It is not allowed, or the model has no chat template.
         """
-        with naming("messages"):
-            return self._write(request_id, ChatRequest, body, identity, framed=framed)
+        return self._write(request_id, ChatRequest, body, identity, framed=framed)
 
     def _write(
         self,
@@ -163,12 +162,13 @@ class Service:
         request, unknown = self._read(kind, body)
         identity = identity or Identity.new()
         if isinstance(request, ChatRequest):
-            head = self._head(ChatHead, identity, resume)
+            source, head = "messages", self._head(ChatHead, identity, resume)
             request = self._conversations.as_completion(request, head.created)
         else:
-            head = self._head(ReplyHead, identity, resume)
+            source, head = "prompt", self._head(ReplyHead, identity, resume)
         request = _seeded(request, identity)
-        prepared = self._preparer.prepare(request_id, request, resume)
+        with naming(source):
+            prepared = self._preparer.prepare(request_id, request, resume)
         reply: Reply
         if request.stream:
             options = request.stream_options

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from archive.chat import TURNS
 from handler.chat.chat_template import MAX_SECONDS, ChatTemplate
 from handler.engine.errors import ModelError
 from handler.errors import BadRequest
+from handler.service import Service
 
 TOKENS = {"bos_token": "<s>", "eos_token": "</s>"}
 CHATML = """\
@@ -121,3 +123,21 @@ def test_developers_speak_as_the_system_where_the_template_does_not_know_them() 
 def test_what_is_no_template_is_told_when_the_archive_is_loaded(source: str) -> None:
     with pytest.raises(ModelError, match="chat template"):
         ChatTemplate(source, TOKENS)
+
+
+def test_a_chats_own_unknown_field_is_named_as_it_was_sent(archives: dict[str, Path]) -> None:
+    service = Service.load(
+        archives["int8"],
+        name="gpt2",
+        version="1",
+        config={"engine": {"slots": 2, "threads": 2}},
+        max_tokens=5,
+        strict_fields=True,
+    )
+    body = {"messages": [{"role": "user", "content": "Hello"}], "prompt": "Hello"}
+    try:
+        with pytest.raises(BadRequest, match="`prompt`") as refused:
+            service.chat("a", body)
+    finally:
+        service.engine.stop()
+    assert refused.value.param == "prompt"
