@@ -5,7 +5,9 @@ from __future__ import annotations
 import signal
 import sys
 
+from archive.disk import disk_fault
 from archive.errors import PackagingError
+from archive.layouts import store_of
 from archive.naming import default_name, plain_name
 from archive.options import parser
 from archive.packing import Target
@@ -19,7 +21,9 @@ def parse_arguments(arguments: list[str] | None = None) -> Settings:
     name = default_name(chosen.model) if chosen.name is None else plain_name(chosen.name)
     return Settings(
         model=chosen.model,
-        target=Target(name, chosen.version, chosen.output),
+        target=Target(
+            name, chosen.version, store_of(chosen.output, chosen.layout), chosen.archive_format
+        ),
         may_replace=chosen.replace,
         engine=chosen.engine,
         precision=chosen.precision or defaults["precision"],
@@ -29,6 +33,7 @@ def parse_arguments(arguments: list[str] | None = None) -> Settings:
         base=chosen.base,
         checks_only=chosen.check,
         chat_template=chosen.chat_template,
+        layout=chosen.layout,
     )
 
 
@@ -43,6 +48,9 @@ def main() -> int:
         check_model(settings) if settings.checks_only else package_model(settings)
     except PackagingError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:  # of a place that no part of this has words for
+        print(f"error: {disk_fault(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)

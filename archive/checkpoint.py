@@ -23,7 +23,7 @@ from archive.formats.open import open_stored
 from archive.formats.tensors import StoredModel, StoredTensor
 from archive.gpt2_own import OWN_TOKENIZER
 from archive.letters import has_letters, read_letters
-from archive.reading import read_json
+from archive.reading import read_json, refuse_pointers
 from archive.text_tokens import TextTokens, find_text_tokens
 from archive.tokenizer import (
     CheckpointTokenizer,
@@ -40,13 +40,17 @@ Weights = Mapping[str, NDArray[np.float32]]
 class LazyWeights(Mapping[str, NDArray[np.float32]]):
     """Weights that are read from their file each time one is asked for, and checked then."""
 
-    def __init__(self, tensors: Mapping[str, StoredTensor]) -> None:
+    def __init__(self, tensors: Mapping[str, StoredTensor], file: str) -> None:
         self._tensors = tensors
+        self._file = file
 
     def __getitem__(self, name: str) -> NDArray[np.float32]:
         weight = self._tensors[name].read()
         if not np.isfinite(weight).all():
-            raise CheckpointError(f"{name} holds values that are not finite")
+            raise CheckpointError(
+                f"{self._file}: {name} holds values that are not finite; download it again, or "
+                "take a checkpoint from before the training went wrong"
+            )
         return weight
 
     def __iter__(self) -> Iterator[str]:
@@ -142,7 +146,7 @@ def open_checkpoint(
         name=name,
         directory=stored.directory,
         shape=shape,
-        weights=LazyWeights(layout.tensors),
+        weights=LazyWeights(layout.tensors, stored.file),
         tokenizer=found.tokenizer,
         tokens=find_text_tokens(stored.directory, config, shape.vocab_size, found),
         config=config | {"tie_word_embeddings": layout.is_tied},
@@ -159,6 +163,7 @@ def _tokenizer(
     if given == OWN_TOKENIZER:
         return own_tokenizer(vocab_size)
     directory = given or stored.tokenizer_directory or stored.directory
+    refuse_pointers(directory)
     has_other = has_tokenizer(directory) or (given is None and stored.tokenizer is not None)
     if has_letters(directory) and not has_other:
         tokenizer, begin = read_letters(directory, vocab_size)

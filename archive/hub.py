@@ -13,11 +13,12 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from archive.disk import telling_disk_faults
 from archive.errors import CheckpointError, PackagingError
-from archive.formats.elsewhere import cached_name, unpacked_cache
+from archive.formats.elsewhere import cached_name, refuse_known, unpacked_cache
 from archive.gpt2_own import OWN_TOKENIZER
-from archive.packing import telling_full_disk
-from archive.reading import read_json
+from archive.naming import hub_name
+from archive.reading import BESIDE, EXAMPLES, TOKENIZER, read_json
 from archive.resuming import bring_large_files
 
 if TYPE_CHECKING:
@@ -25,26 +26,16 @@ if TYPE_CHECKING:
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 REVISION = re.compile(r"[\w./-]+")
-TOKENIZER = (
-    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
-    *("vocab.json", "merges.txt", "vocab.txt", "vocab.bpe", "encoder.json", "*.model"),
-    "chat_template.jinja",
-    "meta.pkl",
-)
 # What packaging reads beside the weights.
-WANTED = (
-    *("config.json", "generation_config.json", "adapter_config.json", "hparams.json"),
-    *("examples.json", "README.md"),
-    *TOKENIZER,
-)
+WANTED = (*BESIDE, EXAMPLES, "README.md", *TOKENIZER)
 # Of weights in several formats, the first of these that is there is downloaded.
 WEIGHTS = (
     ("adapter_model.safetensors",),
     ("adapter_model.bin",),
     ("model.safetensors", "model.safetensors.index.json", "model-*.safetensors"),
     ("pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-*.bin"),
-    ("tf_model.h5",),
-    ("flax_model.msgpack",),
+    ("tf_model.h5", "tf_model.h5.index.json", "tf_model-*.h5"),
+    ("flax_model.msgpack", "flax_model.msgpack.index.json", "flax_model-*.msgpack"),
     ("*.safetensors",),
     ("*.gguf",),
     ("*.pt", "*.pth", "*.ckpt", "*.bin"),
@@ -93,6 +84,7 @@ def _find(model: str, option: str, weights: tuple[tuple[str, ...], ...] = ()) ->
         own = path.resolve()
         name = own.name if path.is_dir() else f"{own.parent.name}/{own.name}"
         return path, cached_name(own) or name
+    model = hub_name(model)
     hub_id, _, revision = model.partition("@")
     if not HUB_ID.fullmatch(hub_id) or (revision and not REVISION.fullmatch(revision)):
         raise CheckpointError(f"{option} {model}: no such directory")
@@ -130,7 +122,7 @@ def _download(hub_id: str, revision: str | None, weights: tuple[tuple[str, ...],
     if not sys.stderr.isatty():
         disable_progress_bars()
     print(f"looking for {hub_id} on the Hugging Face hub", flush=True)
-    with _telling_failures(hub_id, revision), telling_full_disk(Path(HF_HUB_CACHE)):
+    with _telling_failures(hub_id, revision), telling_disk_faults(Path(HF_HUB_CACHE)):
         found = _on_hub(hub_id, revision)
         if found is None:
             return _kept_copy(hub_id, revision, weights)
@@ -188,7 +180,13 @@ def _wanted_weights(
     for patterns in weights:
         if any(fnmatch(name, pattern) for name in names for pattern in patterns):
             return patterns
-    raise CheckpointError(f"{hub_id} on the hub has no weights in a format that is supported")
+    for name in names:
+        refuse_known(Path(name))
+    there = ", ".join(names[:4]) or "nothing"
+    raise CheckpointError(
+        f"{hub_id} on the hub has no weights in a format that is read; there is {there}: name "
+        "another model"
+    )
 
 
 @contextmanager

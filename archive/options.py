@@ -9,6 +9,8 @@ ROOT = Path(__file__).resolve().parent.parent
 ENGINES = ("native", "torch")
 PRECISIONS = ("auto", "int4", "int8", "fp32")
 CACHES = ("auto", "int8", "float32")
+FORMATS = ("default", "tgz", "no-archive")
+LAYOUTS = ("store", "kserve")
 EXAMPLES = """\
 examples:
   ./scripts/package_model                                   model_store/gpt2-tales.mar, the embedded
@@ -84,6 +86,20 @@ def _add_archive(group: argparse._ArgumentGroup) -> None:
         action="store_true",
         help="overwrite NAME.mar even if it holds another model (one from the same source is "
         "replaced anyway)",
+    )
+    group.add_argument(
+        "--archive-format",
+        choices=FORMATS,
+        default="default",
+        help="as torch-model-archiver has it: NAME.mar (default), NAME.tar.gz (tgz), or a folder "
+        "NAME (no-archive); SageMaker's containers read the latter two",
+    )
+    group.add_argument(
+        "--layout",
+        choices=LAYOUTS,
+        default="store",
+        help="kserve: DIR/model-store with the archive, and DIR/config/config.properties, as "
+        "KServe's TorchServe containers read them (default: store, the archive in DIR itself)",
     )
 
 

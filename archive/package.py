@@ -11,7 +11,9 @@ from archive.checkpoint_files import copy_checkpoint_files, read_examples, read_
 from archive.files import copy_weights
 from archive.fitting import check_memory
 from archive.gate import write_model
+from archive.generation import check_generation
 from archive.hub import find_checkpoint
+from archive.layouts import add_configuration
 from archive.naming import check_replaceable, source_id
 from archive.packing import (
     add_code,
@@ -20,7 +22,8 @@ from archive.packing import (
     content_digest,
     model_bytes,
     pack,
-    requirements,
+    packed_size,
+    pins,
     staging,
 )
 from archive.sbom import add_sbom
@@ -47,7 +50,10 @@ def package_model(settings: Settings) -> Path:
         say("loading it and writing from it, as a worker does")
         metadata.model_copy(update={"self_test": try_out(content)}).write(content / "model")
         path = pack(content, settings.target)
-    say(f"{path} is ready: {metadata.form}, {path.stat().st_size / 1e6:,.1f} MB")
+    configuration = add_configuration(settings.target, settings.layout)
+    if configuration is not None:
+        say(f"{configuration} is for TorchServe in KServe's container")
+    say(f"{path} is ready: {metadata.form}, {packed_size(path) / 1e6:,.1f} MB")
     return path
 
 
@@ -81,7 +87,9 @@ def _open(settings: Settings) -> tuple[Checkpoint, str | None]:
     say(f"{checkpoint.parameters / 1e6:,.1f} million parameters, {checkpoint.shape.layers} layers")
     asked = (settings.engine, settings.precision, settings.cache)
     check_memory(checkpoint.name, checkpoint.shape, *asked)
-    for remark in (*checkpoint.remarks, *checkpoint.tokens.remarks):
+    read_examples(checkpoint.directory)  # found broken now, not after minutes
+    odd = check_generation(checkpoint.directory)
+    for remark in (*checkpoint.remarks, *checkpoint.tokens.remarks, *odd):
         say(f"note: {remark}")
     beside = source.tokenizer or checkpoint.directory
     return checkpoint, find_chat_template(settings.chat_template, checkpoint, beside)
@@ -105,7 +113,7 @@ def stage(
         checkpoint=checkpoint.name,
         license_name=license_name,
         files=files,
-        requirements=requirements(),
+        requirements=pins(),
     )
     metadata = ArchiveMetadata(
         name=settings.target.name,

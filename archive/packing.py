@@ -22,17 +22,21 @@ from typing import Any
 
 import yaml
 
+from archive.disk import telling_disk_faults
 from archive.errors import PackagingError
 from archive.native_build import build_libraries
-from archive.reproducible import rewrite
+from archive.reproducible import write_anew
 from handler import model_name
 from handler.engine.native_model import LIBRARIES
 
 ROOT = Path(__file__).resolve().parent.parent
 ENTRY = "gpt2_handler.py"
+REQUIREMENTS = "requirements.txt"
 VERSION = re.compile(r"\d+(\.\d+)*")
 # A worker reads its model at no less than this, on a slow disk too.
 STARTUP_BYTES_PER_SECOND = 20_000_000
+# By what torch-model-archiver calls them, and what their names end with.
+FORMATS = {"default": ".mar", "tgz": ".tar.gz", "no-archive": ""}
 # The staged files, the archiver's copy of them and the archive itself.
 COPIES = 3
 
@@ -44,6 +48,7 @@ class Target:
     name: str
     version: str
     directory: Path
+    format: str = "default"
 
     def __post_init__(self) -> None:
         if fault := model_name.find_fault(self.name):
@@ -53,32 +58,19 @@ class Target:
 
     @property
     def path(self) -> Path:
-        """The archive's file."""
-        return self.directory / f"{self.name}.mar"
+        """The archive's file, or its folder."""
+        return self.directory / f"{self.name}{FORMATS[self.format]}"
 
 
 @contextmanager
 def staging(target: Target) -> Iterator[Path]:
     """Give a directory for the archive's files, beside the target, and clean it up in any case."""
-    with telling_full_disk(target.directory):
+    with telling_disk_faults(target.directory):
         target.directory.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".packing-", dir=target.directory) as name:
             content = Path(name) / "content"
             (content / "model").mkdir(parents=True)
             yield content
-
-
-@contextmanager
-def telling_full_disk(directory: Path) -> Iterator[None]:
-    """Turn the system's errors about `directory` into one clear line."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise PackagingError(f"no space left on the disk of {directory}") from None
-        if error.errno in (errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
-            raise PackagingError(f"cannot write to {directory}: {error.strerror}") from None
-        raise
 
 
 def check_space(directory: Path, model_bytes: int) -> None:
@@ -100,21 +92,21 @@ def add_code(content: Path, engine: str) -> None:
     shutil.copytree(
         handler,
         content / "handler",
-        ignore=shutil.ignore_patterns("__pycache__", "*.pyc", ENTRY, "README.md"),
+        ignore=shutil.ignore_patterns("__pycache__", "*.pyc", ENTRY, REQUIREMENTS, "README.md"),
     )
     if not (handler / ENTRY).is_file():
         raise PackagingError(f"handler/{ENTRY} is missing: the repository is incomplete")
     shutil.copy(handler / ENTRY, content / ENTRY)
     if engine == "native":
         shutil.copytree(build_libraries(), content / LIBRARIES)
-    (content / "requirements.txt").write_text("\n".join(requirements()) + "\n")
+    shutil.copy(handler / REQUIREMENTS, content / REQUIREMENTS)
 
 
-def requirements() -> list[str]:
-    """Return the handler's requirements, pinned as the project pins them."""
+def pins() -> list[str]:
+    """Return the versions of the handler's requirements that the project tries it with."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    pins: list[str] = project["dependency-groups"]["engine"]
-    return sorted(pins)
+    found: list[str] = project["dependency-groups"]["engine"]
+    return sorted(found)
 
 
 def add_settings(content: Path, engine: str, settings: Path) -> None:
@@ -148,12 +140,13 @@ def pack(content: Path, target: Target) -> Path:
     """Run torch-model-archiver over the staged files and move the archive into its place."""
     workspace = content.parent
     # The archiver works in TMPDIR/<name>, and never cleans up there after a failure.
-    scratch = workspace / "scratch"
+    scratch, packed = workspace / "scratch", workspace / "packed"
     scratch.mkdir()
+    packed.mkdir()
     extra = workspace / "extra"
     content.rename(extra)
     handler, config = workspace / ENTRY, workspace / "model-config.yaml"
-    needs = workspace / "requirements.txt"
+    needs = workspace / REQUIREMENTS
     for path in (handler, config, needs):
         (extra / path.name).rename(path)
     command = [
@@ -166,7 +159,7 @@ def pack(content: Path, target: Target) -> Path:
         *("--config-file", str(config)),
         *("--requirements-file", str(needs)),
         *("--extra-files", str(extra)),
-        *("--export-path", str(workspace)),
+        *("--export-path", str(packed)),
         *("--archive-format", "zip-store"),
     ]
     environment = {**os.environ, "TMPDIR": str(scratch)}
@@ -176,10 +169,25 @@ def pack(content: Path, target: Target) -> Path:
             raise OSError(errno.ENOSPC, "No space left on device")
         raise PackagingError(f"torch-model-archiver failed: {_last_line(done.stderr)}")
     shutil.rmtree(extra)  # its room is needed
-    written = workspace / "written.mar"
-    rewrite(workspace / target.path.name, written)
-    os.replace(written, target.path)
+    written = workspace / "written"
+    write_anew(packed / f"{target.name}.mar", written, target.name, target.format)
+    _replace(target.path, written, workspace / "replaced")
     return target.path
+
+
+def packed_size(path: Path) -> int:
+    """Return the bytes of an archive: a file, or a folder of files."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def _replace(path: Path, made: Path, aside: Path) -> None:
+    """Put an archive in its place; what stood there goes with the workspace."""
+    if made.is_dir() and path.is_dir():
+        if not (path / "model" / "archive.json").is_file():
+            raise PackagingError(f"{path} is no archive of this command; give another --name")
+        path.rename(aside)
+    os.replace(made, path)
 
 
 def _last_line(text: str) -> str:

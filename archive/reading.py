@@ -10,6 +10,15 @@ from archive.errors import CheckpointError
 
 # The first line of what git leaves where Git LFS has not brought the file.
 POINTER = b"version https://git-lfs.github.com/spec/"
+# Files of a tokenizer, whichever kind it is.
+TOKENIZER = (
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+    *("vocab.json", "merges.txt", "vocab.txt", "vocab.bpe", "encoder.json", "*.model"),
+    *("*.tiktoken", "chat_template.jinja", "meta.pkl"),
+)
+# What is read beside the weights.
+BESIDE = ("config.json", "generation_config.json", "adapter_config.json", "hparams.json")
+EXAMPLES = "examples.json"
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -26,6 +35,14 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise CheckpointError(f"{path.name} is broken: it is not a JSON object")
     return value
+
+
+def refuse_pointers(directory: Path) -> None:
+    """Raise CheckpointError if Git LFS has yet to bring a file of a tokenizer, or examples."""
+    for pattern in (*TOKENIZER, EXAMPLES):
+        for path in directory.glob(pattern):
+            if path.is_file():
+                refuse_pointer(path)
 
 
 def refuse_pointer(path: Path) -> None:

@@ -30,6 +30,7 @@ class Settings:
     base: str | None = None
     checks_only: bool = False
     chat_template: Path | None = None
+    layout: str = "store"
 
 
 def packaging_defaults(path: Path = MODEL_CONFIG) -> dict[str, str]:

@@ -48,7 +48,9 @@ def find_text_tokens(
     Raises CheckpointError if a token id is none.
     """
     generation = directory / "generation_config.json"
-    source = generation.name if generation.is_file() else "config.json"
+    overrules = generation.is_file()
+    own = "config.json" if (directory / "config.json").is_file() else "the checkpoint"
+    source = generation.name if overrules else own
     data = read_json(generation) if generation.is_file() else config
     bos = _ids(data, "bos_token_id", source)
     eos = _ids(data, "eos_token_id", source)
@@ -62,8 +64,9 @@ def find_text_tokens(
     end = tuple(token for token in eos if 0 <= token < vocab_size)
     if not end:
         remarks.append(
-            f"{source} names no eos_token_id that can be generated, and overrules other files: "
-            "only length and stop strings end a completion"
+            f"{source} names no eos_token_id that can be generated"
+            f"{', and overrules config.json' if overrules else ''}: only length and stop strings "
+            "end a completion"
         )
     before, after = surroundings(tokenizer.tokenizer)
     begins = [*before, *bos, tokenizer.bos_token, tokenizer.eos_token, *end, vocab_size - 1]

@@ -32,6 +32,8 @@ class Environment:
     variables: dict[str, str] = field(default_factory=dict)
     unwanted: tuple[str, ...] = ()
     home: Path = field(default=HOME, repr=False)
+    # What it is made with.
+    interpreter: str = field(default=sys.executable, repr=False)
 
     @property
     def python(self) -> Path:
@@ -57,7 +59,7 @@ class Environment:
         say(f"installing {self.name} ({', '.join(self.packages)})")
         if not self.python.exists():
             shutil.rmtree(self.home / self.name, ignore_errors=True)
-            run([sys.executable, "-m", "venv", str(self.home / self.name)], self.name)
+            run([self.interpreter, "-m", "venv", str(self.home / self.name)], self.name)
         install = [str(self.python), "-m", "pip", "install", "--quiet"]
         torch = [package for package in self.packages if package.startswith("torch==")]
         if torch and _reachable(TORCH_INDEX):

@@ -25,6 +25,8 @@ EMBEDDED = ROOT / "models" / "gpt2-tales"
 GROUPS = ("serve", "package")
 # What an archive is made of, beside its model.
 SOURCES = ("handler", "archive", "config/model-config.yaml", "pyproject.toml")
+# Of a checkpoint's directory, what belongs to any of its files.
+BESIDE = ("*.json", "*.txt", "*.model", "*.jinja", "meta.pkl", "vocab.bpe")
 LONGEST_NAME = 60
 DESCRIPTION = """\
 Sets everything up on the first run, packs the model, starts TorchServe and the gateway,
@@ -176,8 +178,16 @@ def archive_name(model: str) -> str:
 
 
 def _has_changed(model: str, since: float) -> bool:
-    files = (file for source in (*SOURCES, model) for file in _files(ROOT / source))
+    files = [file for source in (*SOURCES, model) for file in _files(ROOT / source)]
+    files += _files_beside(Path(model))
     return any(file.suffix != ".pyc" and file.stat().st_mtime > since for file in files)
+
+
+def _files_beside(path: Path) -> Iterator[Path]:
+    """What is read beside a checkpoint that is one file: its config, its tokenizer."""
+    if path.is_file():
+        for pattern in BESIDE:
+            yield from (file for file in path.parent.glob(pattern) if file.is_file())
 
 
 def _files(path: Path) -> Iterator[Path]:

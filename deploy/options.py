@@ -14,6 +14,8 @@ examples:
   ./scripts/deploy --project my-project --public --api-keys keys.txt --management-key key.txt
   ./scripts/deploy --project my-project --model models/gpt2-tales --min-instances 1
   ./scripts/deploy --project my-project --platform vertex-ai --dry-run
+  ./scripts/deploy --project my-project --regions us-central1 --domain gpt2.example.com
+  ./scripts/deploy --project my-project --canary 10         then --promote, or --rollback
   ./scripts/deploy --project my-project --delete
 
 It may be run again at any time: what is there already stays as it is.
@@ -62,6 +64,35 @@ def parser() -> argparse.ArgumentParser:
     add("--cpu", type=int, choices=list(GIBIBYTES), default=2, help="default: 2")
     add("--memory", default="2Gi", help="default: 2Gi")
     add("--always-cpu", action="store_true", help="pay for instances, not for requests")
+    add(
+        "--collector",
+        action="store_true",
+        help="a side-car for Cloud Trace and Managed Prometheus (another quarter of a processor)",
+    )
+    add(
+        "--regions",
+        type=lambda given: tuple(filter(None, given.split(","))),
+        default=(),
+        metavar="A,B",
+        help="further regions, behind one load balancer (with --domain)",
+    )
+    add("--domain", default="", metavar="NAME", help="its name, like gpt2.example.com")
+    add(
+        "--canary",
+        type=int,
+        default=0,
+        metavar="PERCENT",
+        help="try the new revision, then give it this share of the requests",
+    )
+    add("--promote", action="store_true", help="give all requests to the newest revision")
+    add(
+        "--rollback",
+        nargs="?",
+        const="",
+        metavar="REVISION",
+        help="give all requests to the revision before, or to this one",
+    )
+    add("--model-digest", default="", metavar="SHA256", help="content_sha256 that must be served")
     add("--generation", type=int, choices=[1, 2], default=2, help="execution environment")
     add("--dry-run", action="store_true", help="print every command and run none")
     add("--yes", action="store_true", help="do not ask")

@@ -21,6 +21,8 @@ class Step:
     command: tuple[str, ...]
     unless: tuple[str, ...] = ()
     output: str | None = None
+    # What `unless` has to print somewhere, besides.
+    holds: str = ""
     # What is to be taken away may not exist any more; any other failure counts.
     absent_is_fine: bool = False
 
@@ -31,7 +33,7 @@ def foundations(settings: Settings, image: str, revision: str) -> list[Step]:
     steps = [Step(gcloud(settings, "services enable", *apis))]
     steps += _repository(settings)
     for name, path in settings.secrets.items():
-        steps += _secret(settings, name, path)
+        steps += keep_secret(settings, name, path)
     steps += _builder(settings)
     steps.append(_build(settings, image, revision))
     return steps
@@ -52,7 +54,7 @@ def removal(settings: Settings) -> list[Step]:
     """Return the steps that take away all that was made (but for what STAYS names)."""
     location = f"--location={settings.region}"
     builder = f"--member=serviceAccount:{settings.builder}"
-    service = [run(settings, "run services delete", settings.service, "--quiet")]
+    service = [service_removal(settings).command]
     doomed = [
         *(service if settings.platform == CLOUD_RUN else []),
         gcloud(settings, "artifacts repositories delete", settings.service, location, "--quiet"),
@@ -72,6 +74,12 @@ def removal(settings: Settings) -> list[Step]:
         account = gcloud(settings, "iam service-accounts delete", settings.account, "--quiet")
         doomed.append(account)
     return [Step(command, absent_is_fine=True) for command in doomed]
+
+
+def service_removal(settings: Settings) -> Step:
+    """Return the step that takes the service of one region away."""
+    command = run(settings, "run services delete", settings.service, "--quiet")
+    return Step(command, absent_is_fine=True)
 
 
 def _secrets_deleted(settings: Settings) -> list[tuple[str, ...]]:
@@ -164,7 +172,8 @@ def _runtime_account(settings: Settings) -> list[Step]:
     return [_account(settings, settings.account, "GPT-2 at work")] if is_ours else []
 
 
-def _secret(settings: Settings, name: str, path: Path) -> list[Step]:
+def keep_secret(settings: Settings, name: str, path: Path) -> list[Step]:
+    """Return the steps that have a file's content as a secret, which the service may read."""
     value = path.read_text(encoding="utf-8")
     latest = gcloud(settings, "secrets versions access", "latest", f"--secret={name}")
     return [
@@ -232,7 +241,11 @@ def _builder(settings: Settings) -> list[Step]:
 
 
 def _build(settings: Settings, image: str, revision: str) -> Step:
-    substitutions = f"_IMAGE={image},_MODEL={settings.model},_REVISION={revision}"
+    values = {
+        "_IMAGE": image, "_MODEL": settings.model, "_REVISION": revision,
+        "_GROUPS": settings.groups,
+    }  # fmt: skip
+    substitutions = ",".join(f"{name}={value}" for name, value in values.items())
     command = gcloud(
         settings,
         "builds submit",

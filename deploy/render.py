@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from deploy import collector, traffic
 from deploy.settings import CONCURRENCY, ROOT, Settings
 
 TEMPLATE = ROOT / "deploy" / "cloudrun" / "service.yaml"
@@ -13,8 +14,11 @@ TEMPLATE = ROOT / "deploy" / "cloudrun" / "service.yaml"
 SECRETS = "/secrets"
 
 
-def service(settings: Settings, image: str, host: str) -> dict[str, Any]:
-    """Return the Knative Service for these settings."""
+def service(settings: Settings, image: str, host: str, serves: str = "") -> dict[str, Any]:
+    """Return the Knative Service for these settings.
+
+    serves: The revision that keeps serving while the new one is tried, if there is one.
+    """
     made: dict[str, Any] = yaml.safe_load(TEMPLATE.read_text(encoding="utf-8"))
     made["metadata"]["name"] = settings.service
     template = made["spec"]["template"]
@@ -47,4 +51,8 @@ def service(settings: Settings, image: str, host: str) -> dict[str, Any]:
         revision.setdefault("volumes", []).append(
             {"name": kind, "secret": {"secretName": name, "items": items}}
         )
+    if settings.collector:
+        collector.add(made, settings)
+    if settings.canary and serves:
+        traffic.hold_back(made, serves)
     return made

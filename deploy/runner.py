@@ -71,7 +71,8 @@ class Runner:
             return None
         if step.unless:
             done = subprocess.run(step.unless, capture_output=True, text=True, cwd=ROOT)
-            if done.returncode == 0 and step.output in (None, done.stdout):
+            is_there = step.output in (None, done.stdout) and step.holds in done.stdout
+            if done.returncode == 0 and is_there:
                 return None
         for wait in (*WAITS, None):
             print(f"$ {shlex.join(step.command)}", flush=True)
@@ -107,6 +108,8 @@ def _reason(said: str) -> str:
 def _show(step: Step) -> None:
     line = shlex.join(step.command)
     if step.unless:
+        if step.holds:
+            print(f"# unless that prints {step.holds}:")
         line = f"{shlex.join(step.unless)} || {line}"
         if step.output is not None:
             print("# unless its value is the file's:")

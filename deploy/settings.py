@@ -14,6 +14,8 @@ from gateway.settings import keys
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = re.compile(r"[a-z][a-z0-9-]{4,28}[a-z0-9]")
 SERVICE = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
+DOMAIN = re.compile(r"(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]*[a-z]")
+DIGEST = re.compile(r"[0-9a-f]{64}")
 MEMORY = re.compile(r"([1-9][0-9]*)(Mi|Gi)")
 # 32 slots, 64 that wait, 16 for page, probes and metrics.
 CONCURRENCY = 112
@@ -48,6 +50,13 @@ class Settings:
     generation: int = 2
     platform: str = CLOUD_RUN
     machine: str = "n1-standard-2"
+    # Further regions, and the name under which all of them are reached.
+    regions: tuple[str, ...] = ()
+    domain: str = ""
+    collector: bool = False
+    # Share of requests that a new revision gets at first; 0: all of them.
+    canary: int = 0
+    model_digest: str = ""
 
     def __post_init__(self) -> None:
         if not PROJECT.fullmatch(self.project):
@@ -60,6 +69,11 @@ class Settings:
             raise DeployError(
                 "--min-instances must lie between 0 and --max-instances, which is at least 1"
             )
+        self._check_regions()
+        if not 0 <= self.canary <= 99:
+            raise DeployError("--canary: a share of the requests, 1 to 99 (percent)")
+        if self.model_digest and not DIGEST.fullmatch(self.model_digest):
+            raise DeployError("--model-digest: 64 digits from 0 to f (content_sha256)")
         if self.platform == VERTEX_AI and (self.public or self.api_keys or self.management_key):
             raise DeployError(
                 "--platform vertex-ai: Google checks who calls; leave out --public and key files"
@@ -72,6 +86,20 @@ class Settings:
             key_of(self.management_key)
         self._check_size()
 
+    def _check_regions(self) -> None:
+        if bool(self.regions) != bool(self.domain):
+            raise DeployError(
+                "--regions and --domain go together: one name for the service in all regions"
+            )
+        if len(set(self.all_regions)) != len(self.all_regions):
+            raise DeployError("--regions: each region once, without that of --region")
+        if self.domain and not DOMAIN.fullmatch(self.domain):
+            raise DeployError(f"--domain {self.domain!r} is not a name such as gpt2.example.com")
+        if self.platform == VERTEX_AI and (self.regions or self.collector or self.canary):
+            raise DeployError("--regions, --collector and --canary are Cloud Run's")
+        if self.regions and self.canary:
+            raise DeployError("--canary goes region by region: leave out --regions")
+
     def _check_size(self) -> None:
         size = MEMORY.fullmatch(self.memory)
         if not size:
@@ -82,6 +110,16 @@ class Settings:
             raise DeployError(
                 f"--memory {self.memory}: with --cpu {self.cpu} it is {least}Gi to {most}Gi"
             )
+
+    @property
+    def all_regions(self) -> tuple[str, ...]:
+        """Where it runs; the image is kept in the first."""
+        return (self.region, *self.regions)
+
+    @property
+    def groups(self) -> str:
+        """Dependency groups of the image."""
+        return "serve trace" if self.collector else "serve"
 
     @property
     def account(self) -> str:

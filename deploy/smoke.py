@@ -31,6 +31,7 @@ def smoke_test(settings: Settings, url: str, token: str) -> None:
     )
     if done.returncode:
         raise DeployError("the service is deployed, but did not generate; see its log")
+    _check_model(settings, url, token)
     if settings.management_key:
         # Google's front takes `Authorization` for itself: our own key comes beside it.
         own = {"x-api-key": key_of(settings.management_key).encode("utf-8")}
@@ -41,6 +42,23 @@ def smoke_test(settings: Settings, url: str, token: str) -> None:
         print("the management key opens /models")
 
 
+def _check_model(settings: Settings, url: str, token: str) -> None:
+    """Say which model is served, and compare it with the one that was asked for."""
+    headers = {"Authorization": f"Bearer {key}"} if (key := _key(settings, token)) else {}
+    reply = requests.get(f"{url}/v1/models", headers=headers, timeout=60)
+    try:
+        cards = reply.json().get("data") or [{}]
+        found = cards[0].get("content_sha256")
+    except (ValueError, AttributeError, IndexError):
+        found = None
+    if settings.model_digest and found != settings.model_digest:
+        raise DeployError(
+            f"another model is served: content_sha256 {found}, not {settings.model_digest}"
+        )
+    if found:
+        print(f"it serves the model {found}")
+
+
 def show(settings: Settings, url: str) -> None:
     """Print what the smoke test does, as a person would type it."""
     token = "" if settings.public else '-H "Authorization: Bearer $TOKEN" '
@@ -48,6 +66,7 @@ def show(settings: Settings, url: str) -> None:
     print(f"curl --fail --retry 30 --retry-all-errors {token}{url}/health/ready")
     before = f'GPT2_API_KEY="{key}" ' if key else ""
     print(f"{before}{shlex.join(['./scripts/gpt2', '--url', url, *WORDS])}")
+    print(f"curl --fail {token}{url}/v1/models  # content_sha256 {settings.model_digest}".rstrip())
     if settings.management_key:
         file = shlex.quote(str(settings.management_key))
         print(f'curl --fail {token}-H "x-api-key: $(cat {file})" {url}/models/gpt2')

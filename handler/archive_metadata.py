@@ -14,6 +14,7 @@ from handler.content import strict_json
 from handler.engine.errors import ModelError
 from handler.engine.model import ModelShape
 from handler.errors import BadRequest
+from handler.older_pythons import SLOTS
 from handler.requests.schema import CompletionRequest, validate
 
 METADATA = "archive.json"
@@ -23,7 +24,7 @@ PACK_AGAIN = "pack the model again, with package_model"
 CHAT_TEMPLATE = "chat_template.jinja"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, **SLOTS)
 class Defaults:
     """Options of a request that does not say them."""
 

@@ -10,13 +10,21 @@ NO_EXPLANATIONS = (
     "true`, `logprobs: 5` and `max_tokens: 0` to v1/completions"
 )
 
+# A message may quote what was sent, which may be a number of thousands of digits.
+MOST_CHARS = 1000
+
+
+def bounded(message: str) -> str:
+    """A message that fits a reply and a line of the log."""
+    return message if len(message) <= MOST_CHARS else message[: MOST_CHARS - 3] + "..."
+
 
 class RequestError(Exception):
     """A request that cannot be served, in words for the one who sent it."""
 
     def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = bounded(message)
+        super().__init__(self.message)
         self.param = param
         self.code = code
 

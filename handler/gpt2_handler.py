@@ -40,7 +40,7 @@ from handler.requests import ignored
 from handler.requests.prepare import MAX_LOGPROB_ENTRIES
 from handler.requests.schema import parse_json
 from handler.service import Service
-from handler.torchserve import environment, parameters
+from handler.torchserve import envelopes, environment, parameters
 from handler.torchserve.cache_gauge import CacheGauge
 from handler.torchserve.descriptions import Descriptions
 from handler.torchserve.frames import read_ahead
@@ -110,6 +110,7 @@ class GPT2Handler:
         )
         read_ahead()
         parameters.keep_all()
+        envelopes.take_off()
         gc.collect()
         gc.freeze()  # what is loaded stays: no collection in the midst of a step looks at it
         give_back_freed_memory()
@@ -131,7 +132,7 @@ class GPT2Handler:
         self._drop_all_but(set(ids))
         replies: list[WholeReply | str | None] = []
         room = MOST_BYTES_AT_ONCE
-        for index, (request_id, row) in enumerate(zip(ids, data, strict=True)):
+        for index, (request_id, row) in enumerate(zip(ids, data)):
             if request_id not in self._in_flight and request_id not in self._beginnings:
                 headers = context.get_all_request_header(index)
                 size = parameters.size_of(row)

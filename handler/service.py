@@ -220,7 +220,7 @@ class Service:
                 self._vocabulary,
                 n=request.n or 1,
             )
-            for number, (request, each) in enumerate(zip(requests, prepared, strict=True))
+            for number, (request, each) in enumerate(zip(requests, prepared))
         ]
         reply: PredictionReply | GeneratedStreamReply
         if question.streams:

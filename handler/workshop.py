@@ -16,6 +16,8 @@ from concurrent.futures import wait as wait_for
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from handler.older_pythons import SLOTS
+
 Result = TypeVar("Result")
 
 # A slice waits no longer than this for its step: there may be none.
@@ -64,7 +66,7 @@ def is_inside() -> bool:
     return getattr(_here, "turn", None) is not None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, **SLOTS)
 class Beginning:
     """A request that is being judged, and whether it came from the gateway."""
 
@@ -72,7 +74,7 @@ class Beginning:
     is_framed: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, **SLOTS)
 class Part:
     """A part of a reply that is being written out, whether it is the last, and what came since."""
 

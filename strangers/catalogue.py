@@ -39,6 +39,7 @@ STRANGERS = (
         "langchain_models.py",
         "langchain-openai",
         ("langchain-openai==1.7.4",),
+        about="its completions keep the connection when they are left; chats close it",
         is_light=False,
     ),
     Stranger(
@@ -94,7 +95,7 @@ STRANGERS = (
     ),
     Stranger(
         "open-inference",
-        "open_inference.py",
+        "open_inference_v2.py",
         "open-inference-openapi",
         ("open-inference-openapi==2.0.0.1",),
         (CALL, ERROR, RETRY),
@@ -107,7 +108,7 @@ STRANGERS = (
         "torchserve-client",
         ("torchserve-client==0.0.2",),
         (CALL, ERROR),
-        about="answers errors as they come, and has no stream",
+        about="has no stream, no word to leave a call, and tries nothing again",
         is_light=False,
     ),
     Stranger(
@@ -123,7 +124,7 @@ STRANGERS = (
         "lm-eval",
         "lm_eval_tasks.py",
         "lm_eval",
-        ("torch==2.13.0", "lm_eval[api]==0.4.13", "transformers==5.24.0"),
+        ("torch==2.13.0", "lm_eval[api]==0.4.13", "transformers==5.24.0", "accelerate==1.15.0"),
         (RUN,),
         about="choices, generation and rolling perplexity; scores as transformers computes them",
         is_light=False,

@@ -12,8 +12,8 @@ examples:
   ./scripts/clients --list             what there is
 
 Each is asked for a text, a stream, to leave a stream, to make a mistake, and to come back to a
-service that is full; the measuring tools run as they are. The table goes to docs/clients.md when
-all have run (--only prints it).
+service that is full; the measuring tools run as they are. Their rows of docs/clients.md are written
+anew.
 """
 
 

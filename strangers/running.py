@@ -6,6 +6,7 @@ import contextlib
 import os
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -54,8 +55,9 @@ def _circumstances(check: str, served: Served) -> Iterator[None]:
 
 def _run(stranger: Stranger, check: str, served: Served) -> str:
     home = Home(stranger)
-    environment = {**os.environ, **served.variables(), **home.variables, "NO_COLOR": "1"}
-    environment.pop("PYTHONPATH", None)
+    # Whatever this Python was told (by scripts/clients too) is nothing for that of a client.
+    passed = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    environment = {**passed, **served.variables(), **home.variables, "NO_COLOR": "1"}
     left = served.left
     with tempfile.TemporaryFile("w+") as errors, tempfile.TemporaryDirectory() as folder:
         running = subprocess.Popen(
@@ -67,11 +69,15 @@ def _run(stranger: Stranger, check: str, served: Served) -> str:
             stderr=errors,
             text=True,
         )
+        watchdog = threading.Timer(SECONDS, running.kill)
         try:
+            if check == CANCEL:
+                watchdog.start()
             if check == CANCEL and not _saw_it_leave(running, served, left):
                 return _reason(errors) or "the service did not see that the stream was left"
             status = _end(running)
         finally:
+            watchdog.cancel()
             running.kill()
             running.wait()
         if status is None:

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import hypothesis
 import pytest
 from filelock import FileLock
 from hypothesis import settings
@@ -21,32 +20,36 @@ from gateway.launch.ports import free_ports as free_ports
 from gateway.torchserve.process import TorchServe
 from tests.class_data import CLASS_DATA, make_class_data
 
-# On a busy machine an example may take any time; what hangs is ended by pytest-timeout.
-hypothesis.settings.register_profile("patient", deadline=None)
-hypothesis.settings.load_profile("patient")
-
 ROOT = Path(__file__).resolve().parent.parent
 EMBEDDED_MODEL = ROOT / "models" / "gpt2-tales"
 EMBEDDED_VOCABULARY = int(json.loads((EMBEDDED_MODEL / "config.json").read_text())["vocab_size"])
 
 
-# What takes a moment on a quiet machine takes a second on a busy one, and is right all the same.
+# What takes a moment on a quiet machine takes a second on a busy one, and is right all the same;
+# what hangs is ended by pytest-timeout.
 settings.register_profile("shared", deadline=None)
 settings.load_profile("shared")
 
 # Files that take longest. Where several run at once, these begin, so that none is left at the end.
 SLOWEST = [
     "gateway/test_failures.py",
-    "gateway/test_supervisor.py",
+    "gateway/openapi/test_openapi.py",
     "training/test_run.py",
     "archive/test_generation.py",
-    "archive/test_gate.py",
-    "archive/test_hub.py",
-    "archive/test_checkpoint_forms.py",
-    "handler/test_invariance.py",
-    "gateway/replicas/test_replicas.py",
+    "gateway/test_supervisor.py",
     "page/test_screens.py",
-    "gateway/openapi/test_openapi.py",
+    "archive/test_gate.py",
+    "archive/test_tokenizers.py",
+    "archive/test_hub.py",
+    "archive/test_checkpoint_layouts.py",
+    "archive/test_package.py",
+    "gateway/web/test_serving_metrics.py",
+    "gateway/web/test_fairness.py",
+    "gateway/launch/test_awkward_paths.py",
+    "gateway/replicas/test_replicas.py",
+    "handler/native/test_same_bits.py",
+    "handler/test_invariance.py",
+    "gateway/proxy/test_replay.py",
     "page/test_writing.py",
     "training/test_finetune.py",
     "container/test_deploy.py",
@@ -60,6 +63,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.get_closest_marker("alone") and gateway not in item.path.parents:
             raise pytest.UsageError(f"{item.nodeid}: `alone` is looked for in tests/gateway only")
     places = {ROOT / "tests" / name: place for place, name in enumerate(SLOWEST)}
+    if gone := [str(path) for path in places if not path.exists()]:
+        raise pytest.UsageError(f"SLOWEST names what is not there: {', '.join(gone)}")
     items.sort(key=lambda item: places.get(item.path, len(places)))
 
 

@@ -73,12 +73,16 @@ def check_kind(config: Mapping[str, Any]) -> None:
     """Raise CheckpointError if a config is not that of a GPT-2 language model."""
     if not is_gpt2(config):
         found = ", ".join(architectures(config) or ["unknown"])
+        kind = config.get("model_type")
+        way_out = "" if kind else '; if it is one, put "model_type": "gpt2" into it'
         raise CheckpointError(
-            f"not a GPT-2 language model: config.json says model_type "
-            f"{config.get('model_type')!r}, architecture {found}; {ARCHITECTURE} is needed"
+            f"not a GPT-2 language model: config.json says model_type {kind!r}, architecture "
+            f"{found}; {ARCHITECTURE} is needed{way_out}"
         )
     if config.get("add_cross_attention"):
-        raise CheckpointError("add_cross_attention is not supported")
+        raise CheckpointError(
+            "config.json: add_cross_attention is not supported: it is a part of another model"
+        )
 
 
 def needs_head(config: Mapping[str, Any]) -> bool:
@@ -101,7 +105,8 @@ def normal_config(config: Mapping[str, Any]) -> dict[str, Any]:
     for synonym, name in SYNONYMS.items():
         if synonym in normal:
             value = normal.pop(synonym)
-            normal.setdefault(name, value)
+            if normal.get(name) is None:
+                normal[name] = value
     for name, default in DEFAULTS.items():
         normal[name] = _whole(normal, name, default)
     width, heads = normal["n_embd"], normal["n_head"]
@@ -138,5 +143,7 @@ def _activation(name: Any) -> str:
     name = "gelu_new" if name is None else name
     if not isinstance(name, str) or name not in NAMES:
         known = ", ".join(NAMES)
-        raise CheckpointError(f"activation_function {name!r} is not supported; use one of {known}")
+        raise CheckpointError(
+            f"config.json: activation_function {name!r} is not supported; {known} are"
+        )
     return NAMES[name]

@@ -80,11 +80,15 @@ KNOWN: tuple[tuple[str, str], ...] = (
         "MLX's adapter: fuse it, with python -m mlx_lm fuse --model BASE --adapter-path DIR",
     ),
     ("*.npz", "NumPy's arrays, which say no names that are known: save it as safetensors"),
-    ("config.json", "not the weights: name its directory"),
     *(
         (f"*.{ending}", "packed together: unpack it, and name the directory that comes")
         for ending in ("zip", "tar", "tar.gz", "tgz", "tar.xz", "tar.bz2", "7z", "rar", "gz", "zst")
     ),
+)
+# Of a checkpoint, but not its weights.
+BESIDE = (
+    *("config.json", "generation_config.json", "adapter_config.json", "tokenizer*", "vocab.*"),
+    *("merges.txt", "special_tokens_map.json", "added_tokens.json", "hparams.json", "README.md"),
 )
 PART = re.compile(r".+-\d+-of-0*([2-9]|[1-9]\d+)\.\w+")
 CHECKPOINT = re.compile(r"(checkpoint|ckpt|step|epoch|iter)[-_]?(\d+)")
@@ -111,6 +115,12 @@ def refuse_several(found: list[Path]) -> NoReturn:
             f"ends with {found[0].suffix}.index.json, too"
         )
     raise CheckpointError(f"several weights are there ({names}): name the file with --model")
+
+
+def refuse_beside(path: Path) -> None:
+    """Raise CheckpointError for a file of a checkpoint that is not its weights."""
+    if any(path.match(pattern) for pattern in BESIDE):
+        raise CheckpointError(f"{path.name} is not the weights: name its directory")
 
 
 def refuse_known(path: Path) -> None:

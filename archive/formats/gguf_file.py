@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from tokenizers import AddedToken, Tokenizer
+from tokenizers import AddedToken, Tokenizer, processors
 
 from archive.errors import CheckpointError
 from archive.formats.tensors import Floats, StoredModel, StoredTensor, tensor_in_file
@@ -61,6 +61,8 @@ CONFIG = {
 }
 # Kinds of tokens: what a text may name as a whole.
 CONTROL, USER_DEFINED = 3, 4
+# How llama.cpp calls GPT-2's way to cut a text before its merges; other ways give other ids.
+GPT2_CUTS = (None, "gpt-2", "gpt2", "default")
 
 
 def read_gguf(path: Path) -> StoredModel:
@@ -209,9 +211,11 @@ def _dequantised(path: Path, offset: int, shape: tuple[int, ...]) -> Floats:
 
 def _tokenizer(path: Path, metadata: dict[str, Any]) -> Tokenizer | None:
     """The byte-level BPE in the file; None for another kind, which needs --tokenizer."""
-    names = ("model", "tokens", "merges", "token_type")
-    kind, tokens, merges, kinds = (metadata.get(f"tokenizer.ggml.{name}") for name in names)
-    if kind != "gpt2" or not isinstance(tokens, list) or not isinstance(merges, list):
+    names = ("model", "tokens", "merges", "token_type", "pre")
+    kind, tokens, merges, kinds, cuts = (metadata.get(f"tokenizer.ggml.{name}") for name in names)
+    if kind != "gpt2" or cuts not in GPT2_CUTS:
+        return None
+    if not isinstance(tokens, list) or not isinstance(merges, list):
         return None
     pairs = [str(merge).partition(" ") for merge in merges]
     try:
@@ -219,10 +223,22 @@ def _tokenizer(path: Path, metadata: dict[str, Any]) -> Tokenizer | None:
             {str(token): number for number, token in enumerate(tokens)},
             [(left, right) for left, _, right in pairs],
         )
+        for token, of_kind in zip(tokens, kinds or [], strict=False):
+            if of_kind in (CONTROL, USER_DEFINED):
+                is_special = of_kind == CONTROL
+                tokenizer.add_tokens([AddedToken(str(token), special=is_special, normalized=False)])
+        _put_in_front(tokenizer, metadata)
     except Exception as error:  # the library raises nothing narrower
         raise CheckpointError(f"{path.name}: its tokenizer is broken ({error})") from None
-    for token, of_kind in zip(tokens, kinds or [], strict=False):
-        if of_kind in (CONTROL, USER_DEFINED):
-            is_special = of_kind == CONTROL
-            tokenizer.add_tokens([AddedToken(str(token), special=is_special, normalized=False)])
     return tokenizer
+
+
+def _put_in_front(tokenizer: Tokenizer, metadata: dict[str, Any]) -> None:
+    """Have each text begin with a token, if the file says so."""
+    bos = metadata.get(CONFIG["bos_token_id"])
+    name = tokenizer.id_to_token(bos) if type(bos) is int else None
+    if metadata.get("tokenizer.ggml.add_bos_token") is True and name is not None:
+        template = processors.TemplateProcessing(
+            single=[name, "$A"], pair=[name, "$A", "$B"], special_tokens=[(name, bos)]
+        )
+        tokenizer.post_processor = processors.Sequence([tokenizer.post_processor, template])

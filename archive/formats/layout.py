@@ -122,9 +122,12 @@ def _check(found: Mapping[str, StoredTensor], wanted: Shapes) -> None:
             )
         if name in found and found[name].shape != shape:
             raise CheckpointError(
-                f"{name} has shape {list(found[name].shape)}, config.json asks for {list(shape)}"
+                f"{name} has shape {list(found[name].shape)}, config.json asks for {list(shape)}: "
+                "is it the config.json of these weights?"
             )
     missing = [name for name in wanted if name not in found]
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise CheckpointError(f"the checkpoint lacks {missing[0]}{more}")
+        raise CheckpointError(
+            f"the checkpoint lacks {missing[0]}{more}: download or save it again, all of it"
+        )

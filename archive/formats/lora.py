@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from archive.errors import CheckpointError
-from archive.formats.layout import MATRIX, settle_head
+from archive.formats.layout import HEAD, MATRIX, WORDS, settle_head
 from archive.formats.names import plain_name, plain_names
 from archive.formats.tensors import Floats, StoredModel, StoredTensor
 from archive.reading import read_json
@@ -34,7 +34,20 @@ MAGNITUDE = re.compile(r"(?P<module>.+)\.lora_(?P<side>magnitude_vector)(?:\.wei
 # Rows of a product that are computed at a time: 128 MB of a matrix 16,384 wide.
 ROWS = 1024
 # What changes a layer otherwise than by a product of two factors.
-UNKNOWN = re.compile(r"lora_(variant|ga)|lora_[AB]\.bias|hada_|lokr_|ia3_|oft_|vera_|prompt_")
+UNKNOWN = re.compile(
+    r"lora_(variant|ga)|lora_[AB]\.bias|hada_|lokr_|ia3_|oft_|vera_|prompt_|trainable_tokens_|"
+    r"token_adapter|(^|\.)lora_(?!embedding_[AB]\b|[AB]\b|magnitude_vector\b)"
+)
+# Ways to begin a training in which the base is changed, too: what is added is no use without that.
+CHANGED_BASE = ("pissa", "corda", "olora", "loftq", "lora_ga")
+MAGNITUDES = "magnitude_vector"
+# What PEFT puts before the names of the model's own modules.
+OUTER = "base_model.model."
+PART = re.compile(r"(^|\.)(wte|wpe|ln_f|lm_head|h\.\d+)\.")
+APART = (
+    "the adapter changes one of embedding and head, which are one in its base: served as two, as "
+    "PEFT computes them"
+)
 WAY_OUT = "merge it with PEFT: model.merge_and_unload().save_pretrained(DIR)"
 
 
@@ -67,39 +80,57 @@ def merge_adapter(
         CheckpointError: It is no LoRA adapter, or does not fit the base.
     """
     config = read_json(file.parent / "adapter_config.json")
-    if config.get("peft_type", "LORA") != "LORA":
-        raise CheckpointError(f"the adapter is {config['peft_type']}, not LORA; {WAY_OUT}")
-    factors, whole = _sorted_out(tensors)
-    tied = bool(base.config.get("tie_word_embeddings", True))
-    merged, _, _ = settle_head(plain_names(base.tensors), tied)
+    _check_kind(config)
+    factors, whole, named = _sorted_out(tensors)
+    says_tied = bool(base.config.get("tie_word_embeddings", True))
+    merged, is_tied, _ = settle_head(plain_names(base.tensors), says_tied)
+    remarks = base.remarks
+    if is_tied and _changes_one_alone(factors, whole, merged, config):
+        merged[HEAD] = merged[WORDS]
+        is_tied, remarks = False, (*remarks, APART)
+    _check_whole(file, whole, merged)
+    merged |= whole  # the base's own may lie there, too: factors come on top
     turned = _turned(merged)
     for module, pair in factors.items():
         name = f"{module}.weight"
-        magnitude = pair.pop("magnitude_vector", None)
-        if name not in merged or set(pair) != {"A", "B"}:
+        if name not in merged or not {"A", "B"} <= pair.keys():
             raise CheckpointError(f"{file.name}: the base has no {name} for {module}.lora_A and _B")
-        scale = _scale(config, module, pair)
-        is_turned = name in turned
+        scale, is_turned = _scale(config, named[module], pair), name in turned
         merged[name] = _merged(merged[name], pair["A"], pair["B"], scale, is_turned)
-        if magnitude is not None:
-            merged[name] = _with_lengths(merged[name], magnitude, module, is_turned)
-    merged |= whole
-    directory = file.parent if has_tokenizer(file.parent) else base.tokenizer_directory
+        if MAGNITUDES in pair:
+            merged[name] = _with_lengths(merged[name], pair[MAGNITUDES], module, is_turned)
     return replace(
         base,
         format=f"LoRA adapter on {base.format}",
-        config=_config(base.config, merged),
+        config=_config(base.config, merged, is_tied),
         tensors=merged,
-        tokenizer_directory=directory,
+        remarks=remarks,
+        file=base.file if base.file == file.name else f"{file.name} on {base.file}",
+        tokenizer_directory=(
+            file.parent if has_tokenizer(file.parent) else base.tokenizer_directory
+        ),
     )
+
+
+def _check_kind(config: Mapping[str, Any]) -> None:
+    """Refuse what is no LoRA, or one that is no use without changes of the base."""
+    if config.get("peft_type", "LORA") != "LORA":
+        raise CheckpointError(f"the adapter is {config['peft_type']}, not LORA; {WAY_OUT}")
+    begin = config.get("init_lora_weights")
+    if isinstance(begin, str) and begin.lower().startswith(CHANGED_BASE):
+        raise CheckpointError(
+            f"adapter_config.json: init_lora_weights is {begin!r}, which changes the base, too; "
+            f"{WAY_OUT}"
+        )
 
 
 def _sorted_out(
     tensors: Mapping[str, StoredTensor],
-) -> tuple[dict[str, dict[str, StoredTensor]], dict[str, StoredTensor]]:
-    """The two factors of each module, and tensors that take the place of the base's."""
+) -> tuple[dict[str, dict[str, StoredTensor]], dict[str, StoredTensor], dict[str, str]]:
+    """The two factors of each module, tensors that take the place of the base's, PEFT's names."""
     factors: dict[str, dict[str, StoredTensor]] = {}
     whole: dict[str, StoredTensor] = {}
+    named: dict[str, str] = {}
     for given, tensor in tensors.items():
         if UNKNOWN.search(given):
             raise CheckpointError(f"the adapter has {given}, which is no plain LoRA; {WAY_OUT}")
@@ -110,24 +141,35 @@ def _sorted_out(
         else:
             module = plain_name(f"{match['module']}.weight").removesuffix(".weight")
             factors.setdefault(module, {})[match["side"]] = tensor
-    return factors, whole
+            named[module] = match["module"].removeprefix(OUTER)
+    return factors, whole, named
 
 
 def _scale(config: Mapping[str, Any], module: str, pair: Mapping[str, StoredTensor]) -> float:
     """What the product of a module's factors is multiplied by."""
-    rank = min(pair["A"].shape)
+    own = pair["B"].shape[-1] if pair["B"].shape else 0
     alpha = _of_module(config.get("alpha_pattern"), module, config.get("lora_alpha"))
     if isinstance(alpha, bool) or not isinstance(alpha, (int, float)):
         raise CheckpointError(f"adapter_config.json: lora_alpha is {alpha!r}; a number is needed")
-    rank = _of_module(config.get("rank_pattern"), module, config.get("r", rank))
+    rank = _of_module(config.get("rank_pattern"), module, config.get("r", own))
+    if type(rank) is not int or rank < 1 or rank != own:
+        raise CheckpointError(
+            f"adapter_config.json: the rank of {module} is {rank!r}, its factors have {own}: is it "
+            "the adapter's own?"
+        )
     return float(alpha) / (math.sqrt(rank) if config.get("use_rslora") else rank)
 
 
 def _of_module(patterns: Any, module: str, default: Any) -> Any:
     """The value of the first pattern that fits a module's name or ends it, as PEFT looks it up."""
-    for pattern, value in (patterns or {}).items():
-        if re.fullmatch(rf"(?:.*\.)?(?:{pattern})", module):
-            return value
+    try:
+        for pattern, value in (patterns or {}).items():
+            if re.match(rf"(.*\.)?({pattern})$", module):
+                return value
+    except (re.error, AttributeError):
+        raise CheckpointError(
+            f"adapter_config.json: {patterns!r} are no patterns of names, as PEFT writes them"
+        ) from None
     return default
 
 
@@ -194,7 +236,33 @@ def _with_lengths(
     return weight.mapped(scale, weight.shape)
 
 
-def _config(config: dict[str, Any], merged: Mapping[str, StoredTensor]) -> dict[str, Any]:
+def _changes_one_alone(
+    factors: Mapping[str, Any],
+    whole: Mapping[str, StoredTensor],
+    base: Mapping[str, StoredTensor],
+    config: Mapping[str, Any],
+) -> bool:
+    """Whether an adapter changes one of embedding and head, which are one in its base."""
+    if config.get("ensure_weight_tying"):
+        return False
+    changed = {*(f"{module}.weight" for module in factors), *whole} & {HEAD, WORDS}
+    grows = WORDS in whole and whole[WORDS].shape != base[WORDS].shape
+    return len(changed) == 1 and not grows
+
+
+def _check_whole(
+    file: Path, whole: Mapping[str, StoredTensor], merged: Mapping[str, StoredTensor]
+) -> None:
+    """Refuse tensors of a GPT-2's parts that take no place of the base's: left out, they lack."""
+    for name in whole:
+        if name not in merged and PART.search(name) and name != HEAD:
+            raise CheckpointError(f"{file.name}: the base has no {name}; {WAY_OUT}")
+
+
+def _config(
+    config: dict[str, Any], merged: Mapping[str, StoredTensor], is_tied: bool
+) -> dict[str, Any]:
     """The base's config; an adapter may bring more words."""
-    words = merged.get("wte.weight")
-    return config | {"vocab_size": words.shape[0]} if words is not None else config
+    words = merged.get(WORDS)
+    changed = {} if words is None else {"vocab_size": words.shape[0]}
+    return config | changed | {"tie_word_embeddings": is_tied}

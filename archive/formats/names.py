@@ -22,6 +22,8 @@ PREFIXES = (
 # Causal masks that old checkpoints carry along; they are not weights.
 MASK = re.compile(r"h\.\d+\.attn\.(bias|masked_bias|mask|causal_mask|tril)")
 PARTS = re.compile(r"(wte|wpe|ln_f|lm_head)\.(weight|bias)|h\.\d+\.\S+")
+# The same behind names that nobody else gives: a person's own class, with a GPT-2 in it.
+INNER = re.compile(rf".+?\.(?P<part>{PARTS.pattern})")
 # What a layer of GPT-2 has; whatever else lies in one would change what it computes.
 LAYER = re.compile(
     r"h\.\d+\.(ln_1|ln_2|attn\.c_attn|attn\.c_proj|mlp\.c_fc|mlp\.c_proj)\.(weight|bias)"
@@ -59,7 +61,10 @@ def plain_names(tensors: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
         _check_floats(name)
         _check_layer(name, plain)
         if plain in found:
-            raise CheckpointError(f"{name} and {given[plain]} are both {plain}: two models in one?")
+            raise CheckpointError(
+                f"{name} and {given[plain]} are both {plain}: there are two models in one; save "
+                "the one that is meant by itself"
+            )
         found[plain], given[plain] = tensor, name
     return found
 
@@ -69,6 +74,8 @@ def plain_name(name: str) -> str:
 
     >>> plain_name("module._orig_mod.transformer.h.0.ln_1.gamma")
     'h.0.ln_1.weight'
+    >>> plain_name("chatbot.writer.transformer.wte.weight")
+    'wte.weight'
     """
     for wrapper in WRAPPERS:
         name = name.replace(wrapper, "")
@@ -77,7 +84,10 @@ def plain_name(name: str) -> str:
         short = short.removeprefix(prefix)
     short = re.sub(r"\.gamma$", ".weight", re.sub(r"\.beta$", ".bias", short))
     short = short.replace("lm_head.decoder.", "lm_head.")  # of 2019, as DialoGPT has it
-    return short if PARTS.fullmatch(short) else name
+    if PARTS.fullmatch(short):
+        return short
+    inner = INNER.fullmatch(short)
+    return name if inner is None else inner["part"]
 
 
 def _check_floats(name: str) -> None:

@@ -12,6 +12,7 @@ from archive.formats.bitsandbytes import dequantised
 from archive.formats.content import pattern_of
 from archive.formats.elsewhere import (
     nested_checkpoints,
+    refuse_beside,
     refuse_known,
     refuse_several,
     unpacked_cache,
@@ -45,17 +46,21 @@ def open_stored(path: Path, base: Path | None = None) -> StoredModel:
     Raises CheckpointError, which names the file and what to do, if none is there that can be read.
     """
     path = unpacked_cache(path)
+    if not path.is_file() and not path.is_dir():
+        raise CheckpointError(f"{path.name} is neither a file nor a directory")
     adapter = find_adapter(path)
     if adapter is not None:
         if base is None:
             raise CheckpointError(f"{adapter.name} is an adapter: give its model with --base")
         return merge_adapter(adapter, open_stored(base), _adapter_tensors(adapter))
+    if path.is_file():
+        refuse_beside(path)
     file = path if path.is_file() else find_weights(path)
     refuse_known(file)
     named = file.name if file.name.endswith(".index") else pattern_of(file) or file.name
     for pattern, reader in READERS:
         if Path(named).match(pattern):
-            return _as_floats(file, reader(file))
+            return _as_floats(file, replace(reader(file), file=file.name))
     raise CheckpointError(
         f"{file.name} has a name that no known format uses; known are "
         f"{', '.join(pattern for pattern, _ in READERS)}"
@@ -107,8 +112,7 @@ def find_weights(directory: Path) -> Path:
             f"as {directory.name}/{inner[-1]}"
         )
     for other in sorted(directory.iterdir()):
-        if other.name != "config.json":
-            refuse_known(other)
+        refuse_known(other)
     raise CheckpointError("no model.safetensors in the checkpoint and no weights in another format")
 
 
@@ -126,11 +130,18 @@ def _open_torch(path: Path) -> StoredModel:
 
 
 def _open_keras(path: Path) -> StoredModel:
-    return StoredModel("tf_model.h5", _config(path.parent), read_keras(path), path.parent)
+    tensors = _of_all(read_keras, path)
+    return StoredModel("tf_model.h5", _config(path.parent), tensors, path.parent)
 
 
 def _open_flax(path: Path) -> StoredModel:
-    return StoredModel("Flax", _config(path.parent), read_flax(path), path.parent)
+    return StoredModel("Flax", _config(path.parent), _of_all(read_flax, path), path.parent)
+
+
+def _of_all(read: Callable[[Path], dict[str, StoredTensor]], path: Path) -> dict[str, StoredTensor]:
+    """The tensors of a file, or of all that an index names."""
+    files = shards_of(path) if path.name.endswith(".index.json") else [path]
+    return {name: tensor for file in files for name, tensor in read(file).items()}
 
 
 def _open_torch_shards(index: Path) -> StoredModel:
@@ -168,7 +179,13 @@ def _adapter_tensors(file: Path) -> dict[str, StoredTensor]:
 
 
 def _config(directory: Path) -> dict[str, Any]:
-    return read_json(directory / "config.json")
+    path = directory / "config.json"
+    if not path.exists():
+        raise CheckpointError(
+            "no config.json in the checkpoint: copy it from the model that it was trained from, or "
+            "save the model with model.save_pretrained(DIR)"
+        )
+    return read_json(path)
 
 
 # By the pattern of a file's name; the first that fits.
@@ -185,7 +202,9 @@ READERS: tuple[tuple[str, Reader], ...] = (
     ("*.pkl", _open_torch),
     ("*.gguf", read_gguf),
     ("*.h5", _open_keras),
+    ("*.h5.index.json", _open_keras),
     ("*.msgpack", _open_flax),
+    ("*.msgpack.index.json", _open_flax),
     ("*.index", read_tensorflow),
 )
 # In a directory, the names that leave no doubt, in transformers' order.
@@ -195,7 +214,9 @@ CERTAIN = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
     "tf_model.h5",
+    "tf_model.h5.index.json",
     "flax_model.msgpack",
+    "flax_model.msgpack.index.json",
 )
 UNCERTAIN = ("*.safetensors", "*.gguf", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.bin")
 # Indexes of shards in another precision ("variant"), as save_pretrained names them.

@@ -49,12 +49,14 @@ def read_shards(index: Path) -> dict[str, StoredTensor]:
 def shards_of(index: Path) -> list[Path]:
     """Return the files that an index names, all of which are there."""
     weight_map = read_json(index).get("weight_map")
-    if not isinstance(weight_map, dict):
+    if not isinstance(weight_map, dict) or not weight_map:
         raise CheckpointError(f"{index.name} is broken: it has no weight_map")
     names = sorted({Path(str(shard)).name for shard in weight_map.values()})
     for name in names:
         if not (index.parent / name).is_file():
-            raise CheckpointError(f"{name} is missing, and {index.name} needs it")
+            raise CheckpointError(
+                f"{name} is missing, and {index.name} needs it: get it from where that came from"
+            )
     return [index.parent / name for name in names]
 
 

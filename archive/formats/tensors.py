@@ -60,6 +60,7 @@ class StoredModel:
         tokenizer: Where no tokenizer lies in `directory`: the one in the file, or GPT-2's own
             where a format is always trained with that.
         tokenizer_directory: Where the tokenizer lies, if not in `directory`.
+        file: The name of the file of weights, or of their index.
     """
 
     format: str
@@ -69,6 +70,7 @@ class StoredModel:
     remarks: tuple[str, ...] = ()
     tokenizer: Tokenizer | None = field(default=None, repr=False)
     tokenizer_directory: Path | None = None
+    file: str = ""
 
 
 def to_float32(values: NDArray[Any], kind: str) -> Floats:

@@ -71,9 +71,11 @@ class _Worker:
 
     def __init__(self, paths: list[Path]) -> None:
         self.name = paths[0].name
+        # A link is read where it leads, and called by its own name.
+        names = {str(path.resolve()): path.name for path in paths}
         kept = {key: os.environ[key] for key in KEPT_VARIABLES if key in os.environ}
         self._process = subprocess.Popen(
-            [sys.executable, "-I", str(WORKER), *(str(path.resolve()) for path in paths)],
+            [sys.executable, "-I", str(WORKER), *names],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -88,7 +90,7 @@ class _Worker:
         except json.JSONDecodeError:
             raise self._ended() from None
         if "error" in self.found:
-            raise _refused(Path(self.found["file"]).name, self.found["error"])
+            raise _refused(names[self.found["file"]], self.found["error"])
 
     def read(self, name: str, shape: tuple[int, ...]) -> Floats:
         values = np.empty(prod(shape), "<f4")

@@ -35,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--share", type=float, default=1.0, help="of the simulated time (default: all of it)"
     )
+    result.add_argument("--most", type=int, default=10_000, help="instances at most")
     result.add_argument("--output", type=Path, default=RESULTS, metavar="FILE")
     return result
 
@@ -50,6 +51,8 @@ def main(words: list[str] | None = None) -> int:
             continue
         rows = []
         for scenario in make(curve, options.share):
+            if scenario.plan.instances > options.most:
+                continue
             row = scenarios.run(scenario)
             rows.append(row)
             print(line(row), flush=True)

@@ -20,7 +20,7 @@ CLOUD_RUN_SECONDS = 3.0
 POD_SECONDS = 5.0
 NODE_SECONDS = 60.0
 # Instances: seconds that are simulated, of which the first part is not counted.
-POWERS = {10: (600.0, 120.0), 100: (180.0, 60.0), 1000: (90.0, 40.0), 10_000: (60.0, 35.0)}
+POWERS = {10: (400.0, 100.0), 100: (120.0, 60.0), 1000: (70.0, 40.0), 10_000: (24.0, 16.0)}
 LOADED = 0.6  # share of what full instances could do
 HISTORY_POINTS = 300
 
@@ -43,11 +43,9 @@ def session_rate(curve: Curve, instances: float, lengths: Lengths = LENGTHS) -> 
     return instances * curve.requests_per_second(mean.prompt, mean.new) / mean.turns
 
 
-def steady(curve: Curve, share: float = 1.0, most: int = 10_000) -> Iterator[Scenario]:
+def steady(curve: Curve, share: float = 1.0) -> Iterator[Scenario]:
     """Yield fleets under a steady load: what routing is worth, at each power of ten."""
     for instances, (seconds, settle) in POWERS.items():
-        if instances > most:
-            return
         rate = LOADED * session_rate(curve, instances)
         for routing in ("chance", "least", "prefix"):
             if instances == 10_000 and routing == "chance":
@@ -74,7 +72,7 @@ def autoscalers(most: int, least: int) -> dict[str, tuple[Autoscaler, float]]:
 
 def days(curve: Curve, share: float = 1.0) -> Iterator[Scenario]:
     """Yield a day of a small fleet, by each autoscaler: what it costs, and who waits."""
-    rate = session_rate(curve, 1.0)
+    rate = session_rate(curve, 0.5)
     day = Day(rate, starts=0.0)
     for name, (autoscaler, seconds) in autoscalers(20, 1).items():
         if seconds == NODE_SECONDS:
@@ -87,26 +85,26 @@ def days(curve: Curve, share: float = 1.0) -> Iterator[Scenario]:
 
 
 def bursts(curve: Curve, share: float = 1.0) -> Iterator[Scenario]:
-    """Yield five times the load for two minutes, from a fleet that fits the load before."""
+    """Yield five times the load for a minute, from a fleet that fits the load before."""
     for instances in (10, 100):
         rate = 0.5 * session_rate(curve, instances)
-        burst = Day(rate, swing=0.0, burst=(180.0, 120.0, 5.0))
+        burst = Day(rate, swing=0.0, burst=(120.0, 60.0, 5.0))
         for name, (autoscaler, seconds) in autoscalers(10 * instances, instances).items():
             plan = Plan(
-                curve, burst.rate, burst.most, 600.0 * share, instances, "least", autoscaler,
+                curve, burst.rate, burst.most, 420.0 * share, instances, "least", autoscaler,
                 start_seconds=seconds, settle=60.0,
             )  # fmt: skip
             yield Scenario("burst", f"{instances:,}: {name}", plan)
-        plan = Plan(curve, burst.rate, burst.most, 600.0 * share, instances, "least", settle=60.0)
+        plan = Plan(curve, burst.rate, burst.most, 420.0 * share, instances, "least", settle=60.0)
         yield Scenario("burst", f"{instances:,}: no autoscaler", plan)
 
 
 def failures(curve: Curve, share: float = 1.0) -> Iterator[Scenario]:
     """Yield a fleet in which instances die: every ten minutes each, which is far too often."""
     rate = LOADED * session_rate(curve, 100)
-    for lives in (0.0, 3600.0, 600.0):
+    for lives in (0.0, 600.0):
         plan = Plan(
-            curve, _always(rate), rate, 600.0 * share, 100, "least", Fixed(100),
+            curve, _always(rate), rate, 240.0 * share, 100, "least", Fixed(100),
             lives=lives, start_seconds=POD_SECONDS, settle=60.0,
         )  # fmt: skip
         name = f"each dies every {lives:,.0f} s" if lives else "none dies"

@@ -5,6 +5,7 @@ A body does not go through it: it bounds none, and drops one that comes with an 
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from dataclasses import dataclass
 from typing import NoReturn
@@ -17,11 +18,12 @@ REQUEST_LINE = re.compile(rb"(%b) ([^\x00-\x20\x7f-\xff#]+) HTTP/(\d\.\d)" % TOK
 STRAY = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|(?<!\r)\n|\r(?=[^\n])")
 # An empty one is right: RFC 9112 wants it where the target has no host. A host in brackets is IPv6.
 HOST = re.compile(
-    rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]++|%[0-9A-Fa-f]{2})*+)(?::\d*)?"
+    rb"(?:\[([0-9A-Fa-f:.]+)\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]++|%[0-9A-Fa-f]{2})*+)(?::(\d*))?"
 )
+HIGHEST_PORT = 65_535
 ABSOLUTE_FORM = re.compile(rb"(?i:https?)://([^/?]+)(.*)")
 END = b"\r\n\r\n"
-# Of a length: more are zeros in front, of which a head has room for thousands.
+# Of a number: more are zeros in front, of which a head has room for thousands.
 MOST_DIGITS = 20
 
 Fields = list[tuple[bytes, bytes]]
@@ -83,13 +85,13 @@ def read_head(block: bytes) -> Head:
     hosts = parsed.all(b"host")
     if len(hosts) > 1 or (not hosts and version == "1.1"):
         _refuse("A request must have exactly one Host header")
-    if any(not HOST.fullmatch(host) for host in hosts):
+    if any(not _is_host(host) for host in hosts):
         _refuse("The Host header is not valid")
     path, query = _split_target(method, target, parsed)
     connection = parsed.tokens(b"connection")
-    keeps_alive = b"keep-alive" in connection if version == "1.0" else b"close" not in connection
+    keeps_alive = b"close" not in connection and (version == "1.1" or b"keep-alive" in connection)
     # An expectation of HTTP/1.0 is to be ignored: such a client takes no interim reply.
-    expects = version == "1.1" and parsed.tokens(b"expect") == [b"100-continue"]
+    expects = version == "1.1" and b"100-continue" in parsed.tokens(b"expect")
     length = _length(version, parsed)
     fields = parsed.fields
     return Head(method, path, query, version, fields, length, keeps_alive, expects)
@@ -142,6 +144,21 @@ def _read_request_line(line: bytes) -> tuple[str, bytes, str]:
     return found[1].decode(), found[2], version
 
 
+def _is_host(value: bytes) -> bool:
+    found = HOST.fullmatch(value)
+    if not found:
+        return False
+    address, port = found[1], (found[2] or b"").lstrip(b"0")
+    if len(port) > MOST_DIGITS or int(port or b"0") > HIGHEST_PORT:
+        return False
+    if address is not None:
+        try:
+            ipaddress.IPv6Address(address.decode())
+        except ValueError:
+            return False
+    return True
+
+
 def _split_target(method: str, target: bytes, parsed: _Parsed) -> tuple[bytes, bytes]:
     """Return path and query of a target in any of its forms."""
     if method == "CONNECT":
@@ -152,7 +169,7 @@ def _split_target(method: str, target: bytes, parsed: _Parsed) -> tuple[bytes, b
         return target, b""
     if not target.startswith(b"/"):
         found = ABSOLUTE_FORM.fullmatch(target)
-        if not found or not HOST.fullmatch(found[1]) or found[1].startswith(b":"):
+        if not found or not _is_host(found[1]) or found[1].startswith(b":"):
             _refuse("The target of the request is not valid")
         # The target's host counts, whatever the Host header says.
         parsed.fields[:] = [pair for pair in parsed.fields if pair[0] != b"host"]

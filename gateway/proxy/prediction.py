@@ -29,6 +29,8 @@ PREFIX_CHARS = 64
 # One long body after the other is parsed here.
 _long_bodies = ThreadPoolExecutor(1, thread_name_prefix="long-bodies")
 DEFAULT_CONTEXT = 1024
+# Of a number that is multiplied, and told in an error: Python writes out no more than 4,300 digits.
+MOST = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,14 +138,16 @@ def read_prediction(
     if formats == {COMPLETION} and not question.is_list:
         return read_completion(model, version, requests[0], body, settings, card)
     each = [read_completion(model, version, value, b"", settings, card) for value in requests]
-    tokens = [_tokens(value, settings, card) for value in requests]
-    _check_size(sum(map(mul, tokens, (one.sequences for one in each))), settings)
+    sequences = sum(one.sequences for one in each)
+    if sequences <= each[0].most_sequences:
+        tokens = [_tokens(value, settings, card) for value in requests]
+        _check_size(sum(map(mul, tokens, (one.sequences for one in each))), settings)
     return replace(
         each[0],
         path="",
         body=body,
         accept=TEXT if PLAIN in formats else "",
-        sequences=sum(one.sequences for one in each),
+        sequences=sequences,
         text=" ".join(one.text for one in each),
     )
 
@@ -186,4 +190,4 @@ def _whole(value: Any, otherwise: int) -> int:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     is_number = isinstance(value, int) and not isinstance(value, bool)
-    return value if is_number and value > 0 else otherwise
+    return min(value, MOST) if is_number and value > 0 else otherwise

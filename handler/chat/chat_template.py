@@ -53,9 +53,9 @@ class _Bounds:
 
 def _checked(value: Any) -> Any:
     """A value that an operator gave, unless it is too large."""
-    if isinstance(value, int | float) and abs(value) > MAX_POWER**2:
+    if isinstance(value, (int, float)) and abs(value) > MAX_POWER**2:
         raise TooMuch
-    if isinstance(value, str | list | tuple) and len(value) > MAX_CHARS:
+    if isinstance(value, (str, list, tuple)) and len(value) > MAX_CHARS:
         raise TooMuch
     return value
 
@@ -111,12 +111,12 @@ class _Sandbox(ImmutableSandboxedEnvironment):
 def _product(operator: str, left: Any, right: Any) -> float:
     """About how large the result will be: a text's length, or for a power its digits."""
     if operator == "**":
-        bits = max(1, int(abs(left)).bit_length()) if isinstance(left, int | float) else 0
-        return bits * abs(right) if isinstance(right, int | float) else 0
+        bits = max(1, int(abs(left)).bit_length()) if isinstance(left, (int, float)) else 0
+        return bits * abs(right) if isinstance(right, (int, float)) else 0
     if operator == "%":  # `"%999999d" % 1`
         return 0 if not isinstance(left, str) else _widest(left)
     for text, times in ((left, right), (right, left)):
-        if isinstance(text, str | list | tuple) and isinstance(times, int):
+        if isinstance(text, (str, list, tuple)) and isinstance(times, int):
             return len(text) * times
     return 0
 

@@ -11,17 +11,18 @@ from collections.abc import Callable
 from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any
 
+from handler.older_pythons import possessive
 from handler.workshop import pace
 
 # Values that are parsed in one chunk: a fraction of a millisecond.
 AT_ONCE = 2048
-BLANK = r"[ \t\n\r]*+"
-NUMBER = r"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+(?:[eE][-+]?[0-9]++)?+"
-TEXT = r'"[^"\\\x00-\x1f]*+"'
+BLANK = possessive(r"[ \t\n\r]*+")
+NUMBER = possessive(r"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+(?:[eE][-+]?[0-9]++)?+")
+TEXT = possessive(r'"[^"\\\x00-\x1f]*+"')
 SCALAR = rf"(?:{NUMBER}|{TEXT}|true|false|null)"
 # Scalars, each with the comma behind it; nothing that matches can be refused as JSON.
-ITEMS = re.compile(rf"(?:{BLANK}{SCALAR}{BLANK},){{1,{AT_ONCE}}}+")
-PAIRS = re.compile(rf"(?:{BLANK}{TEXT}{BLANK}:{BLANK}{SCALAR}{BLANK},){{1,{AT_ONCE}}}+")
+ITEMS = re.compile(possessive(rf"(?:{BLANK}{SCALAR}{BLANK},){{1,{AT_ONCE}}}+"))
+PAIRS = re.compile(possessive(rf"(?:{BLANK}{TEXT}{BLANK}:{BLANK}{SCALAR}{BLANK},){{1,{AT_ONCE}}}+"))
 BLANKS = re.compile(BLANK)
 
 

@@ -11,12 +11,13 @@ from typing import Any
 
 from handler.content import long_json
 from handler.content.utf8 import half_character, is_whole
+from handler.older_pythons import possessive
 from handler.workshop import pace
 
 # A prompt of 96 lists of ids has 97.
 MOST_NESTS = 10_000
 TEXTS_AT_ONCE = 2048
-QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*+"?+', re.DOTALL)
+QUOTED = re.compile(possessive(rb'"(?:[^"\\]|\\.)*+"?+'), re.DOTALL)
 # An escape of half a character, be it one of two that make a whole one.
 HALF = re.compile(r"\\u[dD][89a-fA-F]")
 

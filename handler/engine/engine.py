@@ -10,6 +10,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
+from typing import Optional, Union
 
 import numpy as np
 
@@ -98,7 +99,7 @@ class Engine:
             most = self.embedded_at_once
             sequences, held_back = sequences[:most], sequences[most:]
         with self._work:
-            waiting = self._open.total()
+            waiting = sum(self._open.values())
             if waiting + len(sequences) > self._settings.slots + self._settings.max_waiting:
                 raise QueueFull(
                     f"{waiting} completions are being generated or waiting; the server takes "
@@ -257,7 +258,7 @@ class Engine:
         """Compute steps of one token each until a sequence ends, or somebody wants to be heard."""
         uniforms = np.stack([chunk.sequence.uniforms(steps) for chunk in chunks], axis=1)
         for step in self._model.decode(rows_of(chunks), draws, uniforms, self._until):
-            for chunk, token in zip(chunks, step.tokens, strict=True):
+            for chunk, token in zip(chunks, step.tokens):
                 self._scheduler.advance(chunk)
                 output = _take(chunk.sequence, Answer(token))
                 output.at = step.ended_at
@@ -270,7 +271,7 @@ class Engine:
             self._scheduler.remove(sequence)
 
 
-Asks = tuple[Chunk, list[Score] | list[Embed], dict[Sequence, Draw | None]]
+Asks = tuple[Chunk, Union[list[Score], list[Embed]], dict[Sequence, Optional[Draw]]]
 
 
 def _asks(chunks: list[Chunk], outputs: list[Output]) -> Iterator[Asks]:

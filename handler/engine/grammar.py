@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from handler.engine.errors import GrammarError
 from handler.engine.grammar_tokens import GrammarTokens, Mask
+from handler.older_pythons import SLOTS
 
 if TYPE_CHECKING:  # pragma: no cover
     from handler.engine.vocabulary import Vocabulary
@@ -59,7 +60,7 @@ JSON_STYLE = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, **SLOTS)
 class GrammarSource:
     """A grammar as a request says it: JSON_SCHEMA and CHOICE are JSON, the others plain text."""
 

@@ -12,12 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from handler.engine.model import Buffer
+from handler.older_pythons import SLOTS
 
 Tokens = npt.NDArray[np.int32]
 NO_TOKENS: Tokens = np.empty(0, np.int32)
 
 
-@dataclass(slots=True)
+@dataclass(**SLOTS)
 class Slot:
     """What one slot holds.
 

@@ -12,9 +12,10 @@ import numpy.typing as npt
 from handler.engine.activations import NAMES
 from handler.engine.errors import ModelError
 from handler.engine.step import Answer, Ask, Deadline, DecodeStep, Draw, Rows
+from handler.older_pythons import SLOTS
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, **SLOTS)
 class ModelShape:
     """Sizes of a GPT-2, and what it computes with them."""
 

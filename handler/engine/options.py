@@ -9,12 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from handler.engine.grammar import Grammar
+from handler.older_pythons import SLOTS
 
 # How one vector is made of a prompt (`pooling.py`).
 MEAN, LAST = "mean", "last"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False, **SLOTS)
 class LogitBias:
     """Numbers that are added to logits: distinct token ids, int64 [k], and float32 [k]."""
 
@@ -29,7 +30,7 @@ class LogitBias:
         return cls(np.fromiter(bias, np.int64), np.fromiter(bias.values(), np.float32))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, **SLOTS)
 class SamplingOptions:
     """Options of one sequence. The seed is always set: equal ones give equal completions."""
 

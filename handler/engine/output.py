@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from handler.engine.step import TokenLogprob
+from handler.older_pythons import SLOTS
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, **SLOTS)
 class LogprobEntry:
     """A token's log probability and where in the written text the token begins (characters)."""
 
@@ -20,7 +21,7 @@ class LogprobEntry:
     text_offset: int
 
 
-@dataclass(slots=True)
+@dataclass(**SLOTS)
 class Output:
     """What one step added to one sequence. `at`: when, in seconds of the monotonic clock."""
 

@@ -14,6 +14,7 @@ from itertools import takewhile
 
 from handler.engine.kv_cache import KVCache, common_length
 from handler.engine.sequence import Sequence
+from handler.older_pythons import SLOTS
 
 # Tokens for which a prompt waits a step, so as not to compute them a second time.
 WORTH_WAITING = 16
@@ -21,7 +22,7 @@ WORTH_WAITING = 16
 COPIED_AT_ONCE = 1024
 
 
-@dataclass(slots=True)
+@dataclass(**SLOTS)
 class Chunk:
     """Tokens of a sequence that a step computes: from its first uncomputed one, `count` of them.
 

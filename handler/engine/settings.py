@@ -8,12 +8,13 @@ from typing import Any
 
 from handler.engine.container import available_cpus, available_memory, resident_memory
 from handler.engine.errors import ModelError
+from handler.older_pythons import SLOTS
 
 LOGPROBS_MODES = ("raw_logprobs", "processed_logprobs")
 FRACTIONS = ("stream_interval_ms", "deadline_seconds")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, **SLOTS)
 class EngineSettings:
     """How the engine runs; config/model-config.yaml has them all. Every value has a bound.
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Union
 
 import numpy as np
 import numpy.typing as npt
 
 from handler.engine.grammar_tokens import Mask
 from handler.engine.options import SamplingOptions
+from handler.older_pythons import SLOTS
 
 # int32 [count, 3]: token, slot, position. Those of one slot stand together, in order of positions.
 Rows = npt.NDArray[np.int32]
@@ -51,7 +52,7 @@ class TokenHistory:
         return self.all_counts[: self.length]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, **SLOTS)
 class TokenLogprob:
     """Natural log probability of a token and of the likeliest ones.
 
@@ -64,7 +65,7 @@ class TokenLogprob:
     top: tuple[tuple[int, float], ...]
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(eq=False, **SLOTS)
 class Draw:
     """Choose the token that follows a row. Kept by its sequence from step to step.
 
@@ -92,7 +93,7 @@ class Draw:
     compiled: Any = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, **SLOTS)
 class Score:
     """The log probability that `token` follows a row, and those of the `top` likeliest tokens."""
 
@@ -101,7 +102,7 @@ class Score:
     top: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, **SLOTS)
 class Embed:
     """The last hidden states of `count` rows from `row` on; they must be among the step's."""
 
@@ -109,10 +110,10 @@ class Embed:
     count: int
 
 
-Ask = Draw | Score | Embed
+Ask = Union[Draw, Score, Embed]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, **SLOTS)
 class Answer:
     """What came of an ask.
 
@@ -126,7 +127,7 @@ class Answer:
     hidden: npt.NDArray[np.float32] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, **SLOTS)
 class DecodeStep:
     """A step of `Model.decode`.
 

@@ -18,6 +18,7 @@ from tokenizers import Tokenizer
 from tokenizers.decoders import ByteLevel
 
 from handler.engine.errors import ModelError
+from handler.older_pythons import SLOTS
 
 BYTE_TOKEN = re.compile(r"<0x([0-9A-F]{2})>")
 # What ends a word's last token, and stands for the space behind it.
@@ -34,7 +35,7 @@ CLIP_DECODER: dict[str, Any] = {
 CANNOT_STREAM = "the tokenizer's decoder changes text already written: it cannot stream"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, **SLOTS)
 class TokenBytes:
     """UTF-8 of each token id: `first` in a text, or `following` others.
 
@@ -75,7 +76,7 @@ def read_token_bytes(tokenizer: Tokenizer, size: int) -> TokenBytes:
         return _clip_pieces(tokenizer, symbols, size)
     runs = _byte_tokens(tokenizer, symbols)
     others = [token for token in symbols if token not in runs]
-    first = dict(zip(others, _decode(tokenizer, [[token] for token in others]), strict=True))
+    first = dict(zip(others, _decode(tokenizer, [[token] for token in others])))
     anchor = _find_anchor(tokenizer, first)
     following = _behind(tokenizer, anchor, others)
     return TokenBytes(
@@ -94,7 +95,7 @@ def _behind(tokenizer: Tokenizer, anchor: tuple[int, str], tokens: list[int]) ->
     texts = _decode(tokenizer, [[token, each] for each in tokens])
     if not all(whole.startswith(text) for whole in texts):
         raise ModelError(CANNOT_STREAM)
-    return {each: whole[len(text) :] for each, whole in zip(tokens, texts, strict=True)}
+    return {each: whole[len(text) :] for each, whole in zip(tokens, texts)}
 
 
 def _tails(
@@ -105,7 +106,7 @@ def _tails(
     end = following[token]
     texts = _decode(tokenizer, [[token, each, token] for each in following])
     found = {}
-    for (each, written), whole in zip(following.items(), texts, strict=True):
+    for (each, written), whole in zip(following.items(), texts):
         if not whole.startswith(text + written) or not whole.endswith(end):
             raise ModelError(CANNOT_STREAM)
         found[each] = whole[len(text + written) : len(whole) - len(end)].encode()
@@ -160,7 +161,7 @@ def _decode(tokenizer: Tokenizer, rows: list[list[int]]) -> list[str]:
 def _find_anchor(tokenizer: Tokenizer, first: dict[int, str]) -> tuple[int, str]:
     """A token whose text stands as it is, whatever follows: best one that no space parts."""
     letters = [token for token, text in first.items() if text.isalnum()]
-    twice = zip(letters, _decode(tokenizer, [[token, token] for token in letters]), strict=True)
+    twice = zip(letters, _decode(tokenizer, [[token, token] for token in letters]))
     good = [(token, both) for token, both in twice if both.startswith(first[token])]
     if not good:
         raise ModelError("the tokenizer has no token for letters")

@@ -89,7 +89,7 @@ class TorchModel:
         hidden = torch.empty(len(rows), self.shape.width)
         _, first, counts = np.unique(rows[:, 1], return_index=True, return_counts=True)
         chunks = [slice(start, start + count)
-                  for start, count in zip(first, counts, strict=True) if count > 1]  # fmt: skip
+                  for start, count in zip(first, counts) if count > 1]  # fmt: skip
         for chunk in chunks:
             hidden[chunk] = self._hidden(rows[None, chunk])[0]
         single = first[counts == 1]

@@ -121,7 +121,7 @@ class Vocabulary:
     def openings(self) -> list[int]:
         """Tokens that begin a text otherwise than they go on with one."""
         table = self._token_bytes
-        pairs = zip(table.first, table.following, strict=True)
+        pairs = zip(table.first, table.following)
         found = [token for token, (first, following) in enumerate(pairs) if first != following]
         # A blank as a byte token; decoders that strip a text's first blank strip this one too.
         blanks = [token for token in table.in_runs if table.following[token] == b" "]

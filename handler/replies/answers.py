@@ -24,8 +24,7 @@ def render(question: Question, completions: Sequence[Any], version: str) -> str:
     `version` is the model's.
     """
     values = [
-        _value(asked, completion, version)
-        for asked, completion in zip(question.asked, completions, strict=True)
+        _value(asked, completion, version) for asked, completion in zip(question.asked, completions)
     ]
     if _is_text(question):
         return str(values[0])

@@ -14,9 +14,10 @@ from handler.errors import (
     TooBusy,
     Unserved,
 )
+from handler.older_pythons import SLOTS
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, **SLOTS)
 class Words:
     """A status, and what two kinds of clients call it."""
 

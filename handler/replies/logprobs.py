@@ -36,9 +36,7 @@ class LogprobWriter:
         lengths = [len(detokenizer.push(token)) for token in tokens]
         # Tokens that were put in front of a text are not in what is echoed.
         offset = self._offset - sum(lengths) - len(detokenizer.finish())
-        for place, (token, length, logprob) in enumerate(
-            zip(tokens, lengths, logprobs, strict=True)
-        ):
+        for place, (token, length, logprob) in enumerate(zip(tokens, lengths, logprobs)):
             if place and place % AT_ONCE == 0:
                 pace()
             at = min(max(0, offset), self._offset)

@@ -10,6 +10,7 @@ from handler.engine.output import Output
 from handler.engine.sequence import Sequence
 from handler.engine.vocabulary import Vocabulary
 from handler.errors import EngineFailure
+from handler.older_pythons import SLOTS
 from handler.replies import sideband
 from handler.replies.error_replies import error_body
 from handler.replies.logprobs import LogprobWriter
@@ -59,7 +60,7 @@ class ReplyHead:
         return body if usage is None else body | {"usage": usage}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, **SLOTS)
 class WholeReply:
     """A reply that is complete at once."""
 

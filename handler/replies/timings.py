@@ -7,6 +7,8 @@ from bisect import bisect_left
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from handler.older_pythons import SLOTS
+
 if TYPE_CHECKING:
     from handler.engine.output import Output
 
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 GAP_BOUNDS = (0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.5, 1, 2.5)
 
 
-@dataclass(slots=True)
+@dataclass(**SLOTS)
 class Timings:
     """Moments of one request, in seconds of the machine's monotonic clock.
 

@@ -82,7 +82,7 @@ class ChatRequest(WritingRequest):
         description="The conversation so far.", examples=[[{"role": "user", "content": "Hello"}]]
     )
     max_completion_tokens: Whole | None = Field(
-        None, ge=0, le=1_000_000, description="Most tokens to generate; overrides `max_tokens`."
+        None, ge=0, description="Most tokens to generate; overrides `max_tokens`."
     )
     logprobs: bool | None = Field(None, description="Return the log probability of each token.")
     top_logprobs: Whole | None = Field(

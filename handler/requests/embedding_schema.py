@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Union
 
 from pydantic import Field, PlainValidator
 from pydantic_core import PydanticCustomError
@@ -40,9 +40,9 @@ def _check_input(value: Any) -> Any:
     return inputs
 
 
-_Input = str | list[str] | list[TokenId] | list[list[TokenId]]
+_Input = Union[str, list[str], list[TokenId], list[list[TokenId]]]
 Input = Annotated[
-    list[str | list[int]], PlainValidator(_check_input, json_schema_input_type=_Input)
+    list[Union[str, list[int]]], PlainValidator(_check_input, json_schema_input_type=_Input)
 ]
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from handler.engine.options import MEAN, SamplingOptions
 from handler.engine.sequence import Sequence
 from handler.errors import BadRequest
+from handler.older_pythons import SLOTS
 from handler.requests.embedding_schema import EmbeddingRequest
 from handler.requests.prompt_reader import PromptReader, PromptText
 from handler.requests.prompts import naming
@@ -20,7 +21,7 @@ from handler.workshop import pace
 FLOAT_BYTES, BASE64_BYTES = 22, 6
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, **SLOTS)
 class PreparedEmbeddings:
     """The sequences of a request, one for each text, and what becomes of their vectors."""
 
@@ -31,7 +32,7 @@ class PreparedEmbeddings:
     is_base64: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, **SLOTS)
 class EmbeddingPreparer:
     """Knows how texts are read, and how long a reply may be."""
 

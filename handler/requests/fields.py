@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Optional, Union
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
 from pydantic_core import PydanticCustomError
@@ -62,7 +62,7 @@ TokenId = Annotated[int, Field(ge=0)]
 # Of hundreds of thousands of wrong items the first one is named: to list them all takes a second.
 TokenIds = Annotated[list[TokenId], Field(fail_fast=True), BeforeValidator(_take_integral_items)]
 AddSpecialTokens = Annotated[
-    bool | None,
+    Optional[bool],
     Field(
         description=(
             "Begin prompts with the token that the tokenizer puts there, if any (the default)."
@@ -72,7 +72,7 @@ AddSpecialTokens = Annotated[
 # vLLM's names, and the same without their ends.
 LogprobsMode = Literal["raw_logprobs", "processed_logprobs", "raw", "processed"]
 SkipSpecialTokens = Annotated[
-    bool | None,
+    Optional[bool],
     Field(
         description=(
             "True leaves every special token out of the text, false none. By default only those "
@@ -130,7 +130,7 @@ def _check_ids(ids: Any) -> Any:
     )
 
 
-_Prompt = str | list[str] | list[TokenId] | list[list[TokenId]] | None
+_Prompt = Union[str, list[str], list[TokenId], list[list[TokenId]], None]
 Prompt = Annotated[_Prompt, PlainValidator(check_prompt, json_schema_input_type=_Prompt)]
 
 

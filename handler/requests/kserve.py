@@ -224,8 +224,8 @@ def _prompt(tensor: Tensor, mask: Tensor | None) -> Any:
             )
         kept = Tensor(mask.name, mask.datatype, tensor.shape, mask.values, {}).rows
         rows = [
-            [token for token, is_there in zip(row, marks, strict=True) if is_there]
-            for row, marks in zip(rows, kept, strict=True)
+            [token for token, is_there in zip(row, marks) if is_there]
+            for row, marks in zip(rows, kept)
         ]
     return rows[0] if len(rows) == 1 else rows
 

@@ -15,6 +15,7 @@ from handler.engine.options import LogitBias, SamplingOptions
 from handler.engine.sampler import GREEDY_BELOW
 from handler.engine.sequence import Sequence
 from handler.errors import BadRequest
+from handler.older_pythons import SLOTS
 from handler.requests.grammars import compiled
 from handler.requests.prompt_reader import PromptReader, PromptText
 from handler.requests.resume import Resume
@@ -29,7 +30,7 @@ LOGPROB_BYTES = 45
 Number = TypeVar("Number", int, float)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, **SLOTS)
 class Prepared:
     """The sequences of a request, prompt by prompt, and the prompts as they were read.
 
@@ -48,7 +49,7 @@ class Prepared:
         return len(self.sequences) // len(self.prompts)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, **SLOTS)
 class Preparer:
     """Knows how prompts are read, the model's defaults, and how much one request may ask for."""
 
@@ -87,7 +88,7 @@ class Preparer:
         self._bound_number(requests, [len(given) for given in prompts])
         self.reader.bound_text([prompt for given in prompts for prompt in given])
         prepared: list[Prepared] = []
-        for request, given in zip(requests, prompts, strict=True):
+        for request, given in zip(requests, prompts):
             pace()
             first = sum(len(before.sequences) for before in prepared)
             prepared.append(self._prepare(request_id, request, given, first))
@@ -145,9 +146,7 @@ class Preparer:
 
     def _bound_number(self, requests: list[CompletionRequest], prompts: list[int]) -> None:
         """Refuse more sequences than the engine holds, running and waiting."""
-        sequences = sum(
-            count * request.candidates for request, count in zip(requests, prompts, strict=True)
-        )
+        sequences = sum(count * request.candidates for request, count in zip(requests, prompts))
         request = requests[0]
         if sequences > self.max_sequences:
             name = "best_of" if request.best_of else "n" if request.n else "prompt"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from handler.archive_metadata import ArchiveMetadata
 from handler.engine.vocabulary import Vocabulary
 from handler.errors import BadRequest
+from handler.older_pythons import SLOTS
 from handler.requests.fields import parts
 from handler.requests.schema import CompletionRequest
 
@@ -17,7 +18,7 @@ MAX_PROMPT_BYTES = 131_072
 MAX_RESERVED_SHARE = 4
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, **SLOTS)
 class PromptText:
     """A prompt as it is read: its ids, the text that is echoed, and how much was cut off it."""
 
@@ -28,7 +29,7 @@ class PromptText:
     unread_characters: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, **SLOTS)
 class PromptReader:
     """Knows the model's vocabulary and context."""
 

@@ -11,8 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from handler.older_pythons import SLOTS
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, **SLOTS)
 class ResumedChoice:
     """A choice of which events were sent.
 
@@ -29,7 +31,7 @@ class ResumedChoice:
     cached_tokens: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, **SLOTS)
 class Resume:
     """A stream that was cut off. `choices`: by index, those that had begun."""
 

@@ -6,6 +6,7 @@ the gateway can publish the same models as OpenAPI.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from pydantic import Field, ValidationError, model_validator
@@ -57,7 +58,7 @@ class WritingRequest(GrammarFields):
 
     model: Text | None = Field(None, description="Name of the model; informative.")
     max_tokens: Whole | None = Field(
-        None, ge=0, le=1_000_000, description="Most tokens to generate; the context is a limit too."
+        None, ge=0, description="Most tokens to generate; the context is a limit too."
     )
     min_tokens: Whole | None = Field(
         None, ge=0, description="Generate at least this many tokens before an end-of-text token."
@@ -65,7 +66,6 @@ class WritingRequest(GrammarFields):
     max_length: Whole | None = Field(
         None,
         ge=1,
-        le=1_000_000,
         description=(
             "Most tokens of prompt and completion together, as in transformers; `max_tokens` "
             "applies too."
@@ -277,6 +277,22 @@ def unknown_field(name: str) -> BadRequest:
     return BadRequest(f"Unknown field `{shown}`", param=shown, code="unknown_field")
 
 
+# Pydantic's words, which stand behind the field's name.
+OUR_WORDS = (
+    (re.compile(r"^Input should be"), "must be"),
+    (re.compile(r"^\w+ should have"), "must have"),
+    (re.compile(r" after validation, not \d+$"), ""),
+    (re.compile(r"^Field required$"), "is required"),
+    (re.compile(r"^Value error, "), ""),
+)
+
+
+def _in_our_words(message: str) -> str:
+    for theirs, ours in OUR_WORDS:
+        message = theirs.sub(ours, message)
+    return message
+
+
 def _to_bad_request(failure: ValidationError, model: type[_Request]) -> BadRequest:
     fault = failure.errors(include_url=False, include_input=False)[0]
     location = [part for part in fault["loc"] if isinstance(part, int) or part.isidentifier()]
@@ -284,7 +300,7 @@ def _to_bad_request(failure: ValidationError, model: type[_Request]) -> BadReque
     param = param[:MOST_NAMED]  # a key of `logit_bias` is the client's, and as long as he likes
     if fault["type"] == "model_type":
         return BadRequest(f"`{param}` must be an object", param=param, code="model_type")
-    message = fault["msg"].replace("Input should be", "must be").replace("Value error, ", "")
+    message = _in_our_words(fault["msg"])
     if not param:
         about = fault["type"] if fault["type"] in model.model_fields else None
         about = about or fault.get("ctx", {}).get("name")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, Optional
 
 from handler.engine.output import Output
 from handler.replies.pending_reply import PendingReply
@@ -20,7 +20,7 @@ MOST_TOKENS_AT_ONCE = 64
 SIGN_SECONDS = 0.1
 
 # What is sent, whether it is the last (None: no stream), and its content type.
-Chunk = tuple[str | None, bool | None, str]
+Chunk = tuple[Optional[str], Optional[bool], str]
 NO_CHUNK: Chunk = (None, None, "")
 
 

@@ -4,16 +4,24 @@ import time
 
 from common import ANSWER, MANY, MODEL, PROMPT, TALK, TEXT, TOKENS, URL, has_left, main, same
 from huggingface_hub import InferenceClient
-from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.errors import OverloadedError
 
 CLIENT = InferenceClient(model=URL)
 TALKER = InferenceClient(base_url=URL + "/v1", api_key="none")
 
 
+def written() -> str:
+    """What follows the prompt, alone."""
+    return CLIENT.text_generation(PROMPT, max_new_tokens=TOKENS, return_full_text=False)
+
+
 def call() -> None:
-    """A text, which is greedy where nothing is said, an answer, and vectors."""
-    same(CLIENT.text_generation(PROMPT, max_new_tokens=TOKENS), TEXT)
-    told = CLIENT.text_generation(PROMPT, max_new_tokens=TOKENS, details=True)
+    """A text, which is greedy where nothing is said and holds its prompt, and an answer."""
+    same(CLIENT.text_generation(PROMPT, max_new_tokens=TOKENS), PROMPT + TEXT)
+    same(written(), TEXT)
+    told = CLIENT.text_generation(
+        PROMPT, max_new_tokens=TOKENS, details=True, return_full_text=False
+    )
     same((told.generated_text, len(told.details.tokens)), (TEXT, TOKENS))
     reply = TALKER.chat_completion(TALK, model=MODEL, max_tokens=TOKENS, temperature=0)
     same(reply.choices[0].message.content, ANSWER)
@@ -47,12 +55,12 @@ def error() -> None:
 def retry() -> None:
     """It tries nothing again by itself: come back when the refusal says."""
     try:
-        CLIENT.text_generation(PROMPT, max_new_tokens=TOKENS)
-    except HfHubHTTPError as error:
-        time.sleep(float(error.response.headers["retry-after"]))
+        written()
+    except OverloadedError as error:
+        time.sleep(float(error.__cause__.response.headers["retry-after"]))
     else:
         raise AssertionError("it was not refused")
-    same(CLIENT.text_generation(PROMPT, max_new_tokens=TOKENS), TEXT)
+    same(written(), TEXT)
 
 
 main(call, stream, cancel, error, retry)

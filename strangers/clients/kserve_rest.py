@@ -37,10 +37,10 @@ def cancel() -> None:
     async def leave() -> None:
         body = {**OLD, "parameters": {**GREEDY, "max_tokens": MANY}}
         asking = asyncio.create_task(predict(body))
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(1)
         asking.cancel()
         await asyncio.gather(asking, return_exceptions=True)
-        has_left()
+        await asyncio.to_thread(has_left)  # the loop closes the connection meanwhile
 
     asyncio.run(leave())
 

@@ -22,8 +22,8 @@ def stream() -> None:
 
 
 def cancel() -> None:
-    """Leave a stream."""
-    parts = OpenAI(**SERVICE, max_tokens=MANY).stream(PROMPT)
+    """Leave the stream of a chat; its completions keep the connection when they are left."""
+    parts = ChatOpenAI(**SERVICE, max_tokens=MANY).stream(PROMPT)
     next(parts)
     parts.close()
     has_left()

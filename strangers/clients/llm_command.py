@@ -20,6 +20,7 @@ MODELS = f"""\
   api_base: {URL}/v1
 """
 (FOLDER / "extra-openai-models.yaml").write_text(MODELS)
+NOTHING = subprocess.DEVNULL  # it reads what is piped to it, to the end
 ENVIRONMENT = {**os.environ, "LLM_USER_PATH": str(FOLDER), "OPENAI_API_KEY": "none"}
 
 
@@ -42,7 +43,9 @@ def command(model: str, *words: str, tokens: int = TOKENS, temperature: str = "0
 
 def run(words: list[str]) -> "subprocess.CompletedProcess[str]":
     """Run one to its end."""
-    return subprocess.run(words, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        words, env=ENVIRONMENT, stdin=NOTHING, capture_output=True, text=True, timeout=120
+    )
 
 
 def printed(words: list[str]) -> str:
@@ -67,7 +70,8 @@ def stream() -> None:
 def cancel() -> None:
     """Press Ctrl-C."""
     words = command("writer", tokens=MANY)
-    running = subprocess.Popen(words, env=ENVIRONMENT, stdout=subprocess.PIPE)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # where we were told to ignore it
+    running = subprocess.Popen(words, env=ENVIRONMENT, stdin=NOTHING, stdout=subprocess.PIPE)
     running.stdout.read(1)
     running.send_signal(signal.SIGINT)
     has_left()

@@ -2,6 +2,7 @@
 
 from urllib.parse import urlsplit
 
+import requests
 from common import MODEL, PROMPT, URL, main, same
 from torchserve_client import TorchServeClientREST
 
@@ -20,9 +21,14 @@ def call() -> None:
 
 
 def error() -> None:
-    """A model that is not there: its words come back as they are."""
-    reply = CLIENT.management.describe_model("another")
-    same((reply["code"], reply["type"]), (404, "ModelNotFoundException"))
+    """A model that is not there."""
+    try:
+        CLIENT.management.describe_model("another")
+    except requests.HTTPError as error:
+        told = error.response.json()
+        same((told["code"], told["type"]), (404, "ModelNotFoundException"))
+    else:
+        raise AssertionError("no error")
 
 
 main(call, error)

@@ -109,7 +109,7 @@ GGUF_NAMES |= {"ln_2": "ffn_norm", "mlp.c_fc": "ffn_up", "mlp.c_proj": "ffn_down
 GGUF_NAMES |= {"wte": "token_embd", "wpe": "position_embd", "ln_f": "output_norm"}
 
 
-def gguf_file(kind: str, width: int = 48) -> Write:
+def gguf_file(kind: str, width: int = 48, pre: str = "") -> Write:
     """As llama.cpp's converter writes it, by its own library."""
 
     def write(directory: Path, weights: Arrays) -> None:
@@ -123,6 +123,8 @@ def gguf_file(kind: str, width: int = 48) -> Write:
         model = json.loads((EMBEDDED_MODEL / "tokenizer.json").read_text())["model"]
         words = sorted(model["vocab"], key=model["vocab"].__getitem__)
         writer.add_tokenizer_model("gpt2")
+        if pre:
+            writer.add_tokenizer_pre(pre)
         writer.add_token_list(words)
         writer.add_token_types([3 if word == "<|endoftext|>" else 1 for word in words])
         writer.add_token_merges([" ".join(merge) for merge in model["merges"]])

@@ -18,6 +18,7 @@ from tests.archive.spoil import (
     config,
     ctranslate2,
     cut,
+    cut_otherwise,
     dangling,
     expanded,
     gguf_bytes,
@@ -28,6 +29,7 @@ from tests.archive.spoil import (
     less_packed,
     made,
     mlx_units,
+    not_finite,
     old_mini,
     one_deeper,
     other_gguf,
@@ -37,9 +39,12 @@ from tests.archive.spoil import (
     plain_pickle,
     pointer,
     run_of_trainer,
+    shard_away,
     torch_script,
+    twice,
     two_ggufs,
     with_arrays,
+    without,
     zip_bomb,
 )
 from tests.archive.tiny import GITHUB, HUB, full
@@ -100,9 +105,49 @@ REFUSED: dict[str, Refused] = {
     ),
     "a Git LFS pointer": Refused(
         GITHUB + "AUTOMATIC1111/stable-diffusion-webui/issues/8123",
-        pointer,
+        pointer("model.safetensors"),
         'model.safetensors is not here yet, only its Git LFS pointer: run "git lfs pull" in the '
         "checkpoint's directory",
+    ),
+    "a Git LFS pointer in place of another file": Refused(
+        GITHUB + "AUTOMATIC1111/stable-diffusion-webui/issues/8123",
+        pointer("tokenizer.json"),
+        'tokenizer.json is not here yet, only its Git LFS pointer: run "git lfs pull" in the '
+        "checkpoint's directory",
+    ),
+    "values that are not finite": Refused(
+        GITHUB + "karpathy/nanoGPT/issues/325",
+        with_arrays(not_finite),
+        "model.safetensors: h.1.mlp.c_fc.weight holds values that are not finite; download it "
+        "again, or take a checkpoint from before the training went wrong",
+    ),
+    "two models in one": Refused(
+        GITHUB + "huggingface/trl/pull/86",
+        with_arrays(twice),
+        "there are two models in one; save the one that is meant by itself",
+    ),
+    "no config.json": Refused(
+        HUB + "docs/accelerate/usage_guides/checkpoint",
+        without("config.json"),
+        "no config.json in the checkpoint: copy it from the model that it was trained from, or "
+        "save the model with model.save_pretrained(DIR)",
+    ),
+    "a part that is missing": Refused(
+        HUB + "docs/transformers/main/big_models",
+        shard_away,
+        "pytorch_model-00002-of-00002.bin is missing, and pytorch_model.bin.index.json needs it: "
+        "get it from where that came from",
+    ),
+    "GGUF that cuts texts otherwise": Refused(
+        GITHUB + "ggml-org/llama.cpp",
+        cut_otherwise,
+        "give the one that it was trained with: --tokenizer gpt2, DIR or HUB_ID",
+    ),
+    "an adapter of PiSSA": Refused(
+        GITHUB + "huggingface/peft",
+        adapter(BASE | {"init_lora_weights": "pissa"}),
+        "adapter_config.json: init_lora_weights is 'pissa', which changes the base, too; merge it "
+        "with PEFT: model.merge_and_unload().save_pretrained(DIR)",
     ),
     "GPTQ and AWQ": Refused(
         GITHUB + "AutoGPTQ/AutoGPTQ",
@@ -333,12 +378,13 @@ REFUSED: dict[str, Refused] = {
     "wrong shapes": Refused(
         GITHUB + "huggingface/transformers/issues/698",
         with_arrays(lambda found: found | {"wpe.weight": found["wpe.weight"][:9]}),
-        "wpe.weight has shape [9, 48], config.json asks for [64, 48]",
+        "wpe.weight has shape [9, 48], config.json asks for [64, 48]: is it the "
+        "config.json of these weights?",
     ),
     "a layer that is missing": Refused(
         GITHUB + "andreamad8/DialoGPT2-Interact/issues/1",
         config(n_layer=3),
-        "the checkpoint lacks h.2.ln_1.weight and 11 more",
+        "the checkpoint lacks h.2.ln_1.weight and 11 more: download or save it again, all of it",
     ),
     "a classifier without lm_head": Refused(
         HUB + "docs/transformers/model_doc/gpt2",
@@ -415,7 +461,7 @@ REFUSED: dict[str, Refused] = {
     ),
     "no tokenizer": Refused(
         GITHUB + "karpathy/nanoGPT/issues/241",
-        lambda directory: (directory / "tokenizer.json").unlink(),
+        without("tokenizer.json"),
         "no tokenizer in the checkpoint: tokenizer.json, or vocab.json and merges.txt, or "
         "nanoGPT's meta.pkl, is needed; give the one that it was trained with: --tokenizer gpt2, "
         "DIR or HUB_ID",

@@ -154,6 +154,10 @@ SAME: dict[str, Layout] = {
         GITHUB + "Lightning-AI/pytorch-lightning",
         named(lambda name: f"_forward_module.net.{name}"),
     ),
+    "a class of one's own with a GPT-2 in it": Layout(
+        HUB + "docs/transformers/custom_models",
+        named(lambda name: f"chatbot.writer_2.{name}"),
+    ),
     "gpt2_124M.bin of llm.c, float32": Layout(
         GITHUB + "karpathy/llm.c", llm_c(3, torch.float32), has_config=False
     ),

@@ -20,6 +20,7 @@ from safetensors.numpy import load_file, save_file
 from tests.archive.adapters import LORA, lora_factors
 from tests.archive.programs import gguf_file, llm_c, mini_of_2020
 from tests.archive.tiny import full, tensors
+from tests.archive.writers import shards
 
 MADE = Path(__file__).parent / "made"
 Spoil = Callable[[Path], None]
@@ -110,9 +111,9 @@ def larger(entries: dict[str, Any]) -> None:
     entries["wte.weight"]["shape"] = [1 << 40, 48]
 
 
-def pointer(directory: Path) -> None:
+def pointer(name: str) -> Spoil:
     text = "version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 548105171\n"
-    (directory / "model.safetensors").write_text(text)
+    return lambda directory: (directory / name).write_text(text) and None
 
 
 def with_arrays(change: Callable[[dict[str, np.ndarray]], dict[str, Any]]) -> Spoil:
@@ -262,3 +263,30 @@ def two_ggufs(directory: Path) -> None:
     arrays(directory)
     for name in ("f16.gguf", "q8_0.gguf"):
         (directory / name).write_bytes(b"GGUF")
+
+
+def cut_otherwise(directory: Path) -> None:
+    """A GGUF whose tokenizer cuts texts as another model's does."""
+    gguf_file("F32", pre="llama-bpe")(directory, arrays(directory))
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (directory / name).unlink()
+
+
+def twice(found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    names = [(f"{model}.{name}", name) for model in ("policy", "reference") for name in found]
+    return {given: found[name].copy() for given, name in names}
+
+
+def not_finite(found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    found["h.1.mlp.c_fc.weight"][3, 3] = np.nan
+    return found
+
+
+def shard_away(directory: Path) -> None:
+    save = lambda parts, path: torch.save(tensors(parts), path)  # noqa: E731
+    shards(save, "pytorch_model", "bin")(directory, arrays(directory))
+    (directory / "pytorch_model-00002-of-00002.bin").unlink()
+
+
+def without(name: str) -> Spoil:
+    return lambda directory: (directory / name).unlink()

@@ -103,16 +103,18 @@ def write(directory: Path, case: Case) -> None:
     case.layout(directory)
 
 
-def reference(directory: Path) -> tuple[Any, list[list[int]], list[list[int]]]:
+def reference(
+    directory: Path, texts: list[str] = PROMPTS
+) -> tuple[Any, list[list[int]], list[list[int]]]:
     """The judge, the ids of the prompts, and what `generate` writes behind them."""
     judge = AutoTokenizer.from_pretrained(directory)
     model = GPT2LMHeadModel.from_pretrained(directory, dtype=torch.float32).eval()
     begin = model.generation_config.bos_token_id
     prompts, written = [], []
-    for text in PROMPTS:
-        ids = judge(text)["input_ids"]
-        ids = ids[:-1] if ids and ids[-1] == judge.sep_token_id else ids
-        ids = ids or [begin if begin is not None else judge.bos_token_id]
+    for text in texts:
+        ids = to_be_gone_on_with(judge, text) or [
+            begin if begin is not None else judge.bos_token_id
+        ]
         output = model.generate(
             torch.tensor([ids]),
             attention_mask=torch.ones(1, len(ids)),
@@ -161,6 +163,16 @@ def test_greedy_texts_are_those_of_transformers(tmp_path: Path, case: Case) -> N
         written = ids[: len(ids) - ended]
         prompt, written = ([i for i in some if i not in hidden] for some in (prompt, written))
         assert default.text == behind(judge, prompt, written)
+
+
+def to_be_gone_on_with(judge: Any, text: str) -> list[int]:
+    """The judge's ids of a text, but for an end or a separator that it appends."""
+    whole, alone = (judge("x", add_special_tokens=adds)["input_ids"] for adds in (True, False))
+    before = next(
+        place for place in range(len(whole)) if whole[place : place + len(alone)] == alone
+    )
+    ids: list[int] = judge(text)["input_ids"]
+    return ids[: len(ids) - (len(whole) - before - len(alone))]
 
 
 def tokens(text: Text) -> list[int]:

@@ -149,8 +149,26 @@ def test_weights_in_no_form_that_is_read_are_refused_before_they_are_downloaded(
     small["model.onnx"] = small.pop("model.safetensors")
     with hub(MODEL, small) as server:
         done = package(server, tmp_path / "home", tmp_path / "store")
-    assert "no weights in a format that is supported" in refusal(done, tmp_path / "store")
-    assert not server.downloaded
+    assert "model.onnx is ONNX, an export for another program" in refusal(done, tmp_path / "store")
+    small["weights.xyz"] = small.pop("model.onnx")
+    with hub(MODEL, small) as other:
+        done = package(other, tmp_path / "home", tmp_path / "store")
+    told = refusal(done, tmp_path / "store")
+    assert "no weights in a format that is read; there is " in told and "weights.xyz" in told
+    assert not server.downloaded and not other.downloaded
+
+
+def test_a_model_is_named_by_its_page_too(small: dict[str, bytes], tmp_path: Path) -> None:
+    with hub(MODEL, small) as server:
+        for address in (
+            f"https://huggingface.co/{MODEL}",
+            f"hf.co/{MODEL}/",
+            f"https://huggingface.co/{MODEL}/tree/v1.2?library=transformers",
+        ):
+            done = package(server, tmp_path / "home", tmp_path / "store", address, "--check")
+            assert done.returncode == 0, done.stderr
+            assert f"looking for {MODEL} on the Hugging Face hub" in done.stdout
+    assert f"checking {MODEL}@v1.2" in done.stdout
 
 
 def test_a_download_cut_in_the_middle_is_said_and_can_be_taken_up_again(

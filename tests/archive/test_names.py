@@ -77,6 +77,8 @@ def test_what_is_no_archive_is_left_alone(tmp_path: Path, kind: str) -> None:
         ("gpt2", "gpt2"),
         ("openai-community/gpt2-xl", "gpt2-xl"),
         ("someone/mine.mar", "mine"),
+        ("someone/mine/", "mine"),
+        ("https://huggingface.co/someone/mine", "mine"),
         ("-- my  model --", "my-model"),
         ("./modèle (2)", "modele-2"),
         ("a--b", "a-b"),

@@ -74,7 +74,7 @@ def compare(vocabulary: Vocabulary, judge: Any) -> None:
         assert vocabulary.encode(line, add_special_tokens=False) == alone
     # Whatever a model may write, and not just what a text would become.
     generator = random.Random(1)
-    texts = [*expected[::25], *(generator.choices(range(SIZE + 9), k=30) for _ in range(300))]
+    texts = [*expected[::25], *(generator.choices(range(SIZE + 9), k=30) for _ in range(120))]
     for ids in texts:
         ids = [i for i in ids if i < vocabulary.size]
         for skip in (False, True):

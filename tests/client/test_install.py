@@ -5,53 +5,24 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 
-from tests.patience import PATIENCE
+from tests.pythons import ALL, chosen
 
 ROOT = Path(__file__).parents[2]
-OLDEST, NEWEST = (3, 9), (3, 14)
 # Without a server of the project's, so that they run where the service cannot.
 TESTS = ("test_management", "test_retries", "test_streams", "test_terminal")
 # Whose processes take their time.
 LONG_TESTS = ("test_batch", "test_command_line", "test_unix")
-ALL = os.environ.get("CLIENT_PYTHONS") == "all"
 IMPORT_ALL = """
 import importlib, pkgutil, gpt2_client
 for module in pkgutil.walk_packages(gpt2_client.__path__, "gpt2_client."):
     if not module.name.endswith("__main__"):
         importlib.import_module(module.name)
 """
-
-
-def version_of(python: str) -> tuple[int, int] | None:
-    asked = [python, "-Ec", "import pip, sys; print(*sys.version_info[:2])"]
-    try:
-        said = subprocess.run(asked, capture_output=True, text=True, timeout=PATIENCE)
-    except OSError:
-        return None
-    major, minor = map(int, said.stdout.split()) if said.returncode == 0 else (0, 0)
-    return major, minor
-
-
-def pythons() -> dict[tuple[int, int], str]:
-    """One interpreter of each version that the client is for and this machine has, oldest first."""
-    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
-    places = [str(path) for path in pyenv.glob("3.*/bin/python")]
-    places += [f"python3.{minor}" for minor in range(OLDEST[1], NEWEST[1] + 1)]
-    found = {version: python for python in places if (version := version_of(python))}  # with pip
-    found.setdefault(sys.version_info[:2], sys.executable)
-    return {each: found[each] for each in sorted(found) if OLDEST <= each <= NEWEST}
-
-
-def chosen() -> list[str]:
-    """The oldest one; where CLIENT_PYTHONS=all each of them, and each with the long tests too."""
-    found = list(pythons().values())
-    return found if ALL else found[:1]
 
 
 @pytest.mark.parametrize("python", chosen())

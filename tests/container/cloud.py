@@ -42,7 +42,49 @@ def absent():
     sys.exit("ERROR: (gcloud) NOT_FOUND: it was not found")
 def made(name):
     return home / ("made-" + name.partition("@")[0].replace("/", "-"))
-if line.startswith("projects describe"):
+def kept(name, otherwise):
+    file = home / name
+    return json.loads(file.read_text()) if file.exists() else otherwise
+def keep(name, value):
+    (home / name).write_text(json.dumps(value))
+if line.startswith("compute"):
+    kind, verb, name = verbs[1:4]
+    region = "".join(w for w in words if w.startswith(("--region=", "--network-endpoint-group-r")))
+    things = kept("compute", [])
+    thing = (kind + " " + name + " " + region.partition("=")[2]).strip()
+    if verb == "create":
+        assert thing not in things, thing
+        keep("compute", [*things, thing])
+    elif verb == "add-backend":
+        keep("backends", [*kept("backends", []), thing.split()[-1]])
+    elif thing not in things:
+        absent()
+    elif verb == "delete":
+        keep("compute", [each for each in things if each != thing])
+    elif "--format=value(backends.group)" in words:
+        print(";".join(f"https://google/regions/{{each}}/gpt2" for each in kept("backends", [])))
+    elif kind == "addresses":
+        print("192.0.2.1")
+elif "--format=json(status.traffic)" in words:
+    absent() if not kept("revisions", []) else None
+    print(json.dumps({{"status": {{"traffic": kept("traffic", [])}}}}))
+elif line.startswith("run revisions list"):
+    print("\\n".join(reversed(kept("revisions", []))))
+elif line.startswith("run services update-traffic"):
+    revisions = kept("revisions", [])
+    traffic = [each for each in kept("traffic", []) if each.get("percent")]
+    if "--to-latest" in words:
+        traffic = [{{"revisionName": revisions[-1], "percent": 100}}]
+    elif any(w.startswith("--to-revisions") for w in words):
+        name, _, percent = option("to-revisions").partition("=")
+        assert name in revisions
+        traffic = [{{"revisionName": name, "percent": int(percent)}}]
+    elif any(w.startswith("--to-tags") for w in words):
+        tag, _, percent = option("to-tags").partition("=")
+        traffic[0]["percent"] = 100 - int(percent)
+        traffic.append({{"revisionName": revisions[-1], "percent": int(percent), "tag": tag}})
+    keep("traffic", traffic)
+elif line.startswith("projects describe"):
     print("123456789")
 elif line == "auth print-identity-token":
     print({token!r})
@@ -71,7 +113,13 @@ elif line.startswith("ai models"):
 elif line.startswith("run services describe"):
     print({url!r})
 elif line.startswith("run services replace"):
-    (home / "service.yaml").write_text(pathlib.Path(verbs[3]).read_text())
+    text = pathlib.Path(verbs[3]).read_text()
+    (home / "service.yaml").write_text(text)
+    (home / ("service-" + option("region") + ".yaml")).write_text(text)
+    revisions = kept("revisions", [])
+    keep("revisions", [*revisions, "gpt2-%05d" % (len(revisions) + 1)])
+    if "candidate" not in text:
+        keep("traffic", [{{"revisionName": "gpt2-%05d" % (len(revisions) + 1), "percent": 100}}])
 elif line.startswith("run services add-iam"):
     (home / "who").write_text(option("member") + " " + option("role"))
 elif line.startswith("run services remove-iam"):
@@ -150,10 +198,16 @@ class Cloud:
         file = self.home / "who"
         return file.read_text() if file.exists() else ""
 
-    def service(self) -> dict[str, Any]:
-        """The service as it was last rolled out."""
-        made: dict[str, Any] = yaml.safe_load((self.home / "service.yaml").read_text())
+    def service(self, region: str = "") -> dict[str, Any]:
+        """The service as it was last rolled out, in a region."""
+        name = f"service-{region}.yaml" if region else "service.yaml"
+        made: dict[str, Any] = yaml.safe_load((self.home / name).read_text())
         return made
+
+    def kept(self, name: str) -> Any:
+        """What it has of `traffic`, `revisions`, `compute` or `backends`."""
+        file = self.home / name
+        return json.loads(file.read_text()) if file.exists() else []
 
 
 @dataclass
@@ -163,6 +217,7 @@ class Front:
     target: str = ""
     token: str = ""
     refusals: list[int] = field(default_factory=list)
+    model: str = "0" * 64
     seen: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     url: str = ""
 
@@ -186,6 +241,8 @@ def front(made: Front) -> Iterator[Front]:
                     self.answer(reply.status, reply.read(), reply.headers["content-type"])
             elif self.path == "/v1/completions":
                 self.answer(200, EVENTS, "text/event-stream")
+            elif self.path == "/v1/models":
+                self.answer(200, json.dumps({"data": [{"content_sha256": made.model}]}).encode())
             else:
                 self.answer(200, b"{}")
 

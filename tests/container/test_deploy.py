@@ -198,7 +198,7 @@ def test_it_asks_at_the_terminal_before_it_costs_money(
         assert any(call.startswith("run services replace") for call in calls)
     else:
         assert done.returncode == 1 and done.stderr == "error: nothing was done\n"
-        assert [call.split(" --")[0] for call in calls] == ["projects describe my-project"]
+        assert calls == []
 
 
 def test_the_script_sets_itself_up_again_when_its_packages_change(root: Path) -> None:
@@ -222,7 +222,7 @@ def test_the_script_sets_itself_up_again_when_its_packages_change(root: Path) ->
         )
         assert done.returncode == 0, done.stderr
         assert "gcloud run services replace" in done.stdout
-        lines = [line for line in installed.read_text().splitlines() if " pip==" not in line]
+        lines = [line for line in installed.read_text().splitlines() if "pip.txt" not in line]
         assert len(lines) == times
         # Neither torch nor TorchServe.
         assert all(set(names(line)) == {"requests", "pyyaml"} for line in lines)

@@ -17,7 +17,11 @@ from tests.conftest import MAY_BE_MISSING, ROOT, forbidden_skips
 from tests.container.cloud import Cloud
 from tests.container.conftest import Contract
 
-WAYS = ("--public", "--delete", "--always-cpu", "--platform=vertex-ai")
+REGIONS = "--regions=us-central1,asia-east1 --domain=gpt2.example.com"
+WAYS = (
+    *("--public", "--delete", "--always-cpu", "--platform=vertex-ai", "--collector"),
+    *("--canary=10", "--promote", "--rollback", REGIONS, f"--delete --collector {REGIONS}"),
+)
 WRONG = "gcloud run services delete gpt2 --no-such-flag"
 
 
@@ -71,7 +75,7 @@ def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[st
     (home / "keys").write_text("alice:alice-key-0123456789\n")
     more = ("--api-keys", f"{home}/keys", "--management-key", f"{home}/keys")
     cloud = Cloud(home, "http://none")
-    ways = {way: (way, "--dry-run", *(more if way == "--public" else ())) for way in WAYS}
+    ways = {way: (*way.split(), "--dry-run", *(more if way == "--public" else ())) for way in WAYS}
     commands = {
         way: [*printed_commands(cloud.deploy(*words).stdout)] for way, words in ways.items()
     }
@@ -103,7 +107,8 @@ def test_the_sdk_knows_every_command_and_flag(
     lines = [verdict["command_string"] for verdict in found]
     for verdict in found:
         assert is_known(verdict), (verdict["command_string"], verdict["error_message"])
-    assert len(found) > (4 if kind == "written" else 7), lines
+    fewest = {"written": 4, "--promote": 1, "--rollback": 2}.get(kind, 7)
+    assert len(found) > fewest, lines
     if kind == "written":
         assert any(line.startswith("gcloud run services replace deploy/") for line in lines)
         assert "gcloud auth print-identity-token" in lines

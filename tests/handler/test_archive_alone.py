@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,22 +12,11 @@ from typing import Any
 import pytest
 import requests
 
-from gateway.launch.launch import find_java
-from tests.conftest import free_ports
 from tests.gateway.conftest import change_archive
+from tests.handler.stock import started
 from tests.patience import wait_until
 
 TIMEOUT = 60
-# TorchServe's own defaults but for the ports, and for its keys, which no test could know.
-PROPERTIES = """\
-inference_address=http://127.0.0.1:{}
-management_address=http://127.0.0.1:{}
-metrics_address=http://127.0.0.1:{}
-grpc_inference_port={}
-grpc_management_port={}
-disable_token_authorization=true
-enable_model_api=true
-"""
 
 
 @pytest.fixture(scope="module")
@@ -43,40 +28,8 @@ def stock(model_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     whole = directory / "store" / "gpt2-whole.mar"
     batching = ("continuousBatching: true", "continuousBatching: false")
     change_archive(model_store / "gpt2.mar", whole, "model-config.yaml", *batching)
-    ports = free_ports(5)
-    (directory / "config.properties").write_text(PROPERTIES.format(*ports))
-    java = find_java()
-    environment = {
-        "HOME": str(directory),
-        "JAVA_HOME": str(java.parent.parent),
-        "PATH": f"{Path(sys.executable).parent}:{java.parent}:{os.environ['PATH']}",
-        "TMPDIR": str(directory),
-    }
-    command = ["torchserve", "--start", "--foreground", "--ncs"]
-    command += ["--model-store", "store", "--ts-config", "config.properties"]
-    with (directory / "log.txt").open("wb") as log:
-        process = subprocess.Popen(
-            command, cwd=directory, env=environment, stdout=log, stderr=log, start_new_session=True
-        )
-    try:
-        urls = {"inference": f"http://127.0.0.1:{ports[0]}"}
-        urls["log"] = str(directory / "log.txt")
-        urls["management"] = f"http://127.0.0.1:{ports[1]}"
-        deadline = time.monotonic() + TIMEOUT
-        while not listens(urls["inference"]):
-            assert process.poll() is None and time.monotonic() < deadline
-            time.sleep(0.2)
+    with started(directory, "store") as urls:
         yield urls
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def listens(url: str) -> bool:
-    try:
-        return requests.get(f"{url}/ping", timeout=5).ok
-    except requests.RequestException:
-        return False
 
 
 def test_it_is_registered_streams_scores_and_goes(stock: dict[str, str]) -> None:

@@ -6,6 +6,7 @@ Holds for what the native step computes; the torch reference makes no such promi
 from __future__ import annotations
 
 import random
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from handler.engine.grammar import CHOICE, JSON_SCHEMA, REGEX, Grammar, Grammars, GrammarSource
 from tests.conftest import EMBEDDED_VOCABULARY
 from tests.handler.conftest import MakeRig
 from tests.handler.engines import Rig, Text
 
 SLOTS = 8
+COMPILE_SECONDS = 60.0
+GRAMMARS = (
+    GrammarSource(REGEX, "[a-z]+( [a-z]+){0,9}[.]"),
+    GrammarSource(JSON_SCHEMA, '{"type": "array", "items": {"type": "string"}}'),
+    GrammarSource(CHOICE, '["yes", "no", "perhaps not"]'),
+)
 requests = st.fixed_dictionaries(
     {
         "prompt_seed": st.integers(0, 5),
@@ -38,6 +46,8 @@ requests = st.fixed_dictionaries(
         ),
         "delay": st.integers(0, 20),
         "cancel_after": st.one_of(st.none(), st.integers(0, 20)),
+        # Who follows one has the same text as alone, and so have all beside it.
+        "grammar": st.sampled_from([None, None, None, *GRAMMARS]),
     }
 )
 
@@ -79,9 +89,18 @@ def sequence_of(rig: Rig, case: dict[str, Any], request_id: str) -> Any:
         seed=case["seed"],
         **{"min_tokens": min(case["options"].get("min_tokens", 0), case["max_tokens"])},
         **{name: value for name, value in case["options"].items() if name != "min_tokens"},
-        ignore_eos=case["ignore_eos"],
+        ignore_eos=case["ignore_eos"] and case["grammar"] is None,
         logprobs=case["logprobs"],
+        grammar=case["grammar"] and compiled(rig, case["grammar"]),
     )
+
+
+def compiled(rig: Rig, source: GrammarSource) -> Grammar:
+    found = grammars_of(rig.vocabulary, rig.metadata.end_tokens, rig.shape.vocab_size)
+    return found.compile(source, COMPILE_SECONDS)
+
+
+grammars_of = cache(Grammars)
 
 
 def signature(text: Text) -> tuple[str, list[float]]:

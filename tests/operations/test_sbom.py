@@ -12,6 +12,7 @@ from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
+from archive.packing import pins
 from tests.conftest import ROOT
 from tests.operations.sbom import read_bill
 
@@ -30,9 +31,8 @@ def test_the_archive_has_one_of_its_files_and_packages(model_store: Path) -> Non
             if name.startswith(("model/", "handler/engine/native/lib/"))
             and name != "model/archive.json"
         }
-        pins = packed.read("requirements.txt").decode().split()
     urls = [each["purl"] for each in bill["components"] if "purl" in each]
-    assert sorted(urls) == sorted(f"pkg:pypi/{pin.replace('==', '@')}" for pin in pins)
+    assert sorted(urls) == sorted(f"pkg:pypi/{pin.replace('==', '@')}" for pin in pins())
 
 
 def test_an_environment_has_one_of_all_that_is_installed(tmp_path: Path) -> None:

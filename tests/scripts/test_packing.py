@@ -35,6 +35,22 @@ def test_a_change_packs_again(checkout: Checkout, source: str) -> None:
     assert len(checkout.asked_for("archive")) == 2
 
 
+@pytest.mark.parametrize("changed", ["ckpt.pt", "config.json", "merges.txt", "meta.pkl"])
+def test_a_change_beside_a_checkpoint_of_one_file_packs_again(
+    checkout: Checkout, changed: str
+) -> None:
+    mine = checkout.root / "mine"
+    mine.mkdir()
+    for name in ("ckpt.pt", "config.json", "merges.txt", "meta.pkl", "train.log"):
+        (mine / name).touch()
+    for times, name in ((1, ""), (1, "train.log"), (2, changed)):
+        if name:
+            later = time.time() + 60
+            os.utime(mine / name, (later, later))
+        assert checkout.serve("--model", "mine/ckpt.pt").returncode == 0
+        assert len(checkout.asked_for("archive")) == times
+
+
 def test_compiled_python_is_no_change(checkout: Checkout) -> None:
     checkout.serve()
     compiled = checkout.root / "handler" / "__pycache__" / "gpt2_handler.cpython-311.pyc"

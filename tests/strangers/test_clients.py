@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
+from strangers import report
 from strangers.catalogue import STRANGERS
 from strangers.environments import HOME, Home, Missing
-from strangers.running import run_check
+from strangers.running import Outcome, run_check
 from strangers.served import Served
 from strangers.stranger import CHECKS, RUN, Stranger
 
@@ -24,7 +26,10 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 @pytest.mark.parametrize("stranger", LIGHT, ids=lambda each: each.name)
-def test_it_does_all_that_it_has_words_for(served: Served, stranger: Stranger) -> None:
+def test_it_does_all_that_it_has_words_for(
+    served: Served, stranger: Stranger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONSAFEPATH", "1")  # as ./scripts/clients is run
     HOME.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(HOME / f"{stranger.name}.lock"):
@@ -52,3 +57,19 @@ def test_every_client_is_asked_something_that_there_is() -> None:
     for each in STRANGERS:
         assert each.checks and set(each.checks) <= {*CHECKS, RUN}
         assert all("==" in one or "@" in one for one in each.installs), each.name
+
+
+def test_a_run_of_some_leaves_the_rows_of_the_others(tmp_path: Path) -> None:
+    page = tmp_path / "clients.md"
+    first, second, third = STRANGERS[:3]
+
+    def ran(
+        stranger: Stranger, version: str, why: str = ""
+    ) -> dict[Stranger, tuple[str, dict[str, Outcome]]]:
+        return {stranger: (version, {check: Outcome(why, 1.0) for check in stranger.checks})}
+
+    report.write(ran(third, "1") | ran(first, "1"), page)
+    report.write(ran(second, "2", "it hung") | ran(first, "2"), page)
+    rows = [line for line in page.read_text().splitlines() if line.startswith("| ")][1:]
+    assert [row.split(" | ")[1] for row in rows] == ["2", "2", "1"]
+    assert [row.count("**no**") for row in rows] == [0, len(second.checks), 0]

@@ -250,6 +250,7 @@ def test_it_is_said_when_each_line_seems_to_be_a_text(tmp_path: Path) -> None:
 FRENCH = "Il était une fois une forêt où vivait un loup. Ça, c'est sûr.\n" * 30
 RUSSIAN = "Жил-был старик со старухой у самого синего моря.\n" * 30
 JAPANESE = "昔々、あるところにおじいさんとおばあさんがいました。\n" * 30
+CHINESE = "从前有座山，山上有座庙。\n" * 30
 
 
 @pytest.mark.parametrize(
@@ -268,6 +269,12 @@ JAPANESE = "昔々、あるところにおじいさんとおばあさんがい�
         (JAPANESE, "utf-16-be", "utf-16-be"),
         ("Once upon a time.\n" * 30, "utf-32-le", "utf-32-le"),
         (JAPANESE, "iso2022_jp", "iso2022_jp"),
+        (FRENCH, "utf-7", "utf-7"),
+        (RUSSIAN, "utf-7", "utf-7"),
+        (JAPANESE, "utf-7", "utf-7"),
+        (CHINESE, "utf-7", "utf-7"),
+        ("Un caf\u00e9, s'il vous pla\u00eet.\n" * 30, "utf-7", "utf-7"),
+        (CHINESE, "hz", "hz"),
     ],
 )
 def test_an_encoding_in_doubt_is_refused_until_it_is_named(
@@ -282,6 +289,23 @@ def test_an_encoding_in_doubt_is_refused_until_it_is_named(
     assert "--encoding" in said and text.split("\n")[0][:20] in row
     [document] = read_documents([str(file)], Reading(encoding=encoding)).documents
     assert document.text == text.strip()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "She got an A+ in C++, a B+-ish mark in maths, and 1+1 was 2+-0.",
+        "Call +49301234567, +100 or +800; +1-202-555-0100 and +44 are others.",
+        "a+b+c and x+-y, +-, +-3, Google+Drive, 18+big, 18+add, 18+cow",
+        "diff\n+import os\n+import sys\n+def main():\n-    pass\n+    return 0\n",
+        "+AOk- is how UTF-7 has it; ~{ and ~} are HZ's, ~~ is a tilde: x = ~{1}",
+        "home~{user}/~ and ~{", "\x1b[1mbold\x1b[0m of a terminal",
+    ],
+)  # fmt: skip
+def test_plain_ascii_is_no_other_encoding(text: str, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text(text + "\nmore of it\n" * 30)
+    [document] = read_documents([str(tmp_path / "a.txt")], Reading()).documents
+    assert document.text.startswith(text)
 
 
 @pytest.mark.parametrize(

@@ -24,9 +24,19 @@ _MARKS = (
 )
 # What has no mark at its beginning may be these, if it has many zeros and reads as text.
 _WIDE = ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
-# ASCII with escapes: it would pass as UTF-8.
+# ASCII that stands for other letters, and would pass as UTF-8: by what begins them.
 _ESCAPED = re.compile(rb"\x1b(\$[@B]|\([IJ]|\$[()][A-D])")
-_ESCAPING = ("iso2022_jp", "iso2022_jp_2", "iso2022_kr")
+_SHIFTED = re.compile(rb"\+([A-Za-z0-9+/]*)(-?)")
+_TILDED = re.compile(rb"~\{[!-w][!-~]")
+_SEVEN_BITS = {
+    _ESCAPED: ("iso2022_jp", "iso2022_jp_2", "iso2022_kr"),
+    _SHIFTED: ("utf-7",),
+    _TILDED: ("hz",),
+}
+# From which on they are no accident: `+big` in a text reads as a letter, too. Different ones, or
+# such as are hardly anything else: `+AOk-`, as accents and Cyrillic have them, and whole sentences.
+_FEW_SHIFTS = 3
+_SURE_SHIFT = re.compile(rb"[ABI][A-Za-z0-9+/]{2}-|[A-Za-z0-9+/]{8,}-?")
 # Never left out of the likely ones; the others are those that people's files come in.
 _ALWAYS = ("windows-1252", "latin-1")
 _OTHERS = (
@@ -74,10 +84,11 @@ def decode(name: str, data: bytes, encoding: str | None, say: Say) -> str:
             )
         raise TrainingError(f"{where}: binary data of an unknown kind")
     if text is not None:
-        escaping = [each for each in _ESCAPING if _is_escaped(data, each)]
+        escaping = _seven_bits(data)
         if escaping:
+            what = "ISO 2022" if escaping[0].startswith("iso") else escaping[0].upper()
             raise TrainingError(
-                _choices(f"{name} has escapes as ISO 2022 has them", data, [*escaping, "utf-8"])
+                _choices(f"{name} has escapes as {what} has them", data, [*escaping, "utf-8"])
             )
         return text
     if _is_binary(data):
@@ -134,13 +145,16 @@ def _telling_line(data: bytes, encodings: Iterable[str]) -> bytes:
     """The line that the encodings read in the most different ways."""
     if b"\x00" in data:  # lines do not end in one byte, and any will do
         return data[: 2 * _SHOWN_CHARACTERS]
-    lines = [line for line in data[:_SAMPLE_BYTES].splitlines() if _is_telling(line)]
-    lines = lines[:200] or [next(line for line in data.splitlines() if _is_telling(line))]
+    in_seven_bits = data.isascii()
+
+    def is_telling(line: bytes) -> bool:
+        if in_seven_bits:
+            return any(begin.search(line) for begin in _SEVEN_BITS)
+        return not line.isascii()
+
+    lines = [line for line in data[:_SAMPLE_BYTES].splitlines() if is_telling(line)][:200]
+    lines = lines or [next(line for line in data.splitlines() if is_telling(line))]
     return max(lines, key=lambda line: len({_shown(line, encoding) for encoding in encodings}))
-
-
-def _is_telling(line: bytes) -> bool:
-    return not line.isascii() or b"\x1b" in line
 
 
 def _shown(line: bytes, encoding: str) -> str:
@@ -175,9 +189,26 @@ def _reads_as_text(data: bytes, encoding: str) -> bool:
     return odd <= _ODD_SHARE * len(sample)
 
 
-def _is_escaped(data: bytes, encoding: str) -> bool:
-    """Whether its escapes are those of an encoding of Japanese or Korean in seven bits."""
-    return bool(_ESCAPED.search(data)) and _reads_as_text(data, encoding)
+def _seven_bits(data: bytes) -> list[str]:
+    """The encodings in seven bits whose escapes it has, and as which it reads as a text."""
+    if not data.isascii():
+        return []
+    return [
+        encoding
+        for begin, encodings in _SEVEN_BITS.items()
+        if begin.search(data) and (begin is not _SHIFTED or _is_shifted(data))
+        for encoding in encodings
+        if _reads_as_text(data, encoding)
+    ]
+
+
+def _is_shifted(data: bytes) -> bool:
+    """Whether every plus sign begins letters of UTF-7, as in hardly any other text."""
+    shifts = [found[0][1:] for found in _SHIFTED.finditer(data)]
+    words = [shift.rstrip(b"-") for shift in shifts]
+    sure = sum(bool(_SURE_SHIFT.fullmatch(shift)) for shift in shifts)
+    is_number = any(word.isdigit() for word in words)
+    return max(len({*words} - {b""}), sure) >= _FEW_SHIFTS and not is_number and b"" not in shifts
 
 
 def _is_binary(data: bytes) -> bool:

@@ -62,7 +62,7 @@ def is_retired(arguments: list[str]) -> bool:
     `arguments` hold the worker's number: as `--port 9000`, or as `--sock-name .../.ts.sock.9000`.
     """
     folder = os.environ.get(CRASHES_VARIABLE)
-    values = dict(zip(arguments, arguments[1:], strict=False))
+    values = dict(zip(arguments, arguments[1:]))
     place = values.get("--port") or values.get("--sock-name", "")
     return bool(folder) and Path(str(folder), RETIRED + place.rpartition(".")[2]).exists()
 

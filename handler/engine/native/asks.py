@@ -15,6 +15,7 @@ from handler.engine.step import Answer, Draw, Score, TokenHistory, TokenLogprob
 
 NO_LOGPROB = -1
 CHOOSE = -1
+SMALLEST = float(np.finfo(np.float32).tiny)
 
 _NO_TOKENS = np.empty(0, np.int32)
 _NO_VALUES = np.empty(0, np.float32)
@@ -70,7 +71,7 @@ class _Ask:
         if token < 0 or record.top == NO_LOGPROB:
             return Answer(token)
         tokens, values = self._tops
-        top = tuple(zip(tokens.tolist(), values.tolist(), strict=True))
+        top = tuple(zip(tokens.tolist(), values.tolist()))
         if record.is_drawn:
             top = tuple(pair for pair in top if pair[1] > -math.inf)
         return Answer(token, TokenLogprob(token, record.log_probability, top))
@@ -86,10 +87,14 @@ class _DrawAsk(_Ask):
         options, record = draw.options, self.record
         record.given = CHOOSE
         record.is_drawn = options.processed_logprobs
-        for name in ("temperature", "top_p", "min_p", "top_k"):
+        for name in ("temperature", "top_p", "min_p"):
             setattr(record, name, getattr(options, name))
         for name in ("repetition_penalty", "presence_penalty", "frequency_penalty"):
             setattr(record, name, getattr(options, name))
+        # What C's numbers cannot hold becomes the nearest that means the same.
+        record.top_k = min(options.top_k, vocabulary)
+        if options.top_p > 0.0:
+            record.top_p = max(options.top_p, SMALLEST)
         self._history: TokenHistory | None = draw.history if options.penalizes else None
         if self._history is not None:
             record.seen_token = self._history.all_ids.ctypes.data

@@ -40,6 +40,9 @@ SOUND = {
     "an empty host": GET + b"host:\r\n\r\n",
     "a host with a port": GET + b"host: a.example:8080\r\n\r\n",
     "an IPv6 host": GET + b"host: [::1]:8080\r\n\r\n",
+    "an IPv6 host with IPv4 in it": GET + b"host: [::ffff:192.0.2.1]\r\n\r\n",
+    "the highest port": GET + b"host: a.example:65535\r\n\r\n",
+    "a port with zeros": GET + b"host: a.example:%b80\r\n\r\n" % (b"0" * 9000),
     "Host in capitals": GET + b"HOST: localhost\r\n\r\n",
     # 5: fields
     "no space behind the colon": GET + b"host:localhost\r\n\r\n",
@@ -99,11 +102,22 @@ OTHERWISE: dict[str, tuple[bytes, list[int]]] = {
     "1.0": (b"GET /health/live HTTP/1.0\r\n\r\n", [200]),
     "1.0 with a host": (b"GET /health/live HTTP/1.0\r\n" + HOST + b"\r\n", [200]),
     "1.0 that stays": (b"GET /health/live HTTP/1.0\r\nconnection: keep-alive\r\n\r\n", [200, 200]),
+    "1.0 that stays and closes": (
+        b"GET /health/live HTTP/1.0\r\nconnection: keep-alive, close\r\n\r\n",
+        [200],
+    ),
     "1.0 with a body": (b"POST /v1/tokenize HTTP/1.0\r\n" + SIZED, [200]),
     "1.0 that expects": (b"POST /v1/tokenize HTTP/1.0\r\nexpect: 100-continue\r\n" + SIZED, [200]),
     # RFC 9110, 10.1.1
     "100-continue": (POST + b"expect: 100-continue\r\n" + SIZED, [100, 200, 200]),
     "100-Continue": (POST + b"Expect: 100-Continue\r\n" + SIZED, [100, 200, 200]),
+    "100-continue twice": (
+        POST + b"expect: 100-continue\r\nexpect: 100-continue\r\n" + SIZED,
+        [100, 200, 200],
+    ),
+    "100-continue and more": (POST + b"expect: x=1, 100-continue\r\n" + SIZED, [100, 200, 200]),
+    "an expectation that is unknown": (POST + b"expect: x=1\r\n" + SIZED, [200, 200]),
+    "an empty expectation": (POST + b"expect:\r\n" + SIZED, [200, 200]),
     "an expectation without a body": (GET + HOST + b"expect: 100-continue\r\n\r\n", [200, 200]),
     "one that is refused": (
         b"POST /nowhere HTTP/1.1\r\n" + HOST + b"expect: 100-continue\r\n" + SIZED,
@@ -166,6 +180,8 @@ REFUSED = {
     "an asterisk for GET": b"GET * HTTP/1.1\r\n" + HOST + b"\r\n",
     "authority form": b"GET localhost:80 HTTP/1.1\r\n" + HOST + b"\r\n",
     "CONNECT": b"CONNECT localhost:80 HTTP/1.1\r\n" + HOST + b"\r\n",
+    "a target with a port beyond all": b"GET http://localhost:65536/ HTTP/1.1\r\n" + HOST + b"\r\n",
+    "a target with an address that is none": b"GET http://[1:2]/ HTTP/1.1\r\n" + HOST + b"\r\n",
     "another scheme": b"GET ftp://localhost/health/live HTTP/1.1\r\n" + HOST + b"\r\n",
     "a target with a user": b"GET http://a@localhost/health/live HTTP/1.1\r\n" + HOST + b"\r\n",
     "a target without a host": b"GET http:///health/live HTTP/1.1\r\n" + HOST + b"\r\n",
@@ -176,8 +192,12 @@ REFUSED = {
     "two hosts": GET + HOST + HOST + b"\r\n",
     "two hosts in 1.0": b"GET /health/live HTTP/1.0\r\n" + HOST + HOST + b"\r\n",
     **{
-        f"the host {host.decode()}": GET + b"host: %b\r\n\r\n" % host
-        for host in (b"a b", b"a, b", b"a/b", b"http://a", b"a@b", b"a:b", b"[::1", b"a\\b", b"a?b")
+        f"the host {host.decode()[:30]}": GET + b"host: %b\r\n\r\n" % host
+        for host in (
+            *(b"a b", b"a, b", b"a/b", b"http://a", b"a@b", b"a:b", b"[::1", b"a\\b", b"a?b"),
+            *(b"a:65536", b"a:0099999", b"a:%b" % (b"9" * 5000), b"a:-1", b"a:80:80", b"[1:2]"),
+            *(b"[]", b"[::1]a", b"[1.2.3.4]", b"[:::]", b"[1:2:3:4:5:6:7:8:9]", b"[fe80::1%eth0]"),
+        )
     },
     # 5: fields
     "no colon": GET + HOST + b"x\r\n\r\n",
