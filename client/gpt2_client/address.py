@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit, urlunsplit
 
 import requests
 
+# What addresses end with that were made for OpenAI's clients, or copied from an example.
+ROUTE = re.compile(r"(/v1(/(chat/)?completions|/embeddings|/models)?)?/*$")
+
 
 def base_url(text: str) -> str:
-    """Return a service's address as routes are appended to it; OpenAI's clients end it in `/v1`.
+    """Return a service's address as routes are appended to it, whichever route it ends in.
 
     Raises:
         ValueError: It is none.
     """
+    text = text.strip()
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.netloc:
         meant = f"; is http://{text} meant?" if text and "//" not in text else ""
         raise ValueError(f"not an http:// or https:// address: {text!r}{meant}")
-    return text.rstrip("/").removesuffix("/v1").rstrip("/")
+    return ROUTE.sub("", text, count=1).rstrip("/")
 
 
 def is_loopback(url: str) -> bool:

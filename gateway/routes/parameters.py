@@ -43,7 +43,9 @@ class Parameters:
         for name in self._given:
             if name not in names:
                 allowed = ", ".join(f"`{each}`" for each in names) or "none"
-                raise BadRequest(f"Unknown parameter; allowed here: {allowed}", param=name[:64])
+                raise BadRequest(
+                    f"There is no parameter `{name[:64]}`; allowed here: {allowed}", param=name[:64]
+                )
 
     def text(self, name: str) -> str | None:
         """Return a string."""

@@ -118,7 +118,7 @@ def make_routes(settings: Settings, of: Answerers) -> list[Route]:
         *_kserve(route, of.kserve),
         route("tgi", "/generate_stream", of.tgi.generate_stream, "POST"),
         route("tgi_info", "/info", of.tgi.info, "GET"),
-        route("predict", "/invocations", of.predictions.invoke, "POST"),
+        route("predict", "/invocations", of.predictions.invoke, "POST", "PUT"),
         route("predict", "/predictions/{model}", predict, "POST", "PUT"),
         route("predict", "/predictions/{model}/{rest:path}", predict, "POST", "PUT"),
         route("describe", "/predictions/{model}", of.predictions.describe, "OPTIONS"),

@@ -68,6 +68,7 @@ def test_what_needs_no_server_keeps_the_same_rules(words: str) -> None:
         ("gpt2 repl </dev/null", 0, ""),
         (r"printf 'One\ncaf\xe9 noir' | gpt2 generate -", 2, "byte 0xE9 at position 7 (line 2)"),
         (r"printf 'caf\xe9 noir\n' | gpt2 repl", 2, "byte 0xE9 at position 3 (line 1)"),
+        (r"printf '\xff\xfeA\x00' | gpt2 generate -", 2, "as with `iconv -f UTF-16 -t UTF-8`"),
         (r"gpt2 generate $'caf\xe9'", 2, "the prompt is not UTF-8: byte 0xE9 at position 3"),
     ],
 )
@@ -133,7 +134,9 @@ def test_which_addresses_are_loopback() -> None:
     assert not any(map(is_loopback, others))
 
 
-@pytest.mark.parametrize("end", ["", "/", "/v1", "/v1/"])
+@pytest.mark.parametrize(
+    "end", ["", "/", "/v1", "/v1/", " ", "\r", "/v1/completions", "/v1/chat/completions/ "]
+)
 def test_an_address_may_end_as_openais_clients_want_it(end: str) -> None:
     with scripted(Answer(200, COMPLETION)) as server, Client(server.url + end) as client:
         client.generate("Hello")

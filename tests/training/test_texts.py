@@ -182,6 +182,34 @@ def test_messages_are_written_by_the_chat_template(tmp_path: Path) -> None:
     assert [d.text for d in read_documents([str(file)], how).documents] == ["Hello?/Yes."] * 2
 
 
+def test_sharegpts_conversations_are_messages(tmp_path: Path) -> None:
+    turns = [{"from": "human", "value": "Hello?"}, {"from": "gpt", "value": "Yes."}]
+    (tmp_path / "a.json").write_text(json.dumps([{"id": "x", "conversations": turns}]))
+    how = Reading(render=lambda turns: "/".join(f"{t['role']}:{t['content']}" for t in turns))
+    [found] = read_documents([str(tmp_path / "a.json")], how).documents
+    assert found.text == "user:Hello?/assistant:Yes."
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("<!DOCTYPE html>\n<html><p>Hello</p></html>", "looks like HTML"),
+        ("  <?xml version='1.0'?>\n<html>", "looks like HTML"),
+        ("caf\u00e9 cr\u00e8me br\u00fbl\u00e9e".encode().decode("cp1252"), "saved so"),
+        ("\u201cOh\u2019s\u201c \u2013".encode().decode("cp1252"), "saved so"),
+    ],
+)
+def test_what_is_hardly_meant_is_said(text: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text(text, encoding="utf-8")
+    assert said in "\n".join(read_documents([str(tmp_path / "a.txt")], Reading()).notes)
+
+
+def test_plain_texts_are_said_nothing_of(tmp_path: Path) -> None:
+    plain = "\u00c0 la carte: \u00c2ge, S\u00c3O, \u00e2\u20ac; a < b, <html> in the midst"
+    (tmp_path / "a.txt").write_text(f"{plain}\n\n{FRENCH}", encoding="utf-8")
+    assert read_documents([str(tmp_path / "a.txt")], Reading()).notes == ()
+
+
 def test_folders_patterns_pipes_and_standard_input(tmp_path: Path, tokens, plain_twin) -> None:
     plain = plain_twin(STORIES)
     folder = tmp_path / "deep"
@@ -337,6 +365,7 @@ def test_what_is_no_text_is_told_by_what_it_is(data: bytes, words: str, tmp_path
         ("a.jsonl", b'{"text": 3}', Reading(), "text is not text but int"),
         ("a.jsonl", b"3", Reading(), "not a JSON object"),
         ("a.jsonl", b'{"messages": ["hello"]}', Reading(), "role and content"),
+        ("a.json", b'{"data": [{"text": "x"}]}', Reading(), "data is not text but a list"),
         ("a.csv", b"a,b\n1,2\n", Reading(), "it has a, b: choose one with --column"),
         ("a.csv", b"a,b\n1,2\n", Reading(column="c"), "--column"),
         ("a.csv", b"text\nHello, you\n", Reading(), "line 2 has 2 fields"),

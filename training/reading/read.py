@@ -1,5 +1,6 @@
 """From what ``--text`` names to documents: finds, unpacks, decodes and reads each in its format."""
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
@@ -24,6 +25,11 @@ _BY_SUFFIX = {
     ".tsv": "tsv",
     ".parquet": "parquet",
 }
+
+_HTML = re.compile(r"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)?<(!doctype html|html)\b", re.I | re.S)
+# Two bytes of UTF-8 as letters of Windows-1252 or Latin-1, and quotes and dashes of three.
+_TWICE = re.compile("[\u00c2\u00c3][\u0080-\u00bf\u0152-\u2122]|\u00e2\u20ac[\u0080-\u2122]")
+_FEW_TWICE = 3
 
 
 def read_documents(named: Sequence[str], how: Reading) -> Documents:
@@ -78,6 +84,14 @@ def _format_of(name: str, text: str, how: Reading) -> str:
 
 
 def _say_what_it_looks_like(text: str, name: str, say: Say) -> None:
+    if _HTML.match(text):
+        say(f"{name} looks like HTML: its tags are read as text (pandoc -t plain takes them out)")
+    twice = _TWICE.findall(text)
+    if len(twice) >= _FEW_TWICE:
+        say(
+            f"{name} has {len(twice):,} signs such as {twice[0]!r}: it looks like UTF-8 that a "
+            "program has taken for Windows-1252 and saved so; it is read as it is"
+        )
     marks = len(MARKS.findall(text))
     if marks:
         say(f"{name}: its {marks:,} marks such as <|endoftext|> separate documents")

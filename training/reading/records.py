@@ -8,7 +8,9 @@ from training.errors import TrainingError
 from training.reading.document import Document, Reading, documents
 
 TEXT, PROMPT, COMPLETION, MESSAGES = "text", "prompt", "completion", "messages"
-_KNOWN = ((TEXT,), (PROMPT, COMPLETION), (MESSAGES,))
+CONVERSATIONS = "conversations"  # ShareGPT's
+_KNOWN = ((TEXT,), (PROMPT, COMPLETION), (MESSAGES,), (CONVERSATIONS,))
+_ROLES = {"human": "user", "gpt": "assistant", "chatgpt": "assistant", "bing": "assistant"}
 _SHOWN_FIELDS = 12
 NO_TEMPLATE = (
     "there is no chat template to write them as text; name one with --chat-template, or a model "
@@ -50,10 +52,12 @@ def read_record(
     """
     where = f"{source} line {line}"
     values = [record.get(field) for field in fields]
-    if tuple(fields) == (MESSAGES,):
+    if tuple(fields) in ((MESSAGES,), (CONVERSATIONS,)):
         values = [_as_list(values[0])]
     if any(isinstance(value, list) for value in values):
-        turns = [turn for value in values for turn in (value or [])]
+        if len(fields) == 1 and fields[0] not in (MESSAGES, CONVERSATIONS):
+            raise TrainingError(f"{where}: {fields[0]} is not text but a list")
+        turns = [_openai_turn(turn) for value in values for turn in (value or [])]
         text = _render(turns, how, where).strip()
         if text:
             yield Document(text, source, line)
@@ -72,6 +76,15 @@ def _as_list(value: Any) -> Any:
         except ValueError:
             return value
     return value
+
+
+def _openai_turn(turn: Any) -> Any:
+    """ShareGPT says who speaks and what in words of its own."""
+    if not isinstance(turn, Mapping) or not {"from", "value"} <= turn.keys():
+        return turn
+    said = turn["from"]
+    return {"role": _ROLES.get(said, said) if isinstance(said, str) else said,
+            "content": turn["value"]}  # fmt: skip
 
 
 def _render(turns: Any, how: Reading, where: str) -> str:

@@ -25,6 +25,12 @@ class Source:
 
     def read(self) -> bytes:
         """All of it, however it is connected."""
+        try:
+            return self._read()
+        except OSError as error:
+            raise TrainingError(f"no text: {self.name} cannot be read: {error.strerror}") from error
+
+    def _read(self) -> bytes:
         if self.path is not None:
             return self.path.read_bytes()
         if sys.stdin is None or sys.stdin.closed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import sys
 from typing import BinaryIO, TextIO, cast
@@ -9,6 +10,8 @@ from typing import BinaryIO, TextIO, cast
 # How each is opened where it was closed: so that using it fails as using a closed one does, and no
 # socket or file of ours gets its number.
 _WRONG_WAY = {0: os.O_WRONLY, 1: os.O_RDONLY, 2: os.O_WRONLY}
+# The marks that Windows' editors and shells begin such text with.
+UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 class OutputError(Exception):
@@ -101,9 +104,11 @@ def decoded(data: bytes, first_line: int = 1, what: str = "standard input") -> s
         # Positions count from the beginning of the data, mark included.
         at = error.start + (len(data) - len(error.object))
         line = first_line + data.count(b"\n", 0, at)
+        marked = first_line == 1 and data.startswith(UTF_16)
+        meant = "UTF-16" if marked else "WINDOWS-1252"
         raise InputError(
             f"{what} is not UTF-8: byte 0x{data[at]:02X} at position {at} (line {line}); "
-            "convert it first, as with `iconv -f WINDOWS-1252 -t UTF-8`"
+            f"convert it first, as with `iconv -f {meant} -t UTF-8`"
         ) from None
 
 

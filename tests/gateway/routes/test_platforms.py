@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import requests
 
 from deploy import vertex as deployment
 from tests.gateway.conftest import Service, StartService, wait_until
+from tests.patience import PATIENCE
 
 PREDICT = "/v1/endpoints/7/deployedModels/8:predict"
 HEALTH = "/v1/endpoints/7/deployedModels/8"
@@ -49,6 +51,8 @@ def test_sagemaker_s_routes_are_served(service: Service) -> None:
     for path in ("/invocations", "/invocations?model_name=gpt2"):
         reply = service.post(path, json={"instances": ["Once"], "parameters": WRITING})
         assert reply.json() == {"predictions": [text]}
+    put = requests.put(service.url + "/invocations", data=b"Once", timeout=PATIENCE)  # curl -T
+    assert put.status_code == 200 and put.headers["content-type"].startswith("text/plain")
     reply = service.post("/invocations", json={"prompt": "Once", **WRITING})
     assert reply.json()["choices"][0]["text"] == text
     reply = service.post("/invocations?model_name=nobody", json={"prompt": "Once"})
