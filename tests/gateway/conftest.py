@@ -21,7 +21,7 @@ import psutil
 import pytest
 import requests
 
-from tests.class_data import CLASS_DATA
+from tests.class_data import class_data_file
 from tests.gateway.stand_in import make_java
 from tests.patience import PATIENCE
 from tests.patience import wait_until as wait_until
@@ -53,7 +53,7 @@ class Service:
             "LOG_FORMAT": "json",
             # So that a test may count tokens by events, however long they take.
             "STREAM_INTERVAL_MS": "0",
-            "CLASS_DATA_FILE": str(CLASS_DATA) if CLASS_DATA.exists() else "",
+            "CLASS_DATA_FILE": class_data_file() if python == Path(sys.executable) else "",
             "STREAM_KEEPALIVE_SECONDS": "0",
             "PYTHONUNBUFFERED": "1",
         }

@@ -11,7 +11,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from tests.class_data import CLASS_DATA
+from tests.class_data import class_data_file
 from tests.conftest import ROOT, free_ports
 from tests.patience import PATIENCE
 
@@ -30,7 +30,7 @@ class GatewayProcess:
             "HOST": self.url.rstrip("/"),
             "MODEL_STORE": str(model_store),
             "N_TOKENS": "20",
-            "CLASS_DATA_FILE": str(CLASS_DATA) if CLASS_DATA.exists() else "",
+            "CLASS_DATA_FILE": class_data_file(),
             **environment,
         }
         self._process: subprocess.Popen[bytes] | None = None
