@@ -59,38 +59,38 @@ function curl(method, path, example) {
   return words.join(" \\\n  ");
 }
 
-function operation(method, path, facts) {
-  const media = facts.requestBody?.content?.["application/json"];
+function operation(method, path, described) {
+  const media = described.requestBody?.content?.["application/json"];
   const parts = [];
   const shown = path.replace(/\{(\w+)\}/g, (_, name) =>
-    facts.parameters?.find((parameter) => parameter.name === name)?.example ?? name);
+    described.parameters?.find((parameter) => parameter.name === name)?.example ?? name);
   const examples = Object.values(media?.examples ?? { none: {} });
   parts.push(element("h3", "", "Try"));
   parts.push(...examples.map((each) => element("pre", "", curl(method, shown, each.value))));
-  if (facts.parameters) {
-    const rows = facts.parameters.map((each) => [each.name, `${each.in}, ${typeOf(each.schema)}`, each.description]);
+  if (described.parameters) {
+    const rows = described.parameters.map((each) => [each.name, `${each.in}, ${typeOf(each.schema)}`, each.description]);
     parts.push(element("h3", "", "Parameters"), table(["Name", "Where", "What it is"], rows));
   }
   if (media) parts.push(element("h3", "", "Body"), fields(media.schema));
-  const ok = facts.responses["200"]?.content?.["application/json"]?.schema;
+  const ok = described.responses["200"]?.content?.["application/json"]?.schema;
   if (ok?.$ref) parts.push(element("h3", "", "Reply"), fields(ok));
-  const rows = Object.entries(facts.responses).map(([status, reply]) => [status, reply.description]);
+  const rows = Object.entries(described.responses).map(([status, reply]) => [status, reply.description]);
   parts.push(element("h3", "", "Statuses"), table(["Status", "Meaning"], rows));
   return element(
     "details", "",
     element("summary", "",
       element("span", "method", method.toUpperCase()),
       element("span", "path", path),
-      element("span", "gist", facts.summary)),
+      element("span", "gist", described.summary)),
     element("div", "body", ...parts),
   );
 }
 
 const groups = new Map();
 for (const [path, methods] of Object.entries(description.paths)) {
-  for (const [method, facts] of Object.entries(methods)) {
-    const name = facts.tags[0];
-    groups.set(name, [...(groups.get(name) ?? []), operation(method, path, facts)]);
+  for (const [method, described] of Object.entries(methods)) {
+    const name = described.tags[0];
+    groups.set(name, [...(groups.get(name) ?? []), operation(method, path, described)]);
   }
 }
 document.getElementById("about").textContent = description.info.description;
