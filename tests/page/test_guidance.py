@@ -125,6 +125,18 @@ def test_a_banned_word_does_not_come(page: Page) -> None:
     assert word not in ghost_words(await_offer(page))
 
 
+def test_a_word_of_several_tokens_is_not_said_to_be_weighed(page: Page) -> None:
+    open_guidance(page, "words")
+    page.fill("[name=word]", "quantummarmalade")
+    page.select_option("[name=leaning]", "2")
+    page.click("[data-add]")
+    expect(page.locator("[data-words-said]")).to_contain_text("several tokens")
+    expect(page.locator(".word-list li")).to_have_count(0)
+    page.select_option("[name=leaning]", "never")
+    page.click("[data-add]")
+    expect(page.locator(".word-list li")).to_have_count(1)
+
+
 def test_a_word_of_the_card_is_weighed_and_that_is_kept(page: Page) -> None:
     write(page)
     continue_(page)

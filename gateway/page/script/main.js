@@ -38,13 +38,13 @@ const key = new AccessKey($("#key-dialog"));
 const service = new Service(() => key.value);
 const settings = new Settings($("#options"));
 const guidance = new Guidance($("#guidance"));
-const guidancePanel = new GuidancePanel($("#guidance"), guidance);
 const announcer = new Announcer($("#announce"));
 const model = { name: null, digest: null, checkpoint: null, context: 0, ranked: 0, ways: WAYS, readsEndOnly: false };
 /** What goes on after a stream that broke off. */
 let resume = "continue";
 
 const asking = new Asking(service, () => model);
+const guidancePanel = new GuidancePanel($("#guidance"), guidance, (word) => asking.tokens(word));
 const notice = new Notice($("#notice"), announcer);
 const writer = new Writer(asking, requestOptions, readDraft()?.text ?? "");
 const troubles = new Troubles(notice, service, key, {

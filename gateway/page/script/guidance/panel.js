@@ -14,10 +14,13 @@ export class GuidancePanel {
   #guidance;
   #form;
   #list;
+  #tokens;
 
-  constructor(form, guidance) {
+  /** @param tokens a function that gives the tokens which are a word, or none if it takes several */
+  constructor(form, guidance, tokens) {
     this.#form = form;
     this.#guidance = guidance;
+    this.#tokens = tokens;
     this.#list = form.querySelector("[data-words-list]");
     form.querySelector("[data-add]").addEventListener("click", () => this.#add());
     form.elements.word.addEventListener("keydown", (event) => {
@@ -65,12 +68,29 @@ export class GuidancePanel {
     );
   }
 
-  #add() {
+  async #add() {
     const { word, leaning } = this.#form.elements;
+    const said = this.#form.querySelector("[data-words-said]");
     const text = word.value.trim();
-    if (!text) return word.focus();
+    said.textContent = "";
+    word.focus();
+    if (!text) return;
+    if (leaning.value !== "never" && !(await this.#canBeWeighed(text))) {
+      said.textContent = say("“{word}” is several tokens to this model: it can be banned, not weighed.", {
+        word: text,
+      });
+      return;
+    }
     this.#guidance.set(text, leaning.value === "never" ? "never" : Number(leaning.value));
     word.value = "";
-    word.focus();
+  }
+
+  async #canBeWeighed(text) {
+    try {
+      return (await this.#tokens(text)).length > 0;
+    } catch (error) {
+      if (!error.kind) throw error;
+      return true; // Nobody answers now: it is seen when the word is used.
+    }
   }
 }

@@ -37,7 +37,9 @@ export class SurveyPanel {
 
   /** Offers the other models of the service to read the same text. */
   async #offerModels() {
-    const [, ...others] = await this.#parts.models();
+    const [, ...rest] = await this.#parts.models();
+    // Models of other kinds are not known to read texts.
+    const others = rest.filter(({ context_length: context }) => context);
     const choice = make("select", { "aria-label": say("Another model") });
     choice.append(...others.map(({ id, checkpoint }) => new Option(checkpoint ? `${id}, ${checkpoint}` : id, id)));
     const read = () => this.#readWith(others.find(({ id }) => id === choice.value));
