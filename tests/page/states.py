@@ -118,6 +118,13 @@ def open_guidance(page: Page, part: str) -> None:
         details.locator("summary").click()
 
 
+def open_look(page: Page) -> None:
+    """Open the part of the settings that says how the text looks."""
+    if not page.is_visible("#settings"):
+        page.click("#open-settings")
+    page.locator("#look summary").click()
+
+
 def guided(page: Page) -> None:
     write(page, "It was late.\n\n" + "The little fox went home and was very glad of it. " * 60)
     for part in ("notes", "words", "form"):
@@ -127,21 +134,9 @@ def guided(page: Page) -> None:
     page.click("[data-add]")
     page.select_option("#form", "rhyme")
     page.fill("#pattern", "day, away")
+    open_look(page)
     expect(page.locator(".mark-forgets")).to_have_count(1)
     page.locator("#memory").scroll_into_view_if_needed()
-
-
-def open_look(page: Page) -> None:
-    """Open the part of the settings that says how the text looks."""
-    if not page.is_visible("#settings"):
-        page.click("#open-settings")
-    page.locator("#look summary").click()
-
-
-def look(page: Page) -> None:
-    offered(page)
-    open_look(page)
-    page.locator("#interface").scroll_into_view_if_needed()
 
 
 def more(page: Page) -> None:
@@ -155,13 +150,6 @@ def finding(page: Page) -> None:
     page.keyboard.press("Control+h")
     page.fill("[name=find]", "kite")
     expect(page.locator(".find-said")).to_have_text("1 of 3")
-
-
-def focused(page: Page) -> None:
-    write(page, "The first one is here.\n\nThe second one is here, and that is all there is.")
-    page.click("[popovertarget=more]")
-    page.click("[data-act=focus]")
-    expect(page.locator(".mirror .is-here")).to_have_count(1)
 
 
 def first_visit(page: Page) -> None:

@@ -58,3 +58,33 @@ def test_what_is_compressed_already_is_sent_as_it_is(service: Service) -> None:
     headers, body = ask(service, FONT, "gzip")
     assert "content-encoding" not in headers and "vary" not in headers
     assert body == (PAGE.parent / FONT).read_bytes()
+
+
+def test_the_files_are_listed_by_what_changes_with_their_content(service: Service) -> None:
+    listed = service.get("/page/files.json").json()
+    files = {path for path in PAGE.rglob("*") if path.is_file()}
+    assert listed.keys() == {path.relative_to(PAGE).as_posix() for path in files}
+    etag = service.get("/page/icon.svg").headers["etag"]
+    assert listed["icon.svg"] in etag
+
+
+@pytest.mark.parametrize(
+    ("path", "is_document"),
+    [
+        ("/", True),
+        ("/status", True),
+        ("/docs", True),
+        ("/page/icons.svg", True),
+        ("/page/service-worker.js", True),
+        ("/page/script/main.js", False),
+        ("/page/style/theme.css", False),
+    ],
+)
+def test_what_can_be_opened_as_a_document_has_the_policy(
+    service: Service, path: str, is_document: bool
+) -> None:
+    headers = service.get(path).headers
+    assert ("content-security-policy" in headers) == is_document
+    # The service worker looks after what lies above it, and nothing else has that right.
+    is_worker = path.endswith("service-worker.js")
+    assert headers.get("service-worker-allowed") == ("../" if is_worker else None)
