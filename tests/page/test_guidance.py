@@ -240,3 +240,14 @@ def test_hostile_guidance_of_a_link_is_text(page: Page) -> None:
     assert page.locator(".word-list b").count() == 0
     assert "guided_regex" not in continue_(page)
     assert await_offer(page)
+
+
+def test_what_was_said_a_moment_before_a_reload_is_there_after_it(page: Page) -> None:
+    write(page)
+    keep_now(page)
+    open_guidance(page, "notes")
+    page.fill("#memory", MEMORY)
+    page.reload()
+    expect(page.locator("#memory")).to_have_value(MEMORY)
+    page.reload()
+    expect(page.locator("#memory")).to_have_value(MEMORY)

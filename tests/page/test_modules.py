@@ -93,3 +93,43 @@ def test_a_link_holds_text_seed_and_settings_and_nothing_is_sent_to_the_server(
         "top_p": 1,
     }
     assert page.evaluate(there_and_back, values) == ["https://example.org/sub/", values]
+
+
+def test_endings_are_found_where_people_see_them(page: Page) -> None:
+    ends = """async cases => {
+        const { endOf } = await import("/page/script/guidance/endings.js");
+        return cases.map(([text, until, count]) => {
+            const end = endOf(text, until, count);
+            return end === null ? null : text.slice(0, end);
+        });
+    }"""
+    cases = [
+        ((" went home. Then", "sentence", 1), " went home."),
+        ((" went home.", "sentence", 1), None),
+        ((" saw Mr. Fox and J. Hare. Then", "sentence", 1), " saw Mr. Fox and J. Hare."),
+        ((" paid 3.5 pounds. Then", "sentence", 1), " paid 3.5 pounds."),
+        ((' said "Stop!" and left. He', "sentence", 1), ' said "Stop!"'),
+        ((" one. Two? Three", "sentence", 2), " one. Two?"),
+        (("\u732b\u3067\u3059\u3002\u72ac", "sentence", 1), "\u732b\u3067\u3059\u3002"),
+        ((" one.\n\nTwo", "paragraph", 1), " one."),
+        (("\n\none.\ntwo.\nthree", "paragraph", 2), "\n\none.\ntwo."),
+        ((" one. Two.", "paragraph", 1), None),
+    ]
+    assert page.evaluate(ends, [case for case, _ in cases]) == [end for _, end in cases]
+
+
+def test_notes_stand_where_they_are_said_to(page: Page) -> None:
+    compose = """async cases => {
+        const { compose } = await import("/page/script/guidance/composing.js");
+        return cases.map(([text, notes]) => compose(text, notes));
+    }"""
+    cases: list[tuple[str, dict[str, str], str]] = [
+        ("one", {}, "one"),
+        ("one", {"memory": " M "}, "M\n\none"),
+        ("one", {"note": "N"}, "N\none"),
+        ("one\ntwo\nthree\nfour", {"note": "N"}, "one\nN\ntwo\nthree\nfour"),
+        ("one\n\ntwo\n\nthree\n\nfour\n\n", {"note": "N"}, "one\n\nN\n\ntwo\n\nthree\n\nfour\n\n"),
+        ("", {"memory": "M", "note": "N"}, "M\n\nN\n"),
+    ]
+    wanted = [prompt for _, _, prompt in cases]
+    assert page.evaluate(compose, [[text, notes] for text, notes, _ in cases]) == wanted

@@ -120,6 +120,7 @@ async function* cut(parts, until, count, pieces) {
       held[index] = [];
     }
   }
+  for (const rest of held) yield* rest;
 }
 
 /** The parts of a text up to a place; tokens that reach beyond it are left out with their words. */

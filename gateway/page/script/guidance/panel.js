@@ -16,7 +16,7 @@ export class GuidancePanel {
   #list;
   #tokens;
 
-  /** @param tokens a function that gives the tokens which are a word, or none if it takes several */
+  /** @param tokens a function that gives the tokens that are a word; none where it takes several */
   constructor(form, guidance, tokens) {
     this.#form = form;
     this.#guidance = guidance;

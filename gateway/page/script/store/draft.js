@@ -2,7 +2,7 @@
 
 const PLACE = "draft";
 
-/** @returns {{id, revision, text, place} | null} */
+/** @returns {{id, revision, writer, text, place, settings} | null} */
 export function readDraft() {
   try {
     const draft = JSON.parse(sessionStorage.getItem(PLACE));

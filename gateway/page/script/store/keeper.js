@@ -113,9 +113,12 @@ export class Keeper extends EventTarget {
     const { text } = this.#sheet.read();
     if (!found) return this.changed();
     const isNewer = text !== found.text;
-    if (!isNewer || draft.revision === found.card.revision) {
-      this.#show({ ...found, text });
-      if (isNewer) this.changed();
+    const isOwn = draft.revision === found.card.revision;
+    if (!isNewer || isOwn) {
+      const settings = (isOwn && draft.settings) || found.card.settings;
+      const isSet = JSON.stringify(settings) === JSON.stringify(found.card.settings);
+      this.#show({ ...found, card: { ...found.card, settings }, text });
+      if (isNewer || !isSet) this.changed();
       return;
     }
     // The draft is of before another tab's words, or of a page that did not come to say that its
@@ -218,8 +221,8 @@ export class Keeper extends EventTarget {
   }
 
   #asDraft() {
-    const { text, place } = this.#sheet.read();
-    return { id: this.card.id, revision: this.card.revision, writer: TAB, text, place };
+    const { id, revision } = this.card;
+    return { id, revision, writer: TAB, ...this.#sheet.read() };
   }
 
   #tell(event, detail) {
