@@ -66,14 +66,13 @@ STRANGERS = (
         about="`HttpClient` with nothing set: every request offers HTTP/2",
         is_light=False,
     ),
-    Stranger("curl", "curl.sh", "curl", about="with `--http2`", is_light=False),
+    Stranger("curl", "curl.sh", "curl", about="with `--http2`"),
     Stranger(
         "huggingface-hub",
         "hugging_face.py",
         "huggingface_hub",
         ("huggingface_hub==2.4.0",),
         about="`text_generation` of a URL, and OpenAI's API",
-        is_light=False,
     ),
     Stranger(
         "tritonclient",
@@ -100,7 +99,6 @@ STRANGERS = (
         ("open-inference-openapi==2.0.0.1",),
         (CALL, ERROR, RETRY),
         about="a generated client of KServe's v2; has no stream, and no word to leave a call",
-        is_light=False,
     ),
     Stranger(
         "torchserve-client",
@@ -109,7 +107,6 @@ STRANGERS = (
         ("torchserve-client==0.0.2",),
         (CALL, ERROR),
         about="has no stream, no word to leave a call, and tries nothing again",
-        is_light=False,
     ),
     Stranger(
         "guidellm",

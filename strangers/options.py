@@ -7,7 +7,7 @@ import argparse
 EXAMPLES = """\
 examples:
   ./scripts/clients                    all of them; environments are made once, about 6 GB
-  ./scripts/clients --light            those that ./scripts/test runs, in two minutes
+  ./scripts/clients --light            those that ./scripts/test runs, in two to three minutes
   ./scripts/clients --only openai,llm  some
   ./scripts/clients --list             what there is
 

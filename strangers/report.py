@@ -16,12 +16,14 @@ HEAD = """\
 # Other people's clients
 
 `./scripts/clients` installs these, each into an environment of its own, and runs them against the
-served embedded model; the newest row is of {date}. Each is asked for a text, which has to be the
-one that the service writes for that prompt, by itself (*call*) and in parts (*stream*); to leave a
-stream while others write, which the service has to notice (*cancel*); to send a value that is not
-allowed, which it has to tell in its own way (*error*); and to come to a service that is full, and
-again when that passes (*retry*). A dash is what a client has no words for; what measures does its
-own work alone, and whether that was right stands under *call*.
+served embedded model; the newest row is of {date}.
+
+Each is asked for a text, which has to be the one that the service writes for that prompt, by itself
+(*call*) and in parts (*stream*); to leave a stream while others write, which the service has to
+notice (*cancel*); to send a value that is not allowed, which it has to tell in its own way
+(*error*); and to come to a service that is full, and again when that passes (*retry*). A dash is
+what a client has no words for; what measures does its own work alone, and whether that was right
+stands under *call*.
 
 Those marked with a star run in `./scripts/test` too. OpenAI's package for Go could not be had: how
 it read streams before 3.43, the stricter way, is a test of their bytes

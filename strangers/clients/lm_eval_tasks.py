@@ -19,7 +19,10 @@ CLOSE = 2e-3
 QUESTIONS = [
     {"question": "Once upon a time there was a", "choices": [" king", " of", " the and"]},
     {"question": "The fox said to the", "choices": [" cat", " because", " is"]},
-    {"question": "He went into the wood and", "choices": [" found a little house", " a the", ""]},
+    {
+        "question": "He went into the wood and",
+        "choices": [" found a house", " a the", " in"],
+    },
     {"question": "“Good morning,” said the", "choices": [" old woman", "<|endoftext|>", " é"]},
 ]
 TALES = ["The king had a daughter. " * 5, "There was once a poor man who lived by the sea. " * 60]
@@ -36,7 +39,12 @@ TASKS = {
         "output_type": "generate_until",
         "doc_to_text": "{{question}}",
         "doc_to_target": "nothing",
-        "generation_kwargs": {"until": ["\n", "."], "max_gen_toks": 12, "temperature": 0},
+        "generation_kwargs": {
+            "until": ["\n", "."],
+            "max_gen_toks": 12,
+            "temperature": 0,
+            "repetition_penalty": 1.0,  # transformers takes the checkpoint's; we, greedy, do not
+        },
         "metric_list": [{"metric": "exact_match"}],
     },
     "rolling": {
