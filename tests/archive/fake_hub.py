@@ -89,11 +89,11 @@ class _Asked(BaseHTTPRequestHandler):
         self.server.started_at[name] = start
         if self.server.trouble == "closed" and name.endswith(".safetensors"):
             self.server.trouble = ""  # once, as a network that comes back
-            self.wfile.write(content[: len(content) // 2])
+            self.wfile.write(content[start : len(content) // 2])
             self.close_connection = True
             return
         if self.server.trouble == "cut" and name.endswith(".safetensors"):
-            self.wfile.write(content[: len(content) // 2])
+            self.wfile.write(content[start : len(content) // 2])
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
             self.close_connection = True
             return

@@ -206,7 +206,9 @@ def test_a_cache_that_can_not_be_written_is_said(small: dict[str, bytes], tmp_pa
     (tmp_path / "home").write_text("a file where a directory should be")
     with hub(MODEL, small) as server:
         done = package(server, tmp_path / "home", tmp_path / "store")
-    assert f"cannot write to {tmp_path}/home/hub" in refusal(done, tmp_path / "store")
+    told = refusal(done, tmp_path / "store")
+    assert f"cannot write to {tmp_path}/home/" in told
+    assert f"{tmp_path}/home is a file, and a folder is needed" in told
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a small disk is mounted, which needs root")

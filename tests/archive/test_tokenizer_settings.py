@@ -64,8 +64,9 @@ class Draw:
         if self.chance(0.6):
             return name
         flags = {flag: self.chance(0.3) for flag in ("lstrip", "rstrip", "single_word")}
-        marks = [{}, {"__type": "AddedToken"}, {"special": self.chance(0.5)}]
-        return token(name, **flags) | self.random.choice(marks)
+        if self.chance(0.5):
+            flags["special"] = self.chance(0.5)
+        return token(name, **flags) | {"__type": "AddedToken"}
 
     def roles(self, share: float) -> Json:
         found: Json = {role: self.name() for role in ROLES if self.chance(share)}
