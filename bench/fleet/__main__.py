@@ -22,7 +22,6 @@ MEASURED = ROOT / "bench" / "results" / "table.json"
 IMAGES = ROOT / "docs" / "images"
 SECTIONS: dict[str, Callable[[curves.Curve, float], Iterator[scenarios.Scenario]]] = {
     "steady": scenarios.steady,
-    "day": scenarios.days,
     "burst": scenarios.bursts,
     "failures": scenarios.failures,
 }
@@ -31,7 +30,9 @@ SECTIONS: dict[str, Callable[[curves.Curve, float], Iterator[scenarios.Scenario]
 def parser() -> argparse.ArgumentParser:
     """All options."""
     result = argparse.ArgumentParser(prog="python -m bench.fleet", description=__doc__)
-    result.add_argument("--only", choices=[*SECTIONS, "trial", "plot"], help="this part alone")
+    result.add_argument(
+        "--only", choices=[*SECTIONS, "day", "trial", "plot"], help="this part alone"
+    )
     result.add_argument(
         "--share", type=float, default=1.0, help="of the simulated time (default: all of it)"
     )
@@ -57,6 +58,10 @@ def main(words: list[str] | None = None) -> int:
             rows.append(row)
             print(line(row), flush=True)
         found["rows"] = [row for row in found["rows"] if row["section"] != section] + rows
+        write(options.output, found)
+    if options.only in (None, "day"):
+        rows = scenarios.days(curve)
+        found["rows"] = [row for row in found["rows"] if row["section"] != "day"] + rows
         write(options.output, found)
     if options.only == "trial":
         from bench.fleet import trial

@@ -139,12 +139,12 @@ class PodAutoscaler:
 class Queue(PodAutoscaler):
     """KEDA's, by https://keda.sh/docs/latest/reference/scaledobject-spec .
 
-    What deploy/kubernetes/components/keda asks for: a pod for every 8 sequences that wait, or 24
+    What deploy/kubernetes/components/keda asks for: a pod for every 8 sequences that wait, or 8
     that are written; the pod autoscaler follows that by its own rules.
     """
 
     waiting_target: float = 8.0
-    running_target: float = 24.0
+    running_target: float = 8.0
     least: int = 1
     slow: bool = False
 

@@ -6,22 +6,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-COLOURS = ("#c2410c", "#1d4ed8", "#0f766e", "#6b7280", "#a21caf", "#ca8a04")
+COLOURS = (
+    *("#c2410c", "#1d4ed8", "#0f766e", "#6b7280", "#a21caf", "#ca8a04"),
+    *("#f472b6", "#111827"),
+)
 DOTS = 90  # an inch: small files
 
 
 def draw(folder: Path, found: Mapping[str, Any]) -> None:
-    """Write fleet-steady.png, fleet-day.png and fleet-burst.png."""
+    """Write fleet-steady.png and fleet-burst.png."""
     import matplotlib
 
     matplotlib.use("Agg")
     rows = found["rows"]
     _steady(folder / "fleet-steady.png", [row for row in rows if row["section"] == "steady"])
-    _over_time(
-        folder / "fleet-day.png", [row for row in rows if row["section"] == "day"], 3600, "hour"
-    )
-    burst = [row for row in rows if row["section"] == "burst" and row["instances"] == 100]
-    _over_time(folder / "fleet-burst.png", burst, 1, "second")
+    _burst(folder / "fleet-burst.png", [row for row in rows if row["section"] == "burst"])
 
 
 def _steady(path: Path, rows: list[Any]) -> None:
@@ -54,26 +53,27 @@ def _steady(path: Path, rows: list[Any]) -> None:
     pyplot.close(figure)
 
 
-def _over_time(path: Path, rows: list[Any], unit: float, label: str) -> None:
+def _burst(path: Path, rows: list[Any]) -> None:
     """Instances that are ready, and requests inside, as time goes by."""
     from matplotlib import pyplot
 
     if not rows:
         return
-    figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+    figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
     for number, row in enumerate(rows):
         if not row["history"]:
             continue
-        times = [point[0] / unit for point in row["history"]]
+        times = [point[0] for point in row["history"]]
         name = row["name"].partition(": ")[2] or row["name"]
         colour = COLOURS[number % len(COLOURS)]
         axes[0].plot(times, [point[1] for point in row["history"]], color=colour, label=name)
         axes[1].plot(times, [point[3] for point in row["history"]], color=colour, label=name)
     for axis, title in zip(axes, ("instances ready", "requests inside"), strict=True):
         axis.set_title(title, fontsize=10)
-        axis.set_xlabel(label)
+        axis.set_xlabel("second")
         axis.set_ylim(bottom=0)
         axis.grid(alpha=0.3)
-    axes[0].legend(fontsize=7)
+    lines, names = axes[0].get_legend_handles_labels()
+    figure.legend(lines, names, loc="outside lower center", ncols=4, fontsize=7)
     figure.savefig(path, dpi=DOTS)
     pyplot.close(figure)

@@ -10,8 +10,9 @@ from typing import Any
 from bench.fleet import cost
 from bench.fleet.autoscaling import Autoscaler, CloudRun, Fixed, PodAutoscaler, Queue
 from bench.fleet.curve import SLOTS, Curve
+from bench.fleet.day import simulate_day
 from bench.fleet.simulation import Outcome, Plan, simulate
-from bench.fleet.traffic import DAY, Day, Lengths, means
+from bench.fleet.traffic import Day, Lengths, means
 
 LENGTHS = Lengths()
 # From the wish to the first token: the container's own 1.7 s were measured (docs/container.md),
@@ -20,7 +21,7 @@ CLOUD_RUN_SECONDS = 3.0
 POD_SECONDS = 5.0
 NODE_SECONDS = 60.0
 # Instances: seconds that are simulated, of which the first part is not counted.
-POWERS = {10: (400.0, 100.0), 100: (120.0, 60.0), 1000: (70.0, 40.0), 10_000: (24.0, 16.0)}
+POWERS = {10: (400.0, 100.0), 100: (120.0, 60.0), 1000: (50.0, 30.0), 10_000: (24.0, 16.0)}
 LOADED = 0.6  # share of what full instances could do
 HISTORY_POINTS = 300
 
@@ -59,37 +60,28 @@ def steady(curve: Curve, share: float = 1.0) -> Iterator[Scenario]:
 
 def autoscalers(most: int, least: int) -> dict[str, tuple[Autoscaler, float]]:
     """Return the platforms' autoscalers, and the seconds that a start takes there."""
+    pods = max(1, least)
     return {
         "Cloud Run, 60 % / 60 % of 112": (CloudRun(most=most, least=least), CLOUD_RUN_SECONDS),
-        "Cloud Run, 90 % / 60 % of 32": (
-            CloudRun(SLOTS, 0.9, 0.6, most=most, least=least), CLOUD_RUN_SECONDS,
+        "Cloud Run, 95 % / 60 % of 32": (
+            CloudRun(SLOTS, 0.95, 0.6, most=most, least=least), CLOUD_RUN_SECONDS,
         ),
-        "HPA, processors 70 %": (PodAutoscaler(most=most, least=max(1, least)), POD_SECONDS),
-        "KEDA, the queue": (Queue(most=most, least=max(1, least)), POD_SECONDS),
-        "KEDA, nodes come too": (Queue(most=most, least=max(1, least)), NODE_SECONDS),
+        "Cloud Run, 95 % / 60 % of 16": (
+            CloudRun(16, 0.95, 0.6, most=most, least=least), CLOUD_RUN_SECONDS,
+        ),
+        "HPA, processors 70 %": (PodAutoscaler(most=most, least=pods), POD_SECONDS),
+        "KEDA, 8 a pod": (Queue(most=most, least=pods), POD_SECONDS),
+        "KEDA, 24 a pod": (Queue(most=most, least=pods, running_target=24.0), POD_SECONDS),
+        "KEDA, 8 a pod, nodes come too": (Queue(most=most, least=pods), NODE_SECONDS),
     }  # fmt: skip
-
-
-def days(curve: Curve, share: float = 1.0) -> Iterator[Scenario]:
-    """Yield a day of a small fleet, by each autoscaler: what it costs, and who waits."""
-    rate = session_rate(curve, 0.5)
-    day = Day(rate, starts=0.0)
-    for name, (autoscaler, seconds) in autoscalers(20, 1).items():
-        if seconds == NODE_SECONDS:
-            continue
-        plan = Plan(
-            curve, day.rate, day.most, DAY * share, 1, "least", autoscaler,
-            start_seconds=seconds, settle=60.0,
-        )  # fmt: skip
-        yield Scenario("day", name, plan)
 
 
 def bursts(curve: Curve, share: float = 1.0) -> Iterator[Scenario]:
     """Yield five times the load for a minute, from a fleet that fits the load before."""
-    for instances in (10, 100):
+    for instances in (10,):
         rate = 0.5 * session_rate(curve, instances)
         burst = Day(rate, swing=0.0, burst=(120.0, 60.0, 5.0))
-        for name, (autoscaler, seconds) in autoscalers(10 * instances, instances).items():
+        for name, (autoscaler, seconds) in autoscalers(10 * instances, 1).items():
             plan = Plan(
                 curve, burst.rate, burst.most, 420.0 * share, instances, "least", autoscaler,
                 start_seconds=seconds, settle=60.0,
@@ -109,6 +101,30 @@ def failures(curve: Curve, share: float = 1.0) -> Iterator[Scenario]:
         )  # fmt: skip
         name = f"each dies every {lives:,.0f} s" if lives else "none dies"
         yield Scenario("failures", f"100, {name}", plan)
+
+
+def days(curve: Curve) -> list[Row]:
+    """Return a day's bill by fleet and autoscaler: a fluid, so of any size."""
+    rows = []
+    for instances in (1, 10, 100, 1000, 10_000):
+        for name, (autoscaler, seconds) in autoscalers(10 * instances, 1).items():
+            if isinstance(autoscaler, Queue):
+                continue  # a fluid has no queue that it could follow
+            bill = simulate_day(curve, autoscaler, instances / 2, seconds, LENGTHS)
+            rows.append(
+                {
+                    "section": "day",
+                    "name": f"{instances:,}: {name}",
+                    "instances": instances,
+                    "instance_hours": round(bill.instance_hours, 1),
+                    "most_instances": bill.most,
+                    "starts": bill.starts,
+                    "unserved_percent": round(100 * bill.unserved / bill.requests, 3),
+                    "dollars_per_million_by_request": round(bill.by_request, 4),
+                    "dollars_per_million_by_instance": round(bill.by_instance, 4),
+                }
+            )
+    return rows
 
 
 def _always(rate: float) -> Callable[[float], float]:
@@ -150,7 +166,7 @@ def row_of(scenario: Scenario, outcome: Outcome) -> Row:
         "failures": outcome.failures,
         "dollars_per_million_by_request": _dollars(cost.by_request(outcome), outcome),
         "dollars_per_million_by_instance": _dollars(cost.by_instance(outcome), outcome),
-        "history": outcome.history[::step] if scenario.section in ("day", "burst") else [],
+        "history": outcome.history[::step] if scenario.section == "burst" else [],
     }  # fmt: skip
 
 

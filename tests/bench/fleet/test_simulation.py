@@ -206,4 +206,4 @@ def test_the_results_file_has_every_scenario(tmp_path: Path) -> None:
     output = tmp_path / "fleet.json"
     assert main(["--only", "failures", "--share", "0.02", "--output", str(output)]) == 0
     assert '"section": "failures"' in output.read_text()
-    assert set(SECTIONS) == {"steady", "day", "burst", "failures"}
+    assert set(SECTIONS) == {"steady", "burst", "failures"}
