@@ -6,6 +6,7 @@ import json
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 from bench.systems import OURS
@@ -58,9 +59,11 @@ def of_rates(
     (short, soon), (long, late) = min(first_tokens), max(first_tokens)
     prefill = (late - soon) / (long - short)
     alone = points[0][0] / points[0][1]
+    # More texts make no step shorter, whatever a busy machine measured.
+    seconds = tuple(accumulate((streams / rate for streams, rate in points), max))
     return Curve(
         tuple(streams for streams, _ in points),
-        tuple(streams / rate for streams, rate in points),
+        seconds,
         prefill,
         max(0.0, soon - short * prefill - alone),
         **bounds,

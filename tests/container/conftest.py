@@ -25,6 +25,7 @@ NEED_NO_IMAGE = (
     "costs",
     "deploy",
     "gcloud",
+    "releases",
     "service_yaml",
     "set_up",
     "vertex",

@@ -167,6 +167,11 @@ def test_a_curve_is_read_from_rates() -> None:
     assert curve.first == pytest.approx(0.028 - 64 * curve.prefill - 0.005)
 
 
+def test_a_curve_of_a_busy_machine_never_falls() -> None:
+    curve = of_rates([(1, 200.0), (4, 370.0), (8, 2500.0)], [(16, 0.03), (256, 0.15)])
+    assert curve.step(32) == curve.step(8) == curve.step(4) == pytest.approx(4 / 370)
+
+
 def test_a_text_that_is_known_is_not_read_again() -> None:
     curve = replace(EVEN, prefill=0.001)
     env = simpy.Environment()
