@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import urllib.error
 import urllib.request
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,13 +23,29 @@ KEY, WRITERS, SPENT = "an operator's key \u2713", "a writer's key", "a key of on
 LIMITS = "alice:weight=4,tokens_per_day=100000;bob:priority=5,tokens_per_day=1"
 
 
+def make_plain(store: Path, version: str) -> None:
+    """Put an archive of a version of `plain` there, a model of another kind."""
+    model = {"modelName": "plain", "modelVersion": version, "handler": "plain.py"}
+    manifest = {
+        "createdOn": "01/01/2026 00:00:00",
+        "runtime": "python",
+        "model": model,
+        "archiverVersion": "0.12.0",
+    }
+    with zipfile.ZipFile(store / f"plain-{version}.mar", "w") as archive:
+        archive.writestr("MAR-INF/MANIFEST.json", json.dumps(manifest))
+        archive.writestr("plain.py", "def handle(data, context):\n    return data\n")
+
+
 @pytest.fixture(scope="module")
 def managed(
     model_store: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[GatewayProcess]:
-    """A service with keys, limits and a second model."""
+    """A service with keys, limits, a second model, and two versions of a third."""
+    store = tmp_path_factory.mktemp("store")
+    shutil.copy(model_store / "gpt2.mar", store)
     process = GatewayProcess(
-        model_store,
+        store,
         tmp_path_factory.mktemp("managed") / "log",
         MANAGEMENT_KEY=KEY,
         API_KEYS=f"alice:{WRITERS},bob:{SPENT}",
@@ -37,6 +55,9 @@ def managed(
     try:
         process.wait_ready()
         ask(process, "POST", "models?url=gpt2.mar&model_name=twin&synchronous=true", KEY)
+        for version in ("1.0", "2.0"):
+            make_plain(store, version)
+            ask(process, "POST", f"models?url=plain-{version}.mar&initial_workers=0", KEY)
         yield process
     finally:
         process.stop()
@@ -88,7 +109,7 @@ def test_a_service_without_a_key_says_how_to_open_it(
 
 def test_it_shows_numbers_models_limits_and_errors(status: Page, managed: GatewayProcess) -> None:
     expect(status.locator("#state")).to_contain_text("Ready, up since")
-    expect(status.locator("#models h3")).to_have_text(["gpt2", "twin"])
+    expect(status.locator("#models h3")).to_have_text(["gpt2", "plain", "twin"])
     expect(status.locator("#models li").first).to_contain_text("ready, 0 sequences")
     alice = status.locator("#keys tr").filter(has_text="alice")
     expect(alice).to_contain_text("100,000 of 100,000 left")
@@ -136,6 +157,17 @@ def test_replicas_are_changed_once_that_is_confirmed(status: Page) -> None:
     twin.get_by_role("button", name="Change").click()
     status.get_by_role("button", name="Yes").click()
     expect(twin.locator("li")).to_have_count(1)
+
+
+def test_another_version_serves_once_that_is_confirmed(status: Page) -> None:
+    plain = status.locator(".model-card").filter(has_text="plain")
+    old, new = (plain.locator(f"[data-version='{version}']") for version in ("1.0", "2.0"))
+    expect(old).to_contain_text("serves")
+    new.get_by_role("button", name="Have it serve").click()
+    expect(status.locator("#confirm-words")).to_contain_text("version 2.0 serve")
+    status.get_by_role("button", name="Yes").click()
+    expect(new).to_contain_text("serves")
+    expect(old.get_by_role("button", name="Have it serve")).to_be_visible()
 
 
 @pytest.mark.parametrize("width", [1280, 390])
