@@ -45,8 +45,8 @@ def _parse_number(
     least, most = declared["least"], declared["most"]
     if isinstance(default, int) and name.endswith("_SECONDS"):
         kind, word = float, "a number"
-    bounds = f" from {least:g}" if least is not None else ""
-    bounds += f" to {most:g}" if most is not None else ""
+    bounds = f" from {least:.15g}" if least is not None else ""  # of millions all digits
+    bounds += f" to {most:.15g}" if most is not None else ""
     try:
         number = kind(text)
     except ValueError:

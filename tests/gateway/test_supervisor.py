@@ -70,6 +70,7 @@ def test_a_taken_port_is_one_clear_line(model_store: Path) -> None:
     ("settings", "words"),
     [
         ({"PORT": "many"}, "PORT must be a whole number from 0 to 65535"),
+        ({"MAX_BODY_BYTES": "9e9"}, "MAX_BODY_BYTES must be a whole number from 1024 to 6000000,"),
         ({"LANGUAGE_GATE": "maybe"}, "LANGUAGE_GATE must be one of off, warn, refuse"),
         ({"API_KEYS": "a:1,a:2"}, "API_KEYS"),
         ({"MANAGEMENT_KEY_FILE": "/nowhere/at/all"}, "MANAGEMENT_KEY_FILE"),
