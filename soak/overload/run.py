@@ -14,7 +14,7 @@ from soak import store
 from soak.overload.load import BROKEN, HUNG, REFUSED, SERVED, Reply, at_rate, in_turn
 from soak.report import percentile
 from soak.run import Say
-from soak.service import Service
+from soak.service import DidNotStart, Service
 
 # Offered, in times of full load.
 LOADS = (0.25, 0.5, 0.75, 0.9, 1.0, 1.25, 1.5, 2.0, 3.0)
@@ -59,7 +59,7 @@ class Overload:
     def kept(self) -> float:
         """Served at the greatest load, as a share of what is served at full load."""
         at_full = next(step.served for step in self.steps if step.load == 1.0)
-        return self.steps[-1].served / at_full
+        return self.steps[-1].served / at_full if at_full else 0.0
 
     @property
     def is_good(self) -> bool:
@@ -86,7 +86,10 @@ def overload(*, minutes: float, seed: int, log: Path, say: Say) -> Overload:
         service = Service(place / "store", log, {})
         stack.callback(service.stop)
         replies = asyncio.run(in_turn(service.port, clients=CLIENTS, seconds=seconds, seed=seed))
-        found.full = measured(replies, 1.0, seconds).served
+        served = [reply.end for reply in replies if reply.verdict == SERVED]
+        if not served:
+            raise DidNotStart(f"nothing was served at full load: {replies[0].why}")
+        found.full = len(served) / max(served)
         say(f"full load: {found.full:.1f} requests a second")
         for number, load in enumerate(LOADS, 1):
             rate = load * found.full
