@@ -12,7 +12,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,7 @@ class Container:
         strict: bool = True,
         name: str = "",
         publish: bool = False,
+        arguments: Sequence[str] = (),
         **settings: str,
     ) -> None:
         self.network = Network()
@@ -83,12 +84,12 @@ class Container:
         for name, value in settings.items():  # {outside} is this machine, as seen from inside
             value = value.replace("{outside}", self.network.outside)
             command += ["--env", f"{name}={value}"]
-        if port != 8080:
+        if port != 8080 and "AIP_HTTP_PORT" not in settings:
             command += ["--env", f"PORT={port}"]
         self.log: list[str] = []
         self.began = since_boot()
         self._run = subprocess.Popen(
-            [*command, image],
+            [*command, image, *arguments],
             cwd=tempfile.gettempdir(),  # conmon leaves a file where memory ran out
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

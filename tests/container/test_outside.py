@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from tests.container.conftest import Contract, StartContainer
 from tests.container.container import Clients, Container
@@ -72,6 +73,25 @@ def test_variables_for_other_programs_change_nothing(
     )
     assert reached == {container.port}
     assert told == list(variables)
+
+
+def test_it_runs_as_sagemaker_and_vertex_ai_start_it(
+    start: StartContainer, contract: Contract
+) -> None:
+    body = {"instances": ["Once upon a time"], "parameters": {"max_tokens": 4, "seed": 1}}
+    sagemaker = start(arguments=["serve"])
+    sagemaker.wait_ready()
+    found = [sagemaker.get("/ping").status_code]
+    text = requests.post(sagemaker.url + "/invocations", json=body, timeout=60).json()
+    route = "/v1/endpoints/1/deployedModels/2"
+    names = {"HTTP_PORT": "8085", "HEALTH_ROUTE": route, "PREDICT_ROUTE": f"{route}:predict"}
+    vertex = start(port=8085, **{f"AIP_{name}": value for name, value in names.items()})
+    vertex.wait_ready()
+    found.append(vertex.get(route).status_code)
+    other = requests.post(f"{vertex.url}{route}:predict", json=body, timeout=60).json()
+    contract.point("runs as SageMaker and Vertex AI start it", f"statuses {found}")
+    assert found == [200, 200]
+    assert text == other and len(text["predictions"]) == 1
 
 
 def test_keys_come_from_mounted_files(
