@@ -7,6 +7,7 @@ from enum import Enum
 from typing import Any
 
 from handler.content.utf8 import encoded
+from handler.errors import bounded
 
 
 class GatewayError(Exception):
@@ -26,8 +27,8 @@ class GatewayError(Exception):
         code: str | None = None,
         retry_after: int | None = None,
     ) -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = bounded(message)
+        super().__init__(self.message)
         self.param = param
         self.code = code or self.code
         self.retry_after = retry_after

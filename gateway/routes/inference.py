@@ -109,10 +109,9 @@ class Inference:
     async def tokenize(self, exchange: Exchange) -> None:
         """Token ids of a text, or the text of token ids."""
         body = await self._admission.admit(exchange)
-        name = self._settings.model_name
+        name = None
         with contextlib.suppress(BadRequest):  # what is no JSON is refused by the handler
-            value = await read_json_object(body)
-            name = name if value.get("model") is None else value["model"]
+            name = (await read_json_object(body)).get("model")
         model, version = self._model(name)
         path = "v1/" + exchange.path.strip("/").removeprefix("v1/")
         await self._proxy.serve(exchange, read_question(model, version, path, body))
@@ -165,12 +164,17 @@ class Inference:
         self, name: Any, value: dict[str, Any], body: bytes
     ) -> tuple[str, str, dict[str, Any], bytes, Settings, dict[str, Any]]:
         """What a request is read with: the model that it names, and what that says of itself."""
-        model, version = self._model(self._settings.model_name if name is None else name)
+        model, version = self._model(name)
         card = self._registry.card(model, version) or {}
         return model, version, value, body, self._settings, card
 
     def _model(self, name: Any) -> tuple[str, str]:
-        """The model that a request names, by its name or its checkpoint's, and its version."""
+        """The model that a request names, by its name or its checkpoint's, and its version.
+
+        An empty name, as clients without a model send it, is none.
+        """
+        if name is None or name == "":
+            name = self._settings.model_name
         if not isinstance(name, str):
             raise BadRequest("`model` must be a string", param="model")
         model = self._registry.named(name)
