@@ -12,7 +12,7 @@ from deploy import context
 from tests.conftest import MAY_BE_MISSING, ROOT
 from tests.container.conftest import Contract
 
-MOST_MEGABYTES = 2.5  # without the model
+MOST_MEGABYTES = 3  # without the model
 
 
 @pytest.fixture

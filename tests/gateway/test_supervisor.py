@@ -16,13 +16,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import psutil
 import pytest
 import requests
 
 from gateway.torchserve.restarts import GaveUp, Restarts
 from tests.conftest import free_ports
-from tests.gateway.conftest import ROOT, Service, StartService, events, wait_until
+from tests.gateway.conftest import ROOT, Service, StartService, events, is_alive, wait_until
 from tests.patience import PATIENCE
 
 LONG = {"prompt": "A", "max_tokens": 900, "ignore_eos": True, "n": 8}
@@ -263,10 +262,3 @@ def test_kill_9_leaves_no_process_behind(start_service: StartService) -> None:
         service.process.kill()
         service.process.wait()
     wait_until(lambda: not any(is_alive(process) for process in family))
-
-
-def is_alive(process: psutil.Process) -> bool:
-    try:
-        return process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False

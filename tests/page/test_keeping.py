@@ -146,6 +146,7 @@ def test_every_continuation_and_every_dropped_one_is_a_branch(page: Page) -> Non
     first = await_offer(page)
     page.keyboard.press("Escape")
     act(page, "branch")
+    expect(page.locator(".choice-words")).to_have_count(3)
     expect(page.locator(".choice.is-writing")).to_have_count(0)
     ways = page.locator(".choice-words").all_text_contents()
     page.keyboard.press("2")

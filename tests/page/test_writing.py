@@ -146,6 +146,7 @@ def test_one_of_three_alternatives_is_picked_with_its_number(page: Page) -> None
 def test_a_click_on_an_alternative_picks_it(page: Page) -> None:
     write(page)
     act(page, "branch")
+    expect(page.locator(".choice")).to_have_count(3)
     expect(page.locator(".choice.is-writing")).to_have_count(0)
     third = page.locator(".choice").nth(2)
     words = third.locator(".choice-words").text_content() or ""

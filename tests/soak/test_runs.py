@@ -2,39 +2,43 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from soak.__main__ import main
 from soak.overload.load import BROKEN, REFUSED, SERVED, TOKENS, Reply
 from soak.overload.report import markdown
 from soak.overload.run import Overload, Step, measured
+from tests.conftest import ROOT
 
 SECONDS = 6.0
 
 
-def test_a_steady_run_counts_every_request_and_looks_at_every_process(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    arguments = ["--steady", "--minutes", str(SECONDS / 60), "--rate", "5"]
-    assert main([*arguments, "--output", str(tmp_path)]) == 0
-    told = capsys.readouterr().out
-    assert "5 a second were due:" in told and "right" in told and "wrong" not in told
+def soak(*arguments: str, output: Path) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "-m", "soak", *arguments, "--output", str(output)]
+    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_a_steady_run_counts_every_request_and_looks_at_every_process(tmp_path: Path) -> None:
+    done = soak("--steady", "--minutes", str(SECONDS / 60), "--rate", "5", output=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "5 a second were due:" in done.stdout
+    assert "right" in done.stdout and "wrong" not in done.stdout
     seen = (tmp_path / "memory.csv").read_text().splitlines()
     assert {line.split(",")[2] for line in seen[1:]} == {"gateway", "java", "worker"}
     assert (tmp_path / "report.png").read_bytes().startswith(b"\x89PNG")
-    assert (tmp_path / "report.md").read_text() in told
+    assert (tmp_path / "report.md").read_text() in done.stdout
 
 
 def test_under_overload_every_request_is_served_or_refused_with_a_time_to_come_back(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
 ) -> None:
     """How much is served is the machine's; that nothing breaks is ours."""
-    main(["--overload", "--minutes", str(2 * SECONDS / 60), "--output", str(tmp_path)])
-    told = capsys.readouterr().out
-    assert f"Streams of {TOKENS} tokens" in told and "\n| 3 |" in told
-    assert " x " not in told and "left behind" not in told
+    done = soak("--overload", "--minutes", str(2 * SECONDS / 60), output=tmp_path)
+    assert f"Streams of {TOKENS} tokens" in done.stdout and "\n| 3 |" in done.stdout, done.stderr
+    assert " x " not in done.stdout and "left behind" not in done.stdout
     assert (tmp_path / "report.png").read_bytes().startswith(b"\x89PNG")
 
 
