@@ -18,7 +18,7 @@ from bench.fleet import scenarios
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 RESULTS = ROOT / "bench" / "results" / "fleet.json"
-MEASURED = ROOT / "bench" / "results" / "table.json"
+MEASURED = ROOT / "bench" / "results" / "zen4.json"
 IMAGES = ROOT / "docs" / "images"
 SECTIONS: dict[str, Callable[[curves.Curve, float], Iterator[scenarios.Scenario]]] = {
     "steady": scenarios.steady,

@@ -12,7 +12,7 @@ from bench.fleet.simulation import Plan, simulate
 from bench.fleet.traffic import Lengths, means
 from tests.conftest import ROOT
 
-MEASURED = ROOT / "bench" / "results" / "table.json"
+MEASURED = ROOT / "bench" / "results" / "zen4.json"
 
 
 def seen(

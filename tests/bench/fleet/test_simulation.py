@@ -20,7 +20,7 @@ from bench.fleet.simulation import Plan, quantile, simulate
 from bench.fleet.traffic import Day, Lengths, next_arrival
 from tests.conftest import ROOT
 
-MEASURED = ROOT / "bench" / "results" / "table.json"
+MEASURED = ROOT / "bench" / "results" / "zen4.json"
 # A step takes the same time whatever is in it, and prompts take none.
 EVEN = Curve((1,), (0.01,), 0.0, slots=4)
 NONE = 1e-12
