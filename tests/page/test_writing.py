@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.page.actions import (
@@ -287,3 +288,10 @@ def test_the_page_works_below_a_path_prefix(open_page: OpenPage, gateway: Gatewa
     page.goto(gateway.url + "below/")
     page.locator("#examples button").first.click()
     assert await_offer(page)
+
+
+@pytest.mark.parametrize("height", [720, 800, 1000])
+def test_an_empty_page_does_not_scroll(page: Page, height: int) -> None:
+    page.set_viewport_size({"width": 1280, "height": height})
+    expect(page.locator("#settings")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollHeight") <= height
