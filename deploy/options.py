@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 from deploy.settings import CLOUD_RUN, GIBIBYTES, VERTEX_AI
+
+Add = Callable[..., object]
 
 EXAMPLES = """\
 examples:
@@ -31,7 +34,15 @@ def parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add = result.add_argument
+    _add_service(result.add_argument)
+    _add_size(result.add_argument)
+    _add_releases(result.add_argument)
+    _add_manner(result.add_argument)
+    return result
+
+
+def _add_service(add: Add) -> None:
+    """What is served, where and for whom."""
     add("--project", required=True, help="id of the Google Cloud project")
     add("--region", default="europe-west1", help="default: %(default)s")
     add("--service", default="gpt2", help="name of the service (default: %(default)s)")
@@ -59,6 +70,10 @@ def parser() -> argparse.ArgumentParser:
         help="Vertex AI keeps at least one instance (default: %(default)s)",
     )
     add("--machine", default="n1-standard-2", help="on Vertex AI (default: %(default)s)")
+
+
+def _add_size(add: Add) -> None:
+    """How large, and what it costs."""
     add("--min-instances", type=int, default=0, help="instances kept warm (default: 0)")
     add("--max-instances", type=int, default=3, help="limit of the bill (default: 3)")
     add("--cpu", type=int, choices=list(GIBIBYTES), default=2, help="default: 2")
@@ -69,6 +84,10 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="a side-car for Cloud Trace and Managed Prometheus (another quarter of a processor)",
     )
+
+
+def _add_releases(add: Add) -> None:
+    """Several regions, and from one revision to the next."""
     add(
         "--regions",
         type=lambda given: tuple(filter(None, given.split(","))),
@@ -93,8 +112,11 @@ def parser() -> argparse.ArgumentParser:
         help="give all requests to the revision before, or to this one",
     )
     add("--model-digest", default="", metavar="SHA256", help="content_sha256 that must be served")
+
+
+def _add_manner(add: Add) -> None:
+    """How the command itself goes about it."""
     add("--generation", type=int, choices=[1, 2], default=2, help="execution environment")
     add("--dry-run", action="store_true", help="print every command and run none")
     add("--yes", action="store_true", help="do not ask")
     add("--delete", action="store_true", help="delete all of it again")
-    return result

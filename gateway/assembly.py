@@ -10,6 +10,7 @@ from gateway.proxy.judging import Judge
 from gateway.proxy.proxy import Proxy
 from gateway.proxy.reply import FAILED
 from gateway.replicas.in_flight import Abort
+from gateway.replicas.registry import Registry
 from gateway.replicas.replicas import Replicas
 from gateway.routes.admission import Admission
 from gateway.routes.answering import Answering
@@ -74,29 +75,7 @@ def make_gateway(
     """Return the application in front of one TorchServe."""
     registry = replicas.registry
 
-    def serving_gauges() -> Values:
-        in_flight, capacity = queue.in_flight, registry.capacity()
-        running, waiting = min(in_flight, capacity), max(0, in_flight - capacity)
-        return {
-            "num_requests_running": ("Sequences that are being generated.", running),
-            "num_requests_waiting": ("Sequences that wait for a slot.", waiting),
-        }
-
-    def gauges() -> Values:
-        return {
-            "replicas": ("Copies of the model.", len(registry.all())),
-            "ready": ("1 if the service is ready.", float(health.is_ready)),
-        }
-
-    metrics = Metrics(
-        settings.model_name,
-        gauges,
-        lambda: restarts.total,
-        serving_gauges,
-        registry.cards,
-        lambda: {replica.name for replica in registry.all()},
-        [*(cause.value for cause in Abort), FAILED],
-    )
+    metrics = _make_metrics(settings, registry, health, queue, restarts)
     guard = Guard(settings)
     rates = RateLimit(settings.requests_per_minute, settings.redis_url)
     admission = Admission(settings, guard, rates, replicas, health)
@@ -123,6 +102,36 @@ def make_gateway(
     )
     routes = make_routes(settings, answerers)
     return Gateway(settings, routes, guard, admission, metrics, tracing, errors)
+
+
+def _make_metrics(
+    settings: Settings, registry: Registry, health: Health, queue: FairQueue, restarts: Restarts
+) -> Metrics:
+    """Return the metrics, which look at the others when they are asked for."""
+
+    def serving_gauges() -> Values:
+        in_flight, capacity = queue.in_flight, registry.capacity()
+        running, waiting = min(in_flight, capacity), max(0, in_flight - capacity)
+        return {
+            "num_requests_running": ("Sequences that are being generated.", running),
+            "num_requests_waiting": ("Sequences that wait for a slot.", waiting),
+        }
+
+    def gauges() -> Values:
+        return {
+            "replicas": ("Copies of the model.", len(registry.all())),
+            "ready": ("1 if the service is ready.", float(health.is_ready)),
+        }
+
+    return Metrics(
+        settings.model_name,
+        gauges,
+        lambda: restarts.total,
+        serving_gauges,
+        registry.cards,
+        lambda: {replica.name for replica in registry.all()},
+        [*(cause.value for cause in Abort), FAILED],
+    )
 
 
 def _describe(settings: Settings) -> dict[str, Any]:
