@@ -9,9 +9,15 @@ from tests.patience import wait_until
 START = "Once upon a time there was a little fox who"
 
 
+def to_the_text(page: Page) -> None:
+    """Set the caret into the text, which cannot take it while another view stands in its place."""
+    expect(page.locator("#text")).to_be_visible()
+    page.locator("#text").focus()
+
+
 def write(page: Page, text: str = START) -> None:
     """Type a text as a person does."""
-    page.locator("#text").focus()
+    to_the_text(page)
     page.keyboard.insert_text(text)
 
 

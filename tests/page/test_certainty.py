@@ -6,7 +6,7 @@ import re
 
 from playwright.sync_api import Page, Route, expect
 
-from tests.page.actions import START, act, await_offer, text_of, write
+from tests.page.actions import START, act, await_offer, text_of, to_the_text, write
 
 
 def _look(page: Page) -> str:
@@ -63,7 +63,7 @@ def test_typed_words_have_no_shade(page: Page) -> None:
     ghost = _look(page)
     act(page, "certainty")
     expect(page.locator("#reading")).to_be_hidden()
-    page.locator("#text").focus()
+    to_the_text(page)
     expect(page.locator("#text")).to_be_focused()
     page.keyboard.press("Control+End")
     page.keyboard.insert_text(" And so on.")
@@ -101,7 +101,7 @@ def test_what_if_goes_on_from_before_any_word(page: Page) -> None:
     assert text_of(page) == START[: START.index(" little")]
     act(page, "certainty")
     # What stood there is one step back, and a branch of the tree.
-    page.locator("#text").focus()
+    to_the_text(page)
     page.keyboard.press("Escape")
     page.keyboard.press("Control+z")
     expect(page.locator("#text")).to_have_value(START)

@@ -7,7 +7,16 @@ import json
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.page.actions import START, act, await_offer, expect_no_ghost, set_slider, text_of, write
+from tests.page.actions import (
+    START,
+    act,
+    await_offer,
+    expect_no_ghost,
+    set_slider,
+    text_of,
+    to_the_text,
+    write,
+)
 from tests.page.conftest import OpenPage
 from tests.page.gateway_process import GatewayProcess
 from tests.page.states import open_look
@@ -71,7 +80,7 @@ def test_the_typewriters_line_stays_where_it_is(page: Page) -> None:
     write(page, "He went on.\n" * 60)
     page.click("[popovertarget=more]")
     page.click("[data-act=typewriter]")
-    page.locator("#text").focus()
+    to_the_text(page)
     page.keyboard.press("Control+End")
     tops = []
     for line in range(3):
@@ -92,7 +101,7 @@ def test_focus_leaves_one_paragraph_in_the_foreground(page: Page) -> None:
     page.click("[data-act=focus]")
     here = page.locator(".mirror .is-here")
     expect(here).to_have_text("The third one.")
-    page.locator("#text").focus()
+    to_the_text(page)
     page.keyboard.press("ArrowUp")
     expect(here).to_have_text("The second one.")
     page.click("[popovertarget=more]")
@@ -166,7 +175,7 @@ def test_the_text_is_read_aloud_from_the_caret_on(
     page.click("[data-act=aloud]")
     expect(page.locator("[data-act=aloud]")).to_have_attribute("aria-pressed", "false")
     assert page.evaluate("said") == []
-    page.locator("#text").focus()
+    to_the_text(page)
     page.keyboard.press("Home")
     page.click("[popovertarget=more]")
     page.click("[data-act=aloud]")

@@ -11,7 +11,16 @@ from urllib.parse import urlencode
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.page.actions import START, act, await_offer, expect_notice, keep_now, text_of, write
+from tests.page.actions import (
+    START,
+    act,
+    await_offer,
+    expect_notice,
+    keep_now,
+    text_of,
+    to_the_text,
+    write,
+)
 from tests.page.states import open_guidance
 
 MEMORY = "Tom is a small boy who has a red kite."
@@ -42,7 +51,7 @@ def asked_by(page: Page, do: Callable[[], Any]) -> dict[str, Any]:
 
 
 def continue_(page: Page) -> dict[str, Any]:
-    page.locator("#text").focus()
+    to_the_text(page)
     return asked_by(page, lambda: page.keyboard.press("Control+Enter"))
 
 

@@ -19,6 +19,7 @@ from tests.page.actions import (
     row_act,
     set_slider,
     text_of,
+    to_the_text,
     write,
 )
 from tests.page.conftest import OpenPage
@@ -101,11 +102,11 @@ def test_what_one_tab_writes_the_other_shows(page: Page) -> None:
     other = page.context.new_page()
     other.goto(page.url)
     expect(other.locator("#text")).to_have_value(START)
-    other.locator("#text").focus()
+    to_the_text(other)
     other.keyboard.press("Control+End")
     other.keyboard.type(" ran")
     expect(page.locator("#text")).to_have_value(START + " ran")
-    page.locator("#text").focus()
+    to_the_text(page)
     page.keyboard.press("Control+End")
     page.keyboard.type(" off")
     expect(other.locator("#text")).to_have_value(START + " ran off")
@@ -127,7 +128,7 @@ def test_where_two_tabs_write_at_once_both_are_kept(page: Page) -> None:
         }""",
         START + " here",
     )
-    other.locator("#text").focus()
+    to_the_text(other)
     other.keyboard.press("Control+End")
     other.keyboard.type(" there")
     keep_now(other)

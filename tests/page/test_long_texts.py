@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.page.actions import keep_now
+from tests.page.actions import keep_now, to_the_text
 
 CHARACTERS = 200_000
 BRANCHES = 1000
@@ -76,6 +76,6 @@ def test_a_thousand_branches_are_shown_and_walked(long_text: Page) -> None:
         long_text.keyboard.press("ArrowDown")
     expect(long_text.locator(".map-row[aria-selected=true]")).to_be_focused()
     long_text.keyboard.press("Escape")
-    long_text.locator("#text").focus()
+    to_the_text(long_text)
     long_text.keyboard.type(" ")
     keep_now(long_text)

@@ -14,6 +14,7 @@ from tests.page.actions import (
     keep_now,
     set_slider,
     text_of,
+    to_the_text,
     write,
 )
 from tests.page.conftest import OpenPage
@@ -54,7 +55,7 @@ def test_the_map_is_walked_with_the_keyboard(page: Page) -> None:
 
 def test_words_that_were_typed_since_are_a_branch_too(page: Page) -> None:
     ways = three_ways(page)
-    page.locator("#text").focus()
+    to_the_text(page)
     page.keyboard.press("Control+End")
     page.keyboard.type(" My own words.")
     open_map(page)

@@ -16,6 +16,7 @@ from tests.page.actions import (
     ghost_of,
     set_slider,
     text_of,
+    to_the_text,
     write,
 )
 from tests.page.conftest import OpenPage
@@ -90,7 +91,7 @@ def test_a_key_is_asked_for_once_and_kept_in_the_session(
 
     page.reload()
     page.wait_for_selector("#examples button", state="attached")
-    page.locator("#text").focus()
+    to_the_text(page)
     page.keyboard.press("Tab")
     assert await_offer(page)
     expect(page.locator("#key-dialog")).to_be_hidden()

@@ -21,6 +21,9 @@ def shared(start_service: StartService) -> Service:
     )
 
 
+LONG = 200  # tokens: a crowd that asks for as many is still there when it has been looked at
+
+
 def ask(service: Service, key: str, **options: object) -> float:
     """Ask for a completion; return when it had ended."""
     body = {"prompt": "A dog", "max_tokens": 40, "ignore_eos": True} | options
@@ -35,7 +38,7 @@ def test_who_sends_one_request_does_not_wait_for_who_sends_many(shared: Service,
     many = 24
     with ThreadPoolExecutor(many + 1) as pool:
         # Eight sequences each: six times as many as there are slots.
-        crowd = [pool.submit(ask, shared, "ann", n=8) for _ in range(many)]
+        crowd = [pool.submit(ask, shared, "ann", n=8, max_tokens=LONG) for _ in range(many)]
         wait_until(lambda: shared.metric("vllm:num_requests_waiting") > 64)
         sent = time.monotonic()
         one = pool.submit(ask, shared, key)
@@ -46,7 +49,8 @@ def test_who_sends_one_request_does_not_wait_for_who_sends_many(shared: Service,
 
 def test_a_request_may_let_others_pass_but_not_push_ahead(shared: Service) -> None:
     with ThreadPoolExecutor(30) as pool:
-        crowd = [pool.submit(ask, shared, "ann", n=8, priority=5) for _ in range(20)]
+        queued = {"n": 8, "max_tokens": LONG, "priority": 5}
+        crowd = [pool.submit(ask, shared, "ann", **queued) for _ in range(20)]
         wait_until(lambda: shared.metric("vllm:num_requests_waiting") > 64)
         pushing = pool.submit(ask, shared, "ann", n=8, priority=-100)
         patient = pool.submit(ask, shared, "bob", n=8, priority=6)
