@@ -31,6 +31,7 @@ from bench.fleet.curve import Curve, of_rates
 from bench.fleet.instance import Instance, Request
 from bench.fleet.routing import ROUTINGS
 from bench.fleet.simulation import quantile
+from bench.nginx import find_nginx, nginx_command
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 COUNT = 3
@@ -43,17 +44,6 @@ READY_SECONDS = 120.0
 # Words that are a token each in the embedded model's vocabulary, most of them.
 WORDS = ("the", "fox", "and", "a", "king", "went", "to", "see", "old", "house", "in", "wood")
 NGINX = """\
-daemon off;
-pid {home}/nginx.pid;
-error_log {home}/error.log;
-events {{ worker_connections 512; }}
-http {{
-  access_log off;
-  client_body_temp_path {home}/body;
-  proxy_temp_path {home}/proxy;
-  fastcgi_temp_path {home}/fastcgi;
-  uwsgi_temp_path {home}/uwsgi;
-  scgi_temp_path {home}/scgi;
   upstream instances {{ least_conn; {servers} }}
   server {{
     listen 127.0.0.1:{port};
@@ -63,7 +53,6 @@ http {{
       proxy_buffering off;
     }}
   }}
-}}
 """
 
 
@@ -151,14 +140,12 @@ def _fleet(home: Path) -> Iterator[tuple[list[str], str]]:
         "STREAM_INTERVAL_MS": "0", "LOG_FORMAT": "json",
     }  # fmt: skip
     servers = " ".join(f"server 127.0.0.1:{port};" for port in ports[:COUNT])
-    (home / "nginx.conf").write_text(
-        NGINX.format(home=home, servers=servers, port=ports[-1]), encoding="utf-8"
-    )
+    served = NGINX.format(servers=servers, port=ports[-1])
     urls = [f"http://127.0.0.1:{port}" for port in ports]
     with contextlib.ExitStack() as stack:
         for port in ports[:COUNT]:
             _started(stack, [sys.executable, "-m", "gateway"], environment | {"PORT": str(port)})
-        _started(stack, ["nginx", "-p", str(home), "-c", str(home / "nginx.conf")], environment)
+        _started(stack, nginx_command(find_nginx() or "nginx", home, served), environment)
         for url in urls:
             _wait_ready(url)
         yield urls[:COUNT], urls[-1]

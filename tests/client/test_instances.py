@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import subprocess
 import threading
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from bench.nginx import find_nginx, nginx_command
 from gpt2_client import Client, ClientError, TextEvent
 from tests.conftest import free_ports
 from tests.gateway.conftest import Service
@@ -22,24 +22,14 @@ from tests.patience import PATIENCE
 STREAMS, WRITERS, SEEDS = 200, 20, 10
 WORDS = {"prompt": "Once upon a time", "max_tokens": 24, "ignore_eos": True}
 NGINX = """\
-daemon off;
-pid {home}/nginx.pid;
-error_log {home}/error.log;
-events {{ worker_connections 256; }}
-http {{
   log_format served "$request_method $status";
-  access_log {home}/access.log served;
-  client_body_temp_path {home}/body;
-  proxy_temp_path {home}/proxy;
-  fastcgi_temp_path {home}/fastcgi;
-  uwsgi_temp_path {home}/uwsgi;
-  scgi_temp_path {home}/scgi;
   upstream instances {{
     least_conn;
     {servers}
   }}
   server {{
     listen 127.0.0.1:{port};
+    access_log {home}/access.log served;
     location / {{
       proxy_pass http://instances;
       proxy_http_version 1.1;
@@ -49,7 +39,6 @@ http {{
       proxy_connect_timeout 1s;
     }}
   }}
-}}
 """
 
 
@@ -67,7 +56,7 @@ class Fleet:
 
 @pytest.fixture
 def fleet(model_store: Path, tmp_path: Path) -> Iterator[Fleet]:
-    nginx = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+    nginx = find_nginx()
     if nginx is None:
         pytest.skip("nginx is not installed")
     (port,) = free_ports(1)
@@ -80,11 +69,8 @@ def fleet(model_store: Path, tmp_path: Path) -> Iterator[Fleet]:
         servers = "\n    ".join(
             f"server 127.0.0.1:{each.port} max_fails=1 fail_timeout=10s;" for each in instances
         )
-        (tmp_path / "nginx.conf").write_text(
-            NGINX.format(home=tmp_path, port=port, servers=servers)
-        )
-        words = ["-p", str(tmp_path), "-c", f"{tmp_path}/nginx.conf", "-e", f"{tmp_path}/error.log"]
-        proxy = subprocess.Popen([nginx, *words])
+        served = NGINX.format(home=tmp_path, port=port, servers=servers)
+        proxy = subprocess.Popen(nginx_command(nginx, tmp_path, served))
         stack.callback(proxy.wait, 10)
         stack.callback(proxy.terminate)
         yield Fleet(instances, f"http://127.0.0.1:{port}", tmp_path / "access.log")

@@ -16,6 +16,7 @@ import psutil
 import pytest
 import requests
 
+from bench.nginx import find_nginx, nginx_command
 from gpt2_client import Client, FinishEvent
 from gpt2_client.errors import APIError, ClientError
 from tests.conftest import free_ports
@@ -27,24 +28,14 @@ PROMPT = "Once upon a time"
 NAMES = ("alice", "bob", "carol", "dave", "erin", "frank")
 KEYS = {name: f"{name}-key-0123456789" for name in NAMES}
 NGINX = """\
-daemon off;
-pid {home}/nginx.pid;
-error_log {home}/error.log;
-events {{ worker_connections 256; }}
-http {{
   log_format served "$request_method $status $upstream_status $upstream_addr";
-  access_log {home}/access.log served;
-  client_body_temp_path {home}/body;
-  proxy_temp_path {home}/proxy;
-  fastcgi_temp_path {home}/fastcgi;
-  uwsgi_temp_path {home}/uwsgi;
-  scgi_temp_path {home}/scgi;
   upstream instances {{
     least_conn;
     {servers}
   }}
   server {{
     listen 127.0.0.1:{port};
+    access_log {home}/access.log served;
     location / {{
       proxy_pass http://instances;
       proxy_http_version 1.1;
@@ -55,7 +46,6 @@ http {{
       proxy_connect_timeout 1s;
     }}
   }}
-}}
 """
 
 
@@ -115,9 +105,8 @@ def fleet(image: str, tmp_path: Path) -> Iterator[Fleet]:
         servers = "\n    ".join(
             f"server {address_of(made)} max_fails=1 fail_timeout=10s;" for made in containers
         )
-        (home / "nginx.conf").write_text(NGINX.format(home=home, port=port, servers=servers))
-        words = ["nginx", "-p", str(home), "-c", f"{home}/nginx.conf", "-e", f"{home}/error.log"]
-        nginx = subprocess.Popen(words)
+        served = NGINX.format(home=home, port=port, servers=servers)
+        nginx = subprocess.Popen(nginx_command(find_nginx() or "nginx", home, served))
         stack.callback(end, nginx)
         url = f"http://127.0.0.1:{port}"
         wait_for(f"{url}/health/ready")

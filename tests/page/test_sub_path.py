@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Iterator
 from urllib.parse import urljoin
@@ -11,46 +10,33 @@ import pytest
 import requests
 from playwright.sync_api import Browser
 
+from bench.nginx import find_nginx, nginx_command
 from tests.conftest import free_ports
 from tests.gateway.conftest import wait_until
 from tests.page.gateway_process import GatewayProcess
 from tests.patience import PATIENCE
 
-NGINX = """
-daemon off;
-pid {home}/nginx.pid;
-error_log {home}/error.log;
-events {{}}
-http {{
-    access_log off;
-    client_body_temp_path {home}/body;
-    proxy_temp_path {home}/proxy;
-    fastcgi_temp_path {home}/fastcgi;
-    uwsgi_temp_path {home}/uwsgi;
-    scgi_temp_path {home}/scgi;
-    server {{
-        listen 127.0.0.1:{port};
-        location /gpt2/ {{
-            proxy_pass {gateway};
-            proxy_http_version 1.1;
-            proxy_buffering off;
-        }}
+NGINX = """\
+  server {{
+    listen 127.0.0.1:{port};
+    location /gpt2/ {{
+      proxy_pass {gateway};
+      proxy_http_version 1.1;
+      proxy_buffering off;
     }}
-}}
+  }}
 """
 
 
 @pytest.fixture(scope="module")
 def below(gateway: GatewayProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address under which nginx serves the gateway."""
-    program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/sbin")
+    program = find_nginx()
     if program is None:
         pytest.skip("no nginx on this machine (Debian: apt-get install nginx)")
     home, (port,) = tmp_path_factory.mktemp("nginx"), free_ports(1)
-    config = home / "nginx.conf"
-    config.write_text(NGINX.format(home=home, port=port, gateway=gateway.url))
-    words = [program, "-p", str(home), "-c", str(config), "-e", str(home / "error.log")]
-    with subprocess.Popen(words) as process:
+    server = NGINX.format(port=port, gateway=gateway.url)
+    with subprocess.Popen(nginx_command(program, home, server)) as process:
         url = f"http://127.0.0.1:{port}/gpt2/"
         try:
             wait_until(lambda: _answers(url))

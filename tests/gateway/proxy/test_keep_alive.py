@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import shutil
 import signal
 import subprocess
 import threading
@@ -16,6 +14,7 @@ from typing import Any
 import pytest
 import requests
 
+from bench.nginx import find_nginx, nginx_command
 from gpt2_client import Client, TextEvent
 from tests.conftest import free_ports
 from tests.gateway.conftest import Service, StartService, events, wait_until
@@ -27,17 +26,6 @@ SECONDS = "0.3"
 # What proxies wait for; by default they do for 60 s.
 PROXY_SECONDS = 2
 NGINX = """\
-daemon off;
-pid {home}/nginx.pid;
-error_log {home}/error.log;
-events {{ worker_connections 64; }}
-http {{
-  access_log off;
-  client_body_temp_path {home}/body;
-  proxy_temp_path {home}/proxy;
-  fastcgi_temp_path {home}/fastcgi;
-  uwsgi_temp_path {home}/uwsgi;
-  scgi_temp_path {home}/scgi;
   server {{
     listen 127.0.0.1:{port};
     location / {{
@@ -46,7 +34,6 @@ http {{
       proxy_read_timeout {seconds}s;
     }}
   }}
-}}
 """
 WORDS = {"max_tokens": 6, "seed": 5, "ignore_eos": True, "stream": True}
 PARAMETERS = {"max_new_tokens": 6, "seed": 5}
@@ -355,18 +342,16 @@ def test_a_stream_that_waits_for_another_worker_is_kept_alive(talker: Service, n
 def test_a_proxy_gives_up_only_who_is_not_kept_alive(
     start_service: StartService, store: Path, tmp_path: Path, seconds: str
 ) -> None:
-    nginx = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+    nginx = find_nginx()
     if nginx is None:
         pytest.skip("nginx is not installed")
     settings = {"MODEL_NAME": "talker", "MODEL_ARCHIVE": "talker.mar"}
     served = start_service(store=store, STREAM_KEEPALIVE_SECONDS=seconds, **settings)
     (port,) = free_ports(1)
-    conf = tmp_path / "nginx.conf"
-    conf.write_text(NGINX.format(home=tmp_path, port=port, url=served.url, seconds=PROXY_SECONDS))
-    words = ["-p", str(tmp_path), "-c", str(conf), "-e", f"{tmp_path}/error.log"]
-    proxy = subprocess.Popen([nginx, *words])
+    server = NGINX.format(port=port, url=served.url, seconds=PROXY_SECONDS)
+    proxy = subprocess.Popen(nginx_command(nginx, tmp_path, server))
     try:
-        wait_until(lambda: os.path.exists(tmp_path / "nginx.pid"))
+        wait_until((tmp_path / "nginx.pid").exists)
         path, body = ROUTES["chats"]
         with silent(served):
             reply = requests.post(
