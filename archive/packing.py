@@ -28,6 +28,7 @@ from archive.native_build import build_libraries
 from archive.reproducible import write_anew
 from handler import model_name
 from handler.engine.native_model import LIBRARIES
+from handler.engine.settings import SHIPPED
 
 ROOT = Path(__file__).resolve().parent.parent
 ENTRY = "gpt2_handler.py"
@@ -86,7 +87,8 @@ def check_space(directory: Path, model_bytes: int) -> None:
 def add_code(content: Path, engine: str) -> None:
     """Copy the handler's entry to the root, its package beside it, and the requirements.
 
-    The native engine's libraries come with the code that calls them.
+    The native engine's libraries come with the code that calls them, and so do the settings that
+    it takes where an archive's model-config.yaml leaves some out.
     """
     handler = ROOT / "handler"
     shutil.copytree(
@@ -94,6 +96,7 @@ def add_code(content: Path, engine: str) -> None:
         content / "handler",
         ignore=shutil.ignore_patterns("__pycache__", "*.pyc", ENTRY, REQUIREMENTS, "README.md"),
     )
+    shutil.copy(ROOT / "config" / SHIPPED, content / "handler" / "engine" / SHIPPED)
     if not (handler / ENTRY).is_file():
         raise PackagingError(f"handler/{ENTRY} is missing: the repository is incomplete")
     shutil.copy(handler / ENTRY, content / ENTRY)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 from handler.engine.container import available_cpus, available_memory, resident_memory
 from handler.engine.errors import ModelError
@@ -12,11 +15,13 @@ from handler.older_pythons import SLOTS
 
 LOGPROBS_MODES = ("raw_logprobs", "processed_logprobs")
 FRACTIONS = ("stream_interval_ms", "deadline_seconds")
+# What ships: packing puts it beside this file (archive/packing.py); a checkout has it in config/.
+SHIPPED = "model-config.yaml"
 
 
 @dataclass(frozen=True, **SLOTS)
 class EngineSettings:
-    """How the engine runs; config/model-config.yaml has them all. Every value has a bound.
+    """How the engine runs; config/model-config.yaml has a value for each. Every value has a bound.
 
     Attributes:
         kind: "native" or "torch".
@@ -33,19 +38,19 @@ class EngineSettings:
             "raw_logprobs" or "processed_logprobs", as vLLM calls them.
     """
 
-    kind: str = "native"
-    slots: int = 32
-    cache_memory_mib: int = 2560
-    max_num_batched_tokens: int = 160
-    stream_interval_ms: float = 15.0
-    threads: int = 0
-    max_waiting: int = 64
-    deadline_seconds: float = 120.0
-    logprobs_mode: str = "raw_logprobs"
+    kind: str
+    slots: int
+    cache_memory_mib: int
+    max_num_batched_tokens: int
+    stream_interval_ms: float
+    threads: int
+    max_waiting: int
+    deadline_seconds: float
+    logprobs_mode: str
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> EngineSettings:
-        """Check the `engine:` part of model-config.yaml.
+        """Check the `engine:` part of model-config.yaml; what it leaves out is as it ships.
 
         Raises:
             ModelError: Names the setting and what is allowed.
@@ -54,6 +59,10 @@ class EngineSettings:
         unknown = sorted(set(mapping) - known)
         if unknown:
             raise ModelError(f"unknown setting engine.{unknown[0]}; known: {', '.join(known)}")
+        if known - set(mapping):
+            mapping = {**_shipped(), **mapping}
+        if missing := sorted(known - set(mapping)):
+            raise ModelError(f"engine.{missing[0]} is missing in model-config.yaml")
         settings = cls(**mapping)
         if settings.kind not in ("native", "torch"):
             raise ModelError("engine.kind must be native or torch")
@@ -113,3 +122,15 @@ class EngineSettings:
                 f"({self.cache_memory_mib}) or give the container more memory"
             )
         return tokens
+
+
+def _shipped() -> Mapping[str, Any]:
+    """The `engine:` part of the model-config.yaml that ships."""
+    packed = Path(__file__).resolve().with_name(SHIPPED)
+    path = packed if packed.exists() else packed.parents[2] / "config" / SHIPPED
+    try:
+        shipped = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    engine: Mapping[str, Any] = shipped["engine"]
+    return engine

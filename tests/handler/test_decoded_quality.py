@@ -21,9 +21,8 @@ MOST_GROWTH = 0.01  # of perplexity, as in the gate
 def model_of(archive: Path) -> Model:
     directory = archive / "model"
     shape = ModelShape.from_config(read_json(directory / "config.json"))
-    return load_model(
-        directory, shape, EngineSettings(slots=SLOTS, threads=2, max_num_batched_tokens=25 * SLOTS)
-    )
+    engine = {"slots": SLOTS, "threads": 2, "max_num_batched_tokens": 25 * SLOTS}
+    return load_model(directory, shape, EngineSettings.from_mapping(engine))
 
 
 def windows(archive: Path) -> np.ndarray:

@@ -108,7 +108,35 @@ def test_an_archive_of_another_version_is_to_be_packed_again(archive: Path, age:
 
 def test_settings_left_out_are_those_that_ship() -> None:
     shipped = yaml.safe_load((ROOT / "config" / "model-config.yaml").read_text())["engine"]
-    assert dataclasses.asdict(EngineSettings()) == shipped
+    assert dataclasses.asdict(EngineSettings.from_mapping({})) == shipped
+    assert dataclasses.asdict(EngineSettings.from_mapping({"slots": 5})) == shipped | {"slots": 5}
+
+
+# Out of an archive alone, as a worker does.
+SETTINGS_OF_ITS_CODE = """
+import dataclasses, json
+from handler.engine.settings import EngineSettings
+print(json.dumps(dataclasses.asdict(EngineSettings.from_mapping({"threads": 1}))))
+"""
+
+
+def test_settings_left_out_of_an_archive_are_those_that_its_code_came_with(archive: Path) -> None:
+    def ask() -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", SETTINGS_OF_ITS_CODE]
+        return subprocess.run(
+            command, cwd=archive, capture_output=True, text=True, check=False, timeout=PATIENCE,
+            env={"PYTHONPATH": str(archive)},
+        )  # fmt: skip
+
+    brought = archive / "handler" / "engine" / "model-config.yaml"
+    settings = yaml.safe_load(brought.read_text())
+    assert json.loads(ask().stdout) == settings["engine"] | {"threads": 1}
+    settings["engine"]["slots"] = 7
+    brought.write_text(yaml.safe_dump(settings))
+    assert json.loads(ask().stdout)["slots"] == 7
+    del settings["engine"]["deadline_seconds"]
+    brought.write_text(yaml.safe_dump(settings))
+    assert "engine.deadline_seconds is missing in model-config.yaml" in ask().stderr
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,8 @@ from handler.engine.settings import EngineSettings
 from tests.conftest import running_torchserve
 from tests.handler.engines import Rig, packed
 
+BUDGET = EngineSettings.from_mapping({}).max_num_batched_tokens
+
 
 def test_an_archive_of_four_bits_serves_prompts_beyond_a_steps_budget(tmp_path: Path) -> None:
     packed(tmp_path, "gpt2", "--precision", "int4")
@@ -29,7 +31,7 @@ def test_an_archive_of_four_bits_serves_prompts_beyond_a_steps_budget(tmp_path: 
             )
             assert first["usage"]["completion_tokens"] == 12
             assert first["choices"] == second["choices"]
-        assert first["usage"]["prompt_tokens"] > EngineSettings().max_num_batched_tokens
+        assert first["usage"]["prompt_tokens"] > BUDGET
         [card] = requests.post(f"{address}/models", json={}, timeout=60).json()["data"]
     assert (card["engine"], card["precision"], card["cache"]) == ("native", "int4", "int8")
     assert card["quality"]["perplexity_growth"] < 0.02
