@@ -39,6 +39,8 @@ class Connection(HttpToolsProtocol):
     is_reserved = False
     _framing: Framing | None = None
     _is_half_closed = False
+    # What was written and waits for what follows; None where nothing is to wait.
+    _held: bytes | None = None
     _looked_at = 0
     # Whether a long body is read on soon, after what others want.
     _will_read = False
@@ -90,9 +92,26 @@ class Connection(HttpToolsProtocol):
 
     # What a reply is written to: see Cycle.
 
+    def hold(self) -> None:
+        """Send what is written next with what follows it in this turn of the event loop."""
+        if self._held is None:
+            self._held = b""
+            self.loop.call_soon(self._send_held)
+
     def write(self, data: bytes) -> None:
         """Send a part of a reply."""
-        self.transport.write(data)
+        if self._held is None:
+            self.transport.write(data)
+        elif self._held:
+            held, self._held = self._held, None
+            self.transport.write(held + data)
+        else:
+            self._held = data
+
+    def _send_held(self) -> None:
+        held, self._held = self._held, None
+        if held:
+            self.transport.write(held)
 
     def is_closing(self) -> bool:
         """Return whether nothing can be written any more."""
@@ -100,6 +119,7 @@ class Connection(HttpToolsProtocol):
 
     def close(self) -> None:
         """Close the connection behind a reply."""
+        self._send_held()
         if self._framing is not None or self._received:
             self._close_slowly(self.settings.linger_bytes)
         else:
@@ -109,6 +129,7 @@ class Connection(HttpToolsProtocol):
         """Close, but first let the client end what it is writing: at most so many bytes."""
         if self.is_closing():
             return
+        self._send_held()
         if self._is_half_closed:
             self.transport.close()
             return

@@ -51,6 +51,8 @@ class Relay:
         # The newest frame, as JSON; the last one of a stream has its usage and how it ended.
         self.frame = b""
         self.has_ended = False
+        # The last events, which are not sent here: the reply's end goes with them.
+        self.last = b""
         # Whether another worker said something else than was sent already.
         self.differs = False
         self._said = b""
@@ -75,7 +77,10 @@ class Relay:
             chunk = self._pass_over(chunk)
             self._keep(frames, chunk)
         self.has_ended = chunk.endswith(DONE) or self.frame.endswith(ENDS)
-        if not chunk:
+        if self.last:  # it was not the last, in a stream of another kind of model
+            chunk = self.last + chunk
+        self.last = chunk if self.has_ended else b""
+        if not chunk or self.last:
             self._request.waits_since = now
             return
         self._write(chunk, now)

@@ -90,7 +90,7 @@ class Stream:
             await self.break_off(Abort.WORKER_LOST)
         elif self._relay.has_ended:
             note_end(self._exchange.record, self._relay.frame)
-            await self._exchange.end()
+            await self._exchange.end(self._relay.last)
         elif cause in REPEATABLE:
             raise Lost(cause)
         else:

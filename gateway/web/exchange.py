@@ -47,6 +47,12 @@ class ClientConnection(Protocol):
     # Whether it is one of those that are kept for the health routes.
     is_reserved: bool
 
+    def hold(self) -> None:
+        """Send what is written next with what follows it in this turn of the event loop."""
+
+    def write(self, data: bytes) -> None:
+        """Send a part of a reply."""
+
 
 async def wait_for_reader(connection: ClientConnection, seconds: float) -> bool:
     """Wait until a client has taken what was written to it, but for the last 16 KB.
@@ -176,14 +182,13 @@ class Exchange:
         """Send the head of a stream of events, once; returns when it is on its way."""
         async with self._head:
             if not self.streams:
+                self.connection.hold()  # its first events follow at once
                 await self.start(200, STREAM_HEADERS)
                 self.streams = True
 
     def write(self, chunk: bytes, now: float) -> None:
         """Send whole events of a stream that has begun, at once; `now` is `time.perf_counter()`."""
-        self.connection.transport.write(
-            b"%x\r\n%b\r\n" % (len(chunk), chunk) if self._is_chunked else chunk
-        )
+        self.connection.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if self._is_chunked else chunk)
         self.bytes_sent += len(chunk)
         self.wrote_at = now
 

@@ -56,6 +56,30 @@ class Ticket:
         return self.caller.priority, self.begins, self.number
 
 
+class RecentEnds:
+    """Sequences that ended of late; asked for every request, and so never gone through."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._ends: deque[tuple[float, int]] = deque()
+        self._total = 0
+
+    def add(self, now: float, sequences: int) -> None:
+        """Note that so many ended."""
+        self._forget(now)
+        self._ends.append((now, sequences))
+        self._total += sequences
+
+    def rate(self, now: float) -> float:
+        """Sequences that ended in a second of late; 0 if none did."""
+        self._forget(now)
+        return self._total / max(1.0, now - self._ends[0][0]) if self._ends else 0.0
+
+    def _forget(self, now: float) -> None:
+        while self._ends and self._ends[0][0] <= now - self._seconds:
+            self._total -= self._ends.popleft()[1]
+
+
 class FairQueue:
     """Lets so many sequences run as there are slots for, and so many wait; refuses more.
 
@@ -81,7 +105,7 @@ class FairQueue:
         self._now = 0.0  # in the queue's own time: when what was let in last began
         self._ends: dict[str, float] = {}  # where a caller's last request ends in that time
         self._number = 0
-        self._ended: deque[tuple[float, int]] = deque()
+        self._ended = RecentEnds(self.WINDOW_SECONDS)
 
     @property
     def in_flight(self) -> int:
@@ -131,10 +155,7 @@ class FairQueue:
             self._answering -= 1
             return
         self._running -= sequences
-        now = self._clock()
-        self._ended.append((now, sequences))
-        while self._ended[0][0] < now - self.WINDOW_SECONDS:
-            self._ended.popleft()
+        self._ended.add(self._clock(), sequences)
         self._let_in()
 
     def close(self, error: Exception) -> None:
@@ -146,16 +167,8 @@ class FairQueue:
 
     def retry_after(self, sequences: int) -> int:
         """Return the seconds in which `sequences` will end, at the speed of late (1 to 60)."""
-        rate = self._rate()
+        rate = self._ended.rate(self._clock())
         return min(60, max(1, math.ceil(sequences / rate))) if rate else 5
-
-    def _rate(self) -> float:
-        """Sequences that ended in a second of late; 0 if none did."""
-        now = self._clock()
-        recent = [(at, count) for at, count in self._ended if at > now - self.WINDOW_SECONDS]
-        if not recent:
-            return 0.0
-        return sum(count for _, count in recent) / max(1.0, now - recent[0][0])
 
     def _ticket(self, caller: Caller, sequences: int) -> Ticket:
         self._number += 1
@@ -220,7 +233,7 @@ class FairQueue:
         Raises:
             TooManyRequests: It could not.
         """
-        rate = self._rate()
+        rate = self._ended.rate(self._clock())
         before = sum(each.sequences for each in self._tickets if each.order < ticket.order)
         free = self._limit - self._running
         late = (before + ticket.sequences - free) / rate - self._max_seconds if rate else 0.0

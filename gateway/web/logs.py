@@ -76,9 +76,12 @@ class RequestLog:
         for word in ("ttft_ms", "ignored_fields", "error", "aborted"):
             if word in noted:
                 message += f", {word} {noted[word]}"
-        self._logger.log(level, message, extra={"fields": self._fields(exchange, status, seconds)})
+        line = self._fields(exchange, status, seconds, noted)
+        self._logger.log(level, message, extra={"fields": line})
 
-    def _fields(self, exchange: Exchange, status: int, seconds: float) -> dict[str, Any]:
+    def _fields(
+        self, exchange: Exchange, status: int, seconds: float, noted: dict[str, Any]
+    ) -> dict[str, Any]:
         fields: dict[str, Any] = {
             "httpRequest": {
                 "requestMethod": exchange.method,
@@ -89,7 +92,7 @@ class RequestLog:
                 "remoteIp": exchange.record.client or exchange.peer,
             },
             "request_id": exchange.request_id,
-            **exchange.record.as_log_fields(),
+            **noted,
         }
         if exchange.trace and self._project:
             fields["logging.googleapis.com/trace"] = (

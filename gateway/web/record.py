@@ -71,10 +71,11 @@ class Record:
 
     def as_log_fields(self) -> dict[str, Any]:
         """Return what a log line says of it, by the names that the line has for that."""
-        own = {each.name: getattr(self, each.name) for each in fields(self)}
-        line = {name: value for name, value in own.items() if value is not None}
-        for name in APART:
-            line.pop(name, None)
+        line = {name: value for name in LOGGED if (value := getattr(self, name)) is not None}
         if self.usage is not None:
-            line |= {each.name: getattr(self.usage, each.name) for each in fields(self.usage)}
+            line |= {name: getattr(self.usage, name) for name in OF_USAGE}
         return line
+
+
+LOGGED = tuple(each.name for each in fields(Record) if each.name not in APART)
+OF_USAGE = tuple(each.name for each in fields(Usage))
