@@ -15,44 +15,47 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from handler.content.charsets import parse_content_type
-from handler.content.json_text import to_json
-from handler.engine.container import give_back_freed_memory
-from handler.engine.errors import ModelError
-from handler.errors import (
-    NO_EXPLANATIONS,
-    BadRequest,
-    EngineFailure,
-    RequestError,
-    Unserved,
-)
-from handler.model_name import REPLICA_MARK
-from handler.replies import sideband
-from handler.replies.error_replies import (
-    error_body,
-    in_kserves_words,
-    in_torchserves_words,
-    status_of,
-)
-from handler.replies.pending_reply import PendingReply
-from handler.replies.reply import WholeReply
-from handler.requests import ignored
-from handler.requests.prepare import MAX_LOGPROB_ENTRIES
-from handler.requests.schema import parse_json
-from handler.service import Service
-from handler.torchserve import envelopes, environment, parameters
-from handler.torchserve.cache_gauge import CacheGauge
-from handler.torchserve.descriptions import Descriptions
-from handler.torchserve.frames import read_ahead
-from handler.torchserve.grpc_calls import (
-    ASK_OVER_HTTP,
-    came_by_grpc,
-    let_rows_wait,
-    refuse_tensors,
-)
-from handler.torchserve.in_flight import NO_CHUNK, InFlight
-from handler.torchserve.metrics import RequestMetrics
-from handler.workshop import Beginning, Workshop
+from handler.torchserve import requirements
+
+with requirements.told():
+    from handler.content.charsets import parse_content_type
+    from handler.content.json_text import to_json
+    from handler.engine.container import give_back_freed_memory
+    from handler.engine.errors import ModelError
+    from handler.errors import (
+        NO_EXPLANATIONS,
+        BadRequest,
+        EngineFailure,
+        RequestError,
+        Unserved,
+    )
+    from handler.model_name import REPLICA_MARK
+    from handler.replies import sideband
+    from handler.replies.error_replies import (
+        error_body,
+        in_kserves_words,
+        in_torchserves_words,
+        status_of,
+    )
+    from handler.replies.pending_reply import PendingReply
+    from handler.replies.reply import WholeReply
+    from handler.requests import ignored
+    from handler.requests.prepare import MAX_LOGPROB_ENTRIES
+    from handler.requests.schema import parse_json
+    from handler.service import Service
+    from handler.torchserve import envelopes, environment, only_worker, parameters
+    from handler.torchserve.cache_gauge import CacheGauge
+    from handler.torchserve.descriptions import Descriptions
+    from handler.torchserve.frames import read_ahead
+    from handler.torchserve.grpc_calls import (
+        ASK_OVER_HTTP,
+        came_by_grpc,
+        let_rows_wait,
+        refuse_tensors,
+    )
+    from handler.torchserve.in_flight import NO_CHUNK, InFlight
+    from handler.torchserve.metrics import RequestMetrics
+    from handler.workshop import Beginning, Workshop
 
 logger = logging.getLogger(__name__)
 
@@ -75,21 +78,25 @@ class GPT2Handler:
     def initialize(self, context: Any) -> None:
         """Load the archive; TorchServe calls the worker ready once a token was generated."""
         properties = context.system_properties
-        model = context.manifest["model"]
+        version = str(context.manifest["model"].get("modelVersion", "1.0"))
+        self._is_continuous = bool(context.model_yaml_config.get("continuousBatching"))
         try:
-            self._service = Service.load(
-                Path(properties["model_dir"]),
-                name=context.model_name.split(REPLICA_MARK)[0],
-                version=str(model.get("modelVersion", "1.0")),
-                config=context.model_yaml_config,
-                max_tokens=environment.whole_number("N_TOKENS", 20),
-                overrides=environment.overrides(),
-                max_logprobs=environment.whole_number(
-                    "MAX_LOGPROBS_PER_REQUEST", MAX_LOGPROB_ENTRIES
-                ),
-                strict_fields=environment.switch("STRICT_FIELDS"),
-                is_checked=not environment.switch("SKIP_SELF_TEST"),
-            )
+            if self._is_continuous:
+                self._place = only_worker.claim(context.model_name, version)
+            with requirements.told():
+                self._service = Service.load(
+                    Path(properties["model_dir"]),
+                    name=context.model_name.split(REPLICA_MARK)[0],
+                    version=version,
+                    config=context.model_yaml_config,
+                    max_tokens=environment.whole_number("N_TOKENS", 20),
+                    overrides=environment.overrides(),
+                    max_logprobs=environment.whole_number(
+                        "MAX_LOGPROBS_PER_REQUEST", MAX_LOGPROB_ENTRIES
+                    ),
+                    strict_fields=environment.switch("STRICT_FIELDS"),
+                    is_checked=not environment.switch("SKIP_SELF_TEST"),
+                )
         except ModelError as error:
             # TorchServe passes on what a worker says on stderr, and nothing of its tracebacks.
             print(f"The model cannot be served: {error}", file=sys.stderr, flush=True)
@@ -98,7 +105,6 @@ class GPT2Handler:
         metrics = RequestMetrics(context.metrics, context.model_name)
         engine = self._service.engine
         CacheGauge(context.metrics, context.model_name, lambda: engine.cache_usage).start()
-        self._is_continuous = bool(context.model_yaml_config.get("continuousBatching"))
         self._rows_can_wait = let_rows_wait()
         self._has_workshop = self._is_continuous and self._rows_can_wait
         self._in_flight = InFlight(
