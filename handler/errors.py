@@ -47,3 +47,14 @@ class Unserved(RequestError):
 
 class EngineFailure(RequestError):
     """A sequence that could not be finished through no fault of the request."""
+
+
+# Codes of what only shows while a text is written, and is the request's own: asked again, it ends
+# the same way. By why the engine ended the sequence (`engine/output.py`).
+OF_REQUEST = {"grammar": "invalid_grammar", "nothing_allowed": "nothing_allowed"}
+
+
+def of_sequence(message: str, kind: str) -> RequestError:
+    """The error of a sequence that the engine ended, of this kind."""
+    code = OF_REQUEST.get(kind)
+    return BadRequest(message, code=code) if code else EngineFailure(message, code="engine_error")

@@ -43,7 +43,7 @@ class Judge:
             frame, body = sideband.opened(body)
             note_end(record, frame)
             content_type = content_type.removesuffix(sideband.SUFFIX)
-            if not record.failed:
+            if record.error is None:
                 return Reply(status, body, content_type, frame=frame)
             content_type = JSON_TYPE  # its own went out before it failed
         reply = Reply(status, body, content_type)

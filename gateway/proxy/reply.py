@@ -10,6 +10,7 @@ from gateway.errors import error_detail, for_clients, last_events, to_json
 from gateway.web.exchange import Exchange, Header
 from gateway.web.metrics import Metrics
 from gateway.web.record import EngineTimes, Record, Usage
+from handler.errors import OF_REQUEST
 from handler.requests import ignored
 
 # What the metrics call a generation that failed in the handler.
@@ -65,7 +66,8 @@ def note_end(record: Record, frame: bytes) -> None:
         if "timings" in last:
             record.times = EngineTimes(**last["timings"])
         if last["error"] is not None:
-            record.failed, record.error = FAILED, last["error"]
+            record.error = last["error"]
+            record.failed = None if record.error in OF_REQUEST.values() else FAILED
 
 
 async def end_stream(exchange: Exchange, error: Any) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from handler.engine.errors import GrammarError, QueueFull
 from handler.engine.kv_cache import KVCache
 from handler.engine.model import Model
-from handler.engine.output import Output
+from handler.engine.output import GRAMMAR, Output
 from handler.engine.rows import num_foreseeable, rows_of
 from handler.engine.scheduler import Chunk, Scheduler
 from handler.engine.sequence import Sequence
@@ -289,7 +289,7 @@ def _asks(chunks: list[Chunk], outputs: list[Output]) -> Iterator[Asks]:
             try:
                 draws[sequence] = sequence.draw(first - 1)
             except GrammarError as error:
-                outputs.append(sequence.fail(str(error)))
+                outputs.append(sequence.fail(str(error), GRAMMAR))
             except Exception:
                 logger.exception("nothing could be asked for a sequence")
                 outputs.append(sequence.fail(SEQUENCE_FAILED))
@@ -301,7 +301,7 @@ def _take(sequence: Sequence, answer: Answer | None) -> Output:
     try:
         return sequence.take(answer)
     except GrammarError as error:
-        return sequence.fail(str(error))
+        return sequence.fail(str(error), GRAMMAR)
     except Exception:
         logger.exception("a sequence failed")
         return sequence.fail(SEQUENCE_FAILED)

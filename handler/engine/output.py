@@ -11,6 +11,10 @@ import numpy.typing as npt
 from handler.engine.step import TokenLogprob
 from handler.older_pythons import SLOTS
 
+# Why a sequence ended with an error: the engine could not go on, its grammar could not, or what its
+# request allows left no token.
+FAILED, GRAMMAR, NOTHING_ALLOWED = "failed", "grammar", "nothing_allowed"
+
 
 @dataclass(frozen=True, **SLOTS)
 class LogprobEntry:
@@ -35,6 +39,7 @@ class Output:
     vector: npt.NDArray[np.float64] | None = None  # of the prompt, where that is pooled
     finish_reason: str | None = None
     error: str | None = None
+    error_kind: str = FAILED
     cached_tokens: int = 0
     queue_seconds: float = 0.0
     # When it got its slot, in seconds of the monotonic clock; reported with its first token.

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from handler.engine.options import SamplingOptions
-from handler.engine.output import Output
+from handler.engine.output import FAILED, NOTHING_ALLOWED, Output
 from handler.engine.pooling import Pool
 from handler.engine.sampling_state import SamplingState
 from handler.engine.step import (
@@ -205,7 +205,7 @@ class Sequence:
     def _take(self, answer: Answer) -> Output:
         if answer.token == NOT_FINITE:
             if self._sampling.is_restricted:
-                return self.fail(NOTHING_LEFT)
+                return self.fail(NOTHING_LEFT, NOTHING_ALLOWED)
             raise FloatingPointError("the model's logits are not finite")
         if answer.token < 0:
             raise FloatingPointError("a token or an option of the request is out of range")
@@ -251,12 +251,12 @@ class Sequence:
         """End it here (deadline, nothing to write)."""
         return self._finish(self.output(), finish_reason)
 
-    def fail(self, message: str) -> Output:
+    def fail(self, message: str, kind: str = FAILED) -> Output:
         """End it with an error."""
         self.is_finished = True
         output = self.output()
         output.is_urgent = True
-        output.error = message
+        output.error, output.error_kind = message, kind
         return output
 
     def output(self) -> Output:

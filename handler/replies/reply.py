@@ -9,7 +9,7 @@ from handler.content.json_text import to_json, to_json_in_chunks
 from handler.engine.output import Output
 from handler.engine.sequence import Sequence
 from handler.engine.vocabulary import Vocabulary
-from handler.errors import EngineFailure
+from handler.errors import of_sequence
 from handler.older_pythons import SLOTS
 from handler.replies import sideband
 from handler.replies.error_replies import error_body
@@ -108,7 +108,7 @@ class Reply(Progress):
         """Take in what one step gave."""
         self.timings.note(output)
         if output.error is not None:
-            self.error = EngineFailure(output.error, code="engine_error")
+            self.error = of_sequence(output.error, output.error_kind)
             return
         self.completion_tokens += output.token is not None
         self.finish_reasons[output.index] = output.finish_reason
