@@ -19,15 +19,18 @@ SERVED, REFUSED, BROKEN, HUNG = "served", "refused", "broken", "hung"
 
 @dataclass(frozen=True)
 class Reply:
-    """One request. Times in seconds from the load's begin; `due`: when it was to be sent.
+    """One request. Times in seconds from the load's begin.
 
     Attributes:
+        due: When it was to be sent.
+        sent: When its connection was begun: a sender that is late is no wait for the service.
         first: When the first token came; None where none did.
         end: When it was over.
         why: Status or what broke, where it was not served.
     """
 
     due: float
+    sent: float
     verdict: str
     first: float | None
     end: float
@@ -100,16 +103,19 @@ def _request(rng: random.Random) -> bytes:
 
 
 async def _ask(port: int, request: bytes, due: float, clock: Clock) -> Reply:
+    sent = clock()
     try:
         async with asyncio.timeout(HUNG_SECONDS):
-            return await _read(port, request, due, clock)
+            return await _read(port, request, due, sent, clock)
     except TimeoutError:
-        return Reply(due, HUNG, None, clock(), "nothing came any more")
+        return Reply(due, sent, HUNG, None, clock(), "nothing came any more")
     except OSError as error:
-        return Reply(due, BROKEN, None, clock(), f"the connection broke: {type(error).__name__}")
+        return Reply(
+            due, sent, BROKEN, None, clock(), f"the connection broke: {type(error).__name__}"
+        )
 
 
-async def _read(port: int, request: bytes, due: float, clock: Clock) -> Reply:
+async def _read(port: int, request: bytes, due: float, sent: float, clock: Clock) -> Reply:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(request)
@@ -122,11 +128,11 @@ async def _read(port: int, request: bytes, due: float, clock: Clock) -> Reply:
                 first = clock()
             body += part
     except asyncio.IncompleteReadError:
-        return Reply(due, BROKEN, None, clock(), "closed without a reply")
+        return Reply(due, sent, BROKEN, None, clock(), "closed without a reply")
     finally:
         writer.close()
     if status == 200 and b"data: [DONE]\n\n" in body:
-        return Reply(due, SERVED, first, clock())
+        return Reply(due, sent, SERVED, first, clock())
     if status in (429, 503) and b"\r\nretry-after:" in head.lower():
-        return Reply(due, REFUSED, None, clock(), str(status))
-    return Reply(due, BROKEN, None, clock(), f"{status}, cut or without a Retry-After")
+        return Reply(due, sent, REFUSED, None, clock(), str(status))
+    return Reply(due, sent, BROKEN, None, clock(), f"{status}, cut or without a Retry-After")

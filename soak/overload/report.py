@@ -24,13 +24,13 @@ def markdown(found: Overload) -> str:
         "what is served at full load.",
         "",
         "| offered, times full load | requests a second | served | refused | first token, s: p50 "
-        "| p99 |",
-        "|---|---|---|---|---|---|",
+        "| p99 | the sender late, s: p99 |",
+        "|---|---|---|---|---|---|---|",
     ]
     for step in found.steps:
         lines.append(
             f"| {step.load:g} | {step.offered:.1f} | {step.served:.1f} | {step.refused:.1f} "
-            f"| {step.first[0]:.2f} | {step.first[1]:.2f} |"
+            f"| {step.first[0]:.2f} | {step.first[1]:.2f} | {step.late:.2f} |"
         )
     lines.append("")
     lines += [

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import uvloop
 
 from soak import store
 from soak.overload.load import BROKEN, HUNG, REFUSED, SERVED, Reply, at_rate, in_turn
@@ -35,7 +36,9 @@ class Step:
         offered: Requests a second that were sent.
         served: Replies a second that were whole.
         refused: Replies a second that were a refusal with a `Retry-After`.
-        first: Median and 99th percentile of the time to the first token of what was served.
+        first: Median and 99th percentile of the time from a connection's begin to the first token
+            of what was served.
+        late: How late the sender was, 99th percentile: it shares the machine.
         bad: Replies that broke or hung, by reason.
     """
 
@@ -44,6 +47,7 @@ class Step:
     served: float
     refused: float
     first: tuple[float, float]
+    late: float
     bad: Mapping[str, int]
 
 
@@ -85,7 +89,7 @@ def overload(*, minutes: float, seed: int, log: Path, say: Say) -> Overload:
         store.make(place / "store")
         service = Service(place / "store", log, {})
         stack.callback(service.stop)
-        replies = asyncio.run(in_turn(service.port, clients=CLIENTS, seconds=seconds, seed=seed))
+        replies = uvloop.run(in_turn(service.port, clients=CLIENTS, seconds=seconds, seed=seed))
         served = [reply.end for reply in replies if reply.verdict == SERVED]
         if not served:
             raise DidNotStart(f"nothing was served at full load: {replies[0].why}")
@@ -93,7 +97,7 @@ def overload(*, minutes: float, seed: int, log: Path, say: Say) -> Overload:
         say(f"full load: {found.full:.1f} requests a second")
         for number, load in enumerate(LOADS, 1):
             rate = load * found.full
-            replies = asyncio.run(
+            replies = uvloop.run(
                 at_rate(service.port, rate=rate, seconds=seconds, seed=seed + number)
             )
             step = measured(replies, load, seconds)
@@ -110,10 +114,10 @@ def measured(replies: Sequence[Reply], load: float, seconds: float) -> Step:
     """What came of the replies to requests of so many seconds, once queues have filled."""
     begin = FILLS * seconds
     span = seconds - begin
-    sent = [reply for reply in replies if begin <= reply.due < seconds]
+    sent = [reply for reply in replies if begin <= reply.sent < seconds]
     ended = Counter(reply.verdict for reply in replies if begin <= reply.end < seconds)
     waits = [
-        reply.first - reply.due
+        reply.first - reply.sent
         for reply in sent
         if reply.verdict == SERVED and reply.first is not None
     ]
@@ -123,5 +127,6 @@ def measured(replies: Sequence[Reply], load: float, seconds: float) -> Step:
         served=ended[SERVED] / span,
         refused=ended[REFUSED] / span,
         first=(percentile(waits, 50), percentile(waits, 99)) if waits else (0.0, 0.0),
+        late=percentile([reply.sent - reply.due for reply in sent], 99) if sent else 0.0,
         bad=Counter(reply.why for reply in replies if reply.verdict in (BROKEN, HUNG)),
     )

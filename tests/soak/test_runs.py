@@ -42,8 +42,12 @@ def test_under_overload_every_request_is_served_or_refused_with_a_time_to_come_b
     assert (tmp_path / "report.png").read_bytes().startswith(b"\x89PNG")
 
 
+LATE = 0.25
+
+
 def reply(due: float, verdict: str, first: float | None, end: float, why: str = "") -> Reply:
-    return Reply(due, verdict, first, end, why)
+    """A request that was sent `LATE` after it was due."""
+    return Reply(due - LATE, due, verdict, first, end, why)
 
 
 def test_what_ends_while_queues_fill_or_after_the_last_request_is_not_counted() -> None:
@@ -58,6 +62,7 @@ def test_what_ends_while_queues_fill_or_after_the_last_request_is_not_counted() 
     step = measured(replies, 2.0, 8.0)
     assert (step.offered, step.served, step.refused) == (4 / 6, 2 / 6, 1 / 6)
     assert step.first == (0.5, 0.5) and step.bad == {"500": 1}
+    assert step.late == LATE
 
 
 @pytest.mark.parametrize(
@@ -73,11 +78,11 @@ def test_overload_is_good_where_it_costs_little_and_nothing_breaks(
     served: float, bad: dict[str, int], left: list[str], is_good: bool
 ) -> None:
     steps = [
-        Step(1.0, 10.0, 10.0, 0.0, (0.1, 0.2), {}),
-        Step(3.0, 30.0, served, 20.0, (0.5, 0.9), bad),
+        Step(1.0, 10.0, 10.0, 0.0, (0.1, 0.2), 0.0, {}),
+        Step(3.0, 30.0, served, 20.0, (0.5, 0.9), 0.04, bad),
     ]
     found = Overload(10.0, steps, left)
     assert found.is_good is is_good
     told = markdown(found)
-    assert f"| 3 | 30.0 | {served:.1f} | 20.0 | 0.50 | 0.90 |" in told
+    assert f"| 3 | 30.0 | {served:.1f} | 20.0 | 0.50 | 0.90 | 0.04 |" in told
     assert all(f"1 x {why} at 3" in told for why in bad)
