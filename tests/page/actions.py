@@ -81,6 +81,16 @@ IS_KEPT = """async () => {
 }"""
 
 
+# All that the browser's database has.
+TREE = """async () => {
+    const { openDatabase, resultOf } = await import("/page/script/store/database.js");
+    const database = await openDatabase();
+    const all = (name) => resultOf(database.transaction(name).objectStore(name).getAll());
+    return { texts: await all("texts"), bodies: await all("bodies"),
+             branches: await all("branches") };
+}"""
+
+
 def keep_now(page: Page) -> None:
     """Wait until what is written is kept."""
     # Not `wait_for_function`, for which a promise is true.

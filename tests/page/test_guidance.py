@@ -211,6 +211,16 @@ def test_a_rhyme_is_kept(page: Page) -> None:
     assert all(re.search(r" (day|away)[.,!?;]?$", line) for line in lines)
 
 
+@pytest.mark.parametrize("form", ["rhyme", "own"])
+def test_a_form_that_lacks_its_words_says_so(page: Page, form: str) -> None:
+    open_guidance(page, "form")
+    said = page.locator("[data-form-words]")
+    page.select_option("#form", form)
+    expect(said).to_contain_text("until then the form is free")
+    page.fill("#pattern", "day, away")
+    expect(said).to_contain_text("cut before its form is whole")
+
+
 def test_a_pattern_that_is_none_is_refused_in_words(page: Page) -> None:
     write(page)
     open_guidance(page, "form")

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import json
-from pathlib import Path
 
-import pytest
 from playwright.sync_api import Error, Page, expect
 
 from tests.page.actions import (
     START,
+    TREE,
     act,
     await_offer,
     expect_notice,
@@ -26,13 +24,6 @@ from tests.page.conftest import OpenPage
 from tests.page.gateway_process import GatewayProcess
 
 OTHER = "A second text, about a ship."
-TREE = """async () => {
-    const { openDatabase, resultOf } = await import("/page/script/store/database.js");
-    const database = await openDatabase();
-    const all = (name) => resultOf(database.transaction(name).objectStore(name).getAll());
-    return { texts: await all("texts"), bodies: await all("bodies"),
-             branches: await all("branches") };
-}"""
 
 
 def titles(page: Page) -> list[str]:
@@ -220,73 +211,6 @@ def test_the_trash_gives_back_what_was_thrown_away(page: Page) -> None:
     page.get_by_role("button", name="Delete for good").last.click()
     expect(page.locator(".shelf-trash")).to_be_hidden()
     assert [text["beginning"] for text in page.evaluate(TREE)["texts"]] == [START]
-
-
-@pytest.mark.parametrize("kind", ["txt", "md", "json"])
-def test_a_text_that_is_exported_and_imported_is_the_same(
-    page: Page, open_page: OpenPage, gateway: GatewayProcess, tmp_path: Path, kind: str
-) -> None:
-    write(page, "\u00c9t\u00e9: a / b\n\n" + START)
-    page.keyboard.press("Tab")
-    await_offer(page)
-    page.keyboard.press("Tab")
-    keep_now(page)
-    text = text_of(page)
-    open_shelf(page)
-    with page.expect_download() as download:
-        row_act(page, "\u00c9t\u00e9: a / b", kind)
-    assert download.value.suggested_filename == f"\u00c9t\u00e9  a   b.{kind}"
-    file = tmp_path / download.value.suggested_filename
-    download.value.save_as(file)
-    other = open_page(gateway.url)
-    other.wait_for_selector("#examples button", state="attached")
-    drop(other, file)
-    expect(other.locator("#text")).to_have_value(text)
-    keep_now(other)
-    branches = other.evaluate(TREE)["branches"]
-    wanted = page.evaluate(TREE)["branches"] if kind == "json" else []
-    for branch in [*branches, *wanted]:
-        del branch["text"]
-    assert branches == wanted
-
-
-def drop(page: Page, file: Path) -> None:
-    """Drop a file onto the page."""
-    page.evaluate(
-        """([name, content]) => {
-            const dataTransfer = new DataTransfer();
-            dataTransfer.items.add(new File([content], name));
-            const options = { dataTransfer, bubbles: true, cancelable: true };
-            document.body.dispatchEvent(new DragEvent("dragover", options));
-            document.body.dispatchEvent(new DragEvent("drop", options));
-        }""",
-        [file.name, file.read_text(encoding="utf-8")],
-    )
-
-
-GOOD = {"format": "go-on", "migration": 1, "text": "x", "branches": []}
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "words"),
-    [
-        ("a.json", "{", "no text that this page exported"),
-        ("a.json", "[1]", "no text that this page exported"),
-        ("a.json", json.dumps(GOOD | {"branches": [{"id": 2, "parent": 1}]}), "no text that"),
-        ("a.json", json.dumps(GOOD | {"branches": 3}), "no text that"),
-        ("a.json", json.dumps(GOOD | {"migration": 99}), "of a newer page"),
-        ("a.png", "PNG\0\0", "is no text file"),
-    ],
-)
-def test_a_file_that_is_none_of_ours_is_refused_in_words(
-    page: Page, tmp_path: Path, name: str, content: str, words: str
-) -> None:
-    write(page)
-    file = tmp_path / name
-    file.write_text(content, encoding="utf-8")
-    drop(page, file)
-    expect_notice(page, words)
-    assert text_of(page) == START
 
 
 def test_a_browser_that_keeps_nothing_says_so_and_the_page_works(

@@ -17,6 +17,7 @@ from tests.page.actions import act, write
 from tests.page.axe import axe_finds
 from tests.page.conftest import SCREENS, THEMES, OpenPage
 from tests.page.gateway_process import GatewayProcess
+from tests.page.sibling import CONTEXT, pack_sibling
 from tests.patience import PATIENCE
 
 KEY, WRITERS, SPENT = "an operator's key \u2713", "a writer's key", "a key of one token a day"
@@ -44,6 +45,7 @@ def managed(
     """A service with keys, limits, a second model, and two versions of a third."""
     store = tmp_path_factory.mktemp("store")
     shutil.copy(model_store / "gpt2.mar", store)
+    pack_sibling(store, tmp_path_factory.mktemp("sibling", numbered=False))
     process = GatewayProcess(
         store,
         tmp_path_factory.mktemp("managed") / "log",
@@ -54,7 +56,7 @@ def managed(
     process.start()
     try:
         process.wait_ready()
-        ask(process, "POST", "models?url=gpt2.mar&model_name=twin&synchronous=true", KEY)
+        ask(process, "POST", "models?url=sibling.mar&model_name=sibling&synchronous=true", KEY)
         for version in ("1.0", "2.0"):
             make_plain(store, version)
             ask(process, "POST", f"models?url=plain-{version}.mar&initial_workers=0", KEY)
@@ -109,7 +111,7 @@ def test_a_service_without_a_key_says_how_to_open_it(
 
 def test_it_shows_numbers_models_limits_and_errors(status: Page, managed: GatewayProcess) -> None:
     expect(status.locator("#state")).to_contain_text("Ready, up since")
-    expect(status.locator("#models h3")).to_have_text(["gpt2", "plain", "twin"])
+    expect(status.locator("#models h3")).to_have_text(["gpt2", "plain", "sibling"])
     expect(status.locator("#models li").first).to_contain_text("ready, 0 sequences")
     alice = status.locator("#keys tr").filter(has_text="alice")
     expect(alice).to_contain_text("100,000 of 100,000 left")
@@ -143,20 +145,20 @@ def test_it_shows_numbers_models_limits_and_errors(status: Page, managed: Gatewa
 
 
 def test_replicas_are_changed_once_that_is_confirmed(status: Page) -> None:
-    twin = status.locator(".model-card").filter(has_text="twin")
-    count = twin.get_by_label("Replicas of twin")
+    sibling = status.locator(".model-card").filter(has_text="sibling")
+    count = sibling.get_by_label("Replicas of sibling")
     count.fill("2")
-    twin.get_by_role("button", name="Change").click()
+    sibling.get_by_role("button", name="Change").click()
     expect(status.locator("#confirm-words")).to_contain_text("from 1 to 2 replicas")
     status.get_by_role("button", name="No").click()
     expect(status.locator("#confirm")).to_be_hidden()
-    twin.get_by_role("button", name="Change").click()
+    sibling.get_by_role("button", name="Change").click()
     status.get_by_role("button", name="Yes").click()
-    expect(twin.locator("li[data-state=READY]")).to_have_count(2)
+    expect(sibling.locator("li[data-state=READY]")).to_have_count(2)
     count.fill("1")
-    twin.get_by_role("button", name="Change").click()
+    sibling.get_by_role("button", name="Change").click()
     status.get_by_role("button", name="Yes").click()
-    expect(twin.locator("li")).to_have_count(1)
+    expect(sibling.locator("li")).to_have_count(1)
 
 
 def test_another_version_serves_once_that_is_confirmed(status: Page) -> None:
@@ -187,20 +189,57 @@ def test_axe_finds_nothing_and_nothing_is_cut_off(
         page.screenshot(path=SCREENS / f"status-{width}-{theme}.png", full_page=True)
 
 
-def test_two_models_read_one_text_side_by_side(
-    open_page: OpenPage, managed: GatewayProcess
-) -> None:
-    page = open_page(managed.url)
+# Bits a character of a text that each model reads at once, as the service has it.
+WEIGHT = """async ([text, model, key]) => {
+    const request = { model, prompt: text, echo: true, logprobs: 0, max_tokens: 0 };
+    const reply = await fetch("v1/completions", {
+        method: "POST",
+        headers: { "content-type": "application/json", authorization: `Bearer ${key}` },
+        body: JSON.stringify(request),
+    });
+    const { tokens, token_logprobs: logprobs } = (await reply.json()).choices[0].logprobs;
+    const sum = logprobs.slice(1).reduce((all, value) => all - value, 0);
+    return sum / Math.LN2 / (text.length - tokens[0].length);
+}"""
+
+
+def read_with_both(page: Page, text: str) -> list[float]:
+    """Have both models read a text; what each says it weighs."""
     page.evaluate("key => sessionStorage.setItem('access-key', key)", WRITERS)
     page.reload()
     page.wait_for_selector("#examples button", state="attached")
-    write(page, "He went home to his mother and said good night. " * 3)
+    write(page, text)
     act(page, "certainty")
     page.click("#survey-read")
     page.get_by_role("button", name="Read it with this model").click()
     columns = page.locator("#survey section")
     expect(columns).to_have_count(2)
-    expect(columns.nth(1)).to_contain_text("twin")
-    # It is the same archive: what it says of the text is the same.
+    expect(columns.locator("h2")).to_have_text(["gpt2 (gpt2-tales)", "sibling"])
     weights = page.locator(".survey-weight").all_text_contents()
-    assert weights[0] == weights[1]
+    return [float(words.split()[0]) for words in weights]
+
+
+def test_two_models_read_one_text_side_by_side(
+    open_page: OpenPage, managed: GatewayProcess
+) -> None:
+    page = open_page(managed.url)
+    text = "He went home to his mother and said good night. " * 3
+    weights = read_with_both(page, text)
+    for weight, model in zip(weights, ("gpt2", "sibling"), strict=True):
+        assert weight == pytest.approx(page.evaluate(WEIGHT, [text, model, WRITERS]), abs=0.006)
+    assert weights[0] < weights[1], "what was damaged knows the text less well"
+
+
+def test_each_model_reads_a_long_text_in_windows_of_its_own_context(
+    open_page: OpenPage, managed: GatewayProcess
+) -> None:
+    page = open_page(managed.url)
+    asked = []
+    page.on("request", lambda request: asked.append(request.post_data_json or {}))
+    weights = read_with_both(page, "The little fox went out to see the sea. " * 30)
+    assert all(0 < weight < 8 for weight in weights)
+    read = [body for body in asked if body.get("echo")]
+    mine = [body for body in read if body.get("model") != "sibling"]
+    its = [body for body in read if body.get("model") == "sibling"]
+    assert len(mine) == 1 and len(its) > 3
+    assert max(len(body["prompt"]) for body in its) == CONTEXT

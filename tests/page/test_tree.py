@@ -93,6 +93,14 @@ def test_branches_are_compared_pinned_and_pruned_and_pruning_is_undone(page: Pag
     keep_now(page)
 
 
+def test_branches_are_compared_with_a_pointer_alone(page: Page) -> None:
+    three_ways(page)
+    open_map(page)
+    page.get_by_role("button", name="Compare").click()
+    page.locator(".map-row").nth(1).click()
+    expect(page.locator(".map-ways p")).to_have_count(2)
+
+
 def test_what_if_goes_on_from_any_word_and_the_other_end_stays(page: Page) -> None:
     write(page, "One day the fox went home and slept all night.")
     set_slider(page, "max_tokens", 5)

@@ -143,8 +143,8 @@ export class Keeping {
   }
 
   async #import(files) {
-    const refused = await (await this.#loadShelf()).import(files);
-    if (refused.length) this.#say(refused.join(" "));
+    const said = await (await this.#loadShelf()).import(files);
+    this.#say(said.join(" "));
   }
 
   async #export() {

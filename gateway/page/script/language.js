@@ -50,6 +50,12 @@ export function say(english, values = {}) {
   return words.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
 }
 
+/** @returns {string} a number with so many decimals, as the language that is set writes it */
+export function decimal(value, digits) {
+  const places = { minimumFractionDigits: digits, maximumFractionDigits: digits };
+  return value.toLocaleString(language, places);
+}
+
 /** Puts the words that stand in the document into the language that is set. */
 export function translate(root) {
   if (language === "en") return;

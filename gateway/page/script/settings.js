@@ -1,5 +1,6 @@
 /** Length, temperature, top-p and seed: what the person set, and the words below. */
 
+import { decimal } from "./language.js";
 import { presetOf, PRESETS } from "./presets.js";
 import { countWords, lengthWords, temperatureWords, topPWords } from "./words.js";
 
@@ -7,8 +8,8 @@ const TOKENS = "tokens";
 const SLIDERS = {
   max_tokens: { words: lengthWords, show: String },
   count: { words: (value, unit) => countWords(value, unit), show: String },
-  temperature: { words: temperatureWords, show: (value) => value.toFixed(2) },
-  top_p: { words: topPWords, show: (value) => value.toFixed(2) },
+  temperature: { words: temperatureWords, show: (value) => decimal(value, 2) },
+  top_p: { words: topPWords, show: (value) => decimal(value, 2) },
 };
 const LARGEST_SEED = 2 ** 31 - 1;
 
@@ -154,7 +155,10 @@ export class Settings {
   }
 
   #showPreset() {
-    const { name, words } = presetOf(this.#values, this.#defaults);
+    // Before the model has said what its own manner is, it is what nobody changed.
+    const isOwn = !this.#touched.has("temperature") && !this.#touched.has("top_p");
+    const { temperature, top_p } = this.#values;
+    const { name, words } = presetOf(this.#values, isOwn ? { temperature, top_p } : this.#defaults);
     for (const button of this.#form.querySelectorAll("[data-preset]")) {
       button.setAttribute("aria-pressed", String(button.dataset.preset === name));
     }

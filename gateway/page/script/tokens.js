@@ -1,6 +1,6 @@
 /** The tokens of a streamed piece and how sure the model was of each. */
 
-import { say } from "./language.js";
+import { decimal, say } from "./language.js";
 
 // Half a character is no word to offer: such a token comes as escaped bytes or as U+FFFD.
 const isWhole = (text) => !text.startsWith("bytes:") && !text.includes("\uFFFD");
@@ -52,5 +52,5 @@ export function percent(logprob) {
   const value = Math.exp(logprob) * 100;
   if (value < 0.1) return say("under 0.1 %");
   if (value > 99.9) return say("over 99.9 %");
-  return value < 10 ? `${value.toFixed(1)} %` : `${Math.round(value)} %`;
+  return `${decimal(value, value < 10 ? 1 : 0)} %`;
 }

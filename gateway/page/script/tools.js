@@ -1,6 +1,6 @@
 /** The buttons below the text: which of them make sense now, and how fast the model wrote. */
 
-import { say } from "./language.js";
+import { decimal, say } from "./language.js";
 
 const MODES = {
   idle: ["continue", "branch", "keep-going"],
@@ -73,8 +73,8 @@ export class Tools {
     if (first === null) return;
     this.#speed.hidden = false;
     const [rateShown, firstShown] = this.#speed.children;
-    rateShown.textContent = rate === null ? "" : say("{n} tokens/s", { n: rate.toFixed(rate < 10 ? 1 : 0) });
-    const time = first < 1000 ? `${Math.round(first)} ms` : `${(first / 1000).toFixed(1)} s`;
+    rateShown.textContent = rate === null ? "" : say("{n} tokens/s", { n: decimal(rate, rate < 10 ? 1 : 0) });
+    const time = first < 1000 ? `${Math.round(first)} ms` : `${decimal(first / 1000, 1)} s`;
     firstShown.textContent = say("first after {time}", { time });
   }
 }

@@ -49,19 +49,9 @@ export function topPWords(value) {
 
 /** @returns {string} 5900000 as "5.9 million", in the person's language */
 export function count(value) {
-  const units = [
-    [1e9, say("{n} billion")],
-    [1e6, say("{n} million")],
-    [1e3, say("{n} thousand")],
-  ];
-  for (const [size, name] of units) {
-    if (value >= size) return fill(name, (value / size).toPrecision(3));
-  }
-  return String(value);
+  const style = { notation: "compact", compactDisplay: "long", maximumSignificantDigits: 3 };
+  return value.toLocaleString(language, style);
 }
-
-const fill = (words, number) =>
-  words.replace("{n}", Number(number).toLocaleString(document.documentElement.lang));
 
 /** @param code of a language, as `de` */
 export function languageWords(code) {

@@ -30,6 +30,8 @@ export class Lesson {
   #writer;
   #hasKeys;
   #step = 0;
+  #isOver = false;
+  #lastText = "";
 
   constructor(writer, before, hasKeys) {
     this.#writer = writer;
@@ -41,6 +43,11 @@ export class Lesson {
   }
 
   #look() {
+    if (this.#isOver) {
+      // What it said last has been read by whoever writes on.
+      if (this.#writer.manuscript.text !== this.#lastText) this.#element.remove();
+      return;
+    }
     let moved = false;
     while (this.#step < STEPS.length && STEPS[this.#step].isDone(this.#writer)) {
       this.#step += 1;
@@ -61,6 +68,8 @@ export class Lesson {
 
   #end() {
     keepTaught();
+    this.#isOver = true;
+    this.#lastText = this.#writer.manuscript.text;
     this.#element.replaceChildren(
       make("p", {}, say("That is all. Your texts stay in this browser; the sheet at the top has them.")),
       make("div", {}, make("button", { click: () => this.#leave() }, say("Good"))),

@@ -2,12 +2,13 @@
 
 import { icon, make } from "../dom.js";
 import { say } from "../language.js";
+import { patternOf } from "./forms.js";
 import { leaningWords } from "./leaning.js";
 
 /** What the field beside a form is for; none for the others. */
 const FIELDS = {
-  rhyme: () => say("Lines end with one of"),
-  own: () => say("Pattern (a regular expression)"),
+  rhyme: { words: () => say("Lines end with one of"), example: () => "day, away, say" },
+  own: { words: () => say("Pattern (a regular expression)"), example: () => "(\\n- [^\\n]{5,60}){3}" },
 };
 
 export class GuidancePanel {
@@ -41,10 +42,16 @@ export class GuidancePanel {
     const { words, notes } = this.#guidance;
     const { form, pattern } = this.#form.elements;
     this.#list.replaceChildren(...words.map((word) => this.#row(word)));
-    const label = FIELDS[form.value]?.();
+    const label = FIELDS[form.value]?.words();
+    pattern.placeholder = FIELDS[form.value]?.example() ?? "";
     pattern.parentElement.hidden = !label;
     this.#form.querySelector("[for=pattern]").textContent = label ?? "";
-    const marks = { notes: notes.memory || notes.note, words: words.length, form: form.value };
+    this.#form.querySelector("[data-form-words]").textContent =
+      label && !patternOf(form.value, pattern.value)
+        ? say("Write it here: until then the form is free.")
+        : say("What is longer than the length above is cut before its form is whole.");
+    const isHeld = patternOf(form.value, pattern.value) !== null;
+    const marks = { notes: notes.memory || notes.note, words: words.length, form: isHeld };
     for (const part of this.#form.querySelectorAll("details")) {
       part.classList.toggle("is-set", Boolean(marks[part.dataset.part]));
     }

@@ -2,6 +2,7 @@
 
 import { icon, iconButton, make, needStyle } from "../dom.js";
 import { say } from "../language.js";
+import { titleOf } from "../store/keeper.js";
 import { newCard } from "../store/texts.js";
 import { Drawer } from "./drawer.js";
 import { saveFile } from "./files.js";
@@ -65,23 +66,29 @@ export class Shelf {
     this.#drawer.open();
   }
 
-  /** Texts of files, each a text of its own; the last one is shown. */
+  /**
+   * Texts of files, each a text of its own; the last one is shown.
+   * @returns {Promise<string[]>} what became of them
+   */
   async import(files) {
-    const refused = [];
+    const said = [];
+    const taken = [];
     for (const file of files) {
       try {
-        const { values, text, branches } = readFile(file.name, await file.text());
+        const { values, text, branches } = await readFile(file);
         await this.#keeper.create(values, text, branches);
         await this.#keeper.flush();
+        taken.push(titleOf(this.#keeper.card) || file.name);
       } catch (error) {
         if (!error.words) throw error;
-        refused.push(error.words);
+        said.push(error.words);
       }
     }
-    this.#undo.replaceChildren(...refused.map((words) => make("p", {}, words)));
-    if (refused.length < files.length) this.onOpen();
+    if (taken.length) said.unshift(say("Imported: {names}", { names: taken.join(", ") }));
+    this.#undo.replaceChildren(...said.map((words) => make("p", {}, words)));
+    if (taken.length) this.onOpen();
     if (this.#drawer.isOpen) await this.draw();
-    return refused;
+    return said;
   }
 
   async draw() {

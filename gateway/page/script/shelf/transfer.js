@@ -2,10 +2,12 @@
 
 import { say } from "../language.js";
 import { MIGRATION } from "../store/database.js";
-import { titleOf } from "../store/keeper.js";
+import { BEGINNING, titleOf } from "../store/keeper.js";
 
 const FORMAT = "go-on";
 const MOST_CHARACTERS = 20_000_000;
+// Formats that are written in letters, and yet are no text to read.
+const NO_TEXT = /^(\{\\rtf|%PDF-)/;
 
 /** A file that cannot be read; `words` say why. */
 class Unreadable extends Error {
@@ -23,7 +25,7 @@ class Unreadable extends Error {
 export function writeFile(kind, { card, text, branches }) {
   const title = titleOf(card);
   // Letters that no file system takes, and names that begin with a dot.
-  const name = title.replace(/[\\/:*?"<>|\p{Cc}]/gu, " ").replace(/^\.+/, "").trim() || "text";
+  const name = title.replace(/[\\/:*?"<>|\p{Cc}]/gu, " ").replace(/^[.\s]+|[.\s]+$/g, "") || "text";
   if (kind === "txt") return { name: `${name}.txt`, type: "text/plain", content: text };
   if (kind === "md") {
     const heading = card.title ? `# ${card.title}\n\n` : "";
@@ -40,18 +42,44 @@ export function writeFile(kind, { card, text, branches }) {
   };
 }
 
-/** @returns {{values, text, branches}} for `Keeper.create`; throws Unreadable */
-export function readFile(name, content) {
-  if (content.length > MOST_CHARACTERS) {
-    throw new Unreadable(say("{name} is too long: at most 20 million characters.", { name }));
-  }
+/** @returns {Promise<{values, text, branches}>} for `Keeper.create`; rejects with Unreadable */
+export async function readFile(file) {
+  const { name } = file;
+  // At most four bytes a character: what is longer need not be read to be refused.
+  if (file.size > 4 * MOST_CHARACTERS) throw tooLong(name);
+  const content = decode(new Uint8Array(await file.arrayBuffer()));
+  if (content.length > MOST_CHARACTERS) throw tooLong(name);
   if (/\.json$/i.test(name)) return readTree(name, content);
-  const text = content.replace(/^\uFEFF/, "").replace(/\r\n?/g, "\n");
-  if (text.includes("\0")) throw new Unreadable(say("{name} is no text file.", { name }));
+  const text = content.replace(/\r\n?/g, "\n");
+  if (text.includes("\0") || NO_TEXT.test(text)) {
+    throw new Unreadable(say("{name} is no text file.", { name }));
+  }
   const base = name.replace(/\.[^.]*$/, "");
   const heading = /\.(md|markdown)$/i.test(name) && text.match(/^# (.+)\n+/);
   if (heading) return { values: { title: heading[1] }, text: text.slice(heading[0].length), branches: [] };
-  return { values: { title: base }, text, branches: [] };
+  return { values: { title: isBeginning(base, text) ? "" : base }, text, branches: [] };
+}
+
+const tooLong = (name) =>
+  new Unreadable(say("{name} is too long: at most 20 million characters.", { name }));
+
+/** Text as editors write it: UTF-8, UTF-16 with its mark, and what Windows wrote before them. */
+function decode(bytes) {
+  const [one, two] = bytes;
+  if (one === 0xff && two === 0xfe) return new TextDecoder("utf-16le").decode(bytes);
+  if (one === 0xfe && two === 0xff) return new TextDecoder("utf-16be").decode(bytes);
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    return new TextDecoder("windows-1252").decode(bytes);
+  }
+}
+
+/** Whether a file is called after its first words, as this page calls what has no title. */
+function isBeginning(base, text) {
+  const plain = (words) => words.replace(/[^\p{L}\p{N}]+/gu, " ").trim();
+  const name = plain(base.replace(/ \(\d+\)$/, ""));
+  return name !== "" && plain(titleOf({ title: "", beginning: text.slice(0, BEGINNING) })) === name;
 }
 
 function readTree(name, content) {

@@ -5,7 +5,8 @@ import { keepDraft, readDraft } from "./draft.js";
 import { Conflict, newCard } from "./texts.js";
 
 const PAUSE_MS = 400;
-const BEGINNING = 160;
+/** Characters of a text that its card shows. */
+export const BEGINNING = 160;
 const WORD = /[\p{L}\p{N}]+(?:['’-][\p{L}\p{N}]+)*/gu;
 
 /** @returns {string} what a text is called whose writer has not named it: its first words */

@@ -26,8 +26,10 @@ export class StoryMap {
     this.#tree.addEventListener("click", ({ target }) => {
       const row = target.closest("[data-branch]");
       if (!row) return;
+      const isPair = this.#other !== null && Number(row.dataset.branch) !== this.#other;
       this.#select(Number(row.dataset.branch));
       this.#item(this.#at).focus();
+      if (isPair) this.#compare();
     });
     this.#tree.addEventListener("dblclick", () => this.#walk());
     const foot = make(
@@ -212,7 +214,7 @@ export class StoryMap {
   #compare() {
     if (this.#other === null || !this.#story.get(this.#other)) {
       this.#other = this.#at;
-      this.#tell(say("Now choose the other branch and compare with it."));
+      this.#tell(say("Now choose the other branch."));
       this.#drawBar();
       return;
     }

@@ -1,7 +1,7 @@
 /** Beside the shaded text: its curve, bits a character, what surprises most, and another text. */
 
 import { make, needStyle } from "../dom.js";
-import { say } from "../language.js";
+import { decimal, say } from "../language.js";
 import { curve, surprises, survey, weigh } from "./survey.js";
 
 const STRETCHES = 80;
@@ -14,6 +14,8 @@ export class SurveyPanel {
   #said = make("p.survey-said", { role: "status" });
   #mine = null;
   #other = null;
+  /** What the service's own model is called. */
+  #own = "";
   #reading = null;
   #models = make("p.survey-models");
 
@@ -37,23 +39,24 @@ export class SurveyPanel {
 
   /** Offers the other models of the service to read the same text. */
   async #offerModels() {
-    const [, ...rest] = await this.#parts.models();
+    const [own, ...rest] = await this.#parts.models();
+    this.#own = nameOf(own);
     // Models of other kinds are not known to read texts.
     const others = rest.filter(({ context_length: context }) => context);
     const choice = make("select", { "aria-label": say("Another model") });
-    choice.append(...others.map(({ id, checkpoint }) => new Option(checkpoint ? `${id}, ${checkpoint}` : id, id)));
+    choice.append(...others.map(({ id, checkpoint }) => new Option(nameOf({ id, checkpoint }), id)));
     const read = () => this.#readWith(others.find(({ id }) => id === choice.value));
     this.#models.replaceChildren(
       ...(others.length ? [choice, make("button", { click: read }, say("Read it with this model"))] : []),
     );
   }
 
-  async #readWith({ id, context_length: context }) {
+  async #readWith({ id, checkpoint, context_length: context }) {
     const { text } = this.#mine;
     const { service, ...options } = this.#parts.options();
     const tokens = await this.#survey(text, { ...options, service: service.of(id), context });
     if (!tokens) return;
-    this.#other = { text, tokens, title: id };
+    this.#other = { text, tokens, model: nameOf({ id, checkpoint }) };
     this.#draw();
   }
 
@@ -103,20 +106,24 @@ export class SurveyPanel {
   }
 
   #draw() {
-    const parts = [this.#column(this.#mine, say("This text"), true)];
-    if (this.#other) parts.push(this.#column(this.#other, this.#other.title ?? say("The other text"), false));
-    this.#result.replaceChildren(...parts);
+    const other = this.#other;
+    // Beside another model's reading it is the models that differ, not the texts.
+    const parts = [this.#column(this.#mine, other?.model ? this.#own : say("This text"), true)];
+    if (other) parts.push(this.#column(other, other.model ?? say("The other text"), false));
+    const help = say("The fewer bits, the more the model expected it.");
+    this.#result.replaceChildren(...parts, make("p.survey-help", {}, help));
   }
 
   #column({ text, tokens }, title, isMine) {
     const { perCharacter } = weigh(tokens);
-    const bits = perCharacter.toFixed(2);
+    const bits = decimal(perCharacter, 2);
     const passages = surprises(tokens).map(({ start, end, bits: own }) => {
       const words = wholeWords(text, start, end);
-      const about = make("span.survey-bits", {}, own.toFixed(1));
-      if (!isMine) return make("li", {}, make("p", { dir: "auto" }, words, " ", about));
+      const about = make("span.survey-bits", {}, decimal(own, 1));
+      const passage = make("span.survey-words", { dir: "auto" }, words);
+      if (!isMine) return make("li", {}, make("p", {}, passage, " ", about));
       const act = { click: () => this.#parts.goTo(start) };
-      return make("li", {}, make("button", act, make("span", { dir: "auto" }, words), " ", about));
+      return make("li", {}, make("button", act, passage, " ", about));
     });
     return make(
       "section",
@@ -124,10 +131,15 @@ export class SurveyPanel {
       make("h2", {}, title),
       make("p.survey-weight", {}, say("{bits} bits per character", { bits })),
       sparkline(curve(tokens, STRETCHES), say("Surprise along the text, from its start to its end")),
-      make("h3", {}, say("Most surprising")),
+      make("h3", {}, say("Most surprising, in bits per character")),
       make("ol.survey-passages", {}, ...passages),
     );
   }
+}
+
+/** A model by the name it is asked by, and what it was made from where that is called otherwise. */
+function nameOf({ id, checkpoint }) {
+  return checkpoint && checkpoint !== id ? `${id} (${checkpoint})` : id;
 }
 
 /** A passage of tokens as whole words. */

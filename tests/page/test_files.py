@@ -1,0 +1,140 @@
+"""Texts come from files and go to files: this page's own, and whatever else is dropped on it."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.page.actions import (
+    START,
+    TREE,
+    await_offer,
+    expect_notice,
+    keep_now,
+    open_shelf,
+    row_act,
+    text_of,
+    write,
+)
+from tests.page.conftest import OpenPage
+from tests.page.gateway_process import GatewayProcess
+
+
+def drop(page: Page, name: str, content: bytes) -> None:
+    """Drop a file onto the page."""
+    page.evaluate(
+        """([name, content]) => {
+            const bytes = Uint8Array.from(atob(content), (byte) => byte.charCodeAt(0));
+            const dataTransfer = new DataTransfer();
+            dataTransfer.items.add(new File([bytes], name));
+            const options = { dataTransfer, bubbles: true, cancelable: true };
+            document.body.dispatchEvent(new DragEvent("dragover", options));
+            document.body.dispatchEvent(new DragEvent("drop", options));
+        }""",
+        [name, base64.b64encode(content).decode()],
+    )
+
+
+@pytest.mark.parametrize("kind", ["txt", "md", "json"])
+def test_a_text_that_is_exported_and_imported_is_the_same(
+    page: Page, open_page: OpenPage, gateway: GatewayProcess, tmp_path: Path, kind: str
+) -> None:
+    write(page, "\u00c9t\u00e9: a / b\n\n" + START)
+    page.keyboard.press("Tab")
+    await_offer(page)
+    page.keyboard.press("Tab")
+    keep_now(page)
+    text = text_of(page)
+    open_shelf(page)
+    with page.expect_download() as download:
+        row_act(page, "\u00c9t\u00e9: a / b", kind)
+    assert download.value.suggested_filename == f"\u00c9t\u00e9  a   b.{kind}"
+    file = tmp_path / download.value.suggested_filename
+    download.value.save_as(file)
+    other = open_page(gateway.url)
+    other.wait_for_selector("#examples button", state="attached")
+    drop(other, file.name, file.read_bytes())
+    expect(other.locator("#text")).to_have_value(text)
+    keep_now(other)
+    branches = other.evaluate(TREE)["branches"]
+    wanted = page.evaluate(TREE)["branches"] if kind == "json" else []
+    for branch in [*branches, *wanted]:
+        del branch["text"]
+    assert branches == wanted
+
+
+GOOD = {"format": "go-on", "migration": 1, "text": "x", "branches": []}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.json", "{", "no text that this page exported"),
+        ("a.json", "[1]", "no text that this page exported"),
+        ("a.json", json.dumps(GOOD | {"branches": [{"id": 2, "parent": 1}]}), "no text that"),
+        ("a.json", json.dumps(GOOD | {"branches": 3}), "no text that"),
+        ("a.json", json.dumps(GOOD | {"migration": 99}), "of a newer page"),
+        ("a.png", "PNG\0\0", "is no text file"),
+        ("a.rtf", "{\\rtf1 Hello}", "is no text file"),
+        ("a.pdf", "%PDF-1.4 Hello", "is no text file"),
+    ],
+)
+def test_a_file_that_is_none_of_ours_is_refused_in_words(
+    page: Page, name: str, content: str, words: str
+) -> None:
+    write(page)
+    drop(page, name, content.encode())
+    expect_notice(page, words)
+    assert text_of(page) == START
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "text"),
+    [
+        ("a.txt", "caf\u00e9\n".encode("utf-8-sig"), "caf\u00e9\n"),
+        ("a.txt", "caf\u00e9\r\nand\rthen".encode("utf-16"), "caf\u00e9\nand\nthen"),
+        ("a.txt", b"\xfe\xff" + "\u732b".encode("utf-16-be"), "\u732b"),
+        ("a.txt", "\u201ccaf\u00e9\u201d".encode("cp1252"), "\u201ccaf\u00e9\u201d"),
+        ("a.md", b"# Fox\n\nHe ran.", "He ran."),
+        ("no ending", b"He ran.", "He ran."),
+    ],
+)
+def test_a_text_of_any_editor_comes_in_as_it_was(
+    page: Page, name: str, content: bytes, text: str
+) -> None:
+    write(page)
+    keep_now(page)
+    drop(page, name, content)
+    expect(page.locator("#text")).to_have_value(text)
+    expect_notice(page, "Imported: ")
+    open_shelf(page)
+    expect(page.locator("#shelf .shelf-title")).to_have_count(2)
+
+
+def test_an_empty_file_is_an_empty_text_with_a_name(page: Page) -> None:
+    write(page)
+    keep_now(page)
+    drop(page, "nothing.txt", b"")
+    expect_notice(page, "Imported: nothing")
+    expect(page.locator("#text")).to_have_value("")
+
+
+def test_a_text_without_a_title_has_none_after_its_file_was_imported(
+    page: Page, tmp_path: Path
+) -> None:
+    text = "He ran home. Then he slept.\n"
+    write(page, text)
+    keep_now(page)
+    open_shelf(page)
+    with page.expect_download() as download:
+        row_act(page, text.strip(), "md")
+    assert download.value.suggested_filename == "He ran home. Then he slept.md"
+    file = tmp_path / "copy"
+    download.value.save_as(file)
+    drop(page, download.value.suggested_filename, file.read_bytes())
+    expect(page.locator("#shelf .shelf-title")).to_have_count(2)
+    assert {card["title"] for card in page.evaluate(TREE)["texts"]} == {""}
