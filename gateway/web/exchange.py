@@ -209,6 +209,7 @@ class Exchange:
         own = [(b"content-type", content_type.encode())] if body else []
         if status != HTTPStatus.NO_CONTENT:
             own.append((b"content-length", str(len(body)).encode()))
+        self.connection.hold()  # its body follows at once
         await self.start(status, [*own, *headers])
         await self.end(body)
 
