@@ -50,6 +50,12 @@ export function say(english, values = {}) {
   return words.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
 }
 
+// Made once: to make one takes longer than to write a number with it.
+const numbers = new Intl.NumberFormat(language);
+
+/** @returns {string} a number as the language that is set writes it */
+export const number = (value) => numbers.format(value);
+
 /** @returns {string} a number with so many decimals, as the language that is set writes it */
 export function decimal(value, digits) {
   const places = { minimumFractionDigits: digits, maximumFractionDigits: digits };

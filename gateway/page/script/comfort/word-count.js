@@ -1,6 +1,6 @@
 /** How many words there are: of the text, and of what is selected. Counted when the keys rest. */
 
-import { say } from "../language.js";
+import { number, say } from "../language.js";
 import { countWords } from "../store/keeper.js";
 
 const PAUSE_MS = 250;
@@ -29,7 +29,6 @@ export class WordCount {
     const { text, selected } = this.#read();
     if (text !== this.#text) this.#words = countWords(text);
     this.#text = text;
-    const number = (value) => value.toLocaleString(document.documentElement.lang);
     const all = number(this.#words);
     const part = selected ? countWords(selected) : 0;
     this.#element.hidden = this.#words === 0;

@@ -1,6 +1,6 @@
 /** How much of what the model can read is taken, as a thin line; and where it begins to forget. */
 
-import { say } from "../language.js";
+import { number, say } from "../language.js";
 import { measure } from "./window.js";
 
 /** After the last key. In between it is estimated. */
@@ -89,7 +89,6 @@ export class Meter {
   }
 
   #wordsOf({ memory, note, used, context, start }) {
-    const number = (value) => value.toLocaleString(document.documentElement.lang);
     const parts = [say("{used} of {all} tokens", { used: number(used), all: number(context) })];
     if (memory + note) parts.push(say("{n} of them notes", { n: number(memory + note) }));
     if (start) parts.push(say("it has forgotten what stands above the mark"));

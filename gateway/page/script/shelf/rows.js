@@ -1,7 +1,7 @@
 /** A text as a row of the shelf. */
 
 import { iconButton, make } from "../dom.js";
-import { say } from "../language.js";
+import { number, say } from "../language.js";
 import { titleOf } from "../store/keeper.js";
 
 const DAY_MS = 86_400_000;
@@ -21,7 +21,7 @@ export function when(time, now = Date.now()) {
 /** @param acts `open(card)`, and `more`: `{what, label, act(card, item)}` for a row's buttons */
 export function cardOf(card, acts, { here, open }) {
   const name = titleOf(card) || say("Without a title");
-  const words = say("{n} words", { n: card.words.toLocaleString(document.documentElement.lang) });
+  const words = say("{n} words", { n: number(card.words) });
   const about = `${words} · ${when(card.changed)}`;
   const actions = make(
     "div.shelf-actions",

@@ -1,9 +1,8 @@
 /** Models, keys and errors as tables. */
 
 import { make } from "../dom.js";
-import { say } from "../language.js";
+import { number, say } from "../language.js";
 
-const number = (value) => Number(value).toLocaleString(document.documentElement.lang);
 
 /**
  * @param acts `scale(model, version, count)` and `makeDefault(model, version)`
