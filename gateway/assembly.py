@@ -10,7 +10,6 @@ from gateway.proxy.judging import Judge
 from gateway.proxy.proxy import Proxy
 from gateway.proxy.reply import FAILED
 from gateway.replicas.in_flight import Abort
-from gateway.replicas.registry import Registry
 from gateway.replicas.replicas import Replicas
 from gateway.routes.admission import Admission
 from gateway.routes.answering import Answering
@@ -73,9 +72,9 @@ def make_gateway(
     tracing: Tracing,
 ) -> Gateway:
     """Return the application in front of one TorchServe."""
-    registry = replicas.registry
+    registry, on_demand = replicas.registry, replicas.on_demand
 
-    metrics = _make_metrics(settings, registry, health, queue, restarts)
+    metrics = _make_metrics(settings, replicas, health, queue, restarts)
     guard = Guard(settings)
     rates = RateLimit(settings.requests_per_minute, settings.redis_url)
     admission = Admission(settings, guard, rates, replicas, health)
@@ -84,6 +83,7 @@ def make_gateway(
     entrance = Entrance(queue, Callers(limits), budget, registry)
     proxy = Proxy(settings, upstream, replicas, entrance, Judge(queue), metrics, crashes, secret)
     health.on_drain(proxy.drain)
+    health.on_drain(on_demand.drain)
     needs_key = settings.metrics_access == "key"
     answering = Answering(settings, registry, proxy)
     tgi = Tgi(settings, admission, registry, answering)
@@ -91,9 +91,9 @@ def make_gateway(
     errors = RecentErrors()
     answerers = Answerers(
         pages=pages,
-        inference=Inference(settings, admission, registry, proxy, metrics, tgi, health),
-        predictions=Predictions(settings, admission, registry, proxy, answering, pages),
-        kserve=KServe(admission, registry, answering, health),
+        inference=Inference(settings, admission, registry, on_demand, proxy, metrics, tgi, health),
+        predictions=Predictions(settings, admission, registry, on_demand, proxy, answering, pages),
+        kserve=KServe(admission, registry, on_demand, answering, health),
         tgi=tgi,
         management=Management(settings, admission, replicas, health),
         health=health,
@@ -105,9 +105,10 @@ def make_gateway(
 
 
 def _make_metrics(
-    settings: Settings, registry: Registry, health: Health, queue: FairQueue, restarts: Restarts
+    settings: Settings, replicas: Replicas, health: Health, queue: FairQueue, restarts: Restarts
 ) -> Metrics:
     """Return the metrics, which look at the others when they are asked for."""
+    registry, on_demand = replicas.registry, replicas.on_demand
 
     def serving_gauges() -> Values:
         in_flight, capacity = queue.in_flight, registry.capacity()
@@ -121,12 +122,30 @@ def _make_metrics(
         return {
             "replicas": ("Copies of the model.", len(registry.all())),
             "ready": ("1 if the service is ready.", float(health.is_ready)),
+            "models_loaded": ("Models in memory.", on_demand.resident.loaded),
+            "models_memory_bytes": (
+                "Memory of all workers as they were loaded, without caches.",
+                on_demand.resident.used,
+            ),
+        }
+
+    def counts() -> Values:
+        return {
+            "torchserve_restarts": (
+                "Times that TorchServe failed, and was started again.",
+                restarts.total,
+            ),
+            "model_loads": ("Times that a model was loaded for a request.", on_demand.loads),
+            "model_evictions": (
+                "Times that a model was put away for another.",
+                on_demand.evictions,
+            ),
         }
 
     return Metrics(
         settings.model_name,
         gauges,
-        lambda: restarts.total,
+        counts,
         serving_gauges,
         registry.cards,
         lambda: {replica.name for replica in registry.all()},

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from gateway.archives.listing import NoSuchArchive, list_archives
 from gateway.archives.manifest import read_manifest
 from gateway.errors import GatewayError
 from gateway.launch.launch import TorchServeError, TorchServeSettings
@@ -42,6 +43,8 @@ class Keeper:
         self._registry = replicas.registry
         self._monitor = replicas.monitor
         self._registration = replicas.registration
+        self._on_demand = replicas.on_demand
+        self._is_listed = False
         self._retired = replicas.retired
         self._health = health
         self._crashes = crashes
@@ -133,8 +136,9 @@ class Keeper:
         """Take over what TorchServe has loaded, then follow its workers for ever."""
         await self._wait_for_model()
         await self._monitor.adopt(self._settings.replicas, self._settings.model_archive)
+        await self._list_archives()
         self._health.is_serving = True
-        keeping = asyncio.create_task(self._monitor.keep())
+        keeping = asyncio.gather(self._monitor.keep(), self._on_demand.keep())
         try:
             while not self._health.is_ready:
                 await asyncio.sleep(WATCH_SECONDS / 2)
@@ -156,6 +160,19 @@ class Keeper:
                 if error.status != 503:
                     raise
                 await asyncio.sleep(WATCH_SECONDS)
+
+    async def _list_archives(self) -> None:
+        """Have what MODEL_ARCHIVES names be known, once."""
+        settings = self._settings
+        if not settings.model_archives or self._is_listed:
+            return
+        store, names, own = settings.model_store, settings.model_archives, settings.model_archive
+        found = list_archives(store, names, own, settings.archive_bounds)
+        try:
+            self._on_demand.know(await asyncio.to_thread(list, found))
+        except NoSuchArchive as fault:
+            raise TorchServeError(f"MODEL_ARCHIVES: {fault}") from None
+        self._is_listed = True
 
     async def _load_fetched(self) -> None:
         """Register what MODEL_URLS names beside the service's own archive, once."""

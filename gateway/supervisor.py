@@ -175,4 +175,6 @@ def _worker_environment(settings: Settings, secret: str) -> dict[str, str]:
     }
     if settings.threads_per_replica:
         environment["ENGINE_THREADS"] = str(settings.threads_per_replica)
+    if settings.caches_memory_bytes:
+        environment["CACHES_MEMORY_BYTES"] = str(settings.caches_memory_bytes)
     return environment

@@ -78,6 +78,12 @@ def check(path: Path, bounds: Bounds) -> None:
         raise BadArchive(f"`{path.name}` is not a zip file, or is broken") from None
 
 
+def unpacked_bytes(path: Path) -> int:
+    """Return how many bytes an archive that was checked has when it is unpacked."""
+    with zipfile.ZipFile(path) as packed:
+        return sum(entry.file_size for entry in packed.infolist())
+
+
 def read_member(path: Path, name: str, most: int) -> bytes:
     """Return one file of an archive that was checked, or of one that is unpacked.
 

@@ -27,6 +27,8 @@ WORKER = Path(__file__).resolve().parent / "worker" / "model_service_worker.py"
 CRASHES = "crashes"
 # Tells workers where that is.
 CRASHES_VARIABLE = "GPT2_CRASHES"
+# Where workers say what their caches hold, as far as these have one bound together.
+CACHES, CACHES_VARIABLE = "caches", "GPT2_CACHES"
 ARCHIVE = re.compile(r"(?!.*\.\.)[A-Za-z0-9_][A-Za-z0-9._-]*")
 
 
@@ -210,6 +212,7 @@ class Launch:
             "TEMP": str(folder.temporary),
             "TMPDIR": str(folder.temporary),
             CRASHES_VARIABLE: str(folder.path / CRASHES),
+            CACHES_VARIABLE: str(folder.path / CACHES),
             "LOG_LOCATION": str(folder.path),
             "METRICS_LOCATION": str(folder.path),
             "TS_PORT_INFERENCE": str(settings.ports.inference),

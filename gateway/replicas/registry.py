@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.errors import Conflict, ModelNotFound, Unavailable, VersionNotFound
+from gateway.replicas.demand import Demand
 from gateway.replicas.in_flight import Abort
 from gateway.replicas.replica import Replica, State
 
@@ -35,6 +36,24 @@ class Version:
     is_loading: bool = False
     # Whether a worker of it has been ready ever: until then nobody knows what it takes.
     was_ready: bool = False
+    # Of an archive of MODEL_ARCHIVES: who wants it, and whether it may be put away.
+    demand: Demand | None = None
+    # Memory of one worker as measured when it was ready; 0 before.
+    worker_bytes: int = 0
+
+    @property
+    def is_on_demand(self) -> bool:
+        """Whether it is loaded when somebody asks for it, and may be put away."""
+        return self.demand is not None and not self.demand.is_fixed
+
+    @property
+    def state(self) -> str:
+        """Whether it is in memory: `loaded`, `loading`, `put_away`, or scaled to `no_workers`."""
+        if self.is_loading:
+            return "loading"
+        if self.replicas:
+            return "loaded"
+        return "put_away" if self.is_on_demand else "no_workers"
 
 
 class Registry:
@@ -85,7 +104,8 @@ class Registry:
         if name in self._defaults:
             return name
         for model in sorted(self._defaults, key=lambda known: (known != self.own_model, known)):
-            card = self.card(model, self._defaults[model]) or {}
+            known = self._versions[model, self._defaults[model]]
+            card = known.card or (known.demand.about if known.demand else {})
             checkpoint = str(card.get("checkpoint", ""))
             if name in (checkpoint, checkpoint.partition("@")[0]) and checkpoint:
                 return model
@@ -127,6 +147,10 @@ class Registry:
         """Let a version serve requests that name none."""
         self._defaults[model] = version
 
+    def known(self) -> list[tuple[str, str, Version]]:
+        """Return every version, with the names of its model and its own."""
+        return [(model, version, each) for (model, version), each in self._versions.items()]
+
     def all(self) -> list[Replica]:
         """Return every replica."""
         return [replica for version in self._versions.values() for replica in version.replicas]
@@ -137,8 +161,12 @@ class Registry:
         return version is not None and self.is_version_ready(self.own_model, version)
 
     def is_version_ready(self, model: str, version: str) -> bool:
-        """Return whether a version can answer."""
-        return any(replica.state is State.READY for replica in self.of(model, version))
+        """Return whether a version can answer, be it once it was loaded."""
+        found = self._versions.get((model, version))
+        if found is None:
+            return False
+        is_ready = any(replica.state is State.READY for replica in found.replicas)
+        return is_ready or (found.is_on_demand and not found.replicas)
 
     def is_at_rest(self) -> bool:
         """Return whether the service's own model has no replica because nobody wants one."""
@@ -176,7 +204,8 @@ class Registry:
         """
         version = self.resolve(model, version)
         self.refuse_at_rest(model, version)
-        if not self.version(model, version).was_ready:
+        known = self.version(model, version)
+        if not known.was_ready and not known.is_on_demand:
             raise Unavailable(
                 f"`{model}` {version} is being loaded; try again soon",
                 code="loading",
@@ -187,16 +216,23 @@ class Registry:
     def refuse_at_rest(self, model: str, version: str) -> None:
         """Raise Unavailable where a version was scaled to no workers."""
         known = self.version(model, self.resolve(model, version))
-        if not known.replicas and not known.is_loading:
+        if not known.replicas and not known.is_loading and not known.is_on_demand:
             raise Unavailable(
                 f"`{model}` was scaled to 0 workers; PUT /models/{model}?min_worker=1 gives it one",
                 code="no_workers",
             )
 
     def refuse_if_loaded(self, model: str, version: str) -> None:
-        """Raise Conflict where a version is loaded."""
-        if (model, version) in self:
-            raise Conflict(f"`{model}` {version} is loaded already", code="loaded_already")
+        """Raise Conflict where a version is loaded, or is when somebody asks for it."""
+        if (model, version) not in self:
+            return
+        if self.version(model, version).is_on_demand:
+            raise Conflict(
+                f"`{model}` {version} is there already, from MODEL_ARCHIVES; "
+                f"PUT /models/{model}?min_worker=1 keeps it loaded",
+                code="loaded_already",
+            )
+        raise Conflict(f"`{model}` {version} is loaded already", code="loaded_already")
 
     # Requests in flight
 

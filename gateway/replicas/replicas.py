@@ -9,6 +9,7 @@ from __future__ import annotations
 from gateway.replicas.changes import Changes
 from gateway.replicas.loading import Loader
 from gateway.replicas.monitor import Monitor
+from gateway.replicas.on_demand import OnDemand
 from gateway.replicas.registration import Registration
 from gateway.replicas.registry import Registry
 from gateway.replicas.scaling import Scaling
@@ -18,7 +19,7 @@ from gateway.torchserve.retired import Retired
 
 
 class Replicas:
-    """What is loaded (`registry`), how it is (`monitor`), and the two ways to change it."""
+    """What is loaded (`registry`), how it is (`monitor`), and the ways to change it."""
 
     def __init__(self, settings: Settings, upstream: Upstream) -> None:
         changes = Changes()
@@ -28,3 +29,4 @@ class Replicas:
         self.monitor = Monitor(upstream, self.registry, loader, changes, self.retired)
         self.scaling = Scaling(self.registry, loader, self.monitor, changes)
         self.registration = Registration(self.registry, loader, self.scaling, changes)
+        self.on_demand = OnDemand(settings, self.registry, self.scaling, changes)

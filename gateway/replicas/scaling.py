@@ -40,7 +40,8 @@ class Scaling:
             model: Its name.
             version: Its version.
             least: 0 is a state like any other: nothing is served, and nothing is mended.
-            most: As `least` if not given.
+            most: As `least` if not given. Above a `least` of 0, an archive of MODEL_ARCHIVES is
+                loaded on demand again; any other number it keeps.
             patience: Seconds that what is removed has to end what it writes; None is for ever.
 
         Raises:
@@ -51,6 +52,7 @@ class Scaling:
         # What is asked for is judged inside the lock: it may have waited there for long.
         async with self._changes.lock:
             replicas = registry.of(model, registry.resolve(model, version))
+            _fix(registry.version(model, version), least, most)
             count = min(max(len(replicas), least), least if most is None else most)
             while len(replicas) < count:
                 taken = {replica.number for replica in replicas}
@@ -100,3 +102,9 @@ class Scaling:
                 if replica in replicas:
                     replica.stay(now)
             self._changes.hurry.set()
+
+
+def _fix(known: Version, least: int, most: int | None) -> None:
+    """Have what an operator wants of a version stay, unless that is to be loaded on demand."""
+    if known.demand is not None:
+        known.demand.is_fixed = not (least == 0 and (most or 0) > 0)

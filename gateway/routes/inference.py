@@ -12,6 +12,7 @@ from gateway.proxy.embeddings import read_embeddings
 from gateway.proxy.prediction import Prediction, read_completion, read_json_object, read_question
 from gateway.proxy.proxy import Proxy
 from gateway.proxy.reply import note_ignored_fields
+from gateway.replicas.on_demand import OnDemand
 from gateway.replicas.registry import Registry
 from gateway.routes.admission import Admission
 from gateway.routes.health import Health
@@ -24,6 +25,8 @@ from handler.errors import NO_EXPLANATIONS
 from handler.requests import ignored
 
 API_VERSION = "v1.0.0"
+# Of a model that was never loaded, what its handler would say.
+OF_EVERY = {"object": "model", "owned_by": "gpt2-torchserve"}
 
 
 class Inference:
@@ -34,6 +37,7 @@ class Inference:
         settings: Settings,
         admission: Admission,
         registry: Registry,
+        on_demand: OnDemand,
         proxy: Proxy,
         metrics: Metrics,
         tgi: Tgi,
@@ -42,6 +46,7 @@ class Inference:
         self._settings = settings
         self._admission = admission
         self._registry = registry
+        self._on_demand = on_demand
         self._proxy = proxy
         self._metrics = metrics
         self._tgi = tgi
@@ -67,7 +72,7 @@ class Inference:
             await _reply_generated(exchange, text, LANGUAGE_ERROR, LANGUAGE_ERROR)
             return
         asked = {"prompt": text, "max_tokens": self._settings.n_tokens}
-        prediction = self._completion(None, asked, json.dumps(asked).encode())
+        prediction = await self._completion(None, asked, json.dumps(asked).encode())
         reply = await self._proxy.fetch(exchange, prediction)
         value = reply.json()
         if reply.status != 200 or not isinstance(value, dict):
@@ -87,7 +92,7 @@ class Inference:
         """OpenAI's completions."""
         body = await self._admission.admit(exchange)
         value = await read_json_object(body)
-        prediction = self._completion(value.get("model"), value, body)
+        prediction = await self._completion(value.get("model"), value, body)
         refuse_foreign(exchange, prediction.text, self._settings.language_gate)
         await self._proxy.serve(exchange, prediction)
 
@@ -95,7 +100,7 @@ class Inference:
         """OpenAI's chat completions."""
         body = await self._admission.admit(exchange)
         value = await read_json_object(body)
-        prediction = read_chat(*self._asked(value.get("model"), value, body))
+        prediction = read_chat(*await self._asked(value.get("model"), value, body))
         refuse_foreign(exchange, prediction.text, self._settings.language_gate)
         await self._proxy.serve(exchange, prediction)
 
@@ -103,7 +108,7 @@ class Inference:
         """OpenAI's embeddings."""
         body = await self._admission.admit(exchange)
         value = await read_json_object(body)
-        prediction = read_embeddings(*self._asked(value.get("model"), value, body))
+        prediction = read_embeddings(*await self._asked(value.get("model"), value, body))
         await self._proxy.serve(exchange, prediction)
 
     async def tokenize(self, exchange: Exchange) -> None:
@@ -112,7 +117,7 @@ class Inference:
         name = None
         with contextlib.suppress(BadRequest):  # what is no JSON is refused by the handler
             name = (await read_json_object(body)).get("model")
-        model, version = self._model(name)
+        model, version = await self._model(name)
         path = "v1/" + exchange.path.strip("/").removeprefix("v1/")
         await self._proxy.serve(exchange, read_question(model, version, path, body))
 
@@ -146,9 +151,15 @@ class Inference:
     def _card(self, name: str) -> dict[str, Any] | None:
         """What a model says of itself, and whether it would answer now."""
         registry, version = self._registry, self._registry.resolve(name)
-        card = registry.card(name, version)
+        known = registry.version(name, version)
+        card = known.card
+        if card is None and known.demand is not None:
+            card = {"id": name, **OF_EVERY, "version": version, **known.demand.about}
+        if card is None:
+            return None
         is_ready = self._health.is_open and registry.is_version_ready(name, version)
-        return None if card is None else {**card, "name": name, "ready": is_ready}
+        state = {"state": known.state} if self._on_demand.is_on else {}
+        return {**card, "name": name, "ready": is_ready, **state}
 
     async def explain(self, exchange: Exchange) -> None:
         """TorchServe's explanations, which GPT-2 has none of."""
@@ -157,18 +168,18 @@ class Inference:
         self._registry.serving(params["model"], params.get("version"))
         raise Unserved(NO_EXPLANATIONS)
 
-    def _completion(self, name: Any, value: dict[str, Any], body: bytes) -> Prediction:
-        return read_completion(*self._asked(name, value, body))
+    async def _completion(self, name: Any, value: dict[str, Any], body: bytes) -> Prediction:
+        return read_completion(*await self._asked(name, value, body))
 
-    def _asked(
+    async def _asked(
         self, name: Any, value: dict[str, Any], body: bytes
     ) -> tuple[str, str, dict[str, Any], bytes, Settings, dict[str, Any]]:
         """What a request is read with: the model that it names, and what that says of itself."""
-        model, version = self._model(name)
+        model, version = await self._model(name)
         card = self._registry.card(model, version) or {}
         return model, version, value, body, self._settings, card
 
-    def _model(self, name: Any) -> tuple[str, str]:
+    async def _model(self, name: Any) -> tuple[str, str]:
         """The model that a request names, by its name or its checkpoint's, and its version.
 
         An empty name, as clients without a model send it, is none.
@@ -178,7 +189,7 @@ class Inference:
         if not isinstance(name, str):
             raise BadRequest("`model` must be a string", param="model")
         model = self._registry.named(name)
-        return model, self._registry.serving(model)
+        return model, await self._on_demand.serving(model)
 
 
 async def _reply_generated(exchange: Exchange, query: str, generated: str, result: str) -> None:

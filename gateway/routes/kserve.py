@@ -9,6 +9,7 @@ from gateway import __version__
 from gateway.archives.manifest import VERSION
 from gateway.errors import GatewayError, NotFound, Unserved
 from gateway.proxy.prediction import read_json_object
+from gateway.replicas.on_demand import OnDemand
 from gateway.replicas.registry import Registry
 from gateway.routes.admission import Admission
 from gateway.routes.answering import Answering, telling_faults
@@ -40,10 +41,16 @@ class KServe:
     """Serves `/v1/models/{model}:predict` and `/v2/...`."""
 
     def __init__(
-        self, admission: Admission, registry: Registry, answering: Answering, health: Health
+        self,
+        admission: Admission,
+        registry: Registry,
+        on_demand: OnDemand,
+        answering: Answering,
+        health: Health,
     ) -> None:
         self._admission = admission
         self._registry = registry
+        self._on_demand = on_demand
         self._answering = answering
         self._health = health
 
@@ -97,7 +104,7 @@ class KServe:
         """Admit a request; the model and the version that it asks, and its body."""
         body = await self._admission.admit(exchange)
         model, version = self._named(exchange)
-        return model, self._registry.serving(model, version), body
+        return model, await self._on_demand.serving(model, version), body
 
     def _named(self, exchange: Exchange) -> tuple[str, str]:
         params = exchange.scope["path_params"]

@@ -195,7 +195,7 @@ class Management:
             "modelName": model,
             "modelVersion": version,
             "modelUrl": known.archive,
-            "minWorkers": len(known.replicas),
+            "minWorkers": 0 if known.is_on_demand else len(known.replicas),
             "maxWorkers": self._settings.max_replicas,
             "workers": workers,
         }

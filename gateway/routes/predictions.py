@@ -15,6 +15,7 @@ from gateway.proxy.prediction import (
     read_question,
 )
 from gateway.proxy.proxy import Proxy
+from gateway.replicas.on_demand import OnDemand
 from gateway.replicas.registry import Registry
 from gateway.routes import forms
 from gateway.routes.admission import Admission
@@ -40,6 +41,7 @@ class Predictions:
         settings: Settings,
         admission: Admission,
         registry: Registry,
+        on_demand: OnDemand,
         proxy: Proxy,
         answering: Answering,
         pages: Pages,
@@ -47,6 +49,7 @@ class Predictions:
         self._settings = settings
         self._admission = admission
         self._registry = registry
+        self._on_demand = on_demand
         self._proxy = proxy
         self._answering = answering
         self._pages = pages
@@ -55,7 +58,7 @@ class Predictions:
         """Serve one prediction, or what follows behind the model's name."""
         name, version, path = _named(exchange.scope["path_params"])
         body = await self._admission.admit(exchange)
-        version = self._registry.serving(name, version)
+        version = await self._on_demand.serving(name, version)
         card = self._registry.card(name, version)
         if path in QUESTIONS:
             prediction = read_question(name, version, path, body)
@@ -82,7 +85,7 @@ class Predictions:
         query = self._query(exchange)
         named = [field.value.decode("utf-8", "replace") for field in query if _names_model(field)]
         name = named[-1] if named else self._settings.model_name
-        version = self._registry.serving(name)
+        version = await self._on_demand.serving(name)
         rest = [field for field in query if not _names_model(field)]
         await self._predict(exchange, name, version, body, rest)
 

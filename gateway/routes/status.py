@@ -73,6 +73,7 @@ class Status:
             "version": version,
             "is_default": self._registry.is_default(name, version),
             "archive": known.archive,
+            "state": known.state,
             **{each: card.get(each) for each in OF_CARD},
             "replicas": [
                 {"name": each.name, "state": each.state.value, "sequences": each.sequences}

@@ -37,6 +37,26 @@ class Settings:
     model_name: str = setting("gpt2", "Name of the model.")
     model_store: Path = setting(ROOT / "model_store", "Directory of the archives.")
     model_archive: str = setting("gpt2.mar", "Archive that is loaded at the start.")
+    model_archives: tuple[str, ...] = setting(
+        (),
+        "Further archives of the store, separated by commas, `*` for all: each is loaded when a "
+        "request names its model ([how](#many-models)).",
+    )
+    models_memory_bytes: int = setting(
+        0,
+        "Memory of all workers, without caches; beyond it, the model of MODEL_ARCHIVES that was "
+        "used longest ago is put away. 0 sets no bound.",
+        least=0,
+    )
+    caches_memory_bytes: int = setting(
+        0,
+        "Keys and values of all workers together; 0 leaves each to its archive "
+        "(`engine.cache_memory_mib`).",
+        least=0,
+    )
+    model_load_seconds: float = setting(
+        60, "Time a request may wait for a model of MODEL_ARCHIVES to be loaded.", least=1
+    )
     max_archive_bytes: int = setting(
         archive_file.MOST_BYTES, "Bytes that an archive may have when unpacked.", least=1 << 20
     )

@@ -37,16 +37,16 @@ class Gauges(Collector):
             yield GaugeMetricFamily(f"gpt2_{name}", about, value=value)
 
 
-class Restarts(Collector):
-    """How often TorchServe failed, which others count."""
+class Counts(Collector):
+    """What others count; read when somebody asks for the metrics."""
 
-    def __init__(self, read: Callable[[], int]) -> None:
+    def __init__(self, read: Callable[[], Values]) -> None:
         self._read = read
 
     def collect(self) -> Iterable[Metric]:
-        """Return it as Prometheus wants it."""
-        about = "Times that TorchServe failed, and was started again."
-        yield CounterMetricFamily("gpt2_torchserve_restarts", about, value=self._read())
+        """Return them as Prometheus wants them."""
+        for name, (about, value) in self._read().items():
+            yield CounterMetricFamily(f"gpt2_{name}", about, value=value)
 
 
 class EngineInfo(Collector):
@@ -72,7 +72,7 @@ class Metrics:
         self,
         own_model: str,
         gauges: Callable[[], Values],
-        restarts: Callable[[], int],
+        counts: Callable[[], Values],
         serving_gauges: Callable[[], Values],
         cards: Callable[[], Iterable[dict[str, Any]]],
         replicas: Callable[[], Collection[str]],
@@ -83,7 +83,7 @@ class Metrics:
         Args:
             own_model: The service's own model.
             gauges: Reads the service's gauges: names without `gpt2_`, what they are, their values.
-            restarts: Reads how often TorchServe was started again.
+            counts: Likewise what only grows; it is given the end `_total`.
             serving_gauges: Likewise those that vLLM has: names without `vllm:`.
             cards: What handlers say of the models that are loaded.
             replicas: Names of the replicas that there are.
@@ -94,7 +94,7 @@ class Metrics:
         registry = self._registry = CollectorRegistry()
         registry.register(Gauges(gauges))
         registry.register(ServingGauges(own_model, serving_gauges))
-        registry.register(Restarts(restarts))
+        registry.register(Counts(counts))
         registry.register(EngineInfo(cards))
         self._serving = ServingMetrics(registry, own_model)
         self._failed = Counter(

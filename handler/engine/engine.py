@@ -22,10 +22,12 @@ from handler.engine.rows import num_foreseeable, rows_of
 from handler.engine.scheduler import Chunk, Scheduler
 from handler.engine.sequence import Sequence
 from handler.engine.settings import EngineSettings
+from handler.engine.shared_bound import LOOK_SECONDS, SharedBound
 from handler.engine.step import Answer, Deadline, Draw, Embed, Score
 
 logger = logging.getLogger(__name__)
 
+LACK_SECONDS = 0.005  # who waits for memory that another worker has looks up this often
 WAIT_SECONDS = 1.0  # a thread that waits looks up this often, so that none can wait for ever
 STEP_FAILED = "The engine failed in this step and has started again; please send the request again"
 SEQUENCE_FAILED = "This completion could not be continued because of an error in the engine"
@@ -43,8 +45,10 @@ class Engine:
         self._settings = settings
         buffer = model.buffer
         max_tokens = settings.cache_tokens(buffer.bytes_per_token, buffer.max_length)
+        shared = SharedBound.of_service(buffer.bytes_per_token, buffer.max_length)
+        self._look_seconds = WAIT_SECONDS if shared is None else LOOK_SECONDS
         self._scheduler = Scheduler(
-            KVCache(buffer, max_tokens=max_tokens),
+            KVCache(buffer, max_tokens=max_tokens, shared=shared),
             settings.max_num_batched_tokens,
             is_exact=model.is_exact,
         )
@@ -215,10 +219,11 @@ class Engine:
                     if sequence.request_id not in self._cancelled:
                         scheduler.add(sequence)
                 self._cancelled.clear()
+                scheduler.cache.give_back(is_wanted=bool(scheduler.waiting))
                 if len(scheduler) and self._may_run_ahead():
                     self._until.set(self._run_until())
                     return True
-                self._work.wait(WAIT_SECONDS)
+                self._work.wait(self._look_seconds)
         return False
 
     def _step(self, outputs: list[Output]) -> None:
@@ -229,6 +234,8 @@ class Engine:
         self._end_overdue(outputs)
         chunks = self._scheduler.schedule()
         if not chunks:
+            if self._scheduler.cache.is_shared:  # another worker has the memory
+                time.sleep(LACK_SECONDS)
             return
         asks = list(_asks(chunks, outputs))
         steps = num_foreseeable(chunks, self._scheduler) if self._interval else 1

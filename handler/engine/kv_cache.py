@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from handler.engine.model import Buffer
+from handler.engine.shared_bound import SharedBound
 from handler.older_pythons import SLOTS
 
 Tokens = npt.NDArray[np.int32]
@@ -50,13 +51,18 @@ class KVCache:
         ValueError: `max_tokens` positions are less than one sequence may need.
     """
 
-    def __init__(self, buffer: Buffer, *, max_tokens: int) -> None:
+    def __init__(
+        self, buffer: Buffer, *, max_tokens: int, shared: SharedBound | None = None
+    ) -> None:
         """Manage `buffer`.
 
         Args:
             buffer: The memory.
             max_tokens: Positions that may have memory at the same time.
+            shared: What other workers leave of a bound that holds for all of them.
         """
+        if shared is not None:
+            max_tokens = min(max_tokens, shared.max_tokens)
         self.max_length = buffer.max_length
         if max_tokens < self.max_length:
             raise ValueError(
@@ -66,6 +72,11 @@ class KVCache:
         self.slots = [Slot() for _ in range(buffer.slots)]
         self.max_tokens = max_tokens
         self._clock = 0
+        self._shared = shared
+        # Whether a sequence waits for memory that other workers have.
+        self._lacks = False
+        # Positions that may have memory now.
+        self._most = max_tokens
 
     @property
     def taken(self) -> int:
@@ -92,7 +103,50 @@ class KVCache:
                 best, best_length = index, length
         return best, best_length
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether other workers may lack what this one keeps, or have what it lacks."""
+        return self._shared is not None
+
     def acquire(self, prompt: Tokens, max_length: int) -> tuple[int, int] | None:
+        """Take a free slot for a prompt, within the bound of all workers.
+
+        Returns:
+            As `_acquire`; None as well where other workers have the memory.
+        """
+        shared = self._shared
+        if shared is None:
+            return self._acquire(prompt, max_length)
+        with shared.held():
+            self._most = min(self.max_tokens, shared.tokens())
+            acquired = self._acquire(prompt, max_length)
+            self._lacks = acquired is None and self.num_free > 0
+            shared.tell(self.taken, min(max_length, self.max_length) if self._lacks else 0)
+        return acquired
+
+    def give_back(self, *, is_wanted: bool) -> None:
+        """Forget what is only kept, as far as other workers lack memory.
+
+        Args:
+            is_wanted: Whether a sequence waits here; else nothing is lacking either.
+        """
+        shared = self._shared
+        if shared is None:
+            return
+        if self._lacks and not is_wanted:
+            self._lacks = False
+            shared.tell(self.taken)
+        if not (missing := shared.missing(self.taken)):
+            return
+        with shared.held():
+            most = self.taken - missing
+            idle = [i for i, slot in enumerate(self.slots) if not slot.in_use and slot.touched]
+            for index in sorted(idle, key=lambda i: self.slots[i].last_used):
+                if self.taken > most:
+                    self._forget(index)
+            shared.tell(self.taken)
+
+    def _acquire(self, prompt: Tokens, max_length: int) -> tuple[int, int] | None:
         """Take a free slot for a prompt.
 
         Args:
@@ -162,15 +216,15 @@ class KVCache:
         """
         idle = [i for i, s in enumerate(self.slots) if not s.in_use and s.touched and i not in keep]
         for index in sorted(idle, key=lambda i: self.slots[i].last_used):
-            if self.taken + needed <= self.max_tokens:
+            if self.taken + needed <= self._most:
                 break
             self._forget(index)
         for index, slot in enumerate(self.slots):
-            if self.taken + needed <= self.max_tokens:
+            if self.taken + needed <= self._most:
                 break
             if slot.in_use and slot.touched > slot.reserved:
                 self._trim(index)
-        return self.taken + needed <= self.max_tokens
+        return self.taken + needed <= self._most
 
     def _forget(self, index: int) -> None:
         self.buffer.release(index)
@@ -201,6 +255,8 @@ class KVCache:
         slot.reserved = 0
         slot.length = len(slot.tokens)
         slot.last_used = self._clock
+        if self._shared is not None:
+            self._shared.tell(self.taken)
 
     def clear(self) -> None:
         """Forget everything."""

@@ -1,0 +1,309 @@
+"""Loads the archives of MODEL_ARCHIVES when somebody asks for them, within MODELS_MEMORY_BYTES.
+
+What was used longest ago is put away for what is wanted now. Nothing is put away that a request is
+served by: where all are in use, the one that was loaded first takes no further requests, ends those
+it has, and gives way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+
+from gateway.archives.listing import Listed
+from gateway.errors import GatewayError, TooManyRequests, Unavailable, draining
+from gateway.replicas.changes import Changes
+from gateway.replicas.demand import Demand
+from gateway.replicas.registry import Registry, Version
+from gateway.replicas.replica import Replica
+from gateway.replicas.resident import Resident
+from gateway.replicas.scaling import Scaling
+from gateway.settings import Settings
+from gateway.torchserve.client import UpstreamError
+
+logger = logging.getLogger("gateway.replicas")
+
+RETRY_SECONDS = 5
+# What could not be loaded is tried again after that; until then its error is told at once.
+FAILED_SECONDS = 10.0
+# A model that is in use keeps its memory so long before it has to give way.
+STAY_SECONDS = 2.0
+LOOK_SECONDS = 0.25
+# TorchServe may be starting anew.
+TRIES, TRY_SECONDS = 3, 1.0
+
+
+class OnDemand:
+    """Who asks for a model waits here until it is loaded."""
+
+    def __init__(
+        self, settings: Settings, registry: Registry, scaling: Scaling, changes: Changes
+    ) -> None:
+        self._registry = registry
+        self._scaling = scaling
+        self._changes = changes
+        self._seconds = settings.model_load_seconds
+        self._most_waiting = settings.max_waiting
+        self.resident = Resident(registry, settings.models_memory_bytes)
+        # One is loaded at a time.
+        self._turn = asyncio.Lock()
+        # Something ended, or was put away.
+        self._freed = asyncio.Event()
+        self._is_draining = False
+        self._failures: dict[tuple[str, str], tuple[float, GatewayError]] = {}
+        self.is_on = bool(settings.model_archives)
+        self.loads = 0
+        self.evictions = 0
+
+    def know(self, archives: Iterable[Listed]) -> None:
+        """Have these be known, and loaded when somebody asks for them."""
+        for each in archives:
+            if (each.model, each.version) in self._registry:
+                logger.error(
+                    "Not served: `%s` is `%s` %s, which is loaded already",
+                    *(each.archive, each.model, each.version),
+                )
+                continue
+            about = {"created": each.created, **each.about}
+            demand = Demand(self.resident.estimate(each.size), about)
+            self._registry.add(each.model, each.version, Version(each.archive, demand=demand))
+
+    def drain(self) -> None:
+        """Wait for no model any more."""
+        self._is_draining = True
+        for _, _, known in self._registry.known():
+            if known.demand and known.demand.loading:
+                known.demand.loading.cancel()
+
+    async def serving(self, model: str, version: str | None = None) -> str:
+        """Return the version that serves a model; one that was never loaded is loaded first.
+
+        Raises:
+            GatewayError: There is none, it takes no predictions, or could not be loaded in time.
+        """
+        version = self._registry.serving(model, version)
+        known = self._registry.version(model, version)
+        if known.is_on_demand and not known.was_ready:
+            async with self.lease(model, version):
+                pass
+        return version
+
+    @asynccontextmanager
+    async def lease(self, model: str, version: str) -> AsyncIterator[None]:
+        """Have a version be loaded, and stay so.
+
+        Raises:
+            GatewayError: It could not be loaded in time.
+        """
+        known = self._registry.version(model, self._registry.resolve(model, version))
+        demand = known.demand
+        if demand is None:
+            yield
+            return
+        if not _is_there(known):
+            await self._wait_for(model, version, demand)
+        demand.users += 1
+        try:
+            yield
+        finally:
+            demand.users -= 1
+            demand.last_used = asyncio.get_running_loop().time()
+            self._freed.set()
+
+    async def _wait_for(self, model: str, version: str, demand: Demand) -> None:
+        if self._waiting() >= self._most_waiting:
+            raise TooManyRequests(
+                f"Too many requests wait for models to be loaded; try again in {RETRY_SECONDS} s",
+                code="full",
+                retry_after=RETRY_SECONDS,
+            )
+        demand.waiting += 1
+        try:
+            async with asyncio.timeout(self._seconds):
+                await self._bring(model, version)
+        except TimeoutError:
+            if demand.lacks_memory:
+                text = f"`{model}` waits for memory that models in use have; try again soon"
+            else:
+                text = f"`{model}` is being loaded; try again soon"
+            raise Unavailable(text, code="loading", retry_after=RETRY_SECONDS) from None
+        finally:
+            demand.waiting -= 1
+
+    def _waiting(self) -> int:
+        return sum(each.demand.waiting for _, _, each in self._registry.known() if each.demand)
+
+    async def _bring(self, model: str, version: str) -> None:
+        """Return once a version is loaded, or no longer on demand."""
+        while True:
+            known = self._registry.version(model, self._registry.resolve(model, version))
+            demand = known.demand
+            if _is_there(known) or demand is None or not known.is_on_demand:
+                return
+            if self._is_draining:
+                raise draining()
+            if demand.loading is None:
+                self._refuse_if_failed(model, version)
+                demand.loading = asyncio.create_task(self._load(model, version, known, demand))
+                demand.loading.add_done_callback(_note_end)
+            loading = demand.loading
+            await asyncio.wait([loading])
+            if loading.cancelled():
+                continue
+            if (error := loading.exception()) is not None:
+                raise error
+
+    def _refuse_if_failed(self, model: str, version: str) -> None:
+        failed_at, error = self._failures.get((model, version), (0.0, None))
+        if error is not None and time.monotonic() - failed_at < FAILED_SECONDS:
+            raise error
+
+    async def _load(self, model: str, version: str, known: Version, demand: Demand) -> None:
+        began = time.perf_counter()
+        try:
+            async with self._turn:
+                await self._make_room(model, known, demand)
+                if not known.replicas:  # or an operator was quicker
+                    await self._add(model, version, known)
+                    demand.loaded_at = asyncio.get_running_loop().time()
+                    self.loads += 1
+                    seconds = time.perf_counter() - began
+                    logger.info("%s %s: loaded in %.1f s", model, version, seconds)
+        finally:
+            demand.loading = None
+            self._changes.news.set()
+
+    async def _add(self, model: str, version: str, known: Version) -> None:
+        """Load its one replica.
+
+        Raises:
+            Unavailable: TorchServe could not.
+        """
+        known.is_loading = True
+        try:
+            for left in reversed(range(TRIES)):
+                try:
+                    async with self._changes.lock:
+                        if known.replicas or (model, version) not in self._registry:
+                            return
+                        await self._scaling.add(Replica(model, version, 1), known)
+                        return
+                except UpstreamError as error:
+                    logger.warning("%s: not loaded: %s", model, error.message)
+                    if not left or error.status != 503:
+                        break
+                await asyncio.sleep(TRY_SECONDS)
+        finally:
+            known.is_loading = False
+        fault = Unavailable(
+            f"`{model}` could not be loaded; the service's log says why",
+            code="load_failed",
+            retry_after=int(FAILED_SECONDS),
+        )
+        self._failures[model, version] = (time.monotonic(), fault)
+        raise fault
+
+    async def _make_room(self, model: str, known: Version, demand: Demand) -> None:
+        """Put away what was used longest ago until there is room for a version.
+
+        Raises:
+            Unavailable: There would be none with all put away.
+        """
+        since = asyncio.get_running_loop().time()
+        try:
+            while demand.waiting:
+                if known.replicas:  # it need not give way after all
+                    return
+                over = self.resident.over_with(known)
+                others = [each for each in self._movable() if each is not known]
+                if over <= 0:
+                    return
+                if over > sum(map(self.resident.bytes_of, others)):
+                    raise self._no_room(model, known)
+                if not await self._put_away_one(others):
+                    demand.lacks_memory = True
+                    await self._wait_for_end(others, since)
+            raise Unavailable("Nobody waits for it any more")  # so nobody reads this
+        finally:
+            demand.lacks_memory = False
+            for other in self._movable():
+                if other.demand is not None:
+                    other.demand.is_leaving = False
+
+    def _no_room(self, model: str, known: Version) -> Unavailable:
+        needed, most = self.resident.bytes_of(known) >> 20, self.resident.bound >> 20
+        fixed = self.resident.fixed() >> 20
+        return Unavailable(
+            f"`{model}` needs about {needed} MiB, and of MODELS_MEMORY_BYTES ({most} MiB) the "
+            f"models that stay loaded have {fixed}; raise it, or free one with "
+            "PUT /models/NAME?min_worker=0",
+            code="no_room",
+        )
+
+    def _movable(self) -> list[Version]:
+        """Versions that are loaded and may be put away."""
+        return [
+            known
+            for _, _, known in self._registry.known()
+            if known.is_on_demand and known.replicas and not known.is_loading
+        ]
+
+    async def _put_away_one(self, others: list[Version]) -> bool:
+        """Put away what nobody wants and was used longest ago; return whether there was one."""
+        idle = [(each, each.demand) for each in others if each.demand and not each.demand.is_wanted]
+        if not idle:
+            return False
+        known, demand = min(idle, key=lambda each: (not each[1].is_leaving, each[1].last_used))
+        demand.is_leaving = True
+        try:
+            async with self._changes.lock:
+                if demand.is_wanted or demand.is_fixed or not known.replicas:
+                    return True  # things have changed: look again
+                replica = known.replicas[0]
+                await self._scaling.drain(list(known.replicas), None)
+                self.evictions += 1
+                logger.info("%s %s: put away", replica.model, replica.version)
+        except UpstreamError as error:
+            logger.warning("A model could not be put away: %s", error.message)
+            await asyncio.sleep(TRY_SECONDS)
+        finally:
+            demand.is_leaving = False
+        return True
+
+    async def _wait_for_end(self, others: list[Version], since: float) -> None:
+        """Wait until something ends; after a while, the one loaded first takes no more."""
+        now = asyncio.get_running_loop().time()
+        demands = [each.demand for each in others if each.demand]
+        first = min(demands, key=lambda each: each.loaded_at)
+        is_chosen = any(each.is_leaving for each in demands)
+        if not is_chosen and now - max(since, first.loaded_at) > STAY_SECONDS:
+            first.is_leaving = True
+        self._freed.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_SECONDS):
+                await self._freed.wait()
+
+    async def keep(self) -> None:
+        """Put away what is too much by what was measured, or an operator has loaded, for ever."""
+        while self.is_on:
+            await asyncio.sleep(4 * LOOK_SECONDS)
+            self.resident.measure()
+            if self.resident.over() > 0 and not self._turn.locked():
+                async with self._turn:
+                    await self._put_away_one(self._movable())
+
+
+def _note_end(loading: asyncio.Task[None]) -> None:
+    """Take its error, which nobody may wait for any more."""
+    if not loading.cancelled():
+        loading.exception()
+
+
+def _is_there(known: Version) -> bool:
+    """Whether a version takes requests as far as memory goes; a lost worker comes back."""
+    is_leaving = known.demand is not None and known.demand.is_leaving
+    return bool(known.replicas) and not known.is_loading and not is_leaving
