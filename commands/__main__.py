@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CLIENT = "client"
 OFFLINE = "--offline"
 WRONG_USE = 2
+NUMBERS = {"int": "a whole number", "float": "a number"}
 READER_IS_GONE = 141  # as a shell says SIGPIPE
 
 
@@ -97,6 +99,8 @@ def _parsed(parser: argparse.ArgumentParser, words: list[str]) -> argparse.Names
 
 
 def _wrong_use(message: str) -> NoReturn:
+    for kind, name in NUMBERS.items():  # argparse knows Python's names for them alone
+        message = re.sub(rf"invalid {kind} value: (.*)", rf"\1 is not {name}", message)
     raise CommandError(f"{message} (see --help)", WRONG_USE)
 
 

@@ -11,10 +11,12 @@ from pathlib import Path
 
 from commands import docs, image, installing, serve, testing, wheels
 from commands.environment import Environment
+from commands.errors import CommandError
 
 ROOT = Path(__file__).resolve().parent.parent
 USERS = ".venv"  # one for training, packaging, serving
 DEVELOPERS = ".venv-dev"
+WRONG_TEXT = 1  # as training itself ends
 
 Run = Callable[[argparse.Namespace, Sequence[str], Environment], int]
 
@@ -70,6 +72,14 @@ def _serve(options: argparse.Namespace, _: Sequence[str], environment: Environme
 
 
 def _train(options: argparse.Namespace, words: Sequence[str], environment: Environment) -> int:
+    # Not above: the image has no such folder.
+    from training.errors import TrainingError
+    from training.reading.sources import find_sources
+
+    try:  # a slip in a name is told before a gigabyte comes
+        find_sources(options.text, lambda _: None)
+    except TrainingError as error:
+        raise CommandError(str(error), WRONG_TEXT) from None
     # It frees and takes the same large blocks at every step: keep them, in huge pages (glibc).
     os.environ.update(
         MALLOC_TRIM_THRESHOLD_="100000000000", MALLOC_MMAP_MAX_="0", MALLOC_TOP_PAD_="268435456"

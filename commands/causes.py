@@ -14,6 +14,8 @@ FULL = ("No space left", "isk quota exceeded")
 NOT_WRITABLE = re.compile(r"(Permission denied|Read-only file system)[^\n]*")
 # pip's, of a file that is another than requirements.lock names.
 UNKNOWN_HASH = "DO NOT MATCH THE HASHES"
+# Ours, of a pip that was killed.
+ENDED_BY = "pip was ended by"
 MEGABYTE = 1_000_000
 # A disk with less is full: Python's venv does not say that it was.
 NEXT_TO_NOTHING = 20 * MEGABYTE
@@ -31,6 +33,9 @@ def cause_of(words: str, place: Path, otherwise: str) -> str:
         return (
             "a file that came is not the one whose hash is in requirements.lock; nothing was used"
         )
+    if ENDED_BY in words:
+        killed = words[words.rindex(ENDED_BY) :].strip()
+        return f"{killed}, as a machine without free memory does; start it again, and it goes on"
     if "PATH separator" in words:
         return f"Python makes none in a folder with a ':' in its path; move {root}"
     if free_bytes(place) < NEXT_TO_NOTHING:

@@ -6,11 +6,13 @@ import ast
 import json
 import os
 import re
+import signal
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from commands.causes import ENDED_BY
 from commands.processes import started
 from commands.terminal import say
 
@@ -90,6 +92,8 @@ class Pip:
                     if "error" in line.lower():
                         errors.append(line)
         if process.returncode:
+            if process.returncode < 0:
+                errors.append(f"{ENDED_BY} {signal.Signals(-process.returncode).name}\n")
             raise PipError("".join(errors))
 
     def would_install(self, *arguments: str) -> list[dict[str, Any]]:

@@ -2,9 +2,40 @@
 
 import argparse
 import codecs
+import math
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from training.reading.document import FORMATS
+
+Number = TypeVar("Number", int, float)
+
+
+def _number(
+    kind: Callable[[str], Number], what: str, is_taken: Callable[[Number], bool]
+) -> Callable[[str], Number]:
+    def read(text: str) -> Number:
+        try:
+            value = kind(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not {what}") from None
+        if not is_taken(value):
+            raise argparse.ArgumentTypeError(f"{text!r} is not {what}")
+        return value
+
+    return read
+
+
+positive_int = _number(int, "a whole number above 0", lambda value: value >= 1)
+non_negative_int = _number(int, "a whole number from 0 on", lambda value: value >= 0)
+positive_float = _number(float, "a number above 0", lambda value: 0 < value < math.inf)
+non_negative_float = _number(float, "a number from 0 on", lambda value: 0 <= value < math.inf)
+probability = _number(float, "a number from 0 to below 1", lambda value: 0 <= value < 1)
+vocabulary_size = _number(
+    int, "a whole number from 257 on: all bytes and the end of text", lambda value: value >= 257
+)
+
 
 DESCRIPTION = """\
 Train a GPT-2 on a text, from scratch or from a model that exists, or measure one.
@@ -246,54 +277,6 @@ def _limits(group: argparse._ArgumentGroup) -> None:
         metavar="S",
         help="time between two lines of progress (default: %(default)s)",
     )
-
-
-def positive_int(text: str) -> int:
-    """A whole number above 0."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number above 0")
-    return value
-
-
-def non_negative_int(text: str) -> int:
-    """A whole number from 0 on."""
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 0 on")
-    return value
-
-
-def positive_float(text: str) -> float:
-    """A number above 0."""
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
-    return value
-
-
-def non_negative_float(text: str) -> float:
-    """A number from 0 on."""
-    value = float(text)
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a number from 0 on")
-    return value
-
-
-def probability(text: str) -> float:
-    """A number from 0 to below 1."""
-    value = float(text)
-    if not 0 <= value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a number from 0 to below 1")
-    return value
-
-
-def vocabulary_size(text: str) -> int:
-    """At least all bytes and the end of text."""
-    value = int(text)
-    if value < 257:
-        raise argparse.ArgumentTypeError(f"{text} is less than 257: all bytes and the end of text")
-    return value
 
 
 def separator(text: str) -> str:

@@ -121,6 +121,8 @@ def test_help_shows_examples() -> None:
         (["scale", "two"], "'two' is not a whole number; is 2 meant?"),
         (["scale", "my-model"], "`my-model 2`"),
         (["generate", "Hello", "--retries", "many"], "'many' is not a whole number"),
+        (["generate", "Hello", "--max-tokens", "two"], "'two' is not a whole number; is 2 meant?"),
+        (["generate", "Hello", "--temperature", "hot"], "'hot' is not a number"),
     ],
 )
 def test_a_wrong_word_is_answered_with_what_was_meant(arguments: list[str], meant: str) -> None:

@@ -94,3 +94,34 @@ def test_a_port_in_use(checkout: Checkout, taken_port: str, given: str) -> None:
 def test_a_free_port_in_place_of_one_in_use(checkout: Checkout, taken_port: str) -> None:
     ended = checkout.serve("--port", str(checkout.port), PORT=taken_port)
     assert ended.returncode == 0 and checkout.asked[-1] == "gateway"
+
+
+WHOLE, NUMBER = "a whole number", "a number"
+
+
+@pytest.mark.parametrize(
+    ("script", "option", "what"),
+    [
+        ("train_model", "--steps", f"{WHOLE} above 0"),
+        ("train_model", "--seed", f"{WHOLE} from 0 on"),
+        ("train_model", "--learning-rate", f"{NUMBER} above 0"),
+        ("train_model", "--dropout", f"{NUMBER} from 0 to below 1"),
+        ("bench", "--rounds", WHOLE),
+        ("soak", "--seed", WHOLE),
+        ("deploy", "--max-instances", WHOLE),
+    ],
+)
+@pytest.mark.parametrize("given", ["many", "1e", "", "0x10", "nan-1"])
+def test_what_is_no_number(
+    checkout: Checkout, script: str, option: str, what: str, given: str
+) -> None:
+    checkout.has_rooms("training", "bench", "soak", "deploy")
+    ended = checkout.run(script, f"{option}={given}")
+    assert f"argument {option}: '{given}' is not {what} (see --help)" in refused(checkout, ended)
+
+
+@pytest.mark.parametrize("name", ["nofile.txt", "no/such/folder", "no*.md"])
+def test_a_text_that_is_not_there(checkout: Checkout, name: str) -> None:
+    checkout.has_rooms("training")
+    line = refused(checkout, checkout.run("train_model", "--text", "pyproject.toml", name))
+    assert line.startswith("error: no text: ") and name in line

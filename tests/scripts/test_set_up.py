@@ -93,6 +93,20 @@ def test_what_pip_says_decides_what_to_look_at(checkout: Checkout, said: str, ca
     assert cause in ended.stderr.splitlines()[-1] and "network" not in ended.stderr
 
 
+def test_a_pip_that_was_killed_is_no_lack_of_network(checkout: Checkout) -> None:
+    python = checkout.root / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(
+        "#!/usr/bin/env bash\n"
+        '[[ "$*" == *" install "* ]] && kill -9 $$\n'
+        f'exec "{sys.executable}" "$@"\n'
+    )
+    python.chmod(0o755)
+    ended = checkout.serve()
+    assert ended.returncode == 1 and "network" not in ended.stderr
+    assert "pip was ended by SIGKILL" in ended.stderr.splitlines()[-1]
+
+
 def test_a_path_that_python_takes_none_in(checkout: Checkout) -> None:
     checkout.has_python("python3.11", f'#!/usr/bin/env bash\nexec "{REAL_PYTHON}" "$@"\n')
     checkout.root = checkout.root.rename(checkout.root.with_name("check:out"))

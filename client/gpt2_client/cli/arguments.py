@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Mapping
 
 from gpt2_client import __version__
-from gpt2_client.cli.numbers import count, parallel, seconds, workers
+from gpt2_client.cli.numbers import count, number, parallel, seconds, whole, workers
 from gpt2_client.cli.settings import gather
 from gpt2_client.results import DEFAULT_MODEL
 
@@ -112,15 +112,15 @@ def _add_generation(
 ) -> None:
     sampling = argparse.ArgumentParser(add_help=False)
     sampling.add_argument("--version", help="a version of the model; default: the server's")
-    sampling.add_argument("--max-tokens", type=int, metavar="N")
-    sampling.add_argument("--temperature", type=float, metavar="X", help="0: the likeliest token")
-    sampling.add_argument("--top-p", type=float, metavar="X")
-    sampling.add_argument("--top-k", type=int, metavar="N")
-    sampling.add_argument("--min-p", type=float, metavar="X")
-    sampling.add_argument("--repetition-penalty", type=float, metavar="X")
-    sampling.add_argument("--presence-penalty", type=float, metavar="X")
-    sampling.add_argument("--frequency-penalty", type=float, metavar="X")
-    sampling.add_argument("--seed", type=int, metavar="N", help="same seed, same text")
+    sampling.add_argument("--max-tokens", type=whole, metavar="N")
+    sampling.add_argument("--temperature", type=number, metavar="X", help="0: the likeliest token")
+    sampling.add_argument("--top-p", type=number, metavar="X")
+    sampling.add_argument("--top-k", type=whole, metavar="N")
+    sampling.add_argument("--min-p", type=number, metavar="X")
+    sampling.add_argument("--repetition-penalty", type=number, metavar="X")
+    sampling.add_argument("--presence-penalty", type=number, metavar="X")
+    sampling.add_argument("--frequency-penalty", type=number, metavar="X")
+    sampling.add_argument("--seed", type=whole, metavar="N", help="same seed, same text")
     sampling.add_argument("--stop", action="append", metavar="TEXT", help="may be given 16 times")
     sampling.add_argument(
         "--truncate-prompt", action="store_true", default=None, help="cut what does not fit"
@@ -132,7 +132,7 @@ def _add_generation(
         epilog='example: gpt2 generate "Once upon a time" --max-tokens 60 --seed 1',
     )
     generate.add_argument("prompt", help="the beginning; - reads it from standard input (UTF-8)")
-    generate.add_argument("--n", type=int, metavar="N", help="number of completions")
+    generate.add_argument("--n", type=whole, metavar="N", help="number of completions")
     generate.add_argument("--no-stream", action="store_true", help="show it when it is complete")
     commands.add_parser(
         "repl",
@@ -152,7 +152,7 @@ def _add_generation(
     embed.add_argument(
         "--pooling", choices=("mean", "last"), help="the mean over its tokens, or the last one"
     )
-    embed.add_argument("--dimensions", type=int, metavar="N", help="keep only this many numbers")
+    embed.add_argument("--dimensions", type=whole, metavar="N", help="keep only this many numbers")
     embed.add_argument("--truncate-prompt", action="store_true", help="cut what does not fit")
 
 

@@ -20,12 +20,25 @@ def seconds(text: str) -> float:
     return value
 
 
-def count(text: str) -> int:
-    """Read a whole number of at least 0."""
+def whole(text: str) -> int:
+    """Read a whole number; the server says which of them it takes."""
     try:
-        value = int(text)
+        return int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number{_meant(text)}") from None
+
+
+def number(text: str) -> float:
+    """Read a number; the server says which of them it takes."""
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number{_meant(text)}") from None
+
+
+def count(text: str) -> int:
+    """Read a whole number of at least 0."""
+    value = whole(text)
     if value < 0:
         raise argparse.ArgumentTypeError("must be 0 or more")
     return value
