@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import zlib
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from playwright.sync_api import Page, expect
 from tests.page.actions import (
     START,
     TREE,
+    act,
     await_offer,
     expect_notice,
     keep_now,
@@ -22,6 +24,7 @@ from tests.page.actions import (
 )
 from tests.page.conftest import OpenPage
 from tests.page.gateway_process import GatewayProcess
+from tests.page.odd_values import mutants
 
 
 def drop(page: Page, name: str, content: bytes) -> None:
@@ -138,3 +141,97 @@ def test_a_text_without_a_title_has_none_after_its_file_was_imported(
     drop(page, download.value.suggested_filename, file.read_bytes())
     expect(page.locator("#shelf .shelf-title")).to_have_count(2)
     assert {card["title"] for card in page.evaluate(TREE)["texts"]} == {""}
+
+
+def branch(number: int, parent: int | None, words: str, **more: object) -> dict[str, object]:
+    """One of the model's branches, as an exported file has it."""
+    made = {"seed": 1, "settings": {"temperature": 1}, "n": 1, "index": 0, "digest": "d"}
+    token = [words, -1.5, [[words, -1.5], [" ship", -2.5]]]
+    return {
+        "id": number,
+        "parent": parent,
+        "keep": len(words) * (number - 1),
+        "added": words,
+        "tail": 0,
+        "by": "model",
+        "state": "taken",
+        "pinned": False,
+        "time": 0,
+        "made": made,
+        "tokens": [token],
+        **more,
+    }
+
+
+WHOLE = {
+    **GOOD,
+    "title": "A title",
+    "place": 3,
+    "current": 3,
+    "text": " fox" * 3,
+    "settings": {"temperature": 1.2, "seed": 3, "until": "sentence", "count": 2, "memory": "Tom",
+                 "words": [{"text": "fox", "by": 2}], "form": "rhyme", "pattern": "day"},
+    "branches": [branch(number, number - 1 or None, " fox") for number in (1, 2, 3)],
+}  # fmt: skip
+
+
+def look_at_all_of_it(page: Page) -> None:
+    """Open what shows a text's tree, its words' card and the list of texts."""
+    page.click("#open-map")
+    expect(page.locator("#map")).to_be_visible()
+    page.keyboard.press("Escape")
+    act(page, "certainty")
+    expect(page.locator("#reading")).to_be_visible()
+    for word in page.locator("#reading .token").all()[:2]:
+        word.focus()
+    act(page, "certainty")
+    expect(page.locator("#text")).to_be_visible()
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_file_with_odd_values_is_refused_or_shown_and_breaks_nothing(
+    page: Page, seed: int
+) -> None:
+    said = page.locator("#notice [data-words]")
+    for mutant in mutants(WHOLE, 12, seed):
+        page.evaluate("() => { document.querySelector('#notice [data-words]').textContent = '' }")
+        drop(page, "odd.json", json.dumps(mutant).encode())
+        expect(said).not_to_be_empty()
+        look_at_all_of_it(page)
+    # None of them has spoilt what is kept.
+    open_shelf(page)
+    expect(page.locator("#shelf .shelf-list").first).to_be_visible()
+    page.reload()
+    page.wait_for_selector("#open-shelf")
+    look_at_all_of_it(page)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_link_with_odd_values_is_refused_or_shown_and_breaks_nothing(
+    page: Page, seed: int
+) -> None:
+    said = page.locator("#notice [data-words]")
+    tree = {name: WHOLE[name] for name in ("title", "settings", "current", "branches")}
+    for mutant in [*mutants(tree, 12, seed), None, 3, [], {"branches": {}}]:
+        packed = zlib.compress(json.dumps(mutant).encode(), wbits=-15)
+        page.evaluate("() => { document.querySelector('#notice [data-words]').textContent = '' }")
+        link = base64.urlsafe_b64encode(packed).decode().rstrip("=")
+        page.evaluate("link => { location.hash = `story=${link}` }", link)
+        expect(said).not_to_be_empty()
+        look_at_all_of_it(page)
+
+
+@pytest.mark.parametrize("shape", ["deep", "wide"])
+def test_a_tree_of_ten_thousand_branches_comes_in(page: Page, shape: str) -> None:
+    parents = {"deep": lambda number: number - 1 or None, "wide": lambda _: None}[shape]
+    tree = [
+        branch(number, parents(number), " fox", keep=4 * (number - 1) if shape == "deep" else 0)
+        for number in range(1, 10_001)
+    ]
+    text = " fox" * 10_000 if shape == "deep" else " fox"
+    whole = WHOLE | {"branches": tree, "text": text, "current": 10_000, "title": "Large"}
+    drop(page, "large.json", json.dumps(whole).encode())
+    expect_notice(page, "Imported: Large")
+    assert text_of(page) == text
+    page.keyboard.type("!")
+    keep_now(page)

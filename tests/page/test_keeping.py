@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
+import pytest
 from playwright.sync_api import Error, Page, expect
 
 from tests.page.actions import (
@@ -22,6 +23,7 @@ from tests.page.actions import (
 )
 from tests.page.conftest import OpenPage
 from tests.page.gateway_process import GatewayProcess
+from tests.page.states import HOLD_STREAMS
 
 OTHER = "A second text, about a ship."
 
@@ -246,3 +248,81 @@ def test_a_full_browser_says_so_and_keeps_trying(page: Page) -> None:
     page.keyboard.type(" and")
     keep_now(page)
     assert [body["text"] for body in page.evaluate(TREE)["bodies"]] == [START + " and"]
+
+
+def test_a_text_that_another_tab_took_away_for_good_goes_on_where_it_is_written(page: Page) -> None:
+    write(page)
+    keep_now(page)
+    other = page.context.new_page()
+    other.goto(page.url)
+    expect(other.locator("#text")).to_have_value(START)
+    open_shelf(other)
+    row_act(other, START, "trash")
+    other.locator(".shelf-trash summary").click()
+    other.get_by_role("button", name="Empty the trash").click()
+    other.get_by_role("button", name="Delete for good").last.click()
+    expect(other.locator(".shelf-trash")).to_be_hidden()
+    to_the_text(page)
+    page.keyboard.press("Control+End")
+    page.keyboard.type(" ran")
+    keep_now(page)
+    assert [body["text"] for body in page.evaluate(TREE)["bodies"]] == [START + " ran"]
+    expect(page.locator("#notice")).not_to_contain_text("changed in another tab")
+
+
+def test_texts_are_kept_after_the_browsers_data_was_cleared(page: Page) -> None:
+    write(page)
+    page.keyboard.press("Tab")
+    offered = await_offer(page)
+    page.keyboard.press("Tab")
+    keep_now(page)
+    branches = page.evaluate(TREE)["branches"]
+    page.evaluate("""() => new Promise((done, failed) => {
+        const asked = indexedDB.deleteDatabase("go-on");
+        asked.onsuccess = done;
+        asked.onerror = asked.onblocked = failed;
+    })""")
+    page.keyboard.type(" ran")
+    keep_now(page)
+    stored = page.evaluate(TREE)
+    assert [body["text"] for body in stored["bodies"]] == [START + offered + " ran"]
+    assert [branch["added"] for branch in stored["branches"]][:2] == [
+        branch["added"] for branch in branches
+    ]
+
+
+def test_an_older_page_beside_a_newer_one_says_that_it_keeps_nothing(page: Page) -> None:
+    write(page)
+    keep_now(page)
+    page.evaluate("""() => new Promise((done, failed) => {
+        const asked = indexedDB.open("go-on", 1000);
+        asked.onsuccess = () => { asked.result.close(); done(); };
+        asked.onerror = asked.onblocked = failed;
+    })""")
+    page.keyboard.type(" ran")
+    expect_notice(page, "newer version of this page")
+    assert text_of(page) == START + " ran"
+
+
+@pytest.mark.parametrize("how", ["reload", "crash"])
+def test_what_was_taken_is_there_after_an_end_in_the_middle_of_a_stream(
+    page: Page, how: str
+) -> None:
+    write(page)
+    page.evaluate(HOLD_STREAMS)
+    act(page, "continue")
+    page.wait_for_function("() => document.querySelector('[data-ghost]').textContent.length > 20")
+    keep_now(page)
+    context, url = page.context, page.url
+    if how == "crash":
+        with page.expect_event("crash"), contextlib.suppress(Error):
+            page.goto("chrome://crash")
+        page = context.new_page()
+        page.goto(url)
+    else:
+        page.reload()
+    expect(page.locator("#text")).to_have_value(START)
+    page.wait_for_selector("#examples button", state="attached")
+    to_the_text(page)
+    page.keyboard.press("Tab")
+    assert await_offer(page)

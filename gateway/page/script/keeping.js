@@ -30,7 +30,7 @@ export class Keeping {
     this.keeper.addEventListener("kept", () => this.#name());
     this.keeper.addEventListener("adopted", () => this.#say(say("Another tab wrote this; here it is.")));
     this.keeper.addEventListener("apart", ({ detail }) => this.#sayApart(detail));
-    this.keeper.addEventListener("full", () => this.#sayFull());
+    this.keeper.addEventListener("failed", ({ detail }) => this.#sayFailed(detail));
     opener.addEventListener("click", () => this.openShelf());
     parts.mapOpener.addEventListener("click", () => this.openMap());
     takeDrops((files) => this.#import(files));
@@ -40,7 +40,7 @@ export class Keeping {
   async start(isTaken) {
     let texts;
     try {
-      texts = new Texts(await openDatabase());
+      texts = new Texts(await openDatabase(), openDatabase);
     } catch {
       this.#saysNowhere = true;
       return;
@@ -172,8 +172,8 @@ export class Keeping {
     );
   }
 
-  #sayFull() {
-    this.#say(say("The browser has no room left: this is not kept. Export it, or empty the trash."), {
+  #sayFailed({ name }) {
+    this.#say(whyNot(name), {
       [say("Export")]: () => this.#export(),
       [say("Your texts")]: () => this.openShelf(),
     });
@@ -182,6 +182,17 @@ export class Keeping {
   #say(words, actions) {
     this.#parts.notice.show("hint", words, actions);
   }
+}
+
+/** Why a text is not kept, by the browser's name for it. */
+function whyNot(name) {
+  if (name === "QuotaExceededError") {
+    return say("The browser has no room left: this is not kept. Export it, or empty the trash.");
+  }
+  if (name === "VersionError") {
+    return say("Another tab has opened a newer version of this page: this is not kept until you reload.");
+  }
+  return say("The browser could not keep this. Export it, or try again by writing on.");
 }
 
 /** Files that are dropped anywhere on the page. */

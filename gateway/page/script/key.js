@@ -1,5 +1,7 @@
 /** The access key: asked for once, kept for this tab's session only. */
 
+import { keepInTab, ofTab } from "./tab.js";
+
 const PLACE = "access-key";
 
 export class AccessKey {
@@ -20,7 +22,7 @@ export class AccessKey {
   }
 
   get value() {
-    return sessionStorage.getItem(PLACE);
+    return ofTab(PLACE);
   }
 
   /** @returns {Promise<boolean>} whether the person gave a key */
@@ -33,7 +35,7 @@ export class AccessKey {
 
   async #open() {
     const wrong = this.value !== null;
-    sessionStorage.removeItem(PLACE);
+    keepInTab(PLACE, null);
     const { key } = this.#dialog.querySelector("form").elements;
     key.value = "";
     key.setAttribute("aria-invalid", String(wrong));
@@ -43,7 +45,7 @@ export class AccessKey {
     await new Promise((resolve) => {
       this.#dialog.addEventListener("close", resolve, { once: true });
     });
-    if (this.#dialog.returnValue) sessionStorage.setItem(PLACE, this.#dialog.returnValue);
+    if (this.#dialog.returnValue) keepInTab(PLACE, this.#dialog.returnValue);
     return this.#dialog.returnValue !== "";
   }
 }

@@ -22,7 +22,8 @@ function stored() {
 
 /** @returns {string} the first language that the person reads and the page has */
 function choose() {
-  const wanted = [stored(), ...navigator.languages].map((code) => code?.slice(0, 2).toLowerCase());
+  const asked = new URLSearchParams(location.search).get(PLACE);
+  const wanted = [asked, stored(), ...navigator.languages].map((code) => code?.slice(0, 2).toLowerCase());
   return wanted.find((code) => Object.hasOwn(LANGUAGES, code)) ?? "en";
 }
 
@@ -87,6 +88,8 @@ export function useLanguage(code) {
   try {
     localStorage.setItem(PLACE, code);
   } catch {
+    // Storage is shut off: the address has to keep it.
+    location.search = new URLSearchParams({ [PLACE]: code });
     return;
   }
   location.reload();

@@ -3,6 +3,7 @@
 import { say } from "../language.js";
 import { MIGRATION } from "../store/database.js";
 import { BEGINNING, titleOf } from "../store/keeper.js";
+import { readBranches, readCard } from "./checked.js";
 
 const FORMAT = "go-on";
 const MOST_CHARACTERS = 20_000_000;
@@ -75,6 +76,11 @@ function decode(bytes) {
   }
 }
 
+/** Where the caret was. */
+function readPlace({ place, text }) {
+  return Number.isSafeInteger(place) && place >= 0 ? Math.min(place, text.length) : 0;
+}
+
 /** Whether a file is called after its first words, as this page calls what has no title. */
 function isBeginning(base, text) {
   const plain = (words) => words.replace(/[^\p{L}\p{N}]+/gu, " ").trim();
@@ -96,52 +102,5 @@ function readTree(name, content) {
   }
   const branches = readBranches(read.branches);
   if (!branches) throw wrong;
-  const { title, place, settings, current } = read;
-  const values = {
-    title: String(title ?? ""),
-    place: Number(place) || 0,
-    settings: settings && typeof settings === "object" ? settings : {},
-    current: branches.some(({ id }) => id === current) ? current : null,
-  };
-  return { values, text: read.text, branches };
-}
-
-/** @returns {object[] | null} null: they make no tree */
-export function readBranches(branches) {
-  if (!Array.isArray(branches)) return null;
-  const known = new Set();
-  const read = [];
-  for (const branch of branches.toSorted((a, b) => a?.id - b?.id)) {
-    const { id, parent, keep, added, tail, by, state } = branch ?? {};
-    const isBranch =
-      [id, keep, tail].every((value) => Number.isSafeInteger(value) && value >= 0) &&
-      !known.has(id) &&
-      (parent === null || known.has(parent)) &&
-      typeof added === "string" &&
-      ["writer", "model"].includes(by);
-    if (!isBranch) return null;
-    known.add(id);
-    read.push({
-      id,
-      parent,
-      keep,
-      added,
-      tail,
-      by,
-      state: state === "taken" ? "taken" : "dropped",
-      pinned: branch.pinned === true,
-      time: Number(branch.time) || 0,
-      made: branch.made && typeof branch.made === "object" ? branch.made : null,
-      tokens: readTokens(branch.tokens, added),
-    });
-  }
-  return read;
-}
-
-/** The tokens of a branch where they make up its words; else none. */
-function readTokens(tokens, added) {
-  const isToken = (token) =>
-    Array.isArray(token) && typeof token[0] === "string" && Array.isArray(token[2]);
-  if (!Array.isArray(tokens) || !tokens.every(isToken)) return [];
-  return tokens.map(([text]) => text).join("") === added ? tokens : [];
+  return { values: { ...readCard(read), place: readPlace(read) }, text: read.text, branches };
 }

@@ -1,5 +1,7 @@
 /** Asks the service what only an operator may know or change. */
 
+import { keepInTab, ofTab } from "../tab.js";
+
 const PLACE = "management-key";
 
 /** `status` is HTTP's, 0 where nobody answered; `message` is for people. */
@@ -12,12 +14,11 @@ export class Refusal extends Error {
 
 export class Operator {
   get hasKey() {
-    return sessionStorage.getItem(PLACE) !== null;
+    return ofTab(PLACE) !== null;
   }
 
   useKey(key) {
-    if (key) sessionStorage.setItem(PLACE, key);
-    else sessionStorage.removeItem(PLACE);
+    keepInTab(PLACE, key || null);
   }
 
   facts() {
@@ -40,7 +41,7 @@ export class Operator {
   }
 
   async #ask(path, method = "GET") {
-    const key = sessionStorage.getItem(PLACE);
+    const key = ofTab(PLACE);
     const bytes = new TextEncoder().encode(key ?? "");
     const headers = key ? { authorization: `Bearer ${String.fromCharCode(...bytes)}` } : {};
     let reply;

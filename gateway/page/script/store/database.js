@@ -28,6 +28,8 @@ export function openDatabase() {
       resolve(asked.result);
     };
     asked.onerror = () => reject(asked.error);
+    // An older page in another tab holds it: this one keeps nothing rather than wait for that.
+    asked.onblocked = () => reject(new Error("blocked"));
   });
 }
 

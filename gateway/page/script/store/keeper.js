@@ -17,7 +17,7 @@ export function titleOf({ title, beginning }) {
 export const countWords = (text) => (text.match(WORD) ?? []).length;
 
 /**
- * Tells of what becomes of the text: `kept`; `full` (the browser has no room left), `adopted` (what
+ * Tells of what becomes of the text: `kept`; `failed` (the browser has not taken it, detail: its error), `adopted` (what
  * another tab wrote is shown), `apart` (both tabs wrote: this one's goes on as a text of its own,
  * detail: the other's id).
  */
@@ -183,13 +183,16 @@ export class Keeper extends EventTarget {
     } catch (error) {
       story.giveBack(changes);
       this.#isDirty = true;
-      if (error instanceof Conflict) await this.#part();
-      else this.#tell("full", error);
+      if (error instanceof Conflict) await this.#part(error.isGone);
+      else this.#tell("failed", error);
     }
   }
 
-  /** Another tab wrote to this text meanwhile: what is written here becomes a text of its own. */
-  async #part() {
+  /**
+   * Another tab wrote to this text meanwhile: what is written here becomes a text of its own.
+   * @param isGone it took the text away: nothing is left that this one's could be told from
+   */
+  async #part(isGone = false) {
     const other = this.card.id;
     const { story } = this.#sheet;
     const { title, settings } = this.card;
@@ -197,7 +200,7 @@ export class Keeper extends EventTarget {
     story.touch();
     this.#isDirty = true;
     await this.#save();
-    this.#tell("apart", other);
+    if (!isGone) this.#tell("apart", other);
   }
 
   async #hear({ id, revision }) {

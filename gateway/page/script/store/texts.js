@@ -5,8 +5,13 @@ import { completed, resultOf } from "./database.js";
 const ALL = ["texts", "bodies", "branches"];
 const branchesOf = (id) => IDBKeyRange.bound([id], [id, []]);
 
-/** Another tab has written to this text since it was read here. */
-export class Conflict extends Error {}
+/** Another tab has written to this text since it was read here, or has taken it away (`isGone`). */
+export class Conflict extends Error {
+  constructor(isGone) {
+    super(isGone ? "gone" : "changed");
+    this.isGone = isGone;
+  }
+}
 
 /** @returns {object} the card of a text that nobody has written to yet */
 export function newCard(values = {}) {
@@ -29,12 +34,17 @@ export function newCard(values = {}) {
 
 export class Texts extends EventTarget {
   #database;
+  #open;
   #channel = new BroadcastChannel("go-on-texts");
 
-  /** Tells of a text that was saved in another tab: `saved`, with its id and revision. */
-  constructor(database) {
+  /**
+   * Tells of a text that was saved in another tab: `saved`, with its id and revision.
+   * @param open opens the database again, where the browser has closed it: somebody cleared it
+   */
+  constructor(database, open = null) {
     super();
     this.#database = database;
+    this.#open = open;
     this.#channel.onmessage = ({ data }) => {
       this.dispatchEvent(new CustomEvent("saved", { detail: data }));
     };
@@ -42,13 +52,13 @@ export class Texts extends EventTarget {
 
   /** @returns {Promise<object[]>} all cards, the last changed first */
   async cards() {
-    const cards = await resultOf(this.#read(["texts"]).objectStore("texts").getAll());
+    const cards = await resultOf((await this.#begin(["texts"])).objectStore("texts").getAll());
     return cards.sort((a, b) => b.changed - a.changed);
   }
 
   /** @returns {Promise<{card, text, branches} | null>} */
   async read(id) {
-    const transaction = this.#read(ALL);
+    const transaction = await this.#begin(ALL);
     const [card, body, branches] = await Promise.all([
       resultOf(transaction.objectStore("texts").get(id)),
       resultOf(transaction.objectStore("bodies").get(id)),
@@ -65,13 +75,13 @@ export class Texts extends EventTarget {
    *   QuotaExceededError
    */
   async save(card, text, branches = [], pruned = []) {
-    const transaction = this.#database.transaction(ALL, "readwrite");
+    const transaction = await this.#begin(ALL, "readwrite");
     const done = completed(transaction);
     done.catch(() => {});
     const stored = await resultOf(transaction.objectStore("texts").get(card.id));
     if ((stored?.revision ?? 0) !== card.revision) {
       transaction.abort();
-      throw new Conflict();
+      throw new Conflict(!stored);
     }
     const saved = { ...card, revision: card.revision + 1 };
     transaction.objectStore("texts").put(saved);
@@ -86,7 +96,7 @@ export class Texts extends EventTarget {
 
   /** Changes a card alone: its title, or whether it lies in the trash. */
   async change(id, values) {
-    const transaction = this.#database.transaction(["texts"], "readwrite");
+    const transaction = await this.#begin(["texts"], "readwrite");
     const done = completed(transaction);
     done.catch(() => {});
     const cards = transaction.objectStore("texts");
@@ -101,7 +111,7 @@ export class Texts extends EventTarget {
 
   /** Takes texts away for good. */
   async remove(ids) {
-    const transaction = this.#database.transaction(ALL, "readwrite");
+    const transaction = await this.#begin(ALL, "readwrite");
     const done = completed(transaction);
     for (const id of ids) {
       transaction.objectStore("texts").delete(id);
@@ -115,7 +125,7 @@ export class Texts extends EventTarget {
   /** @returns {Promise<Set<string>>} ids of the texts that hold these words, in any case */
   async search(words) {
     const wanted = words.toLocaleLowerCase();
-    const transaction = this.#read(["texts", "bodies"]);
+    const transaction = await this.#begin(["texts", "bodies"]);
     const found = new Set();
     const look = (store, wordsOf) =>
       eachOf(transaction.objectStore(store), (value) => {
@@ -128,8 +138,14 @@ export class Texts extends EventTarget {
     return found;
   }
 
-  #read(stores) {
-    return this.#database.transaction(stores, "readonly");
+  async #begin(stores, mode = "readonly") {
+    try {
+      return this.#database.transaction(stores, mode);
+    } catch (error) {
+      if (error.name !== "InvalidStateError" || !this.#open) throw error;
+      this.#database = await this.#open();
+      return this.#database.transaction(stores, mode);
+    }
   }
 
   #tell({ id, revision }) {

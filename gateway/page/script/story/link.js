@@ -5,7 +5,7 @@
  */
 
 import { say } from "../language.js";
-import { readBranches } from "../shelf/transfer.js";
+import { readBranches, readCard, readMade } from "../shelf/checked.js";
 import { join } from "./splice.js";
 import { Story } from "./story.js";
 
@@ -49,6 +49,8 @@ class BadLink extends Error {
   }
 }
 
+const damaged = () => new BadLink(say("This link is damaged: a part of it is missing."));
+
 /**
  * @param packed what `packStory` made
  * @param parts `service`, to ask for what the link holds the seeds of, and `context()`
@@ -60,12 +62,14 @@ export async function unpackStory(packed, { service, context }) {
     const bytes = await through(fromBase64(packed), new DecompressionStream("deflate-raw"));
     read = JSON.parse(new TextDecoder().decode(bytes));
   } catch {
-    throw new BadLink(say("This link is damaged: a part of it is missing."));
+    throw damaged();
   }
-  const seeds = (read.branches ?? []).filter(({ added }) => added === null);
+  if (!Array.isArray(read?.branches)) throw damaged();
+  const seeds = read.branches.filter((branch) => branch?.added === null);
+  if (seeds.some(({ made }) => !readMade(made))) throw damaged();
   if (seeds.length) await replay(read.branches, service);
   const branches = readBranches(read.branches);
-  if (!branches?.length) throw new BadLink(say("This link is damaged: a part of it is missing."));
+  if (!branches?.length) throw damaged();
   const story = new Story(branches, read.current);
   const { digest } = context();
   const other = branches.find(({ made }) => made?.digest && digest && made.digest !== digest);
@@ -74,7 +78,7 @@ export async function unpackStory(packed, { service, context }) {
         model: other.made.model ?? say("unknown"),
       }) + (seeds.length ? ` ${say("What follows your words is this model's.")}` : "")
     : say("This text came with a link, and its tree with it.");
-  const values = { title: String(read.title ?? ""), settings: read.settings ?? {}, current: story.current };
+  const values = { ...readCard(read), current: story.current };
   return { values, text: story.textOf(story.current), branches, words };
 }
 
@@ -82,8 +86,8 @@ export async function unpackStory(packed, { service, context }) {
 async function replay(branches, service) {
   const texts = new Map([[null, ""]]);
   for (const branch of branches) {
-    const before = texts.get(branch.parent) ?? "";
-    if (branch.added === null) {
+    const before = texts.get(branch?.parent) ?? "";
+    if (branch?.added === null) {
       const { seed, settings, n, index } = branch.made;
       const request = { ...settings, seed, n, prompt: before.slice(0, branch.keep) };
       let words = "";
@@ -92,7 +96,7 @@ async function replay(branches, service) {
       }
       branch.added = words.slice(0, branch.length);
     }
-    texts.set(branch.id, join(before, branch));
+    if (branch) texts.set(branch.id, join(before, branch));
   }
 }
 

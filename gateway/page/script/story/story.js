@@ -169,7 +169,10 @@ export class Story {
   #put(branch) {
     this.#branches.set(branch.id, branch);
     const siblings = this.#children.get(branch.parent) ?? [];
-    this.#children.set(branch.parent, [...siblings, branch.id].sort((a, b) => a - b));
+    siblings.push(branch.id);
+    // In order already, as a rule: a tree of ten thousand is not sorted ten thousand times.
+    if (siblings.at(-2) > branch.id) siblings.sort((a, b) => a - b);
+    this.#children.set(branch.parent, siblings);
     this.#last = Math.max(this.#last, branch.id);
     this.#changed.add(branch.id);
   }
