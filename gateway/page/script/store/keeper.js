@@ -17,9 +17,9 @@ export function titleOf({ title, beginning }) {
 export const countWords = (text) => (text.match(WORD) ?? []).length;
 
 /**
- * Tells of what becomes of the text: `kept`; `failed` (the browser has not taken it, detail: its error), `adopted` (what
- * another tab wrote is shown), `apart` (both tabs wrote: this one's goes on as a text of its own,
- * detail: the other's id).
+ * Tells of what becomes of the text: `kept`; `failed` (the browser has not taken it, detail: its
+ * error), `adopted` (what another tab wrote is shown), `apart` (both tabs wrote: this one's goes on
+ * as a text of its own, detail: the other's id).
  */
 export class Keeper extends EventTarget {
   /** Null where the browser keeps nothing. */
