@@ -371,6 +371,7 @@ FRAGMENTS = (
 
 
 @cache
+@cache
 def mixed_lines(count: int = 10_000) -> list[str]:
     """Lines of everything, among them the empty one, prose, and what begins or ends with spaces."""
     generator = random.Random(0)

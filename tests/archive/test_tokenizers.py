@@ -73,7 +73,7 @@ def compare(vocabulary: Vocabulary, judge: Any) -> None:
         assert vocabulary.encode(line) == ids[: len(ids) - appended]
         assert vocabulary.encode(line, add_special_tokens=False) == alone
     # Whatever a model may write, and not just what a text would become.
-    generator = random.Random(1)
+    generator, around = random.Random(1), delimiters(judge)
     texts = [*expected[::25], *(generator.choices(range(SIZE + 9), k=30) for _ in range(120))]
     for ids in texts:
         ids = [i for i in ids if i < vocabulary.size]
@@ -81,15 +81,15 @@ def compare(vocabulary: Vocabulary, judge: Any) -> None:
             whole = judge.decode(ids, skip_special_tokens=skip, clean_up_tokenization_spaces=False)
             assert streamed(vocabulary, ids, skip) == whole
             assert vocabulary.decode(ids, skip_special_tokens=skip) == whole
-        shown = [i for i in ids if i not in (judge.bos_token_id, judge.eos_token_id)]
-        shown = [i for i in shown if i not in delimiters(judge)]
+        shown = [i for i in ids if i not in around]
         whole = judge.decode(shown, clean_up_tokenization_spaces=False)
         assert vocabulary.decode(ids) == streamed(vocabulary, ids, None) == whole
 
 
 def delimiters(judge: Any) -> set[int]:
-    """What stands around every text, and TINY's ends where they are added tokens."""
-    return {*judge("")["input_ids"], *({0} & judge.added_tokens_decoder.keys())}
+    """What stands around every text or may, and TINY's ends where they are added tokens."""
+    ends = {judge.bos_token_id, judge.eos_token_id}
+    return {*judge("")["input_ids"], *ends, *({0} & judge.added_tokens_decoder.keys())}
 
 
 def streamed(vocabulary: Vocabulary, tokens: list[int], skip: bool | None) -> str:

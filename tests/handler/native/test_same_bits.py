@@ -50,8 +50,9 @@ def test_every_instruction_set_gives_the_same_bits(
     driver = tmp_path / "driver"
     triple = TARGETS[isas[0]].triple
     native_command.run("-target", triple, "-O1", "-I.", str(DRIVER), "-ldl", "-o", str(driver))
-    for isa in runnable:
-        for threads in ("1", "3"):
+    for place, isa in enumerate(runnable):
+        # Emulated, each takes ten seconds of a processor: with either number in turn.
+        for threads in ("1", "3") if isa in HERE else ("13"[place % 2],):
             command = [*emulator(isa), driver, libraries / library_name(isa), threads]
             done = subprocess.run(command, capture_output=True, text=True, timeout=250, check=False)
             assert done.stdout == DIGESTS, (isa, threads, done.stderr)
