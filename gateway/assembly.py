@@ -80,7 +80,7 @@ def make_gateway(
     admission = Admission(settings, guard, rates, replicas, health)
     limits = parse_key_limits(settings.key_limits)
     budget = TokenBudget(limits, settings.redis_url)
-    entrance = Entrance(queue, Callers(limits), budget, registry)
+    entrance = Entrance(queue, Callers(limits), budget, replicas)
     proxy = Proxy(settings, upstream, replicas, entrance, Judge(queue), metrics, crashes, secret)
     health.on_drain(proxy.drain)
     health.on_drain(on_demand.drain)

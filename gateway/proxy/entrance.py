@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 from gateway.proxy.prediction import Prediction
 from gateway.replicas.in_flight import Aborted, InFlight
-from gateway.replicas.registry import Registry
+from gateway.replicas.replicas import Replicas
 from gateway.web.callers import Callers
 from gateway.web.exchange import ClientGone
 from gateway.web.fair_queue import FairQueue
@@ -23,23 +23,50 @@ class Entrance:
     """Lets predictions in when it is their turn, and counts what they used."""
 
     def __init__(
-        self, queue: FairQueue, callers: Callers, budget: TokenBudget, registry: Registry
+        self, queue: FairQueue, callers: Callers, budget: TokenBudget, replicas: Replicas
     ) -> None:
         self._queue = queue
         self._callers = callers
         self._budget = budget
-        self._registry = registry
+        self._registry = replicas.registry
+        self._on_demand = replicas.on_demand
 
-    @asynccontextmanager
-    async def place(
+    def place(
         self, record: Record, prediction: Prediction, request: InFlight
-    ) -> AsyncIterator[None]:
-        """Have a place for a prediction, however it ends.
+    ) -> AbstractAsyncContextManager[None]:
+        """Have a place for a prediction, however it ends, in a model that is loaded.
 
         Raises:
             ClientGone: Its client left while it waited.
             GatewayError: There is no room, or its key has no tokens left.
         """
+        if self._on_demand.is_on:
+            return self._model_and_turn(record, prediction, request)
+        return self._turn(record, prediction, request)
+
+    @asynccontextmanager
+    async def _model_and_turn(
+        self, record: Record, prediction: Prediction, request: InFlight
+    ) -> AsyncIterator[None]:
+        """Have the model be loaded, and stay so, and then a turn."""
+        if prediction.writes:  # whose key has no tokens left has nothing loaded
+            await self._budget.refuse_if_spent(record.key)
+        async with AsyncExitStack() as stack:
+            try:
+                async with request:
+                    lease = self._on_demand.lease(prediction.model, prediction.version)
+                    await stack.enter_async_context(lease)
+            except Aborted as aborted:
+                record.aborted = aborted.cause.value
+                raise ClientGone from None
+            await stack.enter_async_context(self._turn(record, prediction, request))
+            yield
+
+    @asynccontextmanager
+    async def _turn(
+        self, record: Record, prediction: Prediction, request: InFlight
+    ) -> AsyncIterator[None]:
+        """Have slots for a prediction once it is its turn."""
         if prediction.writes:
             await self._budget.refuse_if_spent(record.key)
         caller = self._callers.of(record, prediction.priority)

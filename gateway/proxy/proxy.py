@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -75,7 +75,6 @@ class Proxy:
         self._upstream = upstream
         self._registry = replicas.registry
         self._monitor = replicas.monitor
-        self._on_demand = replicas.on_demand
         self._entrance = entrance
         self._metrics = metrics
         self._crashes = crashes
@@ -134,10 +133,7 @@ class Proxy:
         seconds = self._settings.stream_keepalive_seconds
         keep_alive = KeepAlive(exchange, prediction, card, identity, seconds)
         try:
-            async with (
-                self._model_for(exchange.record, prediction, request),
-                self._entrance.place(exchange.record, prediction, request),
-            ):
+            async with self._entrance.place(exchange.record, prediction, request):
                 replay = Replay(prediction, longest)
                 keep_alive.follow(replay)
                 job = Job(exchange, prediction, request, replay, identity)
@@ -149,26 +145,6 @@ class Proxy:
         finally:
             keep_alive.close()
             gone.cancel()
-
-    @asynccontextmanager
-    async def _model_for(
-        self, record: Record, prediction: Prediction, request: InFlight
-    ) -> AsyncIterator[None]:
-        """Have the model be loaded until the request has ended, however it does.
-
-        Raises:
-            ClientGone: Its client left while it waited.
-            GatewayError: It could not be loaded.
-        """
-        async with AsyncExitStack() as stack:
-            try:
-                async with request:
-                    lease = self._on_demand.lease(prediction.model, prediction.version)
-                    await stack.enter_async_context(lease)
-            except Aborted as aborted:
-                record.aborted = aborted.cause.value
-                raise ClientGone from None
-            yield
 
     async def _try_until_answered(self, job: Job, take: Take[Result]) -> Result:
         """Ask replicas until one has answered to the end, as long as that can be hoped for."""

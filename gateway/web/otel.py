@@ -1,67 +1,88 @@
 """Spans of a request, sent over OTLP: HTTP, generation by the `gen_ai` conventions, its stages.
 
 What is measured anyway (`record.py`) becomes spans when a request has ended, so that nothing is
-done for them while tokens flow.
+done for them while tokens flow. A request that is not sampled costs two numbers.
 """
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
-from opentelemetry.context import Context
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, SpanFlags
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
-from opentelemetry.sdk.trace.sampling import (
-    ALWAYS_OFF,
-    ALWAYS_ON,
-    DEFAULT_OFF,
-    DEFAULT_ON,
-    ParentBasedTraceIdRatio,
-    Sampler,
-    TraceIdRatioBased,
-)
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode, set_span_in_context
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-from opentelemetry.util.types import AttributeValue
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from gateway.settings import Settings
 from gateway.web.exchange import Exchange
 from gateway.web.logs import PROBE_PATHS, SILENT_PATHS
+from gateway.web.otlp import Finished, Value, attributes, make_exporter, span
 from gateway.web.record import Record
 from gateway.web.tracing import Tracing
 
 UNTRACED = (*PROBE_PATHS, *SILENT_PATHS)
-# The path of traces, which OTLP over HTTP has behind its endpoint.
-TRACES_PATH = "/v1/traces"
 CLOSING_SECONDS = 1.0
-SAMPLERS: Mapping[str, Callable[[float], Sampler]] = {
-    "always_on": lambda _: ALWAYS_ON,
-    "always_off": lambda _: ALWAYS_OFF,
-    "traceidratio": TraceIdRatioBased,
-    "parentbased_always_on": lambda _: DEFAULT_ON,
-    "parentbased_always_off": lambda _: DEFAULT_OFF,
-    "parentbased_traceidratio": ParentBasedTraceIdRatio,
-}
 # What the conventions call an operation, by the route's name; the rest completes text.
 OPERATIONS = {"chats": "chat", "embeddings": "embeddings"}
 NANOSECONDS = 1_000_000_000
-Attributes = dict[str, AttributeValue]
+NO_TRACE, NO_SPAN = "0" * 32, "0" * 16
+LONGEST_STATE = 512
+SERVER, INTERNAL = Span.SpanKind.SPAN_KIND_SERVER, Span.SpanKind.SPAN_KIND_INTERNAL
+LOCAL = SpanFlags.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK
+REMOTE = LOCAL | SpanFlags.SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK
+# Of a trace's number, the digits that a share of all is told by.
+RATIO_DIGITS = 16
+
+
+def _always(share: float, trace: str) -> bool:
+    return True
+
+
+def _never(share: float, trace: str) -> bool:
+    return False
+
+
+def _by_ratio(share: float, trace: str) -> bool:
+    """Whether a trace is in a share of all: the same for everybody who asks."""
+    bound: int = round(share * 16**RATIO_DIGITS)
+    return int(trace[-RATIO_DIGITS:], 16) < bound
+
+
+# Whether a trace is kept, by the setting's name behind `parentbased_`.
+SAMPLERS: Mapping[str, Callable[[float, str], bool]] = {
+    "always_on": _always,
+    "always_off": _never,
+    "traceidratio": _by_ratio,
+}
+PARENT_BASED = "parentbased_"
+# The number of a span's field.
+ATTRIBUTES = 9
 
 
 @dataclass(slots=True)
 class Traced:
-    """A request's own span, and what makes the clock of `perf_counter` that of the day."""
+    """A request's place in its trace, and what turns moments of `perf_counter` into the day's."""
 
-    span: Span
+    trace: bytes
+    span: bytes
+    parent: bytes
+    state: str
     offset: int  # nanoseconds
 
     def at(self, moment: float) -> int:
         """Nanoseconds since 1970 of a moment in seconds of `perf_counter`."""
         return self.offset + round(moment * NANOSECONDS)
+
+    def make(
+        self, own: bytes, parent: bytes, name: str, start: float, end: float, told: bytes = b""
+    ) -> bytes:
+        """Write a span within the request."""
+        times = self.at(start), self.at(end)
+        return span(self.trace, own, parent, name, INTERNAL, times, LOCAL, told, self.state)
 
 
 class OpenTelemetry(Tracing):
@@ -69,92 +90,91 @@ class OpenTelemetry(Tracing):
 
     def __init__(self, settings: Settings) -> None:
         resource = Resource.create({"service.name": settings.otel_service_name})
-        sampler = SAMPLERS[settings.otel_traces_sampler](settings.otel_traces_sampler_arg)
-        self._provider = TracerProvider(sampler, resource, shutdown_on_exit=False)
-        self._provider.add_span_processor(BatchSpanProcessor(_exporter(settings)))
-        self._tracer = self._provider.get_tracer("gpt2-torchserve")
-        self._propagator = TraceContextTextMapPropagator()
+        name = settings.otel_traces_sampler
+        self._heeds_parent = name.startswith(PARENT_BASED)
+        sampler = SAMPLERS[name.removeprefix(PARENT_BASED)]
+        self._samples = partial(sampler, settings.otel_traces_sampler_arg)
+        self._processor = BatchSpanProcessor(make_exporter(settings, resource))
 
     def begin(self, exchange: Exchange) -> None:
         """See `Tracing.begin`: it continues the caller's trace, or begins one."""
         if exchange.path.startswith(UNTRACED):
             return
-        offset = time.time_ns() - time.perf_counter_ns()
-        # Without a context that is named, a span would be looked for in the task's own.
-        parent = self._propagator.extract(exchange.headers, Context())
-        start = offset + round(exchange.began * NANOSECONDS)
-        span = self._tracer.start_span(
-            exchange.method, parent, kind=SpanKind.SERVER, start_time=start
-        )
-        exchange.traced = Traced(span, offset)
-        own = span.get_span_context()
-        exchange.join_trace(f"{own.trace_id:032x}", f"{own.span_id:016x}", own.trace_flags.sampled)
+        trace, parent = exchange.trace, exchange.span
+        if trace is None or parent is None or trace == NO_TRACE or parent == NO_SPAN:
+            trace, parent = _new_id(16).hex(), None
+        if parent is not None and self._heeds_parent:
+            is_sampled = exchange.is_sampled
+        else:
+            is_sampled = self._samples(trace)
+        own = _new_id(8)
+        if is_sampled:
+            offset = time.time_ns() - time.perf_counter_ns()
+            state = exchange.headers.get("tracestate", "") if parent else ""
+            if len(state) > LONGEST_STATE:
+                state = ""
+            above = bytes.fromhex(parent or "")
+            exchange.traced = Traced(bytes.fromhex(trace), own, above, state, offset)
+        exchange.join_trace(trace, own.hex(), is_sampled)
 
     def end(self, exchange: Exchange) -> None:
         """See `Tracing.end`."""
         traced = exchange.traced
-        if not isinstance(traced, Traced) or not traced.span.is_recording():
+        if not isinstance(traced, Traced):
             return
         end = time.perf_counter()
-        span, status, record = traced.span, exchange.status or 499, exchange.record
-        span.update_name(f"{exchange.method} {record.route}")
-        span.set_attributes(_http_attributes(exchange, status))
+        status, record = exchange.status or 499, exchange.record
+        told = _http_attributes(exchange, status)
         fault = record.aborted or record.failed or (record.error if status >= 500 else None)
         if fault:
-            span.set_attribute("error.type", fault)
-        if status >= 500 or record.failed:
-            span.set_status(Status(StatusCode.ERROR, fault))
-        if record.entered_at is not None:
-            self._tell_generation(traced, record, record.entered_at, end)
-        span.end(traced.at(end))
-
-    def _tell_generation(self, traced: Traced, record: Record, start: float, end: float) -> None:
-        operation = OPERATIONS.get(record.route, "text_completion")
-        context = set_span_in_context(traced.span, Context())
-        span = self._tracer.start_span(
-            f"{operation} {record.model}",
-            context,
-            attributes=_generation_attributes(operation, record),
-            start_time=traced.at(start),
+            told["error.type"] = fault
+        written = span(
+            traced.trace,
+            traced.span,
+            traced.parent,
+            f"{exchange.method} {record.route}",
+            SERVER,
+            (traced.at(exchange.began), traced.at(end)),
+            REMOTE if traced.parent else LOCAL,
+            attributes(ATTRIBUTES, told),
+            traced.state,
+            (fault or "") if status >= 500 or record.failed else None,
         )
-        inner = set_span_in_context(span, context)
-        times = record.times
-        queued_until = start + (record.queued_ms or 0.0) / 1000
-        stages = [("queue", start, queued_until if times is None else times.scheduled)]
-        if times is not None:
-            stages += [
-                ("prefill", times.scheduled, times.first),
-                ("decode", times.first, times.last),
-            ]
-        for name, begin, until in stages:
-            stage = self._tracer.start_span(name, inner, start_time=traced.at(begin))
-            stage.end(traced.at(until))
-        span.end(traced.at(end))
+        if record.entered_at is not None:
+            written += _generation(traced, record, record.entered_at, end)
+        self._processor.on_end(Finished(written))  # all that the SDK looks at
 
     def close(self) -> None:
         """See `Tracing.close`."""
-        closing = threading.Thread(target=self._provider.shutdown, daemon=True)
+        closing = threading.Thread(target=self._processor.shutdown, daemon=True)
         closing.start()
         closing.join(CLOSING_SECONDS)
 
 
-def _exporter(settings: Settings) -> SpanExporter:
-    """What sends spans; the SDK itself reads headers, certificates and times from `OTEL_...`."""
-    endpoint = settings.otel_exporter_otlp_endpoint
-    if settings.otel_exporter_otlp_protocol == "grpc":
-        from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import (
-            OTLPSpanExporter as GrpcExporter,
-        )
-
-        return GrpcExporter(endpoint)
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-
-    return OTLPSpanExporter(endpoint.rstrip("/") + TRACES_PATH)
+def _new_id(size: int) -> bytes:
+    """Return a number for a trace or a span, which is not 0."""
+    return random.getrandbits(8 * size).to_bytes(size, "big") or _new_id(size)
 
 
-def _http_attributes(exchange: Exchange, status: int) -> Attributes:
+def _generation(traced: Traced, record: Record, start: float, end: float) -> bytes:
+    """Write the span of what the model did, and those of its stages."""
+    operation = OPERATIONS.get(record.route, "text_completion")
+    told = attributes(ATTRIBUTES, _generation_attributes(operation, record))
+    own = _new_id(8)
+    written = traced.make(own, traced.span, f"{operation} {record.model}", start, end, told)
+    times = record.times
+    queued_until = start + (record.queued_ms or 0.0) / 1000
+    stages = [("queue", start, queued_until if times is None else times.scheduled)]
+    if times is not None:
+        stages += [("prefill", times.scheduled, times.first), ("decode", times.first, times.last)]
+    for name, begin, until in stages:
+        written += traced.make(_new_id(8), own, name, begin, until)
+    return written
+
+
+def _http_attributes(exchange: Exchange, status: int) -> dict[str, Value]:
     record = exchange.record
-    found: Attributes = {
+    found: dict[str, Value] = {
         "http.request.method": exchange.method,
         "url.path": exchange.path[:200],
         "http.response.status_code": status,
@@ -167,8 +187,8 @@ def _http_attributes(exchange: Exchange, status: int) -> Attributes:
     return found
 
 
-def _generation_attributes(operation: str, record: Record) -> Attributes:
-    found: Attributes = {
+def _generation_attributes(operation: str, record: Record) -> dict[str, Value]:
+    found: dict[str, Value] = {
         "gen_ai.operation.name": operation,
         "gen_ai.provider.name": "gpt2-torchserve",
         "gen_ai.request.model": record.model or "",
