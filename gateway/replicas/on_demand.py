@@ -33,7 +33,7 @@ FAILED_SECONDS = 10.0
 # A model that is in use keeps its memory so long before it has to give way.
 STAY_SECONDS = 2.0
 LOOK_SECONDS = 0.25
-# TorchServe may be starting anew.
+# A worker that ended, or TorchServe itself, may do better.
 TRIES, TRY_SECONDS = 3, 1.0
 
 
@@ -47,7 +47,7 @@ class OnDemand:
         self._scaling = scaling
         self._changes = changes
         self._seconds = settings.model_load_seconds
-        self._most_waiting = settings.max_waiting
+        self._most_waiting = max(settings.max_waiting, 1)
         self.resident = Resident(registry, settings.models_memory_bytes)
         # One is loaded at a time.
         self._turn = asyncio.Lock()
@@ -196,7 +196,7 @@ class OnDemand:
                     logger.warning("%s: not loaded: %s", model, error.message)
                     if not left or error.status != 503:
                         break
-                await asyncio.sleep(TRY_SECONDS)
+                await self._wait_for_torchserve(known)
         finally:
             known.is_loading = False
         fault = Unavailable(
@@ -206,6 +206,15 @@ class OnDemand:
         )
         self._failures[model, version] = (time.monotonic(), fault)
         raise fault
+
+    async def _wait_for_torchserve(self, known: Version) -> None:
+        """Wait until it answers again; as long as it does not, the service's own model is away."""
+        await asyncio.sleep(TRY_SECONDS)
+        registry = self._registry
+        while known.demand and known.demand.waiting:
+            if registry.is_ready() or registry.is_at_rest():
+                return
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def _make_room(self, model: str, known: Version, demand: Demand) -> None:
         """Put away what was used longest ago until there is room for a version.

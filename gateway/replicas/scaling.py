@@ -52,15 +52,15 @@ class Scaling:
         # What is asked for is judged inside the lock: it may have waited there for long.
         async with self._changes.lock:
             replicas = registry.of(model, registry.resolve(model, version))
-            _fix(registry.version(model, version), least, most)
+            known = registry.version(model, version)
             count = min(max(len(replicas), least), least if most is None else most)
             while len(replicas) < count:
                 taken = {replica.number for replica in replicas}
                 number = next(n for n in range(1, count + 1) if n not in taken)
-                replica = Replica(model, version, number)
-                await self.add(replica, registry.version(model, version))
+                await self.add(Replica(model, version, number), known)
             surplus = sorted(replicas, key=lambda replica: replica.number)[count:]
             await self.drain(surplus, patience)
+            _fix(known, least, most)
             self._changes.news.set()  # whoever waits for a worker learns that none will come
             return count
 
