@@ -225,6 +225,17 @@ def test_texts_of_the_right_hand_stand_there_and_go_on_there(page: Page) -> None
     assert text_of(page).startswith("שלום עולם\n")
 
 
+def test_how_sure_it_was_has_each_paragraph_where_its_letters_begin(page: Page) -> None:
+    write(page, "שלום עולם\nHello world")
+    act(page, "certainty")
+    page.click("#survey-read")
+    expect(page.locator(".survey-weight")).to_be_visible()
+    frame = page.locator("#reading [data-text]").bounding_box()
+    words = page.locator("#reading .token").filter(has_text="world").bounding_box()
+    assert frame is not None and words is not None
+    assert words["x"] < frame["x"] + frame["width"] / 2
+
+
 def test_the_text_and_what_lies_behind_it_break_their_lines_alike(page: Page) -> None:
     write(page, (START + " went home. ") * 20 + "\n" + "שלום עולם " * 60)
     heights = page.evaluate("""() => {

@@ -42,6 +42,10 @@ def test_the_writers_own_words_are_shaded_and_weighed(page: Page) -> None:
     read_all(page)
     expect(page.locator(".survey-weight")).to_contain_text("bits per character")
     expect(page.locator("#survey").get_by_role("img")).to_be_visible()
+    # It stands alone, so it takes the whole width.
+    widths = [page.locator(one).bounding_box() for one in (".survey-curve", "#survey")]
+    assert widths[0] is not None and widths[1] is not None
+    assert widths[0]["width"] == pytest.approx(widths[1]["width"], abs=1)
     passage = page.locator(".survey-passages button").first
     assert (passage.text_content() or "").split()[0] in "He " + ODD
     passage.click()
@@ -63,7 +67,7 @@ def test_two_texts_stand_side_by_side(page: Page) -> None:
     read_all(page)
     page.locator(".survey-other summary").click()
     page.get_by_label("Another text").fill("The little fox ran. The little fox ran home.")
-    page.get_by_role("button", name="Read it").click()
+    page.get_by_role("button", name="Read it", exact=True).click()
     expect(page.locator(".survey-weight")).to_have_count(2)
 
 

@@ -11,6 +11,7 @@ export class SurveyPanel {
   #parts;
   #frame;
   #result = make("div.survey-texts");
+  #help = make("p.survey-help");
   #said = make("p.survey-said", { role: "status" });
   #mine = null;
   #other = null;
@@ -34,7 +35,7 @@ export class SurveyPanel {
       field,
       make("button", { click: () => this.#readOther(field.value) }, say("Read it")),
     );
-    frame.append(this.#said, this.#result, form, this.#models);
+    frame.append(this.#said, this.#result, this.#help, form, this.#models);
   }
 
   /** Offers the other models of the service to read the same text. */
@@ -110,8 +111,8 @@ export class SurveyPanel {
     // Beside another model's reading it is the models that differ, not the texts.
     const parts = [this.#column(this.#mine, other?.model ? this.#own : say("This text"), true)];
     if (other) parts.push(this.#column(other, other.model ?? say("The other text"), false));
-    const help = say("The fewer bits, the more the model expected it.");
-    this.#result.replaceChildren(...parts, make("p.survey-help", {}, help));
+    this.#result.replaceChildren(...parts);
+    this.#help.textContent = say("The fewer bits, the more the model expected it.");
   }
 
   #column({ text, tokens }, title, isMine) {
