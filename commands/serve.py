@@ -9,7 +9,9 @@ import re
 import zipfile
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from commands import processes
 from commands.environment import Environment
@@ -18,8 +20,10 @@ from commands.installing import ensure
 from commands.terminal import say
 from commands.torch_build import TORCH
 
+if TYPE_CHECKING:
+    from gateway.settings import Settings
+
 ROOT = Path(__file__).resolve().parent.parent
-STORE = ROOT / "model_store"
 EMBEDDED = ROOT / "models" / "gpt2-tales"
 # To pack and to serve; an archive that is there already needs the first alone.
 GROUPS = ("serve", "package")
@@ -54,11 +58,11 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--model",
         type=_model,
-        default=str(EMBEDDED),
         metavar="DIR_FILE_HUB_ID_OR_MAR",
         help="the GPT-2 to serve: a checkpoint's directory or file, or a model hub's id or "
-        "ID@REVISION (default: the small one that comes with this project); or an archive of "
-        "./scripts/package_model, which is served as it is",
+        "ID@REVISION; or an archive of ./scripts/package_model, which is served as it is (default: "
+        "MODEL_ARCHIVE of MODEL_STORE where it is set, else the small one that comes with this "
+        "project)",
     )
     result.add_argument(
         "--port",
@@ -105,21 +109,50 @@ def run(options: argparse.Namespace, environment: Environment) -> int:
     if options.skip_self_test:
         os.environ["SKIP_SELF_TEST"] = "true"
     os.chdir(ROOT)
-    _check_settings()
-    model = options.model
-    if model.endswith(".mar"):
-        ensure(environment, ROOT, ["serve", *_needed_by(Path(model))])
-        store, archive = Path(model).parent, Path(model).name
+    chosen = _chosen(options.model, _checked_settings())
+    if chosen.archive:
+        ensure(environment, ROOT, ["serve", *_needed_by(chosen.store / chosen.archive)])
+        archive = chosen.archive
     else:
         ensure(environment, ROOT, GROUPS)
-        store, archive = STORE, _packed(model, environment).name
+        archive = _packed(chosen, environment).name
     # Without a management key, management is open to this machine alone.
     os.environ.setdefault("LOCAL_MANAGEMENT", "true")
-    os.environ.update(MODEL_STORE=str(store), MODEL_ARCHIVE=archive)
+    os.environ.update(MODEL_STORE=str(chosen.store), MODEL_ARCHIVE=archive)
     return environment.replace_this_process(["-m", "gateway"])
 
 
-def _check_settings() -> None:
+@dataclass(frozen=True)
+class Chosen:
+    """What is served: an archive of a store, or a checkpoint that is packed into it."""
+
+    store: Path
+    archive: str = ""
+    checkpoint: str = ""
+
+
+def _chosen(model: str | None, settings: Settings) -> Chosen:
+    """Choose by `--model`, else by MODEL_ARCHIVE; say which setting is passed over for it."""
+    from gateway.settings import given
+
+    named, store = given(), settings.model_store.resolve()
+    if model is None and "MODEL_ARCHIVE" in named:
+        archive = store / settings.model_archive
+        if not archive.exists():
+            raise CommandError(
+                f"MODEL_ARCHIVE: there is no archive {archive}; ./scripts/package_model makes one"
+            )
+        return Chosen(store, settings.model_archive)
+    is_archive = model is not None and model.endswith(".mar")
+    passed_over = named & ({"MODEL_ARCHIVE", "MODEL_STORE"} if is_archive else {"MODEL_ARCHIVE"})
+    if passed_over:
+        say(f"ignored, since --model says what is served: {', '.join(sorted(passed_over))}")
+    if model is not None and is_archive:
+        return Chosen(Path(model).parent, Path(model).name)
+    return Chosen(store, checkpoint=model or str(EMBEDDED))
+
+
+def _checked_settings() -> Settings:
     """Find a setting or a port that cannot be used now, not after minutes of set-up and packing."""
     import logging
 
@@ -139,6 +172,7 @@ def _check_settings() -> None:
         raise CommandError(
             f"cannot listen on {where}: {error.strerror} (--port takes another)"
         ) from None
+    return settings
 
 
 def _needed_by(archive: Path) -> list[str]:
@@ -151,18 +185,20 @@ def _needed_by(archive: Path) -> list[str]:
     return [TORCH] if isinstance(about, dict) and about.get("engine") == "torch" else []
 
 
-def _packed(model: str, environment: Environment) -> Path:
+def _packed(chosen: Chosen, environment: Environment) -> Path:
     """Return the archive of a checkpoint, packed if it is missing or older than what it is made of.
 
     Each checkpoint has one of its own, called as ./scripts/package_model calls none by itself, so
     that no archive overwrites another.
     """
+    model = chosen.checkpoint
     name = archive_name(model)
-    archive = STORE / f"{name}.mar"
+    archive = chosen.store / f"{name}.mar"
     if archive.is_file() and not _has_changed(model, archive.stat().st_mtime):
         return archive
     say(f"Packing {Path(model).name}")
     pack = ["-m", "archive", "--model", model, "--name", name, "--replace"]
+    pack += ["--output", str(chosen.store)]
     status = processes.run([str(environment.python), *pack])
     if status:
         raise CommandError("", status)  # it has said why

@@ -45,6 +45,17 @@ def load(
     return Settings(**values)
 
 
+def given(environment: Mapping[str, str] | None = None, *, folder: Path = ROOT) -> frozenset[str]:
+    """Names of the settings that the environment or a file of the folder gives a value."""
+    specs = {spec.name.upper(): spec for spec in fields(Settings)}
+    found = gather(specs, os.environ if environment is None else environment, folder, _say_nothing)
+    return frozenset(name for name, text in found.items() if text.strip(keys.BLANKS))
+
+
+def _say_nothing(_: str) -> None:
+    pass
+
+
 def _add_keys(values: dict[str, Any]) -> None:
     """Read the files of keys. Keys that are given and come to none are a mistake.
 

@@ -183,25 +183,44 @@ def _id(value: Mapping[str, Any]) -> str:
 
 def _said_by(found: Sequence[Tensor]) -> dict[str, Any]:
     """The prompt and the options that tensors hold."""
-    prompts = [tensor for tensor in found if tensor.name in TEXTS]
     masks = [tensor for tensor in found if tensor.name in MASKS]
     own = {SAMPLING_PARAMETERS, "exclude_input_in_output", *OPTIONS}
     options = [tensor for tensor in found if tensor.name in own]
-    others = [each for each in found if each.name not in {*TEXTS, *MASKS, *own}]
-    if not prompts and len(others) == 1 and others[0].datatype == BYTES:
-        prompts, others = others, []  # whatever the client calls its only text
-    if len(prompts) != 1 or others:
-        names = ", ".join(f"`{each.name[:64]}`" for each in found)
-        raise BadRequest(
-            f"None of the tensors {names} is the prompt: send it as BYTES, named `{TEXT_INPUT}`, "
-            "or as token ids, named `input_ids`; other tensors are named like options",
-            param="inputs",
-            code="unknown_tensor",
-        )
+    prompt = _the_prompt([each for each in found if each.name not in {*MASKS, *own}], found)
+    if len(masks) > 1:
+        raise _wrong_tensors(f"{_named(masks)} are {len(masks)} masks of one prompt; send only one")
     said: dict[str, Any] = {}
     for tensor in options:
         said = merged(said, _option(tensor))
-    return merged(said, {"prompt": _prompt(prompts[0], masks[0] if masks else None)})
+    return merged(said, {"prompt": _prompt(prompt, masks[0] if masks else None)})
+
+
+def _the_prompt(texts: Sequence[Tensor], found: Sequence[Tensor]) -> Tensor:
+    """The one tensor that is the prompt: by its name, or the only text, whatever its name."""
+    prompts = [tensor for tensor in texts if tensor.name in TEXTS]
+    others = [tensor for tensor in texts if tensor.name not in TEXTS]
+    if len(prompts) > 1:
+        raise _wrong_tensors(f"The prompt is given {len(prompts)} times, as {_named(prompts)}")
+    if prompts and others:
+        verb = "is" if len(others) == 1 else "are"
+        raise _wrong_tensors(
+            f"{_named(others)} {verb} no option, and `{prompts[0].name}` is the prompt already"
+        )
+    if not prompts and (len(others) != 1 or others[0].datatype != BYTES):
+        none = f"None of the tensors {_named(found)} is the prompt" if found else "There is none"
+        raise _wrong_tensors(
+            f"{none}: send it as BYTES, named `{TEXT_INPUT}`, "
+            "or as token ids, named `input_ids`; other tensors are named like options"
+        )
+    return (prompts or others)[0]
+
+
+def _named(tensors: Sequence[Tensor]) -> str:
+    return ", ".join(f"`{each.name[:64]}`" for each in tensors)
+
+
+def _wrong_tensors(message: str) -> BadRequest:
+    return BadRequest(message, param="inputs", code="unknown_tensor")
 
 
 def _prompt(tensor: Tensor, mask: Tensor | None) -> Any:

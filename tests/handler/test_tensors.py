@@ -7,7 +7,7 @@ import struct
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from handler.errors import BadRequest
@@ -117,3 +117,33 @@ def test_the_one_reader_knows_the_forms_by_what_is_in_them() -> None:
     [asked] = read_body(b'{"text_input": "Once", "id": "7"}', "application/json").asked
     again = read_body(json.dumps(asked.as_json()).encode(), "application/json").asked
     assert again == [asked]  # what the gateway writes is read as what it had read
+
+
+NAMES = st.sampled_from(["text_input", "prompt", "text", "a", "b", "max_tokens", "attention_mask"])
+
+
+@given(st.lists(NAMES, max_size=5))
+def test_of_several_tensors_those_that_are_wrong_are_named(names: list[str]) -> None:
+    numbers = {"max_tokens", "attention_mask"}
+    items = [
+        {"name": name, "datatype": "INT32", "shape": [1], "data": [3]}
+        if name in numbers
+        else {"name": name, "datatype": BYTES, "shape": [1], "data": ["Once"]}
+        for name in names
+    ]
+    prompts = [name for name in names if name in ("text_input", "prompt", "text")]
+    others = [name for name in names if name in ("a", "b")]
+    is_right = len(prompts) == 1 and not others or not prompts and len(others) == 1
+    repeated = names.count("attention_mask") > 1  # an option twice with one value is one
+    body = json.dumps({"inputs": items}).encode()
+    if is_right and not repeated:
+        [asked] = read_body(body, "application/json").asked
+        assert asked.request["prompt"] == "Once"
+        assert asked.request.get("max_tokens") == (3 if "max_tokens" in names else None)
+        return
+    assume(prompts or others)  # else it may be no request with tensors at all
+    with pytest.raises(BadRequest) as refused:
+        read_body(body, "application/json")
+    wrong = prompts if len(prompts) > 1 else others
+    if not is_right:
+        assert all(f"`{name}`" in str(refused.value) for name in wrong)

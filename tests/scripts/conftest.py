@@ -46,7 +46,7 @@ case "$*" in *"$(cat "$root/hangs" 2>/dev/null || echo nothing)"*)
   exec "{REAL_PYTHON}" -c "$(cat "$root/hang.py")" "$root/hanging" ;;
 esac
 case "$*" in *--dry-run*) cat "$root/report"; exit ;; esac
-[ "$2" != archive ] || touch "model_store/$6.mar"
+[ "$2" != archive ] || {{ mkdir -p "$9" && touch "$9/$6.mar"; }}
 """
 
 # As pip and the packing do, it has a process of its own at work.

@@ -77,3 +77,45 @@ def test_an_archive_is_served_as_it_is(checkout: Checkout) -> None:
     assert ended.returncode == 0 and "Packing" not in ended.stderr
     assert not checkout.asked_for("archive") and checkout.asked_for("gateway")
     assert checkout.served_by_the_gateway() == (str(mine.parent), mine.name)
+
+
+@pytest.mark.parametrize("where", ["environment", ".env.local"])
+def test_the_store_and_archive_that_the_settings_name_are_served(
+    checkout: Checkout, where: str
+) -> None:
+    """As who comes from `torchserve --model-store ... --models ...` has them."""
+    store = checkout.root / "their models"
+    store.mkdir()
+    (store / "gpt2.mar").touch()
+    settings = {"MODEL_STORE": str(store), "MODEL_ARCHIVE": "gpt2.mar"}
+    if where == ".env.local":
+        lines = [f"{name}={value}" for name, value in settings.items()]
+        (checkout.root / where).write_text("\n".join(lines))
+        settings = {}
+    ended = checkout.serve(**settings)
+    assert ended.returncode == 0 and "ignored" not in ended.stderr
+    assert not checkout.asked_for("archive")
+    assert checkout.served_by_the_gateway() == (str(store), "gpt2.mar")
+
+
+def test_an_archive_of_the_settings_that_is_not_there(checkout: Checkout) -> None:
+    ended = checkout.serve(MODEL_ARCHIVE="mine.mar")
+    assert ended.returncode == 1 and not checkout.asked
+    assert "MODEL_ARCHIVE: there is no archive " in ended.stderr and "mine.mar" in ended.stderr
+
+
+def test_a_store_of_the_settings_gets_what_is_packed(checkout: Checkout) -> None:
+    store = checkout.root / "elsewhere"
+    ended = checkout.serve(MODEL_STORE=str(store))
+    assert ended.returncode == 0
+    assert checkout.served_by_the_gateway() == (str(store), checkout.archive.name)
+    assert (store / checkout.archive.name).exists() and not checkout.archive.exists()
+
+
+def test_what_the_option_overrules_is_named(checkout: Checkout) -> None:
+    mine = checkout.root / "mine.mar"
+    mine.touch()
+    ended = checkout.serve("--model", "mine.mar", MODEL_STORE="x", MODEL_ARCHIVE="y.mar")
+    assert ended.returncode == 0
+    assert "ignored, since --model says what is served: MODEL_ARCHIVE, MODEL_STORE" in ended.stderr
+    assert checkout.served_by_the_gateway() == (str(mine.parent), "mine.mar")
