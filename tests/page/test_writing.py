@@ -229,6 +229,39 @@ def test_a_shared_link_gives_the_same_words(
     assert await_offer(other) == ghost
 
 
+def test_a_link_is_copied_from_the_menu(page: Page) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    write(page)
+    page.click("[popovertarget=more]")
+    act(page, "share")
+    expect_notice(page, "Link copied")
+    assert page.evaluate("() => navigator.clipboard.readText()").startswith(page.url + "#text=")
+
+
+@pytest.mark.parametrize("place", ["menu", "map"])
+def test_where_nothing_can_be_copied_the_link_is_shown_on_a_phone_too(
+    open_page: OpenPage, gateway: GatewayProcess, place: str
+) -> None:
+    page = open_page(gateway.url, viewport={"width": 390, "height": 844})
+    page.wait_for_selector("#examples button", state="attached")
+    # As on an address that is not secure, such as a machine's in a home.
+    page.evaluate("() => Object.defineProperty(navigator, 'clipboard', { value: undefined })")
+    write(page)
+    if place == "menu":
+        page.click("[popovertarget=more]")
+        act(page, "share")
+    else:
+        page.click("#open-map")
+        page.get_by_role("button", name="Copy a link to the tree").click()
+    expect(page.locator("#link")).to_be_in_viewport(ratio=1)
+    expect(page.locator("#link")).to_be_focused()
+    shown = """() => {
+        const { x, y, width, height } = document.querySelector("#link").getBoundingClientRect();
+        return document.elementFromPoint(x + width / 2, y + height / 2).id;
+    }"""
+    assert page.evaluate(shown) == "link"
+
+
 def test_a_fixed_seed_gives_the_same_words_again(page: Page) -> None:
     page.fill("#seed", "7")
     write(page)

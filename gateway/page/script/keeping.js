@@ -75,6 +75,10 @@ export class Keeping {
     await this.#map.open();
   }
 
+  closeMap() {
+    this.#map?.close();
+  }
+
   /** Puts another branch of the tree on the sheet; undo goes back. */
   #walk(id) {
     const { story } = this.chronicle;

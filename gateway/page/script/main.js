@@ -9,7 +9,7 @@ import { Asking } from "./guidance/asking.js";
 import { Guidance } from "./guidance/guidance.js";
 import { Meter } from "./guidance/meter.js";
 import { GuidancePanel } from "./guidance/panel.js";
-import { translate } from "./language.js";
+import { say, translate } from "./language.js";
 import { Keeping } from "./keeping.js";
 import { AccessKey } from "./key.js";
 import { showExamples, showFacts } from "./model.js";
@@ -88,6 +88,9 @@ const acts = {
     keeping.chronicle.settle();
     attempt("continue", () => writer.retell(token, other));
   },
+  async share() {
+    if (await share()) notice.show("hint", say("Link copied."));
+  },
   async certainty() {
     await certainty.toggle();
     render();
@@ -146,7 +149,10 @@ const choices = new Choices($("#choices"), acts.choose, () => {
 });
 const tools = new Tools($("#tools"), acts);
 const panel = new SettingsPanel($("#settings"), $("#open-settings"), $("#close-settings"));
-const sharing = new Sharing($("#share"), $("#shared"), announcer);
+const sharing = new Sharing($("#share"), $("#shared"), announcer, () => {
+  keeping.closeMap();
+  panel.open();
+});
 
 function requestOptions() {
   const options = { ...settings.options(), ...guidance.options() };
@@ -166,6 +172,11 @@ function returnToText() {
   draw();
   if (hasKeyboard.matches && !$("#editor").hidden) paper.focus();
   else tools.focus();
+}
+
+function share() {
+  const { text } = writer.manuscript;
+  return sharing.share({ ...guidance.chosen, ...(writer.recipe ?? { ...settings.options(), text }) });
 }
 
 function settle(act) {
@@ -208,7 +219,7 @@ function draw() {
   const isEmpty = writer.manuscript.text === "";
   document.body.classList.toggle("is-empty", isEmpty);
   document.body.classList.toggle("has-choices", writer.choices !== null);
-  $("#share").disabled = isEmpty;
+  for (const button of [$("#share"), $("[data-act=share]")]) button.disabled = isEmpty;
   paper.render(writer);
   const isCertain = certainty.render();
   meter.render({
@@ -244,10 +255,7 @@ writer.addEventListener("language", ({ detail }) => {
   $("#language").dataset.code = detail ?? "en";
   $("#language").textContent = detail === null ? "" : languageWords(detail);
 });
-$("#share").addEventListener("click", () => {
-  const { text } = writer.manuscript;
-  sharing.share({ ...guidance.chosen, ...(writer.recipe ?? { ...settings.options(), text }) });
-});
+$("#share").addEventListener("click", share);
 
 async function start() {
   try {

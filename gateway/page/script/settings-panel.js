@@ -24,6 +24,10 @@ export class SettingsPanel {
     this.#show(WIDE.matches);
   }
 
+  open() {
+    this.#show(true);
+  }
+
   #show(open) {
     this.#panel.hidden = !open;
     this.#opener.setAttribute("aria-expanded", String(open));

@@ -9,13 +9,17 @@ export class Sharing {
   #button;
   #shown;
   #announcer;
+  #reveal;
 
-  constructor(button, shown, announcer) {
+  /** @param reveal shows what `shown` is in, where a link could not be copied and has to be seen */
+  constructor(button, shown, announcer, reveal) {
     this.#button = button;
     this.#shown = shown;
     this.#announcer = announcer;
+    this.#reveal = reveal;
   }
 
+  /** @returns {Promise<boolean>} whether it was copied; else it is shown, to be copied by hand */
   share(values) {
     return this.#show(makeLink(location.href, values));
   }
@@ -33,12 +37,16 @@ export class Sharing {
     this.#shown.hidden = false;
     this.#shown.scrollIntoView({ block: "nearest" });
     if (!(await copy(link))) {
+      this.#reveal();
+      this.#shown.scrollIntoView({ block: "nearest" });
+      field.focus({ preventScroll: true });
       field.select();
-      return;
+      return false;
     }
     this.#announcer.say(say("Link copied."));
     this.#button.classList.add("is-copied");
     setTimeout(() => this.#button.classList.remove("is-copied"), COPIED_MS);
+    return true;
   }
 }
 

@@ -62,6 +62,10 @@ export class StoryMap {
     this.#item(this.#at)?.scrollIntoView({ block: "center" });
   }
 
+  close() {
+    if (this.#drawer.isOpen) this.#drawer.close();
+  }
+
   get #story() {
     return this.#parts.chronicle.story;
   }
