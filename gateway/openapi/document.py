@@ -27,6 +27,7 @@ MODELS = (
     reply_schema.TokenizeReply,
     reply_schema.DetokenizeReply,
     reply_schema.ModelCard,
+    reply_schema.ListedModel,
     reply_schema.ModelList,
     reply_schema.ErrorReply,
 )

@@ -137,7 +137,7 @@ def paths(settings: Settings) -> Json:
     return together(
         {f"/v1/{path}": {"post": one} for path, one in described.items()},
         {settings.route_generate: {"post": generate}},
-        {"/v1/models": {"get": _read("list_models", "The loaded models", "ModelList")}},
+        {"/v1/models": {"get": _read("list_models", "The models", "ModelList")}},
         {"/v1/models/{model}": _one_model()},
         {f"/{path}": {"post": _without_v1(one)} for path, one in described.items()},
         predict,
@@ -147,7 +147,7 @@ def paths(settings: Settings) -> Json:
 
 
 def _one_model() -> Json:
-    read = protocols.may_be_away(_read("read_model", "One model", "ModelCard"))
+    read = protocols.may_be_away(_read("read_model", "One model", "ModelCard", "ListedModel"))
     return with_parameters([MODEL], {"get": read})
 
 
@@ -186,7 +186,8 @@ def _post(name: str, summary: str, takes: str, gives: str, examples: Json) -> Js
     }
 
 
-def _read(name: str, summary: str, gives: str) -> Json:
-    done = {"200": good_reply(reference(gives))}
+def _read(name: str, summary: str, *gives: str) -> Json:
+    schemas = [reference(each) for each in gives]
+    done = {"200": good_reply(schemas[0] if len(schemas) == 1 else {"anyOf": schemas})}
     described = operation(name, summary, "Text", done, INFERENCE_ERRORS)
     return described | {"security": OPEN_OR_KEYED}

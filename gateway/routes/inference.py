@@ -122,9 +122,11 @@ class Inference:
         await self._proxy.serve(exchange, read_question(model, version, path, body))
 
     async def list_models(self, exchange: Exchange) -> None:
-        """What is loaded, for OpenAI's readers and for KServe's."""
+        """What is served, for OpenAI's readers and for KServe's; the service's own model first."""
         await self._admission.admit(exchange)
-        cards = [self._card(name) for name in self._registry.models]
+        own = self._settings.model_name
+        names = sorted(self._registry.models, key=lambda name: name != own)
+        cards = [self._card(name) for name in names]
         data = [card for card in cards if card is not None]
         if not data:
             raise Unavailable("The model is starting", code="not_ready", retry_after=2)

@@ -156,6 +156,10 @@ class DetokenizeReply(BaseModel):
     prompt: str
 
 
+# Where a service has several archives: whether a model is in memory, or scaled to no workers.
+ModelState = Literal["loaded", "loading", "put_away", "no_workers"]
+
+
 class ModelCard(BaseModel):
     """What is loaded."""
 
@@ -187,13 +191,29 @@ class ModelCard(BaseModel):
     # At the gateway, as KServe's clients read it.
     name: str | None = None
     ready: bool | None = None
+    state: ModelState | None = None
+
+
+class ListedModel(BaseModel):
+    """A model that is loaded once a request names it, and was not yet: what its archive says."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int
+    owned_by: str
+    version: str
+    name: str
+    ready: bool
+    state: ModelState
 
 
 class ModelList(BaseModel):
-    """The loaded models."""
+    """The models."""
 
     object: Literal["list"] = "list"
-    data: list[ModelCard]
+    data: list[ModelCard | ListedModel]
 
 
 class ErrorDetail(BaseModel):

@@ -17,7 +17,7 @@ from handler.engine.shared_bound import LINE
 from tests.gateway.conftest import Service, StartService, change_archive, events, wait_until
 from tests.gateway.replicas.tales import pack_swapped
 
-NAMES = ("gpt2", "left", "right")
+NAMES = ("gpt2", "east", "west")
 ASKED = {"prompt": "Once upon a time", "max_tokens": 12, "temperature": 0.9, "seed": 7}
 MIB = 1 << 20
 
@@ -28,8 +28,8 @@ def store(model_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     store = tmp_path_factory.mktemp("many") / "store"
     store.mkdir()
     shutil.copy(model_store / "gpt2.mar", store)
-    pack_swapped(store, "left", 1, 4)
-    pack_swapped(store, "right", 2, 3)
+    pack_swapped(store, "east", 1, 4)
+    pack_swapped(store, "west", 2, 3)
     return store
 
 
@@ -52,7 +52,7 @@ def texts(start_service: StartService, store: Path) -> dict[str, str]:
 def two(start_service: StartService, store: Path, texts: dict[str, str]) -> Service:
     """A service whose bound holds two of three."""
     most = str(int(2.6 * int(texts["bytes"])))
-    return start_service(store=store, MODEL_ARCHIVES="left.mar,right.mar", MODELS_MEMORY_BYTES=most)
+    return start_service(store=store, MODEL_ARCHIVES="east.mar,west.mar", MODELS_MEMORY_BYTES=most)
 
 
 def ask(service: Service, model: str, **options: Any) -> requests.Response:
@@ -72,18 +72,23 @@ def test_all_are_listed_before_any_is_asked(
     start_service: StartService, store: Path, texts: dict[str, str]
 ) -> None:
     service = start_service(store=store, MODEL_ARCHIVES="*")
-    assert states(service) == {"gpt2": "loaded", "left": "put_away", "right": "put_away"}
-    card = service.get("/v1/models/left").json()
-    assert card["ready"] and card["id"] == "left" and card["object"] == "model"
+    assert states(service) == {"gpt2": "loaded", "east": "put_away", "west": "put_away"}
+    cards = service.get("/v1/models").json()["data"]
+    assert [card["id"] for card in cards] == ["gpt2", "east", "west"]
+    schemas = service.get("/openapi.json").json()["components"]["schemas"]
+    for each, schema in zip(cards, ("ModelCard", "ListedModel", "ListedModel"), strict=True):
+        assert set(schemas[schema]["required"]) <= set(each)
+    card = service.get("/v1/models/east").json()
+    assert card["ready"] and card["id"] == "east" and card["object"] == "model"
     assert card["created"] > 0 and card["context_length"] == 512
-    assert service.get("/v2/models/left/ready").status_code == 200
-    described = service.manage("GET", "/models/left").json()[0]
+    assert service.get("/v2/models/east/ready").status_code == 200
+    described = service.manage("GET", "/models/east").json()[0]
     assert described["workers"] == [] and described["minWorkers"] == 0
     assert len(service.workers()) == 1
     # A question about tokens loads it, too, by the path as by the field.
-    reply = service.post("/predictions/left/v1/tokenize", json={"text": "The king"})
+    reply = service.post("/predictions/east/v1/tokenize", json={"text": "The king"})
     assert reply.status_code == 200
-    assert states(service)["left"] == "loaded"
+    assert states(service)["east"] == "loaded"
     service.stop()
 
 
@@ -118,16 +123,16 @@ def test_all_three_answer_at_once_where_two_have_room(two: Service, texts: dict[
 
 
 def test_a_stream_is_never_cut(two: Service, texts: dict[str, str]) -> None:
-    alone = text(ask(two, "left", max_tokens=400, ignore_eos=True))
+    alone = text(ask(two, "east", max_tokens=400, ignore_eos=True))
     before = two.metric("gpt2_model_evictions_total")
-    body = {**ASKED, "model": "left", "max_tokens": 400, "ignore_eos": True, "stream": True}
+    body = {**ASKED, "model": "east", "max_tokens": 400, "ignore_eos": True, "stream": True}
     with requests.post(two.url + "/v1/completions", json=body, stream=True, timeout=60) as stream:
         lines = stream.iter_lines()
         first = next(lines)
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
-            waiting = pool.submit(ask, two, "right")
+            waiting = pool.submit(ask, two, "west")
             stream._content = first + b"\n" + b"\n".join(lines)
-            assert text(waiting.result()) == texts["right"]
+            assert text(waiting.result()) == texts["west"]
         parts = events(stream)
     assert parts[-1] == "[DONE]"
     assert "".join(part["choices"][0]["text"] for part in parts[:-1]) == alone
@@ -140,14 +145,14 @@ def test_who_is_busy_gives_way_in_time(two: Service, texts: dict[str, str]) -> N
 
     def keep_asking() -> None:
         while not stop.is_set():
-            assert text(ask(two, "left")) == texts["left"]
+            assert text(ask(two, "east")) == texts["east"]
 
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         busy = [pool.submit(keep_asking) for _ in range(3)]
         time.sleep(1)
         began = time.monotonic()
         try:
-            assert text(ask(two, "right")) == texts["right"]
+            assert text(ask(two, "west")) == texts["west"]
         finally:
             stop.set()
         assert time.monotonic() - began < 30
@@ -160,34 +165,34 @@ def test_what_an_operator_has_set_stays(two: Service, texts: dict[str, str]) -> 
         reply = two.manage("PUT", f"/models/{name}?synchronous=true&{query}")
         assert reply.status_code == 200, reply.text
 
-    scale("left", "min_worker=0")
-    refused = ask(two, "left")
+    scale("east", "min_worker=0")
+    refused = ask(two, "east")
     assert refused.status_code == 503 and refused.json()["error"]["code"] == "no_workers"
-    assert states(two)["left"] == "no_workers"
-    scale("right", "min_worker=1")
-    scale("left", "min_worker=0&max_worker=1")
-    full = ask(two, "left")
+    assert states(two)["east"] == "no_workers"
+    scale("west", "min_worker=1")
+    scale("east", "min_worker=0&max_worker=1")
+    full = ask(two, "east")
     assert full.status_code == 503, full.text
     assert full.json()["error"]["code"] == "no_room"
     assert "MODELS_MEMORY_BYTES" in full.json()["error"]["message"]
-    assert text(ask(two, "right")) == texts["right"]
-    scale("right", "min_worker=0&max_worker=1")
-    assert text(ask(two, "left")) == texts["left"]
-    assert states(two) == {"gpt2": "loaded", "left": "loaded", "right": "put_away"}
-    again = two.manage("POST", "/models?url=right.mar")
+    assert text(ask(two, "west")) == texts["west"]
+    scale("west", "min_worker=0&max_worker=1")
+    assert text(ask(two, "east")) == texts["east"]
+    assert states(two) == {"gpt2": "loaded", "east": "loaded", "west": "put_away"}
+    again = two.manage("POST", "/models?url=west.mar")
     assert again.status_code == 409 and "MODEL_ARCHIVES" in again.text
 
 
 def test_the_end_of_java_leaves_things_as_they_were(two: Service, texts: dict[str, str]) -> None:
-    assert text(ask(two, "left")) == texts["left"]
+    assert text(ask(two, "east")) == texts["east"]
     java = next(each for each in two.descendants() if each.name() == "java")
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        long = pool.submit(ask, two, "left", max_tokens=300, ignore_eos=True)
+        long = pool.submit(ask, two, "east", max_tokens=300, ignore_eos=True)
         time.sleep(0.3)
         java.send_signal(signal.SIGKILL)
-        asked = pool.submit(ask, two, "right")
-        assert text(long.result()).startswith(texts["left"])
-        assert text(asked.result()) == texts["right"]
+        asked = pool.submit(ask, two, "west")
+        assert text(long.result()).startswith(texts["east"])
+        assert text(asked.result()) == texts["west"]
     wait_until(lambda: sorted(states(two).values()) == ["loaded", "loaded", "put_away"])
     for name in NAMES:
         assert text(ask(two, name)) == texts[name]
@@ -200,18 +205,18 @@ def test_who_waits_for_too_long_is_told_so(
     service = start_service(
         store=store, MODEL_ARCHIVES="*", MODELS_MEMORY_BYTES=most, MODEL_LOAD_SECONDS="1"
     )
-    wait_until(lambda: ask(service, "left").status_code == 200)
-    body = {**ASKED, "model": "left", "max_tokens": 490, "ignore_eos": True, "n": 16}
+    wait_until(lambda: ask(service, "east").status_code == 200)
+    body = {**ASKED, "model": "east", "max_tokens": 490, "ignore_eos": True, "n": 16}
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         busy = pool.submit(service.post, "/v1/completions", json=body)
         time.sleep(0.2)
-        late = ask(service, "right")
+        late = ask(service, "west")
         assert late.status_code == 503, late.text
         assert late.json()["error"]["code"] == "loading"
         assert "memory" in late.json()["error"]["message"]
         assert int(late.headers["retry-after"]) > 0
         assert len(busy.result().json()["choices"]) == 16
-    wait_until(lambda: ask(service, "right").status_code == 200)
+    wait_until(lambda: ask(service, "west").status_code == 200)
     service.stop()
 
 
@@ -220,18 +225,18 @@ def test_what_does_not_load_is_told_and_ends_nothing(
 ) -> None:
     before, after = "class GPT2Handler", "raise SystemExit  # class GPT2Handler"
     bad = store / "bad.mar"
-    change_archive(store / "left.mar", bad, "MAR-INF/MANIFEST.json", '"left"', '"bad"')
+    change_archive(store / "east.mar", bad, "MAR-INF/MANIFEST.json", '"east"', '"bad"')
     change_archive(bad, store / "worse.mar", "gpt2_handler.py", before, after)
     bad.unlink()
     try:
-        service = start_service(store=store, MODEL_ARCHIVES="worse.mar,right.mar")
+        service = start_service(store=store, MODEL_ARCHIVES="worse.mar,west.mar")
         for _ in range(2):
             reply = ask(service, "bad")
             assert reply.status_code == 503, reply.text
             assert reply.json()["error"]["code"] == "load_failed"
             assert int(reply.headers["retry-after"]) > 0
         assert states(service)["bad"] == "put_away"
-        assert text(ask(service, "right")) == texts["right"]
+        assert text(ask(service, "west")) == texts["west"]
         assert text(ask(service, "gpt2")) == texts["gpt2"]
         service.stop()
     finally:
@@ -276,16 +281,16 @@ def test_all_caches_have_one_bound(
     ("names", "words"),
     [
         ("none.mar", "the model store has no none.mar"),
-        ("../left.mar", "the model store has no ../left.mar"),
+        ("../east.mar", "the model store has no ../east.mar"),
         ("broken.mar", "`broken.mar` is not"),
-        ("left.mar,twin.mar", "and so is `left.mar`"),
+        ("east.mar,twin.mar", "and so is `east.mar`"),
     ],
 )
 def test_what_cannot_be_served_ends_the_start(
     start_service: StartService, store: Path, names: str, words: str
 ) -> None:
     (store / "broken.mar").write_bytes(b"no zip")
-    shutil.copy(store / "left.mar", store / "twin.mar")
+    shutil.copy(store / "east.mar", store / "twin.mar")
     try:
         service = start_service(ready=False, store=store, MODEL_ARCHIVES=names)
         assert service.process.wait(60) == 1
