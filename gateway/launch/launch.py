@@ -86,7 +86,10 @@ class Launch:
         self._package = find_torchserve()
         for path in (self._java, self._package, Path(sys.executable)):
             if not is_readable_by_java(path):
-                raise TorchServeError(f"Java cannot read {path!a}: a name in it is not UTF-8")
+                shown = os.fsencode(path).decode("utf-8", "backslashreplace")
+                raise TorchServeError(
+                    f"Java cannot read {shown}: a name in it is not UTF-8; move it elsewhere"
+                )
 
     def command(self) -> list[str]:
         """Return the command line; what it names is written to the folder."""

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,6 +18,7 @@ import pytest
 from gateway.launch.escapes import java_pattern, java_property
 from gateway.launch.folders import MARK, PREFIX, Folder, clear_dead
 from tests.gateway.conftest import ROOT, Service, StartService, mounted
+from tests.patience import PATIENCE
 
 # What a name may hold: on Linux everything but a slash and a NUL. Several kinds in one name, since
 # each name is a start; what breaks one is found by leaving out the others.
@@ -217,3 +219,21 @@ def test_a_value_in_a_properties_file(text: str, written: str) -> None:
 
 def test_a_pattern_fits_its_path_alone() -> None:
     assert java_pattern(Path("/a.b/$$c$$")) == r"/a\.b/\$\$c\$\$"
+
+
+def test_a_checkout_whose_name_java_cannot_hold_is_one_clear_line(
+    model_store: Path, tmp_path: Path
+) -> None:
+    root, python = copy_checkout(tmp_path / AWKWARD["Latin-1 bytes"])
+    names = {"MODEL_STORE": str(model_store), "PORT": "0", "PYTHONPATH": os.fspath(root)}
+    done = subprocess.run(
+        [python, "-m", "gateway"],
+        cwd=root,
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)} | names,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert "jos\\xe9/" in last and "not UTF-8; move it elsewhere" in last
