@@ -54,6 +54,8 @@ class OnDemand:
         # Something ended, or was put away.
         self._freed = asyncio.Event()
         self._is_draining = False
+        # Set when the service begins to shut down; made by who waits first.
+        self._end: asyncio.Future[None] | None = None
         self._failures: dict[tuple[str, str], tuple[float, GatewayError]] = {}
         self.is_on = bool(settings.model_archives)
         self.loads = 0
@@ -75,9 +77,8 @@ class OnDemand:
     def drain(self) -> None:
         """Wait for no model any more."""
         self._is_draining = True
-        for _, _, known in self._registry.known():
-            if known.demand and known.demand.loading:
-                known.demand.loading.cancel()
+        if self._end is not None and not self._end.done():
+            self._end.set_result(None)
 
     async def serving(self, model: str, version: str | None = None) -> str:
         """Return the version that serves a model; one that was never loaded is loaded first.
@@ -151,8 +152,10 @@ class OnDemand:
                 demand.loading = asyncio.create_task(self._load(model, version, known, demand))
                 demand.loading.add_done_callback(_note_end)
             loading = demand.loading
-            await asyncio.wait([loading])
-            if loading.cancelled():
+            if self._end is None:
+                self._end = asyncio.get_running_loop().create_future()
+            await asyncio.wait([loading, self._end], return_when=asyncio.FIRST_COMPLETED)
+            if not loading.done() or loading.cancelled():
                 continue
             if (error := loading.exception()) is not None:
                 raise error

@@ -220,6 +220,20 @@ def test_who_waits_for_too_long_is_told_so(
     service.stop()
 
 
+def test_a_drain_sends_away_who_waits(
+    start_service: StartService, store: Path, texts: dict[str, str]
+) -> None:
+    service = start_service(store=store, MODEL_ARCHIVES="*")
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(ask, service, "east")
+        wait_until(lambda: states(service)["east"] == "loading")
+        service.process.send_signal(signal.SIGTERM)
+        reply = waiting.result()
+    assert reply.status_code == 503 and "draining" in reply.text, reply.text
+    assert int(reply.headers["retry-after"]) > 0
+    assert service.stop() == 0
+
+
 def test_what_does_not_load_is_told_and_ends_nothing(
     start_service: StartService, store: Path, texts: dict[str, str]
 ) -> None:
