@@ -46,6 +46,7 @@ SLOWEST = [
     "gateway/web/test_serving_metrics.py",
     "gateway/web/test_fairness.py",
     "gateway/launch/test_awkward_paths.py",
+    "gateway/replicas/test_many_models.py",
     "gateway/replicas/test_replicas.py",
     "handler/native/test_same_bits.py",
     "handler/test_invariance.py",
