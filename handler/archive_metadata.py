@@ -15,7 +15,8 @@ from handler.engine.errors import ModelError
 from handler.engine.model import ModelShape
 from handler.errors import BadRequest
 from handler.older_pythons import SLOTS
-from handler.requests.schema import CompletionRequest, validate
+from handler.requests.schema import CompletionRequest
+from handler.requests.validation import validate
 
 METADATA = "archive.json"
 # Goes up when an archive's files are called otherwise or hold something else.

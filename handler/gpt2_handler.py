@@ -41,7 +41,7 @@ with requirements.told():
     from handler.replies.reply import WholeReply
     from handler.requests import ignored
     from handler.requests.prepare import MAX_LOGPROB_ENTRIES
-    from handler.requests.schema import parse_json
+    from handler.requests.validation import parse_json
     from handler.service import Service
     from handler.torchserve import envelopes, environment, only_worker, parameters
     from handler.torchserve.cache_gauge import CacheGauge

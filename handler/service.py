@@ -8,11 +8,11 @@ from typing import Any
 
 from handler.card import model_card
 from handler.chat.conversations import ChatHead
-from handler.content.json_text import to_json, to_json_in_chunks
+from handler.content.json_text import to_json
 from handler.engine.engine import Engine
 from handler.engine.errors import QueueFull
 from handler.engine.grammar import Grammars
-from handler.errors import BadRequest, NotFound, TooBusy
+from handler.errors import BadRequest, TooBusy
 from handler.loaded_archive import LoadedArchive, engine_settings
 from handler.replies import sideband
 from handler.replies.embedding_reply import EmbeddingReply
@@ -24,7 +24,6 @@ from handler.replies.reply import JsonReply, Reply, ReplyHead, WholeReply
 from handler.replies.sideband import Identity
 from handler.replies.stream import StreamReply
 from handler.requests import ignored
-from handler.requests.base import AnyRequest, unknown_fields
 from handler.requests.chat_schema import ChatRequest
 from handler.requests.embedding_schema import MAX_INPUTS, EmbeddingRequest
 from handler.requests.embeddings import EmbeddingPreparer
@@ -34,8 +33,9 @@ from handler.requests.prompt_reader import PromptReader
 from handler.requests.prompts import naming
 from handler.requests.question import COMPLETION, Question
 from handler.requests.resume import Resume
-from handler.requests.schema import CompletionRequest, parse_json, unknown_field, validate
-from handler.requests.token_schema import DetokenizeRequest, TokenizeRequest
+from handler.requests.schema import CompletionRequest
+from handler.requests.validation import read
+from handler.token_routes import TokenRoutes
 from handler.tokens import Tokens
 
 
@@ -60,7 +60,8 @@ class Service:
         self._vocabulary = archive.vocabulary
         self._strict_fields = strict_fields
         metadata, settings = archive.metadata, archive.settings
-        self._tokens = Tokens(archive.vocabulary, metadata, archive.conversations)
+        tokens = Tokens(archive.vocabulary, metadata, archive.conversations)
+        self._token_routes = TokenRoutes(tokens, is_strict=strict_fields)
         self._shapes = TokenShapes(metadata.end_tokens, metadata.end_tokens | metadata.delimiters)
         self._grammars = Grammars(archive.vocabulary, metadata.end_tokens, metadata.vocab_size)
         reader = PromptReader(archive.vocabulary, metadata)
@@ -159,7 +160,7 @@ class Service:
     ) -> Reply:
         """Turn a request into sequences, and into the reply that waits for them."""
         resume = _take_resume(body) if framed else None
-        request, unknown = self._read(kind, body)
+        request, unknown = read(kind, body, is_strict=self._strict_fields)
         identity = identity or Identity.new()
         if isinstance(request, ChatRequest):
             source, head = "messages", self._head(ChatHead, identity, resume)
@@ -187,7 +188,7 @@ class Service:
         Raises:
             RequestError: It is not allowed.
         """
-        request, unknown = self._read(EmbeddingRequest, body)
+        request, unknown = read(EmbeddingRequest, body, is_strict=self._strict_fields)
         prepared = self._embeddings.prepare(request_id, request)
         reply = EmbeddingReply(self.name, prepared, framed=framed)
         reply.ignored_fields = unknown
@@ -259,34 +260,13 @@ class Service:
         """
         if route == "v1/models":
             return WholeReply(to_json({"object": "list", "data": [self.card()]}))
-        value = parse_json(body)
-        if route == "v1/tokenize":
-            asked, unknown = self._read(TokenizeRequest, value)
-            return WholeReply(to_json_in_chunks(self._tokens.of(asked)), ignored_fields=unknown)
-        if route == "v1/detokenize":
-            ids, unknown = self._read(DetokenizeRequest, value)
-            return WholeReply(to_json(self._tokens.text_of(ids)), ignored_fields=unknown)
-        raise NotFound(
-            f"There is no route {route[:100]!r}; there are v1/completions, v1/chat/completions, "
-            "v1/embeddings, v1/models, v1/tokenize and v1/detokenize"
-        )
-
-    def _read(self, model: type[AnyRequest], value: Any) -> tuple[AnyRequest, str]:
-        """Check a body; the names of fields that are ignored, as the header has them, beside it.
-
-        Raises:
-            BadRequest: A value is not allowed, or a field where none may be ignored.
-        """
-        request = validate(model, value)
-        unknown = list(unknown_fields(request, value))
-        if unknown and self._strict_fields:
-            raise unknown_field(unknown[0])
-        return request, ignored.header_value(unknown)
+        return self._token_routes.answer(route, body)
 
     def _read_item(self, question: Question, number: int) -> tuple[CompletionRequest, str]:
-        """As `_read`, of what is asked; an error names its place in a list."""
+        """As `read`, of what is asked; an error names its place in a list."""
         try:
-            return self._read(CompletionRequest, question.asked[number].request)
+            asked = question.asked[number].request
+            return read(CompletionRequest, asked, is_strict=self._strict_fields)
         except BadRequest as error:
             if question.is_list:
                 error.message = f"In item {number} of the list: {error.message}"

@@ -34,7 +34,16 @@ GATEWAY = [
 HANDLER = [
     *("errors", "model_name", "older_pythons", "workshop", "engine", "content"),
     ("archive_metadata", "requests"),
-    *("replies", "chat", "tokens", "start_checks", "loaded_archive", "card", "service"),
+    *(
+        "replies",
+        "chat",
+        "tokens",
+        "token_routes",
+        "start_checks",
+        "loaded_archive",
+        "card",
+        "service",
+    ),
     *("torchserve", "gpt2_handler"),
 ]
 # Parts of the handler that the gateway must not know: it never looks at tokens.

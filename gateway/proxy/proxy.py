@@ -9,17 +9,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from gateway.errors import GatewayError, Poison, Unavailable
+from gateway.errors import GatewayError, Unavailable
 from gateway.proxy.entrance import Entrance
-from gateway.proxy.judging import RETRY_SECONDS, Judge
+from gateway.proxy.job import Job, broken_off, unless_lost
+from gateway.proxy.judging import Judge
 from gateway.proxy.keep_alive import KeepAlive
 from gateway.proxy.prediction import Prediction
 from gateway.proxy.replay import REPEATABLE, Lost, Replay
 from gateway.proxy.reply import Reply, end_stream, note_ignored_fields, note_origin, seed_in
-from gateway.proxy.streaming import ENDED_EARLY, Stream
+from gateway.proxy.streaming import Stream
 from gateway.replicas.in_flight import Abort, Aborted, InFlight
 from gateway.replicas.liveness import Liveness
 from gateway.replicas.replica import Replica
@@ -28,28 +28,13 @@ from gateway.settings import Settings
 from gateway.torchserve.client import Upstream
 from gateway.torchserve.connection import Connection, ConnectionLost
 from gateway.torchserve.crashes import Crashes
-from gateway.web.exchange import ClientGone, Exchange
+from gateway.web.exchange import Exchange
 from gateway.web.metrics import Metrics
-from gateway.web.record import Record
 from handler.replies import sideband
 from handler.requests import ignored
 
 # How an event begins that is an error.
 ERROR = b'data: {"error"'
-# The error of a request that TorchServe had put back into its queue without its body.
-LOST_REQUEST = "lost_request"
-
-
-@dataclass(slots=True)
-class Job:
-    """One prediction on its way, whichever replicas are asked for it."""
-
-    exchange: Exchange
-    prediction: Prediction
-    request: InFlight
-    replay: Replay
-    identity: sideband.Identity
-    stream: Stream | None = None  # once its head was sent
 
 
 Result = TypeVar("Result")
@@ -160,7 +145,7 @@ class Proxy:
                 job.exchange.record.retried = True
                 job.replay.lose(lost, crashed=self._crashes.has(worker))
                 if self._is_draining or not job.replay.may_go_on(self._card(job.prediction)):
-                    raise await _broken_off(job, job.replay.verdict(lost)) from None
+                    raise await broken_off(job, job.replay.verdict(lost)) from None
                 self._metrics.replayed()
             finally:
                 self._monitor.leave(replica, job.request)
@@ -188,7 +173,7 @@ class Proxy:
                 if job.replay.patience is not None:  # it had one, and lost it
                     job.exchange.record.aborted = cause.value
                 raise
-            raise await _broken_off(job, cause) from None
+            raise await broken_off(job, cause) from None
 
     @asynccontextmanager
     async def _parked_in(self, job: Job) -> AsyncIterator[None]:
@@ -198,7 +183,7 @@ class Proxy:
             async with job.request:
                 yield
         except Aborted as aborted:
-            raise await _broken_off(job, aborted.cause) from None
+            raise await broken_off(job, aborted.cause) from None
         finally:
             self._parked.discard(job.request)
 
@@ -210,7 +195,7 @@ class Proxy:
         except Aborted as aborted:
             if aborted.cause in REPEATABLE:
                 raise Lost(aborted.cause) from None
-            raise await _broken_off(job, aborted.cause) from None
+            raise await broken_off(job, aborted.cause) from None
         except ConnectionLost:
             raise Lost from None
         except OSError:  # nobody listens
@@ -246,7 +231,7 @@ class Proxy:
         stream = Stream(exchange, job.request, connection, job.replay, seconds)
         events, frame = await stream.begin()
         if events.startswith(ERROR):
-            return _unless_lost(self._judge.first_event(record, events), record)
+            return unless_lost(self._judge.first_event(record, events), record)
         card = self._card(job.prediction)
         self._note_ignored(exchange, connection)
         if not exchange.record.stream:
@@ -277,7 +262,7 @@ class Proxy:
         status = await connection.head()
         body = await connection.read_all()
         reply = self._judge.whole(record, status, connection.content_type, body)
-        reply = _unless_lost(reply, record)
+        reply = unless_lost(reply, record)
         self._note_ignored(job.exchange, connection)
         if reply.status == 200:
             note_origin(job.exchange, self._card(job.prediction), seed_in(reply.frame))
@@ -310,29 +295,3 @@ class Proxy:
         await exchange.wait_disconnect()
         request.client_is_gone = True
         request.abort(Abort.CLIENT_GONE)
-
-
-def _unless_lost(reply: Reply, record: Record) -> Reply:
-    """Return a reply.
-
-    Raises:
-        Lost: It is an error that another try may not meet.
-    """
-    if record.error == LOST_REQUEST:
-        record.failed = record.error = None
-        raise Lost
-    return reply
-
-
-async def _broken_off(job: Job, cause: Abort) -> Exception:
-    """Return what a request that was ended early is answered; of a stream its end is sent here."""
-    record = job.exchange.record
-    record.aborted = cause.value
-    if job.stream is not None:
-        await job.stream.break_off(cause)
-        return ClientGone()
-    if cause is Abort.CLIENT_GONE:
-        return ClientGone()
-    if cause is Abort.POISON:
-        return Poison(ENDED_EARLY[cause])
-    return Unavailable(ENDED_EARLY[cause], code=cause.value, retry_after=RETRY_SECONDS)

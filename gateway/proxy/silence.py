@@ -39,7 +39,8 @@ def read_silent(prediction: Prediction, card: dict[str, Any], identity: Identity
 def _read(prediction: Prediction, card: dict[str, Any], identity: Identity) -> Silent | None:
     from handler.requests.base import unknown_fields
     from handler.requests.chat_schema import ChatRequest
-    from handler.requests.schema import CompletionRequest, parse_json, validate
+    from handler.requests.schema import CompletionRequest
+    from handler.requests.validation import parse_json, validate
 
     kind: type[CompletionRequest | ChatRequest] = CompletionRequest
     asked = Asked({})

@@ -30,7 +30,8 @@ from handler.engine.vocabulary import Vocabulary
 from handler.errors import BadRequest
 from handler.requests.chat_schema import ChatRequest
 from handler.requests.grammar_schema import MAX_GRAMMAR_BYTES
-from handler.requests.schema import CompletionRequest, validate
+from handler.requests.schema import CompletionRequest
+from handler.requests.validation import validate
 from tests.archive.layouts import llama
 from tests.handler.conftest import MakeRig
 from tests.handler.engines import Rig, Text

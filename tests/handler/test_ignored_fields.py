@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from handler.requests.base import unknown_fields
 from handler.requests.ignored import MAX_BYTES, MAX_NAMES, header_value
-from handler.requests.schema import CompletionRequest, validate
+from handler.requests.schema import CompletionRequest
 from handler.requests.token_schema import TokenizeRequest
+from handler.requests.validation import validate
 
 names = st.lists(st.text(st.characters()), max_size=12)  # surrogates and control characters too
 

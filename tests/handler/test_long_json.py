@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from handler.content import long_json, strict_json
 from handler.errors import BadRequest
-from handler.requests.schema import CompletionRequest, validate
+from handler.requests.schema import CompletionRequest
+from handler.requests.validation import validate
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
 VALUES = st.recursive(

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handler.errors import BadRequest
-from handler.requests.schema import CompletionRequest, parse_json, validate
+from handler.requests.schema import CompletionRequest
+from handler.requests.validation import parse_json, validate
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

@@ -17,20 +17,11 @@ from handler.engine.activations import FINISHES
 from handler.engine.errors import ModelError
 from handler.engine.model import ModelShape
 from handler.engine.native.asks import Asks
-from handler.engine.native.matrices import GROUP, LANES, PANEL, Array, padded
+from handler.engine.native.matrices import LANES, Array, padded
 from handler.engine.native.memory import CacheMemory
-from handler.engine.native.records import (
-    MAX_CHANNELS,
-    PRECISION_OF,
-    PRECISIONS,
-    Decode,
-    Layer,
-    Linear,
-    Model,
-)
+from handler.engine.native.pointers import ArrayPointers, Floats, judged_rows, result_pointer
+from handler.engine.native.records import MAX_CHANNELS, PRECISIONS, Decode, Layer, Model
 from handler.engine.step import Answer, Deadline, DecodeStep, Draw, Score
-
-Floats = npt.NDArray[np.float32]
 
 STATUS = (
     "",
@@ -133,13 +124,13 @@ class NativeStep:
         self.max_length = shape.max_length
         self.max_rows = max_rows
         self.library = library
-        self._arrays = arrays
+        self._pointers = pointers = ArrayPointers(arrays)
         self._engine: int | None = None
         channels = padded(shape.width // shape.heads)
         if channels > MAX_CHANNELS:
             raise ModelError(f"a head may have {MAX_CHANNELS} channels, not {channels}")
         self._layers = (Layer * shape.layers)(
-            *(self._layer(i, channels) for i in range(shape.layers))
+            *(pointers.layer(i, shape, channels) for i in range(shape.layers))
         )
         self._model = Model(
             *(shape.layers, shape.heads, shape.width, shape.inner_width, shape.vocab_size),
@@ -149,11 +140,11 @@ class NativeStep:
             FINISHES[shape.activation],
             *(slots, max_rows, threads, shape.epsilon),
             ctypes.addressof(self._layers),
-            self._address("token_embedding", shape.vocab_size * padded(shape.width)),
-            self._address("position_embedding", shape.max_length * padded(shape.width)),
-            None if is_part else self._address("norm.gain", padded(shape.width)),
-            None if is_part else self._address("norm.bias", padded(shape.width)),
-            self._linear("head", padded(shape.width), shape.vocab_size),
+            pointers.address("token_embedding", shape.vocab_size * padded(shape.width)),
+            pointers.address("position_embedding", shape.max_length * padded(shape.width)),
+            None if is_part else pointers.address("norm.gain", padded(shape.width)),
+            None if is_part else pointers.address("norm.bias", padded(shape.width)),
+            pointers.linear("head", padded(shape.width), shape.vocab_size),
         )
         self.cache = CacheMemory(slots, library.gpt2_slot_bytes(ctypes.addressof(self._model)))
         self._model.cache = self.cache.address
@@ -196,7 +187,7 @@ class NativeStep:
         Raises:
             ValueError: A size or an index is wrong; nothing was computed.
         """
-        rows, wanted = _judged(rows, want)
+        rows, wanted = judged_rows(rows, want)
         self._judge(
             self.library.gpt2_step(
                 self._engine,
@@ -204,8 +195,8 @@ class NativeStep:
                 len(rows),
                 wanted.ctypes.data,
                 len(wanted),
-                _target(logits, (len(wanted), self.shape.vocab_size)),
-                _target(hidden, (len(wanted), self.shape.width)),
+                result_pointer(logits, (len(wanted), self.shape.vocab_size)),
+                result_pointer(hidden, (len(wanted), self.shape.width)),
             )
         )
 
@@ -232,7 +223,7 @@ class NativeStep:
         Raises:
             ValueError: A size or an index of `rows` or `want` is wrong; nothing was computed.
         """
-        rows, wanted = _judged(rows, want)
+        rows, wanted = judged_rows(rows, want)
         records = Asks(asks, self.shape.vocab_size)
         if (hidden is None) != (len(wanted) == 0):
             raise ValueError("hidden states need rows that are wanted, and room")
@@ -245,7 +236,7 @@ class NativeStep:
                 len(records),
                 wanted.ctypes.data,
                 len(wanted),
-                _target(hidden, (len(wanted), self.shape.width)),
+                result_pointer(hidden, (len(wanted), self.shape.width)),
             )
         )
         return records.answers()
@@ -264,7 +255,7 @@ class NativeStep:
         Raises:
             ValueError: A size or an index of `rows` is wrong; nothing was computed.
         """
-        rows, _ = _judged(rows, ())
+        rows, _ = judged_rows(rows, ())
         if len(draws) != len(rows) or uniforms.shape[1:] != (len(rows),):
             raise ValueError("each row needs one draw, and one random number a step")
         most, records = len(uniforms), Asks(draws, self.shape.vocab_size)
@@ -301,59 +292,3 @@ class NativeStep:
     def _judge(status: int) -> None:
         if status:
             raise ValueError(STATUS[status])
-
-    def _layer(self, index: int, channels: int) -> Layer:
-        shape, prefix = self.shape, f"layer.{index}"
-        width, inner, heads = padded(shape.width), shape.inner_width, shape.heads * channels
-        norms = [f"{prefix}.norm_{n}.{part}" for n in (1, 2) for part in ("gain", "bias")]
-        return Layer(
-            *(self._address(name, width) for name in norms),
-            self._linear(f"{prefix}.qkv", width, 3 * heads),
-            self._linear(f"{prefix}.projection", heads, shape.width),
-            self._linear(f"{prefix}.expand", width, inner),
-            self._linear(f"{prefix}.contract", padded(inner), shape.width),
-            shape.attention_scale(index),
-        )
-
-    def _linear(self, name: str, inputs: int, outputs: int) -> Linear:
-        wide = padded(outputs, PANEL)
-        weight = self._arrays.get(f"{name}.weight")
-        precision = "float32" if weight is None else PRECISION_OF[weight.dtype.name]
-        is_int4 = precision == "int4"
-        pairs = padded(inputs, 2 * GROUP) // (2 * GROUP)
-        return Linear(
-            self._address(f"{name}.weight", inputs * wide // (2 if is_int4 else 1)),
-            self._address(f"{name}.multiple", pairs * wide) if is_int4 else None,
-            *(self._address(f"{name}.{part}", wide) for part in ("scale", "sum", "bias")),
-            self._watched(f"{name}.peaks", inputs),
-            self._watched(f"{name}.gram", inputs * inputs),
-            *(inputs, outputs, PRECISIONS[precision]),
-        )
-
-    def _watched(self, name: str, size: int) -> int | None:
-        return self._address(name, size) if name in self._arrays else None
-
-    def _address(self, name: str, size: int) -> int:
-        array = self._arrays.get(name)
-        if array is None or array.size != size or not array.flags.c_contiguous:
-            found = "missing" if array is None else f"{array.size} values"
-            raise ModelError(f"the model's array {name} must have {size} values; it is {found}")
-        return array.ctypes.data
-
-
-def _judged(
-    rows: npt.NDArray[np.int32], want: Sequence[int] | npt.NDArray[np.signedinteger]
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-    rows = np.ascontiguousarray(rows, np.int32)
-    wanted = np.ascontiguousarray(want, np.int32)
-    if rows.ndim != 2 or rows.shape[1] != 3 or wanted.ndim != 1:
-        raise ValueError("rows must be [count, 3], and wanted ones a list")
-    return rows, wanted
-
-
-def _target(array: Floats | None, shape: tuple[int, int]) -> int | None:
-    if array is None:
-        return None
-    if array.shape != shape or array.dtype != np.float32 or not array.flags.c_contiguous:
-        raise ValueError(f"results must be float32 {list(shape)}, contiguous")
-    return array.ctypes.data
