@@ -41,4 +41,4 @@ def check_generation(directory: Path) -> tuple[str, ...]:
     ]
     if not found:
         return ()
-    return (f"{FILE} asks for {', '.join(found)}, not served: texts come without",)
+    return (f"{FILE} asks for {', '.join(found)}, not served: completions come without",)

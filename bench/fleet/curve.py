@@ -59,7 +59,7 @@ def of_rates(
     (short, soon), (long, late) = min(first_tokens), max(first_tokens)
     prefill = (late - soon) / (long - short)
     alone = points[0][0] / points[0][1]
-    # More texts make no step shorter, whatever a busy machine measured.
+    # More sequences make no step shorter, whatever a busy machine measured.
     seconds = tuple(accumulate((streams / rate for streams, rate in points), max))
     return Curve(
         tuple(streams for streams, _ in points),

@@ -61,7 +61,7 @@ def inside(curve: Curve, rate: float, prompt: float, new: float) -> float:
 
 
 def _step(curve: Curve, streams: float, rate: float, prompt: float) -> float:
-    """Return a step's time with so many texts, and the prompts' share that it carries."""
+    """Return a step's time with so many sequences, and the prompts' share that it carries."""
     whole = math.floor(streams)
     seconds = curve.step(max(1, whole))
     seconds += (streams - whole) * (curve.step(max(1, whole + 1)) - seconds)

@@ -40,7 +40,7 @@ def test_what_is_not_served_is_said(
 ) -> None:
     check_model(settings(tmp_path, config))
     told = capsys.readouterr().out
-    line = f"note: generation_config.json asks for {left_out}, not served: texts come without"
+    line = f"note: generation_config.json asks for {left_out}, not served: completions come without"
     assert (line in told) if left_out else ("asks for" not in told)
 
 
