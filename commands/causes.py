@@ -14,6 +14,8 @@ FULL = ("No space left", "isk quota exceeded")
 NOT_WRITABLE = re.compile(r"(Permission denied|Read-only file system)[^\n]*")
 # pip's, of a file that is another than requirements.lock names.
 UNKNOWN_HASH = "DO NOT MATCH THE HASHES"
+# pip's, of a proxy that it could reach with a package which it has not.
+SOCKS = "Missing dependencies for SOCKS support"
 # Ours, of a pip that was killed.
 ENDED_BY = "pip was ended by"
 MEGABYTE = 1_000_000
@@ -33,6 +35,8 @@ def cause_of(words: str, place: Path, otherwise: str) -> str:
         return (
             "a file that came is not the one whose hash is in requirements.lock; nothing was used"
         )
+    if SOCKS in words:
+        return "pip reaches no SOCKS proxy; unset ALL_PROXY, or name an HTTP one in https_proxy"
     if ENDED_BY in words:
         killed = words[words.rindex(ENDED_BY) :].strip()
         return f"{killed}, as a machine without free memory does; start it again, and it goes on"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
 import sys
 import threading
 import zipfile
@@ -15,6 +16,7 @@ import pytest
 
 from tests.conftest import free_ports
 from tests.gateway.conftest import mounted
+from tests.patience import PATIENCE
 from tests.scripts.conftest import REAL_PYTHON, Checkout
 
 
@@ -77,6 +79,7 @@ def test_too_small_a_disk_is_said_before_anything_is_fetched(checkout: Checkout)
         ("OSError: [Errno 28] No space left on device", "no space is left on the disk"),
         ("OSError: [Errno 13] Permission denied: '/x'", "cannot be written: Permission denied"),
         ("OSError: [Errno 30] Read-only file system: '/x'", "cannot be written: Read-only"),
+        ("Missing dependencies for SOCKS support.", "pip reaches no SOCKS proxy; unset ALL_PROXY"),
     ],
 )
 def test_what_pip_says_decides_what_to_look_at(checkout: Checkout, said: str, cause: str) -> None:
@@ -91,6 +94,18 @@ def test_what_pip_says_decides_what_to_look_at(checkout: Checkout, said: str, ca
     ended = checkout.serve()
     assert ended.returncode == 1
     assert cause in ended.stderr.splitlines()[-1] and "network" not in ended.stderr
+
+
+@pytest.mark.parametrize("ends", ["2>&-", "2>/dev/full", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_a_set_up_that_nobody_hears_goes_on(checkout: Checkout, ends: str) -> None:
+    done = subprocess.run(
+        ["bash", "-c", f"./scripts/serve {ends}"],
+        cwd=checkout.root,
+        env={"PATH": str(checkout.tools), "HOME": str(checkout.root)},
+        timeout=PATIENCE,
+    )
+    assert done.returncode == 0
+    assert checkout.asked_for("pip install") and checkout.asked_for("gateway")
 
 
 def test_a_pip_that_was_killed_is_no_lack_of_network(checkout: Checkout) -> None:
