@@ -195,6 +195,12 @@ def test_sharegpts_conversations_are_messages(tmp_path: Path) -> None:
     [
         ("<!DOCTYPE html>\n<html><p>Hello</p></html>", "looks like HTML"),
         ("  <?xml version='1.0'?>\n<html>", "looks like HTML"),
+        ("<?xml version='1.0'?>\n<TEI><p>Hello</p></TEI>", "looks like HTML or XML"),
+        ("<mediawiki xml:lang='en'><page>Hello</page>", "looks like HTML or XML"),
+        ("One</s>\nTwo</s>\n", "2 </s>, another model's end of a text"),
+        ("One<|im_end|>Two", "--separator '<|im_end|>' parts it there"),
+        ("".join(f"A tweet, number {i}.\n" for i in range(99)), "as if each line were a text"),
+        ("".join(f"Is it number {i}?\n" for i in range(99)), "as if each line were a text"),
         ("caf\u00e9 cr\u00e8me br\u00fbl\u00e9e".encode().decode("cp1252"), "saved so"),
         ("\u201cOh\u2019s\u201c \u2013".encode().decode("cp1252"), "saved so"),
     ],

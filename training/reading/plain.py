@@ -9,6 +9,8 @@ from training.reading.document import Document, cut_at, documents, unix_lines
 
 _BLANK_LINE = re.compile(r"\n[ \t]*\n")
 _FEW_LINES = 20
+_ENDS = tuple(".!?…。！？\"'”’»)")
+_MOSTLY = 0.8
 _WRAPPED_WIDTH = 100
 
 
@@ -36,10 +38,15 @@ def read_separated(text: str, source: str, separator: str) -> Iterator[Document]
 
 
 def looks_like_lines(text: str) -> bool:
-    """Whether each line seems to be a text: no blank line, and not wrapped at some width."""
+    """Whether each line seems to be a text: no blank line, and not wrapped at some width.
+
+    Where lines are wrapped, few of them end as a sentence does.
+    """
     lines = text.strip().split("\n")
     if len(lines) < _FEW_LINES or _BLANK_LINE.search(text.strip()):
         return False
     lengths = [len(line) for line in lines]
     longest = max(lengths)
-    return longest > _WRAPPED_WIDTH or median(lengths) < 0.75 * longest
+    ended = sum(line.rstrip().endswith(_ENDS) for line in lines)
+    is_wrapped = longest <= _WRAPPED_WIDTH and median(lengths) >= 0.75 * longest
+    return not is_wrapped or ended > _MOSTLY * len(lines)

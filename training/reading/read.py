@@ -26,7 +26,10 @@ _BY_SUFFIX = {
     ".parquet": "parquet",
 }
 
-_HTML = re.compile(r"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)?<(!doctype html|html)\b", re.I | re.S)
+_MARKUP = re.compile(r"\s*<(\?xml|!doctype|!--|[a-z][\w:.-]*(\s[^<>]*)?/?>)", re.I)
+_CLOSED_TAG = re.compile(r"</[a-z]", re.I)
+# Other models' ends of a text.
+_OTHERS_MARKS = re.compile(r"</s>|<eos>|<\|(?:im_end|eot_id|end|eot)\|>|\[(?:SEP|EOS)\]")
 # Two bytes of UTF-8 as letters of Windows-1252 or Latin-1, and quotes and dashes of three.
 _TWICE = re.compile("[\u00c2\u00c3][\u0080-\u00bf\u0152-\u2122]|\u00e2\u20ac[\u0080-\u2122]")
 _FEW_TWICE = 3
@@ -84,13 +87,22 @@ def _format_of(name: str, text: str, how: Reading) -> str:
 
 
 def _say_what_it_looks_like(text: str, name: str, say: Say) -> None:
-    if _HTML.match(text):
-        say(f"{name} looks like HTML: its tags are read as text (pandoc -t plain takes them out)")
+    if _MARKUP.match(text) and (_CLOSED_TAG.search(text) or "<html" in text.lower()):
+        say(
+            f"{name} looks like HTML or XML: its tags are read as text "
+            "(of HTML, pandoc -t plain takes them out)"
+        )
     twice = _TWICE.findall(text)
     if len(twice) >= _FEW_TWICE:
         say(
             f"{name} has {len(twice):,} signs such as {twice[0]!r}: it looks like UTF-8 that a "
             "program has taken for Windows-1252 and saved so; it is read as it is"
+        )
+    others = _OTHERS_MARKS.findall(text)
+    if others:
+        say(
+            f"{name} has {len(others):,} {others[0]}, another model's end of a text, and they are "
+            f"read as text (--separator '{others[0]}' parts it there)"
         )
     marks = len(MARKS.findall(text))
     if marks:
