@@ -147,6 +147,8 @@ class Keeper:
             await keeping
         finally:
             keeping.cancel()
+            # Else what it ended by would be told behind the words of who failed.
+            await asyncio.gather(keeping, return_exceptions=True)
 
     async def _wait_for_model(self) -> None:
         """Wait until TorchServe answers, with the service's own model loaded."""
