@@ -21,7 +21,7 @@ MARKUP = (
 )
 # What the model writes, token by token, and what a prompt of this begins makes it refuse.
 PIECES = "        self._token_bytes = read_token_bytes(tokenizer, self.size)\n"
-READ = "        request, unknown = self._read(kind, body)\n        identity = "
+READ = "        request = _seeded(request, identity)\n"
 CHANGES = {
     "handler/engine/vocabulary.py": (
         PIECES,
@@ -32,12 +32,8 @@ CHANGES = {
     ),
     "handler/service.py": (
         READ,
-        READ.replace(
-            "        identity",
-            f"        if 'refuse' in str(request.prompt):\n"
-            f"            raise BadRequest({MARKUP!r}, param={MARKUP!r}, code={MARKUP!r})\n"
-            "        identity",
-        ),
+        "        if 'refuse' in str(request.prompt):\n"
+        f"            raise BadRequest({MARKUP!r}, param={MARKUP!r}, code={MARKUP!r})\n" + READ,
     ),
 }
 
