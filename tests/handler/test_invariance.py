@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from handler.engine.grammar import CHOICE, JSON_SCHEMA, REGEX, Grammar, Grammars, GrammarSource
@@ -109,6 +109,15 @@ def signature(text: Text) -> tuple[str, list[float]]:
 
 
 Busy = dict[tuple[int, int], Rig]
+# Two that need nothing of Python between two tokens: their steps follow each other in one call.
+PLAIN = {
+    **dict.fromkeys(("prompt_seed", "seed", "delay"), 0),
+    **dict.fromkeys(("logprobs", "cancel_after", "grammar")),
+    "prompt_length": 20,
+    "max_tokens": 25,
+    "ignore_eos": True,
+    "options": {"temperature": 1.0},
+}
 
 
 def test_joins_leaves_and_cancels_change_no_text(rigs: tuple[Busy, Rig]) -> None:
@@ -119,6 +128,7 @@ def test_joins_leaves_and_cancels_change_no_text(rigs: tuple[Busy, Rig]) -> None
         deadline=None, max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture]
     )
     @given(cases=st.lists(requests, min_size=2, max_size=20), kind=st.sampled_from(sorted(busy)))
+    @example(cases=[PLAIN, PLAIN | {"seed": 1}], kind=(24, 15))
     def check(cases: list[dict[str, Any]], kind: tuple[int, int]) -> None:
         nonlocal reused
         reused += sum(text.cached_tokens for text in compare(busy[kind], calm, cases))

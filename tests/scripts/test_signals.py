@@ -37,6 +37,8 @@ def test_the_next_start_takes_up_where_it_ended(checkout: Checkout) -> None:
 def test_a_failed_packing_ends_it_with_its_status(checkout: Checkout) -> None:
     checkout.serve()
     checkout.archive.unlink()
-    checkout.archive.parent.rmdir()  # nowhere to write to
+    checkout.archive.parent.rmdir()
+    checkout.archive.parent.touch()  # nowhere to write to
     assert checkout.serve().returncode == 1
+    assert len(checkout.asked_for("archive")) == 2
     assert len(checkout.asked_for("gateway")) == 1

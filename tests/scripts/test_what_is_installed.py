@@ -26,6 +26,7 @@ COMMANDS = {
 def whole(checkout: Checkout) -> Checkout:
     """A checkout with all rooms; what it runs ends at once, since nothing is really installed."""
     checkout.has_rooms("archive", "bench", "deploy", "training")
+    (checkout.root / "a.txt").write_text("Once upon a time.")
     major, minor = sys.version_info[:2]
     (checkout.root / ".venv" / "lib" / f"python{major}.{minor}" / "site-packages").mkdir(
         parents=True

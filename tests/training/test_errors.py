@@ -187,7 +187,7 @@ def test_an_option_out_of_range_is_named(
 ) -> None:
     with pytest.raises(SystemExit):
         main(["--text", str(text), option, value])
-    assert f"argument {option}: {value} is " in capsys.readouterr().err
+    assert f"argument {option}: '{value}' is not " in capsys.readouterr().err
 
 
 def test_a_directory_of_somebody_else_is_left_alone(text: Path, tmp_path: Path, capsys) -> None:

@@ -13,7 +13,7 @@ import requests
 from tests.gateway.conftest import Service, StartService, change_archive, events, wait_until
 from tests.patience import PATIENCE
 
-ENTRY = "        request, unknown = self._read(kind, body)\n"
+ENTRY = "        request, unknown = read(kind, body, is_strict=self._strict_fields)\n"
 # The worker crashes as it would of a fault in C.
 FAULT = (
     "        if isinstance(body, dict) and body.get('user') == 'poison':\n"

@@ -282,5 +282,6 @@ def test_processed_log_probabilities_are_those_of_what_is_drawn_from(
         assert values - values[0] == pytest.approx(scaled - scaled[0], abs=1e-3 * max(1, spread))
         if temperature and 0 < top_k < size:
             assert len(values) <= top_k
-        if temperature and top_p == 1 and min_p == 0 and spread < 30:
+        # Of what is less likely than e^-80 floats hold nothing.
+        if temperature and top_p == 1 and min_p == 0 and np.ptp(row) / temperature < 80:
             assert len(values) == (min(top_k, size) if top_k else size)

@@ -185,7 +185,7 @@ def tensor(**changes: Any) -> dict[str, Any]:
         (f"{V2}/infer", tensor(parameters={"binary_data_size": 3}), "binary_data_size"),
         (f"{V2}/infer", tensor() | {"id": 5}, "`id`"),
         (f"{V2}/infer", tensor() | {"outputs": [{"name": "logits"}]}, "`outputs`"),
-        (f"{V2}/infer", {"inputs": tensor()["inputs"] * 2}, "is the prompt"),
+        (f"{V2}/infer", {"inputs": tensor()["inputs"] * 2}, "is given 2 times"),
         (f"{V2}/infer", tensor() | {"parameters": {"temperature": 9}}, "`temperature`"),
         (f"{V2}/infer", tensor() | {"parameters": {"stream": True}}, "generate_stream"),
     ],
