@@ -20,7 +20,8 @@ FAULT = (
     "            import os, signal\n"
     "            os.kill(os.getpid(), signal.SIGSEGV)\n"
 )
-LONG = {"prompt": "The old captain", "max_tokens": 400, "ignore_eos": True}
+WAYS = 6  # of each neighbour: enough for all to be there still when that is looked at
+LONG = {"prompt": "The old captain", "max_tokens": 400, "ignore_eos": True, "n": WAYS}
 
 
 def start(start_service: StartService, store: Path, folder: Path, **settings: str) -> Service:
@@ -48,19 +49,22 @@ def test_a_poisonous_request_is_refused_and_its_neighbours_are_answered(
     service = poisonable
     before = crashes(service)
     expected = [
-        service.complete(**LONG, seed=seed).json()["choices"][0]["text"] for seed in range(4)
+        [choice["text"] for choice in service.complete(**LONG, seed=seed).json()["choices"]]
+        for seed in range(4)
     ]
     got: dict[int, Any] = {}
 
     def neighbour(seed: int) -> None:
         with service.complete(**LONG, seed=seed, stream=True) as reply:
             found = events(reply)
-        got[seed] = "".join(event["choices"][0]["text"] for event in found[:-1])
+        got[seed] = [""] * WAYS
+        for event in found[:-1]:
+            got[seed][event["choices"][0]["index"]] += event["choices"][0]["text"]
 
     neighbours = [threading.Thread(target=neighbour, args=(seed,)) for seed in range(4)]
     for thread in neighbours:
         thread.start()
-    wait_until(lambda: service.metric("vllm:num_requests_running") == 4)
+    wait_until(lambda: service.metric("vllm:num_requests_running") == 4 * WAYS)
     refused: requests.Response = service.complete(user="poison", stream=streams)
     assert refused.status_code == 422, refused.text
     assert refused.json()["error"]["code"] == "poison_request"
