@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 HELP = """\
 usage: test [--coverage] [PYTEST_ARGUMENTS...]
 
-Sets up, then linter, types and all tests, six files at a time (TEST_WORKERS=1: one), since most of
+Sets up, then linter, types and all tests, four files at a time (TEST_WORKERS=1: one), since most of
 them wait for servers. Up to five that failed run once more, with nothing beside them; those that
 pass then are named at the end and in build/tests/unsteady.txt: each is a defect of that test.
 
@@ -24,7 +24,7 @@ pass then are named at the end and in build/tests/unsteady.txt: each is a defect
                     of TorchServe, whose environment is built); ends with a table, takes longer
   --help            this text"""
 # More than most machines have cores: most tests wait for servers most of the time.
-WORKERS = "6"
+WORKERS = "4"
 # By files, since what is set up for one file is shared in it; in the order of their names.
 PARALLEL = ("--dist", "loadfile", "--no-loadscope-reorder")
 # Those that compare times come last, with nothing beside them; tests/conftest.py sees that all of
