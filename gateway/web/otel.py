@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, SpanFlags
 from opentelemetry.sdk.resources import Resource
@@ -20,7 +21,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from gateway.settings import Settings
 from gateway.web.exchange import Exchange
 from gateway.web.logs import PROBE_PATHS, SILENT_PATHS
-from gateway.web.otlp import Finished, Value, attributes, make_exporter, span
+from gateway.web.otlp import Attributes, Finished, Value, failed, key_values, make_exporter, text
 from gateway.web.record import Record
 from gateway.web.tracing import Tracing
 
@@ -59,8 +60,6 @@ SAMPLERS: Mapping[str, Callable[[float, str], bool]] = {
     "traceidratio": _by_ratio,
 }
 PARENT_BASED = "parentbased_"
-# The number of a span's field.
-ATTRIBUTES = 9
 
 
 @dataclass(slots=True)
@@ -77,12 +76,32 @@ class Traced:
         """Nanoseconds since 1970 of a moment in seconds of `perf_counter`."""
         return self.offset + round(moment * NANOSECONDS)
 
-    def make(
-        self, own: bytes, parent: bytes, name: str, start: float, end: float, told: bytes = b""
-    ) -> bytes:
-        """Write a span within the request."""
-        times = self.at(start), self.at(end)
-        return span(self.trace, own, parent, name, INTERNAL, times, LOCAL, told, self.state)
+    def root(self, name: str, start: float, end: float, told: Attributes) -> Span:
+        """The request's own span."""
+        flags = REMOTE if self.parent else LOCAL
+        return self._make(
+            span_id=self.span, parent_span_id=self.parent, kind=SERVER, flags=flags,
+            name=text(name), start=start, end=end, told=told,
+        )  # fmt: skip
+
+    def child(
+        self, own: bytes, parent: bytes, name: str, start: float, end: float, told: Attributes
+    ) -> Span:
+        """A span within the request."""
+        return self._make(
+            span_id=own, parent_span_id=parent, kind=INTERNAL, flags=LOCAL,
+            name=text(name), start=start, end=end, told=told,
+        )  # fmt: skip
+
+    def _make(self, *, start: float, end: float, told: Attributes, **fields: Any) -> Span:
+        return Span(
+            trace_id=self.trace,
+            trace_state=text(self.state),
+            start_time_unix_nano=self.at(start),
+            end_time_unix_nano=self.at(end),
+            attributes=key_values(told),
+            **fields,
+        )
 
 
 class OpenTelemetry(Tracing):
@@ -128,21 +147,13 @@ class OpenTelemetry(Tracing):
         fault = record.aborted or record.failed or (record.error if status >= 500 else None)
         if fault:
             told["error.type"] = fault
-        written = span(
-            traced.trace,
-            traced.span,
-            traced.parent,
-            f"{exchange.method} {record.route}",
-            SERVER,
-            (traced.at(exchange.began), traced.at(end)),
-            REMOTE if traced.parent else LOCAL,
-            attributes(ATTRIBUTES, told),
-            traced.state,
-            (fault or "") if status >= 500 or record.failed else None,
-        )
+        root = traced.root(f"{exchange.method} {record.route}", exchange.began, end, told)
+        if status >= 500 or record.failed:
+            root.status.CopyFrom(failed(fault or ""))
+        spans = [root]
         if record.entered_at is not None:
-            written += _generation(traced, record, record.entered_at, end)
-        self._processor.on_end(Finished(written))  # all that the SDK looks at
+            spans += _generation(traced, record, record.entered_at, end)
+        self._processor.on_end(Finished(spans))
 
     def close(self) -> None:
         """See `Tracing.close`."""
@@ -156,20 +167,19 @@ def _new_id(size: int) -> bytes:
     return random.getrandbits(8 * size).to_bytes(size, "big") or _new_id(size)
 
 
-def _generation(traced: Traced, record: Record, start: float, end: float) -> bytes:
-    """Write the span of what the model did, and those of its stages."""
+def _generation(traced: Traced, record: Record, start: float, end: float) -> list[Span]:
+    """Return the span of what the model did, and those of its stages."""
     operation = OPERATIONS.get(record.route, "text_completion")
-    told = attributes(ATTRIBUTES, _generation_attributes(operation, record))
-    own = _new_id(8)
-    written = traced.make(own, traced.span, f"{operation} {record.model}", start, end, told)
+    told, own = _generation_attributes(operation, record), _new_id(8)
+    spans = [traced.child(own, traced.span, f"{operation} {record.model}", start, end, told)]
     times = record.times
     queued_until = start + (record.queued_ms or 0.0) / 1000
     stages = [("queue", start, queued_until if times is None else times.scheduled)]
     if times is not None:
         stages += [("prefill", times.scheduled, times.first), ("decode", times.first, times.last)]
     for name, begin, until in stages:
-        written += traced.make(_new_id(8), own, name, begin, until)
-    return written
+        spans.append(traced.child(_new_id(8), own, name, begin, until, {}))
+    return spans
 
 
 def _http_attributes(exchange: Exchange, status: int) -> dict[str, Value]:

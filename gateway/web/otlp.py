@@ -2,19 +2,24 @@
 
 The SDK's own spans are made for code that is being watched while it runs: with a lock, a context
 and checked attributes each they cost a request a third of a millisecond. Here all is known when a
-request has ended, and is written as protobuf at once: a tag, a size, bytes. The numbers of fields
-are those of opentelemetry/proto/trace/v1/trace.proto.
+request has ended, and OTLP's own messages are filled in at once.
 """
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, ClassVar
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import (
+    AnyValue,
+    ArrayValue,
+    InstrumentationScope,
+    KeyValue,
+)
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource as ResourceMessage
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import SpanContext, TraceFlags
@@ -24,10 +29,7 @@ from gateway.settings import Settings
 # The path of traces, which OTLP over HTTP has behind its endpoint.
 TRACES_PATH = "/v1/traces"
 SCOPE = "gpt2-torchserve"
-# Values come again and again; what does not pushes others out.
-REMEMBERED_VALUES = 512
-VARINT, EIGHT_BYTES, SIZED, FOUR_BYTES = 0, 1, 2, 5
-MOST_UINT64 = (1 << 64) - 1
+INT64 = range(-(1 << 63), 1 << 63)
 Value = str | bool | int | float | Sequence[str]
 Attributes = Mapping[str, Value]
 
@@ -38,107 +40,35 @@ class Finished:
 
     # All that the SDK looks at.
     context: ClassVar[SpanContext] = SpanContext(1, 1, False, TraceFlags(TraceFlags.SAMPLED))
-    spans: bytes
+    spans: list[Span]
 
 
-def varint(number: int) -> bytes:
-    """Write a whole number, seven bits a byte."""
-    if 0 <= number < 0x80:
-        return bytes((number,))
-    number &= MOST_UINT64
-    written = bytearray()
-    while number >= 0x80:
-        written.append(number & 0x7F | 0x80)
-        number >>= 7
-    written.append(number)
-    return bytes(written)
+def text(content: str) -> str:
+    """Return a text that OTLP can hold: half a character becomes a question mark."""
+    return content if content.isascii() else content.encode("utf-8", "replace").decode()
 
 
-def tag(field: int, kind: int) -> bytes:
-    """Say which field follows, and how it is written."""
-    return varint(field << 3 | kind)
+def key_values(told: Attributes) -> list[KeyValue]:
+    """Return attributes as OTLP has them."""
+    return [KeyValue(key=text(name), value=_any_value(value)) for name, value in told.items()]
 
 
-def sized(field: int, content: bytes) -> bytes:
-    """Write a field of bytes, a text or a message."""
-    return tag(field, SIZED) + varint(len(content)) + content
-
-
-def text(field: int, content: str) -> bytes:
-    """Write a field of text; half a character becomes a question mark."""
-    return sized(field, content.encode("utf-8", "replace"))
-
-
-def attributes(field: int, values: Attributes) -> bytes:
-    """Write attributes, each as the field with this number."""
-    return b"".join(
-        [
-            _remembered(field, name, value)
-            if isinstance(value, (str, bool, int, float))
-            else _attribute(field, name, value)
-            for name, value in values.items()
-        ]
-    )
-
-
-def _attribute(field: int, name: str, value: Value) -> bytes:
-    return sized(field, text(1, name) + sized(2, _any_value(value)))
-
-
-@lru_cache(REMEMBERED_VALUES, typed=True)
-def _remembered(field: int, name: str, value: str | bool | int | float) -> bytes:
-    return _attribute(field, name, value)
-
-
-def _any_value(value: Value) -> bytes:
+def _any_value(value: Value) -> AnyValue:
     if isinstance(value, str):
-        return text(1, value)
+        return AnyValue(string_value=text(value))
     if isinstance(value, bool):
-        return tag(2, VARINT) + varint(value)
+        return AnyValue(bool_value=value)
     if isinstance(value, int):
-        return tag(3, VARINT) + varint(value)
+        return AnyValue(int_value=min(max(value, INT64[0]), INT64[-1]))
     if isinstance(value, float):
-        return tag(4, EIGHT_BYTES) + struct.pack("<d", value)
-    return sized(5, b"".join([sized(1, text(1, each)) for each in value]))
+        return AnyValue(double_value=value)
+    items = [AnyValue(string_value=text(each)) for each in value]
+    return AnyValue(array_value=ArrayValue(values=items))
 
 
-# Trace, span, kind, start, end and flags: what every span has, in one piece.
-HEAD = struct.Struct("<2s16s2s8s2sBQBQ2sI")
-TRACE, SPAN = tag(1, SIZED) + varint(16), tag(2, SIZED) + varint(8)
-KIND, START, END = tag(6, VARINT), tag(7, EIGHT_BYTES)[0], tag(8, EIGHT_BYTES)[0]
-FLAGS = tag(16, FOUR_BYTES)
-SPANS_OF_SCOPE = 2
-
-
-def span(
-    trace: bytes, own: bytes, parent: bytes, name: str, kind: int, times: tuple[int, int],
-    flags: int, told: bytes = b"", state: str = "", error: str | None = None,
-) -> bytes:  # fmt: skip
-    """Write a span as one of its scope's.
-
-    Args:
-        trace: The trace's id.
-        own: The span's.
-        parent: Its parent's; empty where it has none.
-        name: What it is called.
-        kind: INTERNAL or SERVER of `Span.SpanKind`.
-        times: When it began and ended, in nanoseconds since 1970.
-        flags: Whether its parent is known to be elsewhere.
-        told: Its attributes, written as field 9.
-        state: The caller's `tracestate`.
-        error: What went wrong, where something did.
-    """
-    start, end = times
-    kind_field = KIND + varint(kind)
-    content = HEAD.pack(TRACE, trace, SPAN, own, kind_field, START, start, END, end, FLAGS, flags)
-    content += text(5, name) + told
-    if parent:
-        content += sized(4, parent)
-    if state:
-        content += text(3, state)
-    if error is not None:
-        content += sized(15, text(2, error) + tag(3, VARINT) + varint(2))
-    return sized(SPANS_OF_SCOPE, content)
+def failed(message: str) -> Status:
+    """Return the status of a span in which something went wrong."""
+    return Status(code=Status.STATUS_CODE_ERROR, message=text(message))
 
 
 class Requests:
@@ -146,13 +76,15 @@ class Requests:
 
     def __init__(self, resource: Resource) -> None:
         told: dict[str, Any] = dict(resource.attributes)
-        self._resource = sized(1, attributes(1, told))
-        self._scope = sized(1, text(1, SCOPE))
+        self._resource = ResourceMessage(attributes=key_values(told))
+        self._scope = InstrumentationScope(name=SCOPE)
 
-    def of(self, finished: Sequence[Finished]) -> bytes:
+    def of(self, finished: Sequence[Finished]) -> ExportTraceServiceRequest:
         """Return a message with all of these."""
-        spans = b"".join([each.spans for each in finished])
-        return sized(1, self._resource + sized(2, self._scope + spans))
+        spans = [span for each in finished for span in each.spans]
+        scopes = [ScopeSpans(scope=self._scope, spans=spans)]
+        made = ResourceSpans(resource=self._resource, scope_spans=scopes)
+        return ExportTraceServiceRequest(resource_spans=[made])
 
 
 def make_exporter(settings: Settings, resource: Resource) -> SpanExporter:
@@ -169,7 +101,7 @@ def _http_exporter(endpoint: str, requests: Requests) -> SpanExporter:
     class HttpExporter(OTLPSpanExporter):  # type: ignore[misc]  # mypy does not read it
         def export(self, spans: Any) -> SpanExportResult:
             """Send what has ended."""
-            sent = self._client.export(requests.of(spans))
+            sent = self._client.export(requests.of(spans).SerializeToString())
             return SpanExportResult.SUCCESS if sent.success else SpanExportResult.FAILURE
 
     return HttpExporter(endpoint.rstrip("/") + TRACES_PATH)
@@ -180,8 +112,6 @@ def _grpc_exporter(endpoint: str, requests: Requests) -> SpanExporter:
 
     class GrpcExporter(OTLPSpanExporter):  # type: ignore[misc]  # likewise
         def _translate_data(self, data: Any) -> ExportTraceServiceRequest:
-            made = ExportTraceServiceRequest()
-            made.ParseFromString(requests.of(data))
-            return made
+            return requests.of(data)
 
     return GrpcExporter(endpoint)
