@@ -10,6 +10,11 @@ NO_EXPLANATIONS = (
     "true`, `logprobs: 5` and `max_tokens: 0` to v1/completions"
 )
 
+# Codes of what may show only while a text is written, and is the request's own all the same: asked
+# again, it ends the same way.
+INVALID_GRAMMAR, NOTHING_ALLOWED = "invalid_grammar", "nothing_allowed"
+OF_REQUEST = frozenset({INVALID_GRAMMAR, NOTHING_ALLOWED})
+
 # A message may quote what was sent, which may be a number of thousands of digits.
 MOST_CHARS = 1000
 
@@ -47,14 +52,3 @@ class Unserved(RequestError):
 
 class EngineFailure(RequestError):
     """A sequence that could not be finished through no fault of the request."""
-
-
-# Codes of what only shows while a text is written, and is the request's own: asked again, it ends
-# the same way. By why the engine ended the sequence (`engine/output.py`).
-OF_REQUEST = {"grammar": "invalid_grammar", "nothing_allowed": "nothing_allowed"}
-
-
-def of_sequence(message: str, kind: str) -> RequestError:
-    """The error of a sequence that the engine ended, of this kind."""
-    code = OF_REQUEST.get(kind)
-    return BadRequest(message, code=code) if code else EngineFailure(message, code="engine_error")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from gateway.proxy.prediction import Prediction
 from gateway.replicas.in_flight import Aborted, InFlight
@@ -31,44 +31,46 @@ class Entrance:
         self._registry = replicas.registry
         self._on_demand = replicas.on_demand
 
-    def place(
+    @asynccontextmanager
+    async def place(
         self, record: Record, prediction: Prediction, request: InFlight
-    ) -> AbstractAsyncContextManager[None]:
+    ) -> AsyncIterator[None]:
         """Have a place for a prediction, however it ends, in a model that is loaded.
 
         Raises:
             ClientGone: Its client left while it waited.
             GatewayError: There is no room, or its key has no tokens left.
         """
-        if self._on_demand.is_on:
-            return self._model_and_turn(record, prediction, request)
-        return self._turn(record, prediction, request)
-
-    @asynccontextmanager
-    async def _model_and_turn(
-        self, record: Record, prediction: Prediction, request: InFlight
-    ) -> AsyncIterator[None]:
-        """Have the model be loaded, and stay so, and then a turn."""
         if prediction.writes:  # whose key has no tokens left has nothing loaded
             await self._budget.refuse_if_spent(record.key)
         async with AsyncExitStack() as stack:
+            if self._on_demand.is_on:
+                await self._load(record, prediction, request, stack)
+            await self._wait_for_turn(record, prediction, request)
             try:
-                async with request:
-                    lease = self._on_demand.lease(prediction.model, prediction.version)
-                    await stack.enter_async_context(lease)
-            except Aborted as aborted:
-                record.aborted = aborted.cause.value
-                raise ClientGone from None
-            await stack.enter_async_context(self._turn(record, prediction, request))
-            yield
+                yield
+            finally:
+                self._queue.leave(prediction.sequences)
+                if record.usage is not None:
+                    used = record.usage.prompt_tokens + record.usage.completion_tokens
+                    await self._budget.spend(record.key, used)
 
-    @asynccontextmanager
-    async def _turn(
+    async def _load(
+        self, record: Record, prediction: Prediction, request: InFlight, stack: AsyncExitStack
+    ) -> None:
+        """Have the model be loaded, and stay so as long as the stack holds."""
+        lease = self._on_demand.lease(prediction.model, prediction.version)
+        try:
+            async with request:
+                await stack.enter_async_context(lease)
+        except Aborted as aborted:
+            record.aborted = aborted.cause.value
+            raise ClientGone from None
+
+    async def _wait_for_turn(
         self, record: Record, prediction: Prediction, request: InFlight
-    ) -> AsyncIterator[None]:
-        """Have slots for a prediction once it is its turn."""
-        if prediction.writes:
-            await self._budget.refuse_if_spent(record.key)
+    ) -> None:
+        """Return once it is its turn, with slots."""
         caller = self._callers.of(record, prediction.priority)
         capacity, began = self._registry.capacity(), time.perf_counter()
         record.entered_at = began
@@ -83,10 +85,3 @@ class Entrance:
         waited = 1000 * (time.perf_counter() - began)
         if waited > NOTED_MS:
             record.queued_ms = round(waited, 1)
-        try:
-            yield
-        finally:
-            self._queue.leave(prediction.sequences)
-            if record.usage is not None:
-                used = record.usage.prompt_tokens + record.usage.completion_tokens
-                await self._budget.spend(record.key, used)

@@ -67,7 +67,7 @@ def note_end(record: Record, frame: bytes) -> None:
             record.times = EngineTimes(**last["timings"])
         if last["error"] is not None:
             record.error = last["error"]
-            record.failed = None if record.error in OF_REQUEST.values() else FAILED
+            record.failed = None if record.error in OF_REQUEST else FAILED
 
 
 async def end_stream(exchange: Exchange, error: Any) -> None:

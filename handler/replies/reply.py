@@ -6,10 +6,17 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from handler.content.json_text import to_json, to_json_in_chunks
+from handler.engine import output as engine
 from handler.engine.output import Output
 from handler.engine.sequence import Sequence
 from handler.engine.vocabulary import Vocabulary
-from handler.errors import of_sequence
+from handler.errors import (
+    INVALID_GRAMMAR,
+    NOTHING_ALLOWED,
+    BadRequest,
+    EngineFailure,
+    RequestError,
+)
 from handler.older_pythons import SLOTS
 from handler.replies import sideband
 from handler.replies.error_replies import error_body
@@ -108,7 +115,7 @@ class Reply(Progress):
         """Take in what one step gave."""
         self.timings.note(output)
         if output.error is not None:
-            self.error = of_sequence(output.error, output.error_kind)
+            self.error = _failure(output.error, output.error_kind)
             return
         self.completion_tokens += output.token is not None
         self.finish_reasons[output.index] = output.finish_reason
@@ -252,3 +259,13 @@ class JsonReply(Reply):
         if whole["logprobs"] is not None:
             for key, values in part["logprobs"].items():
                 whole["logprobs"][key].extend(values)
+
+
+# By why the engine ended a sequence that its request is to blame for.
+CODES = {engine.GRAMMAR: INVALID_GRAMMAR, engine.NOTHING_ALLOWED: NOTHING_ALLOWED}
+
+
+def _failure(message: str, kind: str) -> RequestError:
+    """What a client is told of a sequence that the engine ended."""
+    code = CODES.get(kind)
+    return BadRequest(message, code=code) if code else EngineFailure(message, code="engine_error")

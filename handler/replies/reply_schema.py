@@ -160,8 +160,8 @@ class DetokenizeReply(BaseModel):
 ModelState = Literal["loaded", "loading", "put_away", "no_workers"]
 
 
-class ModelCard(BaseModel):
-    """What is loaded."""
+class _Model(BaseModel):
+    """What every model has."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -170,6 +170,11 @@ class ModelCard(BaseModel):
     created: int
     owned_by: str
     version: str
+
+
+class ModelCard(_Model):
+    """What is loaded."""
+
     checkpoint: str
     parameters: int
     context_length: int
@@ -194,16 +199,9 @@ class ModelCard(BaseModel):
     state: ModelState | None = None
 
 
-class ListedModel(BaseModel):
+class ListedModel(_Model):
     """A model that is loaded once a request names it, and was not yet: what its archive says."""
 
-    model_config = ConfigDict(extra="allow")
-
-    id: str
-    object: Literal["model"] = "model"
-    created: int
-    owned_by: str
-    version: str
     name: str
     ready: bool
     state: ModelState

@@ -12,7 +12,7 @@ from handler.engine.grammar import (
     Grammars,
     GrammarSource,
 )
-from handler.errors import BadRequest
+from handler.errors import INVALID_GRAMMAR, BadRequest
 from handler.requests import grammar_schema
 from handler.requests.grammar_schema import GrammarFields
 from handler.workshop import is_inside
@@ -41,7 +41,7 @@ def compiled(request: GrammarFields, grammars: Grammars) -> Grammar | None:
         seconds = MOST_SECONDS if is_inside() else MOST_SECONDS_OUTSIDE
         return grammars.compile(GrammarSource(KINDS[asked.kind], asked.text), seconds)
     except GrammarError as error:
-        code = "grammars_not_supported" if grammars.fault else "invalid_grammar"
+        code = "grammars_not_supported" if grammars.fault else INVALID_GRAMMAR
         raise BadRequest(
             f"`{asked.field}`: {error}", param=asked.field.split(".")[0], code=code
         ) from None

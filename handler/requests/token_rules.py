@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from handler.errors import BadRequest
+from handler.errors import NOTHING_ALLOWED, BadRequest
 from handler.requests.prompt_reader import PromptReader
 from handler.requests.schema import CompletionRequest
 
@@ -29,7 +29,7 @@ def token_rules(request: CompletionRequest, reader: PromptReader) -> dict[str, A
             "`allowed_token_ids` leaves no token that may come first: `bad_words` and `min_tokens` "
             "forbid all of them",
             param="allowed_token_ids",
-            code="nothing_allowed",
+            code=NOTHING_ALLOWED,
         )
     return {
         "stop_tokens": stop_tokens,
