@@ -230,6 +230,10 @@ def test_log_probabilities_are_those_of_doubles(
     assert [v for _, v in found.top] == pytest.approx(expected[likeliest].tolist(), abs=1e-5)
 
 
+# Probabilities below e^-87 have ever fewer digits in a float, and below e^-103 are 0.
+EXACT_ABOVE = -85
+
+
 @many
 @given(
     size=st.sampled_from(SIZES),
@@ -279,9 +283,11 @@ def test_processed_log_probabilities_are_those_of_what_is_drawn_from(
         assert (np.diff(values) <= 0).all()
         scaled = row[[token for token, _ in found.top]] / (temperature or 1.0)
         # Beside each other they are as their logits are, whatever was left out.
-        assert values - values[0] == pytest.approx(scaled - scaled[0], abs=1e-3 * max(1, spread))
+        apart, expected = values - values[0], scaled - scaled[0]
+        exact = expected > EXACT_ABOVE
+        assert apart[exact] == pytest.approx(expected[exact], abs=1e-3 * max(1, spread))
+        assert apart[~exact] == pytest.approx(expected[~exact], abs=1)
         if temperature and 0 < top_k < size:
             assert len(values) <= top_k
-        # Of what is less likely than e^-80 floats hold nothing.
-        if temperature and top_p == 1 and min_p == 0 and np.ptp(row) / temperature < 80:
+        if temperature and top_p == 1 and min_p == 0 and np.ptp(row) / temperature < -EXACT_ABOVE:
             assert len(values) == (min(top_k, size) if top_k else size)
