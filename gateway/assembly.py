@@ -138,7 +138,7 @@ def _make_metrics(
             "model_loads": ("Times that a model was loaded for a request.", on_demand.loads),
             "model_evictions": (
                 "Times that a model was put away for another.",
-                on_demand.evictions,
+                on_demand.eviction.count,
             ),
         }
 

@@ -18,48 +18,32 @@ from typing import Any
 from handler.torchserve import requirements
 
 with requirements.told():
-    from handler.content.charsets import parse_content_type
-    from handler.content.json_text import to_json
     from handler.engine.container import give_back_freed_memory
     from handler.engine.errors import ModelError
     from handler.errors import (
-        NO_EXPLANATIONS,
-        BadRequest,
-        EngineFailure,
         RequestError,
-        Unserved,
     )
     from handler.model_name import REPLICA_MARK
     from handler.replies import sideband
-    from handler.replies.error_replies import (
-        error_body,
-        in_kserves_words,
-        in_torchserves_words,
-        status_of,
-    )
     from handler.replies.pending_reply import PendingReply
     from handler.replies.reply import WholeReply
     from handler.requests import ignored
     from handler.requests.prepare import MAX_LOGPROB_ENTRIES
-    from handler.requests.validation import parse_json
     from handler.service import Service
     from handler.torchserve import envelopes, environment, only_worker, parameters
     from handler.torchserve.cache_gauge import CacheGauge
-    from handler.torchserve.descriptions import Descriptions
     from handler.torchserve.frames import read_ahead
     from handler.torchserve.grpc_calls import (
-        ASK_OVER_HTTP,
         came_by_grpc,
         let_rows_wait,
-        refuse_tensors,
     )
     from handler.torchserve.in_flight import NO_CHUNK, InFlight
     from handler.torchserve.metrics import RequestMetrics
+    from handler.torchserve.router import Router, describe, refusal
     from handler.workshop import Beginning, Workshop
 
 logger = logging.getLogger(__name__)
 
-COMPLETIONS, CHATS, EMBEDDINGS = "v1/completions", "v1/chat/completions", "v1/embeddings"
 # Bodies that are begun with within one step: 8 KiB of prose take 1.6 ms.
 MOST_BYTES_AT_ONCE = 8192
 # How long new requests may wait to be seen while there is only the workshop to wait for.
@@ -73,7 +57,6 @@ class GPT2Handler:
         # Requests that the workshop judges.
         self._beginnings: dict[str, Beginning] = {}
         self._workshop = Workshop()
-        self._descriptions = Descriptions()
 
     def initialize(self, context: Any) -> None:
         """Load the archive; TorchServe calls the worker ready once a token was generated."""
@@ -101,12 +84,17 @@ class GPT2Handler:
             # TorchServe passes on what a worker says on stderr, and nothing of its tracebacks.
             print(f"The model cannot be served: {error}", file=sys.stderr, flush=True)
             sys.exit(1)
-        self._secret = os.environ.get(sideband.SECRET_VARIABLE, "")
         metrics = RequestMetrics(context.metrics, context.model_name)
         engine = self._service.engine
         CacheGauge(context.metrics, context.model_name, lambda: engine.cache_usage).start()
         self._rows_can_wait = let_rows_wait()
         self._has_workshop = self._is_continuous and self._rows_can_wait
+        self._router = Router(
+            self._service,
+            os.environ.get(sideband.SECRET_VARIABLE, ""),
+            is_continuous=self._is_continuous,
+            rows_can_wait=self._rows_can_wait,
+        )
         self._in_flight = InFlight(
             self._service,
             metrics,
@@ -142,7 +130,7 @@ class GPT2Handler:
             if request_id not in self._in_flight and request_id not in self._beginnings:
                 headers = context.get_all_request_header(index)
                 size = parameters.size_of(row)
-                begin = partial(self._begin, request_id, row, headers)
+                begin = partial(self._router.begin, request_id, row, headers)
                 is_framed = sideband.HEADER in parameters.text_headers(headers)
                 if came_by_grpc(headers):
                     self._in_flight.by_grpc.add(request_id)
@@ -181,7 +169,7 @@ class GPT2Handler:
         try:
             self._in_flight.submit(request_id, begun)
         except RequestError as error:
-            return _refusal(error, is_framed=is_framed)
+            return refusal(error, is_framed=is_framed)
         return request_id
 
     def inference(self, replies: list[WholeReply | str | None]) -> None:
@@ -228,79 +216,4 @@ class GPT2Handler:
 
     def describe_handle(self) -> str:
         """What is loaded, for a description with `customized=true`."""
-        return to_json(self._service.card())
-
-    def _begin(
-        self, request_id: str, row: dict[str, Any], headers: dict[str, Any]
-    ) -> WholeReply | PendingReply | None:
-        lower = parameters.text_headers(headers)
-        try:
-            return self._route(request_id, row, headers, lower)
-        except RequestError as error:
-            fault = error
-        except Exception:
-            logger.exception("a request could not be started")
-            fault = RequestError("The request could not be served", code="internal_error")
-        if parameters.came_by_kserves_routes(lower):
-            status = status_of(fault)
-            body = to_json(in_kserves_words(fault))
-            return WholeReply(body, int(status), status.phrase)
-        return _refusal(fault, is_framed=sideband.HEADER in lower)
-
-    def _route(
-        self,
-        request_id: str,
-        row: dict[str, Any],
-        headers: dict[str, Any],
-        lower: dict[str, str],
-    ) -> WholeReply | PendingReply | None:
-        if lower.get("describe") == "True" and "url_path" not in lower:
-            is_asked_again = self._descriptions.is_repeated(request_id)
-            waits = is_asked_again and self._rows_can_wait
-            return None if waits else WholeReply(self.describe_handle())
-        if lower.get("explain") == "True":
-            raise Unserved(NO_EXPLANATIONS)
-        if not row and not parse_content_type(lower.get("content-type", "")).is_form:
-            # TorchServe put a request that it had begun back into its queue, without the body.
-            raise EngineFailure("The request was lost; please send it again", code="lost_request")
-        if came_by_grpc(headers):
-            return self._begin_call(request_id, row)
-        given = lower.get(sideband.HEADER)
-        if given is not None and not sideband.is_asked_for(given, self._secret):
-            raise BadRequest(
-                f"The header `{sideband.HEADER}` is reserved for the gateway; leave it out",
-                param=sideband.HEADER,
-                code="reserved_header",
-            )
-        route, framed = lower.get("url_path", "").strip("/"), given is not None
-        name = lower.get(sideband.IDENTITY_HEADER) if framed else None
-        identity = sideband.Identity.read(name) if name else sideband.Identity.new()
-        body = row.get("body", row.get("data", b""))
-        if route == COMPLETIONS:
-            return self._service.complete(request_id, parse_json(body), identity, framed=framed)
-        if route == CHATS:
-            return self._service.chat(request_id, parse_json(body), identity, framed=framed)
-        if route == EMBEDDINGS:
-            return self._service.embed(request_id, parse_json(body), framed=framed)
-        if route:
-            return self._service.answer(route, body)
-        question = parameters.read(row, headers)
-        return self._service.predict(request_id, question, identity, framed=framed)
-
-    def _begin_call(self, request_id: str, row: dict[str, Any]) -> WholeReply | PendingReply:
-        """Begin what came over gRPC."""
-        refused = refuse_tensors(row.get("body", row.get("data")))
-        if refused is not None:
-            return refused
-        if self._is_continuous and not self._rows_can_wait:
-            raise Unserved(ASK_OVER_HTTP)
-        return self._service.predict(request_id, parameters.read_call(row))
-
-
-def _refusal(error: RequestError, *, is_framed: bool) -> WholeReply:
-    """An error as a reply; the gateway knows itself whose clients read what."""
-    body = error_body(error)
-    if not is_framed:
-        body = in_torchserves_words(error) | body
-    status = status_of(error)
-    return WholeReply(to_json(body), int(status), status.phrase)
+        return describe(self._service)

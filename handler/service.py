@@ -159,7 +159,7 @@ class Service:
         framed: bool,
     ) -> Reply:
         """Turn a request into sequences, and into the reply that waits for them."""
-        resume = _take_resume(body) if framed else None
+        resume = Resume.take(body, sideband.RESUME) if framed else None
         request, unknown = read(kind, body, is_strict=self._strict_fields)
         identity = identity or Identity.new()
         if isinstance(request, ChatRequest):
@@ -307,10 +307,3 @@ def _seeded(request: CompletionRequest, identity: Identity) -> CompletionRequest
     if request.seed is not None or not request.stream:
         return request
     return request.model_copy(update={"seed": identity.seed})
-
-
-def _take_resume(body: Any) -> Resume | None:
-    """What the gateway says, in a body, of a stream that is to go on."""
-    if isinstance(body, dict) and sideband.RESUME in body:
-        return Resume.read(body.pop(sideband.RESUME))
-    return None

@@ -24,6 +24,7 @@ from gateway.http.linger import Linger
 from gateway.http.listeners import unmapped
 from gateway.http.refusals import TOO_SLOW, UNFINISHED, long_head, note_refusal, reply_to
 from gateway.http.timer import Timer
+from gateway.http.write_buffer import WriteBuffer
 from gateway.settings import Settings
 from gateway.web.exchange import Exchange
 
@@ -39,8 +40,6 @@ class Connection(HttpToolsProtocol):
     is_reserved = False
     _framing: Framing | None = None
     _is_half_closed = False
-    # What was written and waits for what follows; None where nothing is to wait.
-    _held: bytes | None = None
     _looked_at = 0
     # Whether a long body is read on soon, after what others want.
     _will_read = False
@@ -53,6 +52,7 @@ class Connection(HttpToolsProtocol):
             self.client = (unmapped(self.client[0]), self.client[1])
         self._received = bytearray()
         self._timer = Timer(self.loop)
+        self._buffer = WriteBuffer(transport, self.loop)
         self._linger = Linger(transport, self._timer)
         self.flow = Flow(transport, self._holds_enough)
         if not self.limit.enter(self):
@@ -94,24 +94,11 @@ class Connection(HttpToolsProtocol):
 
     def hold(self) -> None:
         """Send what is written next with what follows it in this turn of the event loop."""
-        if self._held is None:
-            self._held = b""
-            self.loop.call_soon(self._send_held)
+        self._buffer.hold()
 
     def write(self, data: bytes) -> None:
         """Send a part of a reply."""
-        if self._held is None:
-            self.transport.write(data)
-        elif self._held:
-            held, self._held = self._held, None
-            self.transport.write(held + data)
-        else:
-            self._held = data
-
-    def _send_held(self) -> None:
-        held, self._held = self._held, None
-        if held:
-            self.transport.write(held)
+        self._buffer.write(data)
 
     def is_closing(self) -> bool:
         """Return whether nothing can be written any more."""
@@ -119,7 +106,7 @@ class Connection(HttpToolsProtocol):
 
     def close(self) -> None:
         """Close the connection behind a reply."""
-        self._send_held()
+        self._buffer.flush()
         if self._framing is not None or self._received:
             self._close_slowly(self.settings.linger_bytes)
         else:
@@ -129,7 +116,7 @@ class Connection(HttpToolsProtocol):
         """Close, but first let the client end what it is writing: at most so many bytes."""
         if self.is_closing():
             return
-        self._send_held()
+        self._buffer.flush()
         if self._is_half_closed:
             self.transport.close()
             return

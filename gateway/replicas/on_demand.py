@@ -1,14 +1,8 @@
-"""Loads the archives of MODEL_ARCHIVES when somebody asks for them, within MODELS_MEMORY_BYTES.
-
-What was used longest ago is put away for what is wanted now. Nothing is put away that a request is
-served by: where all are in use, the one that was loaded first takes no further requests, ends those
-it has, and gives way.
-"""
+"""Loads the archives of MODEL_ARCHIVES when a request names their model."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Iterable
@@ -18,6 +12,7 @@ from gateway.archives.listing import Listed
 from gateway.errors import GatewayError, TooManyRequests, Unavailable, draining
 from gateway.replicas.changes import Changes
 from gateway.replicas.demand import Demand
+from gateway.replicas.eviction import Eviction
 from gateway.replicas.registry import Registry, Version
 from gateway.replicas.replica import Replica
 from gateway.replicas.resident import Resident
@@ -30,8 +25,6 @@ logger = logging.getLogger("gateway.replicas")
 RETRY_SECONDS = 5
 # What could not be loaded is tried again after that; until then its error is told at once.
 FAILED_SECONDS = 10.0
-# A model that is in use keeps its memory so long before it has to give way.
-STAY_SECONDS = 2.0
 LOOK_SECONDS = 0.25
 # A worker that ended, or TorchServe itself, may do better.
 TRIES, TRY_SECONDS = 3, 1.0
@@ -49,17 +42,15 @@ class OnDemand:
         self._seconds = settings.model_load_seconds
         self._most_waiting = max(settings.max_waiting, 1)
         self.resident = Resident(registry, settings.models_memory_bytes)
+        self.eviction = Eviction(registry, scaling, changes, self.resident)
         # One is loaded at a time.
         self._turn = asyncio.Lock()
-        # Something ended, or was put away.
-        self._freed = asyncio.Event()
         self._is_draining = False
         # Set when the service begins to shut down; made by who waits first.
         self._end: asyncio.Future[None] | None = None
         self._failures: dict[tuple[str, str], tuple[float, GatewayError]] = {}
         self.is_on = bool(settings.model_archives)
         self.loads = 0
-        self.evictions = 0
 
     def know(self, archives: Iterable[Listed]) -> None:
         """Have these be known, and loaded when somebody asks for them."""
@@ -113,7 +104,7 @@ class OnDemand:
         finally:
             demand.users -= 1
             demand.last_used = asyncio.get_running_loop().time()
-            self._freed.set()
+            self.eviction.note_freed()
 
     async def _wait_for(self, model: str, version: str, demand: Demand) -> None:
         if self._waiting() >= self._most_waiting:
@@ -169,7 +160,7 @@ class OnDemand:
         began = time.perf_counter()
         try:
             async with self._turn:
-                await self._make_room(model, known, demand)
+                await self.eviction.make_room(model, known, demand)
                 if not known.replicas:  # or an operator was quicker
                     await self._add(model, version, known)
                     demand.loaded_at = asyncio.get_running_loop().time()
@@ -219,86 +210,6 @@ class OnDemand:
                 return
             await asyncio.sleep(LOOK_SECONDS)
 
-    async def _make_room(self, model: str, known: Version, demand: Demand) -> None:
-        """Put away what was used longest ago until there is room for a version.
-
-        Raises:
-            Unavailable: There would be none with all put away.
-        """
-        since = asyncio.get_running_loop().time()
-        try:
-            while demand.waiting:
-                if known.replicas:  # it need not give way after all
-                    return
-                over = self.resident.over_with(known)
-                others = [each for each in self._movable() if each is not known]
-                if over <= 0:
-                    return
-                if over > sum(map(self.resident.bytes_of, others)):
-                    raise self._no_room(model, known)
-                if not await self._put_away_one(others):
-                    demand.lacks_memory = True
-                    await self._wait_for_end(others, since)
-            raise Unavailable("Nobody waits for it any more")  # so nobody reads this
-        finally:
-            demand.lacks_memory = False
-            for other in self._movable():
-                if other.demand is not None:
-                    other.demand.is_leaving = False
-
-    def _no_room(self, model: str, known: Version) -> Unavailable:
-        needed, most = self.resident.bytes_of(known) >> 20, self.resident.bound >> 20
-        fixed = self.resident.fixed() >> 20
-        return Unavailable(
-            f"`{model}` needs about {needed} MiB, and of MODELS_MEMORY_BYTES ({most} MiB) the "
-            f"models that stay loaded have {fixed}; raise it, or free one with "
-            "PUT /models/NAME?min_worker=0",
-            code="no_room",
-        )
-
-    def _movable(self) -> list[Version]:
-        """Versions that are loaded and may be put away."""
-        return [
-            known
-            for _, _, known in self._registry.known()
-            if known.is_on_demand and known.replicas and not known.is_loading
-        ]
-
-    async def _put_away_one(self, others: list[Version]) -> bool:
-        """Put away what nobody wants and was used longest ago; return whether there was one."""
-        idle = [(each, each.demand) for each in others if each.demand and not each.demand.is_wanted]
-        if not idle:
-            return False
-        known, demand = min(idle, key=lambda each: (not each[1].is_leaving, each[1].last_used))
-        demand.is_leaving = True
-        try:
-            async with self._changes.lock:
-                if demand.is_wanted or demand.is_fixed or not known.replicas:
-                    return True  # things have changed: look again
-                replica = known.replicas[0]
-                await self._scaling.drain(list(known.replicas), None)
-                self.evictions += 1
-                logger.info("%s %s: put away", replica.model, replica.version)
-        except UpstreamError as error:
-            logger.warning("A model could not be put away: %s", error.message)
-            await asyncio.sleep(TRY_SECONDS)
-        finally:
-            demand.is_leaving = False
-        return True
-
-    async def _wait_for_end(self, others: list[Version], since: float) -> None:
-        """Wait until something ends; after a while, the one loaded first takes no more."""
-        now = asyncio.get_running_loop().time()
-        demands = [each.demand for each in others if each.demand]
-        first = min(demands, key=lambda each: each.loaded_at)
-        is_chosen = any(each.is_leaving for each in demands)
-        if not is_chosen and now - max(since, first.loaded_at) > STAY_SECONDS:
-            first.is_leaving = True
-        self._freed.clear()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LOOK_SECONDS):
-                await self._freed.wait()
-
     async def keep(self) -> None:
         """Put away what is too much by what was measured, or an operator has loaded, for ever."""
         while self.is_on:
@@ -306,7 +217,7 @@ class OnDemand:
             self.resident.measure()
             if self.resident.over() > 0 and not self._turn.locked():
                 async with self._turn:
-                    await self._put_away_one(self._movable())
+                    await self.eviction.relieve()
 
 
 def _note_end(loading: asyncio.Task[None]) -> None:

@@ -20,12 +20,12 @@ from handler.model_name import NAME
 from handler.requests.kserve import (
     LENGTH_HEADER,
     OUTPUTS,
-    TEXT_INPUT,
     read_generate,
     read_infer,
     read_instances,
     split,
 )
+from handler.requests.named_tensors import TEXT_INPUT
 from handler.requests.tensors import BYTES
 
 SERVER = {

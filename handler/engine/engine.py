@@ -9,28 +9,23 @@ import logging
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
-from typing import Optional, Union
+from collections.abc import Iterable
 
-import numpy as np
-
-from handler.engine.errors import GrammarError, QueueFull
+from handler.engine.errors import QueueFull
 from handler.engine.kv_cache import KVCache
 from handler.engine.model import Model
-from handler.engine.output import GRAMMAR, Output
-from handler.engine.rows import num_foreseeable, rows_of
-from handler.engine.scheduler import Chunk, Scheduler
+from handler.engine.output import Output
+from handler.engine.scheduler import Scheduler
 from handler.engine.sequence import Sequence
 from handler.engine.settings import EngineSettings
 from handler.engine.shared_bound import LOOK_SECONDS, SharedBound
-from handler.engine.step import Answer, Deadline, Draw, Embed, Score
+from handler.engine.step import Deadline
+from handler.engine.step_runner import StepRunner
 
 logger = logging.getLogger(__name__)
 
-LACK_SECONDS = 0.005  # who waits for memory that another worker has looks up this often
 WAIT_SECONDS = 1.0  # a thread that waits looks up this often, so that none can wait for ever
 STEP_FAILED = "The engine failed in this step and has started again; please send the request again"
-SEQUENCE_FAILED = "This completion could not be continued because of an error in the engine"
 
 
 class Engine:
@@ -41,7 +36,6 @@ class Engine:
     """
 
     def __init__(self, model: Model, settings: EngineSettings) -> None:
-        self._model = model
         self._settings = settings
         buffer = model.buffer
         max_tokens = settings.cache_tokens(buffer.bytes_per_token, buffer.max_length)
@@ -53,6 +47,10 @@ class Engine:
             is_exact=model.is_exact,
         )
         self._interval = settings.stream_interval_ms / 1000
+        self._until = Deadline()  # of the steps that run: set with the lock held
+        self._runner = StepRunner(
+            model, self._scheduler, self._until, runs_ahead=self._interval > 0
+        )
         lock = threading.Lock()
         self._work = threading.Condition(lock)  # for the engine's thread
         self._results = threading.Condition(lock)  # for whoever collects
@@ -66,7 +64,6 @@ class Engine:
         self._uncollected_since: float | None = None
         self._collected_at = 0.0
         self._is_awaited = False  # whether somebody waits in `collect`
-        self._until = Deadline()  # of the steps that run: set with the lock held
         self._open: Counter[str] = Counter()  # sequences that have not ended, by request
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
@@ -176,7 +173,7 @@ class Engine:
             try:
                 if not self._take_in():
                     return
-                self._step(outputs)
+                self._runner.run(outputs)
             except Exception:
                 logger.exception("a step failed; the engine starts again")
                 # What ended before the failure has its output already.
@@ -225,90 +222,3 @@ class Engine:
                     return True
                 self._work.wait(self._look_seconds)
         return False
-
-    def _step(self, outputs: list[Output]) -> None:
-        """Compute the next tokens of prompts, and the next one of each running completion.
-
-        Adds what came of it to `outputs` as it comes, so that a failure on the way loses nothing.
-        """
-        self._end_overdue(outputs)
-        chunks = self._scheduler.schedule()
-        if not chunks:
-            if self._scheduler.cache.is_shared:  # another worker has the memory
-                time.sleep(LACK_SECONDS)
-            return
-        asks = list(_asks(chunks, outputs))
-        steps = num_foreseeable(chunks, self._scheduler) if self._interval else 1
-        draws = [draw for _, _, draws in asks for draw in draws.values() if draw]
-        if steps > 1 and len(draws) == len(chunks):
-            self._decode(chunks, draws, steps, outputs)
-        else:
-            self._compute(asks, outputs)
-        for sequence in [s for s in self._scheduler if s.is_finished]:
-            self._scheduler.remove(sequence)
-
-    def _compute(self, asks: list[Asks], outputs: list[Output]) -> None:
-        """Compute one step."""
-        rows = rows_of([chunk for chunk, _, _ in asks])
-        flat = [ask for _, own, draws in asks for ask in (*own, *draws.values()) if ask]
-        answers = iter(self._model.step(rows, flat))
-        for chunk, own, draws in asks:
-            for _ in own:
-                chunk.sequence.add(next(answers))
-            self._scheduler.advance(chunk)
-            for sequence, draw in draws.items():
-                outputs.append(_take(sequence, next(answers) if draw else None))
-
-    def _decode(
-        self, chunks: list[Chunk], draws: list[Draw], steps: int, outputs: list[Output]
-    ) -> None:
-        """Compute steps of one token each until a sequence ends, or somebody wants to be heard."""
-        uniforms = np.stack([chunk.sequence.uniforms(steps) for chunk in chunks], axis=1)
-        for step in self._model.decode(rows_of(chunks), draws, uniforms, self._until):
-            for chunk, token in zip(chunks, step.tokens):
-                self._scheduler.advance(chunk)
-                output = _take(chunk.sequence, Answer(token))
-                output.at = step.ended_at
-                outputs.append(output)
-
-    def _end_overdue(self, outputs: list[Output]) -> None:
-        now = time.monotonic()
-        for sequence in [s for s in self._scheduler if s.deadline <= now]:
-            outputs.append(sequence.expire())
-            self._scheduler.remove(sequence)
-
-
-Asks = tuple[Chunk, Union[list[Score], list[Embed]], dict[Sequence, Optional[Draw]]]
-
-
-def _asks(chunks: list[Chunk], outputs: list[Output]) -> Iterator[Asks]:
-    """What is asked of each chunk's own tokens, and who goes on after its last row.
-
-    A sequence of which nothing can be asked fails, and no other.
-    """
-    first = 0
-    for chunk in chunks:
-        source = chunk.sequence
-        own = source.asks(source.num_computed, chunk.count, first)
-        first += chunk.count
-        draws: dict[Sequence, Draw | None] = {}
-        for sequence in (source, *chunk.forks) if chunk.ends_tokens else ():
-            try:
-                draws[sequence] = sequence.draw(first - 1)
-            except GrammarError as error:
-                outputs.append(sequence.fail(str(error), GRAMMAR))
-            except Exception:
-                logger.exception("nothing could be asked for a sequence")
-                outputs.append(sequence.fail(SEQUENCE_FAILED))
-        yield chunk, own, draws
-
-
-def _take(sequence: Sequence, answer: Answer | None) -> Output:
-    """Let a sequence go on with an answer; an error in one ends that one and no other."""
-    try:
-        return sequence.take(answer)
-    except GrammarError as error:
-        return sequence.fail(str(error), GRAMMAR)
-    except Exception:
-        logger.exception("a sequence failed")
-        return sequence.fail(SEQUENCE_FAILED)

@@ -39,9 +39,9 @@ from typing import Any
 HEADER = "x-gpt2-sideband"
 IDENTITY_HEADER = "x-gpt2-identity"
 SECRET_VARIABLE = "GPT2_SIDEBAND_SECRET"
-# The content type of a stream that has frames in it.
 # The field of a completion's body that says what of its stream has come already.
 RESUME = "resume"
+# The content type of a stream that has frames in it.
 CONTENT_TYPE = "text/event-stream; charset=utf-8; sideband=1"
 # What the content type of a whole reply ends with whose first line is a frame.
 SUFFIX = "; sideband=1"

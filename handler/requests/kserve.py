@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from handler.content import strict_json
 from handler.errors import BadRequest
-from handler.requests import hugging_face, tensors
+from handler.requests import hugging_face, named_tensors, tensors
 from handler.requests.accept import JSON
 from handler.requests.asking import FORM, RAW, asked_of, bound, list_of
-from handler.requests.prompts import PROMPT_NAMES, merged
+from handler.requests.named_tensors import TEXT_INPUT, parameters_of
+from handler.requests.prompts import merged
 from handler.requests.question import COMPLETION, TEXT_OUTPUT, Asked, Envelope, Question
-from handler.requests.tensors import BYTES, WHOLE, Tensor
-from handler.requests.typed import LISTS, OPTIONS, typed
+from handler.requests.tensors import BYTES
 
-INSTANCES, TEXT_INPUT = "instances", "text_input"
-TEXTS = frozenset({*PROMPT_NAMES, TEXT_INPUT, "input_ids"})
-MASKS = frozenset({"attention_mask", "attention_masks"})
-SAMPLING_PARAMETERS = "sampling_parameters"  # a JSON object as a string, of Triton's vLLM models
+INSTANCES = "instances"
 # The tensors of an answer; the last one where log probabilities are asked for.
 OUTPUTS = ("text_output", "finish_reason", "logprobs")
 LENGTH_HEADER = "inference-header-content-length"
@@ -63,7 +60,7 @@ def read_instances(value: Mapping[str, Any], options: Mapping[str, Any] | None =
     items = given.pop(name, None)
     if not isinstance(items, list):
         raise BadRequest(f"`{name}` must be a list", param=name, code="list_type")
-    shared = merged(_parameters(value), merged(given, options or {}))
+    shared = merged(parameters_of(value), merged(given, options or {}))
     question = list_of(items, shared, "", RAW)
     _refuse_stream(question)
     if any(asked.format == COMPLETION for asked in question.asked):  # one has log probabilities
@@ -82,7 +79,7 @@ def read_infer(
     """
     known = ("id", "inputs", "outputs", "parameters")
     beside = {name: each for name, each in value.items() if name not in known}
-    parameters = _parameters(value)
+    parameters = parameters_of(value)
     all_binary = parameters.pop("binary_data_output", None)
     request = merged(parameters, merged(beside, options or {}))
     found = tensors.read(value.get("inputs"), tail)
@@ -90,7 +87,7 @@ def read_infer(
     for tensor in found:
         for name in tensor.parameters:  # their names are reported to the client
             request.setdefault(f"inputs.parameters.{name}", None)
-    request = merged(request, _said_by(found))
+    request = merged(request, named_tensors.fields_of(found))
     question = Question([asked_of(request, {}, JSON, FORM)])
     _refuse_stream(question)
     outputs, binary = _outputs(value.get("outputs"))
@@ -148,7 +145,7 @@ def read_generate(
         )
     known = ("id", TEXT_INPUT, "parameters")
     beside = {name: each for name, each in value.items() if name not in known}
-    given = merged(_parameters(value), merged(beside, options or {}))
+    given = merged(parameters_of(value), merged(beside, options or {}))
     request = asked_of(merged(given, {"prompt": text}), {}, wanted or JSON, FORM).request
     if stream is not None:
         if request.get("stream") not in (None, stream):
@@ -161,124 +158,11 @@ def read_generate(
     return Question([Asked(request, TEXT_OUTPUT, full_text, details, _id(value))])
 
 
-def _parameters(value: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a request; protocols that know only plain values send others as strings."""
-    given = value.get("parameters")
-    if given is None:
-        return {}
-    if not isinstance(given, dict):
-        raise BadRequest("`parameters` must be an object", param="parameters", code="dict_type")
-    return {
-        name: typed(name, [each]) if isinstance(each, str) and name in OPTIONS - LISTS else each
-        for name, each in given.items()
-    }
-
-
 def _id(value: Mapping[str, Any]) -> str:
     given = value.get("id")
     if not isinstance(given, (str, type(None))):
         raise BadRequest("`id` must be a string", param="id", code="string_type")
     return given or ""
-
-
-def _said_by(found: Sequence[Tensor]) -> dict[str, Any]:
-    """The prompt and the options that tensors hold."""
-    masks = [tensor for tensor in found if tensor.name in MASKS]
-    own = {SAMPLING_PARAMETERS, "exclude_input_in_output", *OPTIONS}
-    options = [tensor for tensor in found if tensor.name in own]
-    prompt = _the_prompt([each for each in found if each.name not in {*MASKS, *own}], found)
-    if len(masks) > 1:
-        raise _wrong_tensors(f"{_named(masks)} are {len(masks)} masks of one prompt; send only one")
-    said: dict[str, Any] = {}
-    for tensor in options:
-        said = merged(said, _option(tensor))
-    return merged(said, {"prompt": _prompt(prompt, masks[0] if masks else None)})
-
-
-def _the_prompt(texts: Sequence[Tensor], found: Sequence[Tensor]) -> Tensor:
-    """The one tensor that is the prompt: by its name, or the only text, whatever its name."""
-    prompts = [tensor for tensor in texts if tensor.name in TEXTS]
-    others = [tensor for tensor in texts if tensor.name not in TEXTS]
-    if len(prompts) > 1:
-        raise _wrong_tensors(f"The prompt is given {len(prompts)} times, as {_named(prompts)}")
-    if prompts and others:
-        verb = "is" if len(others) == 1 else "are"
-        raise _wrong_tensors(
-            f"{_named(others)} {verb} no option, and `{prompts[0].name}` is the prompt already"
-        )
-    if not prompts and (len(others) != 1 or others[0].datatype != BYTES):
-        none = f"None of the tensors {_named(found)} is the prompt" if found else "There is none"
-        raise _wrong_tensors(
-            f"{none}: send it as BYTES, named `{TEXT_INPUT}`, "
-            "or as token ids, named `input_ids`; other tensors are named like options"
-        )
-    return (prompts or others)[0]
-
-
-def _named(tensors: Sequence[Tensor]) -> str:
-    return ", ".join(f"`{each.name[:64]}`" for each in tensors)
-
-
-def _wrong_tensors(message: str) -> BadRequest:
-    return BadRequest(message, param="inputs", code="unknown_tensor")
-
-
-def _prompt(tensor: Tensor, mask: Tensor | None) -> Any:
-    """Texts, or token ids by rows without their padding."""
-    if tensor.datatype == BYTES:
-        return tensor.values[0] if len(tensor.values) == 1 else tensor.values
-    if tensor.datatype not in WHOLE:
-        raise BadRequest(
-            f"`{tensor.name}` is {tensor.datatype}; a prompt is BYTES, or token ids as INT64",
-            param="inputs",
-            code="invalid_tensor",
-        )
-    rows = tensor.rows
-    if mask is not None:
-        if len(mask.values) != len(tensor.values):
-            raise BadRequest(
-                f"`{mask.name}` and `{tensor.name}` must have the same shape",
-                param="inputs",
-                code="invalid_tensor",
-            )
-        kept = Tensor(mask.name, mask.datatype, tensor.shape, mask.values, {}).rows
-        rows = [
-            [token for token, is_there in zip(row, marks) if is_there]
-            for row, marks in zip(rows, kept)
-        ]
-    return rows[0] if len(rows) == 1 else rows
-
-
-def _option(tensor: Tensor) -> dict[str, Any]:
-    """An option that came as a tensor: one value for all prompts."""
-    name, values = tensor.name, tensor.values
-    if name == SAMPLING_PARAMETERS:
-        return _sampling_parameters(values)
-    if name == "exclude_input_in_output":
-        return {"echo": not values[0]} if values else {}
-    if name in LISTS or (name.endswith("_ids") and values):
-        return {name: values}
-    if any(value != values[0] for value in values):
-        raise BadRequest(
-            f"`{name}` must have one value, for all prompts", param=name, code="repeated"
-        )
-    if not values:
-        return {}
-    return {name: typed(name, values[:1]) if tensor.datatype == BYTES else values[0]}
-
-
-def _sampling_parameters(values: list[Any]) -> dict[str, Any]:
-    try:
-        value = strict_json.load(values[0].encode("utf-8", "surrogatepass")) if values else {}
-    except (strict_json.JsonError, AttributeError):
-        value = None
-    if not isinstance(value, dict):
-        raise BadRequest(
-            f"`{SAMPLING_PARAMETERS}` must be a JSON object, as a string",
-            param=SAMPLING_PARAMETERS,
-            code="invalid_json",
-        )
-    return _parameters({"parameters": value})
 
 
 def _outputs(given: Any) -> tuple[tuple[str, ...], dict[str, bool]]:

@@ -41,6 +41,13 @@ class Resume:
     choices: Mapping[int, ResumedChoice]
 
     @classmethod
+    def take(cls, body: Any, field: str) -> Resume | None:
+        """Take what the gateway says of a stream that is to go on out of a request's body."""
+        if isinstance(body, dict) and field in body:
+            return cls.read(body.pop(field))
+        return None
+
+    @classmethod
     def read(cls, value: Mapping[str, Any]) -> Resume:
         """Read what the gateway put together of frames."""
         return cls(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import shutil
 import signal
 import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +66,24 @@ def text(reply: requests.Response) -> str:
     return str(reply.json()["choices"][0]["text"])
 
 
+@contextlib.contextmanager
+def watching(look: Callable[[], None], seconds: float) -> Iterator[None]:
+    """Look again and again, in a thread of its own, while something else goes on."""
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(seconds):
+            look()
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
 def states(service: Service) -> dict[str, str]:
     return {card["name"]: card["state"] for card in service.get("/v1/models").json()["data"]}
 
@@ -99,21 +119,12 @@ def test_all_three_answer_at_once_where_two_have_room(two: Service, texts: dict[
         name = NAMES[number % 3]
         assert text(ask(two, name)) == texts[name]
 
-    done = threading.Event()
-
     def look() -> None:
         nonlocal most
-        while not done.wait(0.1):
-            most = max(most, len(two.workers()))
+        most = max(most, len(two.workers()))
 
-    looking = threading.Thread(target=look)
-    looking.start()
-    try:
-        with concurrent.futures.ThreadPoolExecutor(9) as pool:
-            list(pool.map(run, range(36)))
-    finally:
-        done.set()
-        looking.join()
+    with watching(look, 0.1), concurrent.futures.ThreadPoolExecutor(9) as pool:
+        list(pool.map(run, range(36)))
     assert most == 2
     assert two.metric("gpt2_models_loaded") == 2
     assert two.metric("gpt2_model_evictions_total") >= 1
@@ -266,12 +277,10 @@ def test_all_caches_have_one_bound(
         assert text(ask(service, name)) == texts[name]
     file = Path(service.workers()[0].environ()["GPT2_CACHES"])
     seen: list[int] = []
-    done = threading.Event()
 
     def look() -> None:
-        while not done.wait(0.01):
-            lines = LINE.iter_unpack(file.read_bytes())
-            seen.append(sum(taken for process, taken, _ in lines if process))
+        lines = LINE.iter_unpack(file.read_bytes())
+        seen.append(sum(taken for process, taken, _ in lines if process))
 
     def run(number: int) -> None:
         name = NAMES[number % 3]
@@ -279,14 +288,8 @@ def test_all_caches_have_one_bound(
         assert text(reply).startswith(texts[name])
         assert reply.json()["usage"]["completion_tokens"] == 490
 
-    looking = threading.Thread(target=look)
-    looking.start()
-    try:
-        with concurrent.futures.ThreadPoolExecutor(9) as pool:
-            list(pool.map(run, range(18)))
-    finally:
-        done.set()
-        looking.join()
+    with watching(look, 0.01), concurrent.futures.ThreadPoolExecutor(9) as pool:
+        list(pool.map(run, range(18)))
     assert 4 * MIB < max(seen) <= most
     service.stop()
 
