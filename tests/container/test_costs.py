@@ -68,7 +68,7 @@ def test_the_costs_are_what_the_formula_gives_for_the_measured_speeds() -> None:
             *(f"{rate:.0f}", f"{each:.2f} s", f"{1000 * each:.0f}"),
             *(f"${cost:.4f}", f"${cost + start:.4f}", f"${warm:.3f}"),
         ]
-    assert f"cost about {100 * cost:.1f} cents when they come" in flat(
+    assert f"cost about {100 * cost:.1f} cents when they arrive" in flat(
         (ROOT / "README.md").read_text()
     )
     month = 2_628_000

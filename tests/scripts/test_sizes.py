@@ -55,7 +55,7 @@ def test_the_table_in_the_docs_says_the_same() -> None:
 def test_the_readme_says_what_the_first_start_takes() -> None:
     size = sizes.of(GROUPS)
     words = (ROOT / "README.md").read_text(encoding="utf-8")
-    [said] = re.findall(r"fetches about (\d+) MB and leaves (\d+) MB", words.replace("\n", " "))
+    [said] = re.findall(r"downloads about (\d+) MB, uses (\d+) MB", words.replace("\n", " "))
     compiler = 100
     assert int(said[0]) == pytest.approx(size.fetched + compiler, abs=15)
     assert int(said[1]) == pytest.approx(size.left, abs=15)
