@@ -27,9 +27,6 @@ pass then are named at the end and in build/tests/unsteady.txt: each is a defect
 WORKERS = "4"
 # By files, since what is set up for one file is shared in it; in the order of their names.
 PARALLEL = ("--dist", "loadfile", "--no-loadscope-reorder")
-# Those that compare times come last, with nothing beside them; tests/conftest.py sees that all of
-# them are in there.
-ALONE = ("-m", "alone", "tests/gateway")
 
 
 def test(words: Sequence[str], environment: Environment) -> int:
@@ -51,8 +48,7 @@ def test(words: Sequence[str], environment: Environment) -> int:
         status = pytest(words)
     else:
         workers = os.environ.get("TEST_WORKERS", WORKERS)
-        crowd = ["-m", "not alone", "-n", workers, *PARALLEL]
-        status = run_all(pytest, [crowd, list(ALONE)], ROOT / "build" / "tests")
+        status = run_all(pytest, ["-n", workers, *PARALLEL], ROOT / "build" / "tests")
     if measured:
         _python(environment, "-m", "coverage", "combine", "--quiet")
         _python(environment, "-m", "coverage", "report", "--skip-covered", "--sort=cover")

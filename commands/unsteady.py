@@ -21,14 +21,12 @@ TESTS_FAILED = 1
 REPORT = "unsteady.txt"
 
 
-def run_all(
-    pytest: Callable[[Sequence[str]], int], runs: Sequence[Sequence[str]], folder: Path
-) -> int:
-    """Run pytest with each of these arguments, then what failed in them once more.
+def run_all(pytest: Callable[[Sequence[str]], int], arguments: Sequence[str], folder: Path) -> int:
+    """Run pytest with these arguments, then what failed once more.
 
     Args:
         pytest: Runs pytest with arguments; returns its status.
-        runs: Arguments of each run.
+        arguments: What the first run gets.
         folder: Where what failed is kept; made anew.
 
     Returns:
@@ -37,18 +35,14 @@ def run_all(
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     cache = ["-o", f"cache_dir={folder / 'cache'}"]
-    # pytest adds the failures of each run to those that it knows of.
-    statuses = [pytest([*run, *cache]) for run in runs]
+    status = pytest([*arguments, *cache])
     failed = _failed(folder)
-    for status in statuses:
-        if status not in (0, TESTS_FAILED):
-            return status
-    if not failed:
-        return max(statuses)
+    if status not in (0, TESTS_FAILED) or not failed:
+        return status
     if len(failed) > MOST_RUN_AGAIN:
         say(f"{len(failed)} tests failed: more than {MOST_RUN_AGAIN}, so none is run again")
         return TESTS_FAILED
-    say(f"{_tests(failed)} failed; running them again, alone")
+    say(f"{_tests(failed)} failed; running them again, with nothing beside them")
     status = pytest(["--last-failed", "--last-failed-no-failures", "none", *cache])
     if status not in (0, TESTS_FAILED):
         return status

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 from soak import report
+from soak.bombs.bomber import BomberFailed
+from soak.bombs.kinds import BOMBS
 from soak.doors.attacks import AttackerFailed
 from soak.faults import FAULTS
 from soak.options import parser
@@ -30,18 +32,19 @@ def main(arguments: list[str] | None = None) -> int:
     def say(text: str) -> None:
         print(f"[{time.monotonic() - began:6.1f} s] {text}", file=sys.stderr, flush=True)
 
+    kinds = dict.fromkeys(BOMBS, "") if args.bombs else {n: f.purpose for n, f in FAULTS.items()}
     if args.list:
-        print("\n".join(f"{name:<16} {fault.purpose}" for name, fault in FAULTS.items()))
+        print("\n".join(f"{name:<16} {purpose}".rstrip() for name, purpose in kinds.items()))
         return 0
-    unknown = sorted(set(args.only) - set(FAULTS))
+    unknown = sorted(set(args.only) - set(kinds))
     if unknown:
-        print(f"error: unknown kind of fault: {', '.join(unknown)}; see --list", file=sys.stderr)
+        print(f"error: there is no kind {', '.join(unknown)}; see --list", file=sys.stderr)
         return 2
     args.output.mkdir(parents=True, exist_ok=True)
     run = next((run for name, run in INSTEAD.items() if getattr(args, name)), _faults)
     try:
         return 0 if run(args, say) else 1
-    except (DidNotStart, AttackerFailed) as error:
+    except (DidNotStart, AttackerFailed, BomberFailed) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -92,11 +95,18 @@ def _overload(args: Namespace, say: Say) -> bool:
     return found.is_good
 
 
+def _bombs(args: Namespace, say: Say) -> bool:
+    from soak.bombs.run import bomb_service
+
+    return bomb_service(args.only, args.output / LOG, say)
+
+
 # What each option runs instead of faults.
 INSTEAD: dict[str, Callable[[Namespace, Say], bool]] = {
     "doors": _doors,
     "steady": _steady,
     "overload": _overload,
+    "bombs": _bombs,
 }
 
 

@@ -13,6 +13,7 @@ examples:
   ./scripts/soak --doors --minutes 5       hostile bytes at the door instead, by a grammar
   ./scripts/soak --steady --minutes 120    short requests without faults: memory stays flat
   ./scripts/soak --overload --minutes 5    up to three times what can be served
+  ./scripts/soak --bombs                   costly requests, and how long a neighbour's stream waits
 
 Every request is first sent once, alone; whatever faults come later, its reply must be the same,
 token by token. The report goes to build/soak/: report.json, report.md and a plot. The exit status
@@ -42,9 +43,11 @@ def parser() -> argparse.ArgumentParser:
         "--every", type=_positive, default=6.0, help="seconds between two faults (default 6)"
     )
     result.add_argument(
-        "--only", type=_names, default=(), metavar="A,B", help="only these kinds of fault"
+        "--only", type=_names, default=(), metavar="A,B", help="only these kinds of fault, or bombs"
     )
-    result.add_argument("--list", action="store_true", help="list all kinds of fault and exit")
+    result.add_argument(
+        "--list", action="store_true", help="list all kinds of fault, or bombs, and exit"
+    )
     result.add_argument(
         "--doors", action="store_true", help="send hostile HTTP instead, and watch the neighbours"
     )
@@ -55,6 +58,11 @@ def parser() -> argparse.ArgumentParser:
         "--overload",
         action="store_true",
         help="send streams at rising rates instead, up to three times what can be served",
+    )
+    result.add_argument(
+        "--bombs",
+        action="store_true",
+        help="send costly requests instead, and measure the gaps of a neighbour's stream",
     )
     result.add_argument(
         "--rate", type=_positive, default=15.0, help="requests a second of --steady (default 15)"

@@ -61,10 +61,6 @@ SLOWEST = [
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    gateway = ROOT / "tests" / "gateway"
-    for item in items:
-        if item.get_closest_marker("alone") and gateway not in item.path.parents:
-            raise pytest.UsageError(f"{item.nodeid}: `alone` is looked for in tests/gateway only")
     places = {ROOT / "tests" / name: place for place, name in enumerate(SLOWEST)}
     if gone := [str(path) for path in places if not path.exists()]:
         raise pytest.UsageError(f"SLOWEST names what is not there: {', '.join(gone)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import signal
@@ -10,17 +9,13 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 import zipfile
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import requests
 
 from gateway.torchserve.restarts import GaveUp, Restarts
-from tests.conftest import free_ports
 from tests.gateway.conftest import ROOT, Service, StartService, events, is_alive, wait_until
 from tests.patience import PATIENCE
 
@@ -133,39 +128,6 @@ def test_it_gives_up_when_a_worker_that_was_there_never_comes_back(
     assert service.process.wait(PATIENCE) == 1
     service.stop()
     assert "No worker was ready" in service.log[-1]
-
-
-@pytest.mark.alone
-def test_it_is_ready_within_a_second_of_its_worker(start_service: StartService) -> None:
-    """By the quickest of a few starts: neighbours take others seconds."""
-    assert any(seconds_behind_the_worker(start_service) < 1 for _ in range(5))
-
-
-def seconds_behind_the_worker(start_service: StartService) -> float:
-    port, management = free_ports(2)
-    service = start_service(ready=False, PORT=str(port), MANAGEMENT_PORT=str(management))
-
-    def when(is_so: Callable[[], bool]) -> float:
-        """The time at which something became true."""
-        deadline = time.monotonic() + PATIENCE
-        while time.monotonic() < deadline:
-            with contextlib.suppress(requests.RequestException):
-                if is_so():
-                    return time.monotonic()
-            time.sleep(0.02)
-        raise AssertionError("\n".join(service.log[-20:]))
-
-    def worker_is_ready() -> bool:
-        described = requests.get(f"http://127.0.0.1:{management}/models/gpt2", timeout=PATIENCE)
-        return described.status_code == 200 and any(
-            worker["status"] == "READY" for worker in described.json()[0]["workers"]
-        )
-
-    ready = f"http://127.0.0.1:{port}/health/ready"
-    with ThreadPoolExecutor(2) as pool:
-        worker = pool.submit(when, worker_is_ready)
-        whole = pool.submit(when, lambda: requests.get(ready, timeout=PATIENCE).status_code == 200)
-        return whole.result() - worker.result()
 
 
 def test_a_drain_lets_a_stream_end_and_refuses_new_work(start_service: StartService) -> None:

@@ -13,8 +13,7 @@ import pytest
 from commands.unsteady import MOST_RUN_AGAIN, REPORT, run_all
 from tests.patience import PATIENCE
 
-CROWD = ["-m", "not alone", "-n", "2", "--dist", "loadfile"]
-ALONE = ["-m", "alone"]
+CROWD = ["-n", "2", "--dist", "loadfile"]
 CONFTEST = """
 import os
 import pytest
@@ -30,7 +29,6 @@ def tidy():
     assert not IN_THE_CROWD, "it is too loud to end"
 """
 STEADY = "def test_steady(): pass\n"
-TIMED = "import pytest\n@pytest.mark.alone\ndef test_timed(): pass\n"
 UNSTEADY = """
 import pytest
 from conftest import IN_THE_CROWD
@@ -41,24 +39,13 @@ def test_begin(quiet): pass
 def test_end(tidy): pass
 """
 BROKEN = "def test_broken(): assert False\n"
-TIMED_ONCE = """
-import pathlib, pytest
-@pytest.mark.alone
-def test_timed_once():
-    mark = pathlib.Path(__file__).with_name("tried")
-    tried = mark.exists()
-    mark.touch()
-    assert tried
-"""
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Where a small project has its tests; the harness keeps what failed in `kept`."""
     (tmp_path / "conftest.py").write_text(CONFTEST)
-    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = alone: alone\n")
-    for name, text in {"steady": STEADY, "timed": TIMED}.items():
-        (tmp_path / f"test_{name}.py").write_text(text)
+    (tmp_path / "test_steady.py").write_text(STEADY)
     return tmp_path
 
 
@@ -70,7 +57,7 @@ def run(folder: Path) -> int:
         command = [sys.executable, "-m", "pytest", "-p", "xdist", *arguments]
         return subprocess.run(command, cwd=folder, env=environment, timeout=PATIENCE).returncode
 
-    return run_all(pytest_, [CROWD, ALONE], folder / "kept")
+    return run_all(pytest_, CROWD, folder / "kept")
 
 
 def unsteady(folder: Path) -> list[str]:
@@ -84,11 +71,11 @@ def names(tests: Sequence[str]) -> list[str]:
 
 def test_nothing_is_run_again_where_all_pass(tmp_path: Path) -> None:
     ran: list[Sequence[str]] = []
-    assert run_all(lambda arguments: ran.append(arguments) or 0, [CROWD, ALONE], tmp_path) == 0
-    assert len(ran) == 2
+    assert run_all(lambda arguments: ran.append(arguments) or 0, CROWD, tmp_path) == 0
+    assert len(ran) == 1
 
 
-def test_what_fails_in_the_crowd_alone_passes_and_is_told(
+def test_what_fails_only_in_the_crowd_passes_and_is_told(
     folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "test_unsteady.py").write_text(UNSTEADY)
@@ -104,10 +91,8 @@ def test_what_fails_twice_fails_and_what_passes_beside_it_is_told(
     folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "test_unsteady.py").write_text(UNSTEADY + BROKEN)
-    (folder / "test_once.py").write_text(TIMED_ONCE)
     assert run(folder) == 1
-    told = ["test_timed_once", "test_begin", "test_call", "test_end"]
-    assert names(unsteady(folder)) == told
+    assert names(unsteady(folder)) == ["test_begin", "test_call", "test_end"]
     assert "failed twice: test_unsteady.py::test_broken" in capfd.readouterr().err
 
 
@@ -127,5 +112,5 @@ def test_many_failures_are_no_accident(folder: Path, capfd: pytest.CaptureFixtur
 @pytest.mark.parametrize("status", [2, 3, 10, -9], ids=["stopped", "crash", "skip", "killed"])
 def test_what_no_test_tells_of_is_not_run_again(tmp_path: Path, status: int) -> None:
     """A run that did not come to its end, or skipped what must not be skipped."""
-    statuses = [status, 0]
-    assert run_all(lambda _: statuses.pop(0), [CROWD, ALONE], tmp_path / "kept") == status
+    statuses = [status]
+    assert run_all(lambda _: statuses.pop(), CROWD, tmp_path / "kept") == status

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from soak.bombs.bomber import BomberFailed, bombing
+from soak.bombs.kinds import ORDINARY
 from soak.overload.load import BROKEN, REFUSED, SERVED, TOKENS, Reply
 from soak.overload.report import markdown
 from soak.overload.run import Overload, Step, measured
@@ -40,6 +42,20 @@ def test_under_overload_every_request_is_served_or_refused_with_a_time_to_come_b
     assert f"Streams of {TOKENS} tokens" in done.stdout and "\n| 3 |" in done.stdout, done.stderr
     assert " x " not in done.stdout and "left behind" not in done.stdout
     assert (tmp_path / "report.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_bombs_fall_beside_a_stream_whose_gaps_are_compared(tmp_path: Path) -> None:
+    """How long the gaps are is the machine's."""
+    done = soak("--bombs", "--only", "tokenize", output=tmp_path)
+    head, _, row = done.stdout.splitlines()
+    assert head == "| bomb | longest gap, ms | usual | times | at most |"
+    assert row.startswith("| tokenize | ") and row.endswith(" | 4 |")
+    assert done.returncode == (float(row.split(" | ")[3]) >= 4), done.stderr
+
+
+def test_bombs_that_cannot_fall_are_found_out() -> None:
+    with pytest.raises(BomberFailed), bombing(1, ORDINARY):
+        pass
 
 
 LATE = 0.25

@@ -1,26 +1,22 @@
-"""Honest clients beside three attacks are served within twice their usual time."""
+"""Honest clients are served beside attackers as they are without them.
+
+How long they wait meanwhile is measured by `./scripts/soak --doors`.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 
 import pytest
 
 from tests.gateway.conftest import Service, StartService
 
-# Requests of a length that makes what it costs to wake the attackers small beside them. Medians,
-# and the usual time is taken before and after the attack: other work of the machine comes and goes.
-TOKENS = 300
-TRIES_BESIDE = 5
-TRIES_EACH_SIDE = 3
+TRIES = 3
 
-# The attackers are a process of their own and give way, as they would on other machines: what is
-# measured is the gateway, not who gets the cores.
+# The attackers are a process of their own and give way, as they would on other machines.
 ATTACKER = """
 import os, socket, sys, time
 os.nice(19)
@@ -73,13 +69,6 @@ for number, _ in enumerate(globals()[kind]()):
 """
 
 
-# The attacker runs on the same two cores, and with what the gateway does for it takes one of them:
-# the engine has both of its threads on what is left. 2.6 times were measured.
-MOST_TIMES = 4
-
-pytestmark = pytest.mark.alone
-
-
 @pytest.fixture(scope="module")
 def attacked(start_service: StartService) -> Service:
     return start_service(MAX_CONNECTIONS="1500", HEADER_SECONDS="20")
@@ -99,26 +88,14 @@ def attack(kind: str, port: int) -> Iterator[None]:
         attacker.communicate()
 
 
-def times(service: Service, tries: int) -> list[float]:
-    """The seconds of so many honest requests, one after the other."""
-
-    def seconds() -> float:
-        began = time.perf_counter()
-        assert service.complete(max_tokens=TOKENS, ignore_eos=True, seed=1).status_code == 200
-        return time.perf_counter() - began
-
-    return [seconds() for _ in range(tries)]
+def text(service: Service) -> str:
+    reply = service.complete(max_tokens=100, ignore_eos=True, seed=1)
+    assert reply.status_code == 200, reply.text
+    return str(reply.json()["choices"][0]["text"])
 
 
 @pytest.mark.parametrize("kind", ["slow_heads", "long_heads", "endless_bodies"])
-def test_honest_clients_are_served_in_a_few_times_their_usual_time(
-    attacked: Service, kind: str
-) -> None:
-    usually = times(attacked, TRIES_EACH_SIDE)
+def test_honest_clients_get_their_texts(attacked: Service, kind: str) -> None:
+    alone = text(attacked)
     with attack(kind, attacked.port):
-        beside = statistics.median(times(attacked, TRIES_BESIDE))
-    usually += times(attacked, TRIES_EACH_SIDE)
-    usual = statistics.median(usually)
-    told = f"{kind}: {beside:.3f} s, usually {usual:.3f} s: {beside / usual:.2f} times"
-    print(told)
-    assert beside < MOST_TIMES * usual, told
+        assert [text(attacked) for _ in range(TRIES)] == [alone] * TRIES
