@@ -14,6 +14,7 @@ from training.windows import tokens_at
 FEW_HELD_OUT_CHARACTERS = 5_000
 # To learn a language from; a model that knows one can be fine-tuned on far less.
 FEW_CHARACTERS_FROM_SCRATCH = 200_000
+SHOWN_CHARACTERS = 40
 _SLOW_TO_COUNT = 200_000  # documents
 
 
@@ -53,9 +54,15 @@ def report(prepared: Prepared) -> Iterator[str]:
 
 def _about_documents(prepared: Prepared) -> Iterator[str]:
     documents, context = prepared.documents.documents, prepared.run.context
-    repeated = sum(count - 1 for count in Counter(d.text for d in documents).values())
+    counts = Counter(d.text for d in documents)
+    repeated = len(documents) - len(counts)
     if repeated:
-        yield f"repeated  {_count(repeated, 'document')} of {len(documents):,} occurred before"
+        [(most, times)] = counts.most_common(1)
+        shown = most if len(most) <= SHOWN_CHARACTERS else f"{most[:SHOWN_CHARACTERS]}..."
+        yield (
+            f"repeated  {_count(repeated, 'document')} of {len(documents):,} occurred before; "
+            f"{shown!r} is there {times:,} times"
+        )
     start = start_token(prepared.model.config)
     unknown = prepared.tokenizer.unk_token_id
     if unknown is not None and unknown != start:

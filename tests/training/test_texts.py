@@ -212,7 +212,7 @@ def test_what_is_hardly_meant_is_said(text: str, said: str, tmp_path: Path) -> N
 
 def test_plain_texts_are_said_nothing_of(tmp_path: Path) -> None:
     plain = "\u00c0 la carte: \u00c2ge, S\u00c3O, \u00e2\u20ac; a < b, <html> in the midst"
-    (tmp_path / "a.txt").write_text(f"{plain}\n\n{FRENCH}", encoding="utf-8")
+    (tmp_path / "a.txt").write_text(f"{plain}\n\n{FRENCH[:60]}", encoding="utf-8")
     assert read_documents([str(tmp_path / "a.txt")], Reading()).notes == ()
 
 

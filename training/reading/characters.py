@@ -7,9 +7,14 @@ from collections.abc import Iterable
 
 from training.reading.document import Document
 
-# Control characters but tab and line ends; lone surrogates; U+FFFD, which stands for bytes that
-# somebody before us could not read; what is no character at all.
-_ODD = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffd\ufffe\uffff]")
+# Control characters but tab and line ends; what nobody sees (soft hyphens, zero width, marks that
+# turn the direction; not the joiners, which Persian, Hindi and emoji need); two letters in one, as
+# PDFs have them; lone surrogates; U+FFFD, which stands for bytes that somebody before us could not
+# read; what is no character at all.
+_ODD = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u200b\u2028-\u202e\u2060-\u2069\ufb00-\ufb06"
+    "\ud800-\udfff\ufff9-\uffff]"
+)
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _REPLACEMENT = "\ufffd"
 _NAMES = {0x00: "NUL", 0x0B: "vertical tab", 0x0C: "form feed", 0x1A: "Ctrl-Z", 0x1B: "escape"}

@@ -1,12 +1,13 @@
 """JSON Lines: a record in each line. A single list of records is read too."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from training.errors import TrainingError
 from training.reading.document import Document, Reading, documents, unix_lines
-from training.reading.records import choose_fields, read_record
+from training.reading.records import choose_fields, fields_of, read_record
 
 _LOOKED_AT = 3
 
@@ -17,14 +18,15 @@ def read_json_lines(text: str, source: str, how: Reading) -> Iterator[Document]:
     Raises:
         TrainingError: a line is no JSON, or holds no text.
     """
+    first: tuple[str, ...] = ()
     for line, record in _records(text, source):
         if isinstance(record, str):
             yield from documents(record, source, line)
             continue
         if not isinstance(record, dict):
             raise TrainingError(f"{source} line {line} is not a JSON object")
-        fields = choose_fields(record.keys(), how, f"{source} line {line}")
-        yield from read_record(record, fields, how, source, line)
+        first = first or choose_fields(record.keys(), how, f"{source} line {line}")
+        yield from read_record(record, fields_of(record, first, how), how, source, line)
 
 
 def looks_like_json_lines(text: str) -> bool:
@@ -34,13 +36,26 @@ def looks_like_json_lines(text: str) -> bool:
     return bool(whole) and all(_is_object(line) for line in whole[:_LOOKED_AT])
 
 
+def looks_like_json_list(text: str) -> bool:
+    """Whether it is one list of records or of texts."""
+    if not re.match(r"\s*\[\s*[{\"]", text):
+        return False
+    try:
+        return all(isinstance(record, dict | str) for record in json.loads(text))
+    except (ValueError, RecursionError):
+        return False
+
+
 def _records(text: str, source: str) -> Iterator[tuple[int, Any]]:
-    if text.lstrip().startswith("["):
+    if re.match(r"\s*(\[\s*[{\"]|\{\s*\n)", text):
+        # A list of records, or a record over several lines: the whole is one value.
         try:
             records = json.loads(text)
-        except ValueError as error:
-            raise TrainingError(f"{source} is not JSON: {error}") from error
-        yield from enumerate(records, start=1)
+        except (ValueError, RecursionError) as error:
+            raise TrainingError(
+                f"{source} is not JSON: {error} (a record in each line, or one list of records)"
+            ) from error
+        yield from enumerate(records if isinstance(records, list) else [records], start=1)
         return
     for number, line in enumerate(unix_lines(text).split("\n"), start=1):
         if not line.strip():

@@ -8,13 +8,18 @@ from training.errors import TrainingError
 from training.reading.characters import holdable, odd_characters
 from training.reading.document import MARKS, Document, Documents, Reading, Say
 from training.reading.encodings import decode
-from training.reading.json_lines import looks_like_json_lines, read_json_lines
+from training.reading.json_lines import (
+    looks_like_json_lines,
+    looks_like_json_list,
+    read_json_lines,
+)
 from training.reading.kinds import kind_of
+from training.reading.looks import Looks
 from training.reading.parquet import MAGIC as PARQUET
 from training.reading.parquet import read_parquet
 from training.reading.plain import looks_like_lines, read_lines, read_separated, read_whole
 from training.reading.sources import find_sources
-from training.reading.tables import read_table
+from training.reading.tables import looks_like_table, read_table
 from training.reading.unpack import unpack
 
 _BY_SUFFIX = {
@@ -25,14 +30,8 @@ _BY_SUFFIX = {
     ".tsv": "tsv",
     ".parquet": "parquet",
 }
-
-_MARKUP = re.compile(r"\s*<(\?xml|!doctype|!--|[a-z][\w:.-]*(\s[^<>]*)?/?>)", re.I)
-_CLOSED_TAG = re.compile(r"</[a-z]", re.I)
-# Other models' ends of a text.
-_OTHERS_MARKS = re.compile(r"</s>|<eos>|<\|(?:im_end|eot_id|end|eot)\|>|\[(?:SEP|EOS)\]")
-# Two bytes of UTF-8 as letters of Windows-1252 or Latin-1, and quotes and dashes of three.
-_TWICE = re.compile("[\u00c2\u00c3][\u0080-\u00bf\u0152-\u2122]|\u00e2\u20ac[\u0080-\u2122]")
-_FEW_TWICE = 3
+_MARK_OF_ORDER = "\ufeff"
+_BEGINS_AS_JSON = re.compile(r"\s*[\[{]\s*[\"{\[]")
 
 
 def read_documents(named: Sequence[str], how: Reading) -> Documents:
@@ -42,14 +41,25 @@ def read_documents(named: Sequence[str], how: Reading) -> Documents:
         TrainingError: something cannot be read, or nothing is in it.
     """
     notes: list[str] = []
-    found: list[Document] = []
+    read: list[Document] = []
     files: list[str] = []
+    looks = Looks()
     for source in find_sources(named, notes.append):
         for name, data in unpack(source.name, source.read(), notes.append):
             files.append(name)
-            found += _read(name, data, how, notes.append)
+            texts = list(_read(name, data, how, notes.append, looks))
+            looks.look_at(name, "\n\n".join(text.text for text in texts if text.text))
+            read += texts
+    found = [document for document in read if document.text]
     if not found:
         raise TrainingError(f"no text: {' '.join(named)} holds nothing but white space")
+    notes += looks.notes()
+    if len(found) < len(read):
+        empty = next(document for document in read if not document.text)
+        notes.append(
+            f"{len(read) - len(found):,} records have no text (it is empty, null "
+            f"or not there) and are left out, the first in {empty.source} line {empty.line}"
+        )
     odd = odd_characters(found)
     if odd:
         notes.append(odd)
@@ -57,13 +67,13 @@ def read_documents(named: Sequence[str], how: Reading) -> Documents:
     return Documents(kept, tuple(files), tuple(notes))
 
 
-def _read(name: str, data: bytes, how: Reading, say: Say) -> Iterator[Document]:
+def _read(name: str, data: bytes, how: Reading, say: Say, looks: Looks) -> Iterator[Document]:
     if how.format == "parquet" or data.startswith(PARQUET):
         return read_parquet(data, name, how)
     kind = kind_of(data)
     if kind:
         raise TrainingError(f"{name} is not text but {kind}")
-    text = decode(name, data, how.encoding, say)
+    text = _without_marks_of_order(decode(name, data, how.encoding, say), name, looks)
     format = how.format if how.format != "auto" else _format_of(name, text, how)
     if format == "jsonl":
         return read_json_lines(text, name, how)
@@ -73,7 +83,7 @@ def _read(name: str, data: bytes, how: Reading, say: Say) -> Iterator[Document]:
         return read_lines(text, name)
     if how.separator is not None:
         return read_separated(text, name, how.separator)
-    _say_what_it_looks_like(text, name, say)
+    _note_other_formats(text, name, looks)
     return read_whole(text, name)
 
 
@@ -81,34 +91,31 @@ def _format_of(name: str, text: str, how: Reading) -> str:
     suffix = PurePosixPath(name.lower()).suffix
     if suffix in _BY_SUFFIX:
         return _BY_SUFFIX[suffix]
-    if how.separator is None and looks_like_json_lines(text):
+    if how.separator is None and (looks_like_json_lines(text) or looks_like_json_list(text)):
         return "jsonl"
     return "text"
 
 
-def _say_what_it_looks_like(text: str, name: str, say: Say) -> None:
-    if _MARKUP.match(text) and (_CLOSED_TAG.search(text) or "<html" in text.lower()):
-        say(
-            f"{name} looks like HTML or XML: its tags are read as text "
-            "(of HTML, pandoc -t plain takes them out)"
-        )
-    twice = _TWICE.findall(text)
-    if len(twice) >= _FEW_TWICE:
-        say(
-            f"{name} has {len(twice):,} signs such as {twice[0]!r}: it looks like UTF-8 that a "
-            "program has taken for Windows-1252 and saved so; it is read as it is"
-        )
-    others = _OTHERS_MARKS.findall(text)
-    if others:
-        say(
-            f"{name} has {len(others):,} {others[0]}, another model's end of a text, and they are "
-            f"read as text (--separator '{others[0]}' parts it there)"
-        )
+def _without_marks_of_order(text: str, name: str, looks: Looks) -> str:
+    count = text.count(_MARK_OF_ORDER)
+    if count:
+        looks.add(name, "byte order marks within it ({count:,}), as `cat` leaves them, go", count)
+    return text.replace(_MARK_OF_ORDER, "")
+
+
+def _note_other_formats(text: str, name: str, looks: Looks) -> None:
     marks = len(MARKS.findall(text))
+    comma = looks_like_table(text)
     if marks:
-        say(f"{name}: its {marks:,} marks such as <|endoftext|> separate documents")
+        looks.add(name, "its {count:,} marks such as <|endoftext|> separate documents", marks)
+    elif _BEGINS_AS_JSON.match(text):
+        looks.add(name, "it begins as JSON does, and is read as text (--format jsonl: as records)")
+    elif comma:
+        format = "tsv" if comma == "\t" else "csv"
+        looks.add(name, f"it looks like a table, and is read as text (--format {format}: as texts)")
     elif looks_like_lines(text):
-        say(
-            f"{name} looks as if each line were a text of its own; it is read as one text "
-            "(--lines reads each line for itself)"
+        looks.add(
+            name,
+            "it looks as if each line were a text of its own, and is read as one text (--lines "
+            "reads each line for itself)",
         )

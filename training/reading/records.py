@@ -42,14 +42,35 @@ def choose_fields(names: Collection[str], how: Reading, where: str) -> tuple[str
     )
 
 
+def fields_of(record: Mapping[str, Any], first: Sequence[str], how: Reading) -> tuple[str, ...]:
+    """The fields of a record that make a text, where those of the first are known.
+
+    None where it has neither these nor others that are known: a field that happens to be the only
+    one of a record is no text for that.
+    """
+    choices = (tuple(first),) if how.column is not None else (tuple(first), *_KNOWN)
+    return next((fields for fields in choices if all(f in record for f in fields)), ())
+
+
 def read_record(
     record: Mapping[str, Any], fields: Sequence[str], how: Reading, source: str, line: int
 ) -> Iterator[Document]:
-    """The documents of one record: mostly one; none where the field is empty.
+    """The documents of one record: mostly one; an empty one where there is no text.
 
     Raises:
         TrainingError: a field is not what its name says.
     """
+    empty = True
+    for document in _texts(record, fields, how, source, line):
+        empty = False
+        yield document
+    if empty:
+        yield Document("", source, line)
+
+
+def _texts(
+    record: Mapping[str, Any], fields: Sequence[str], how: Reading, source: str, line: int
+) -> Iterator[Document]:
     where = f"{source} line {line}"
     values = [record.get(field) for field in fields]
     if tuple(fields) in ((MESSAGES,), (CONVERSATIONS,)):

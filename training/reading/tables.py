@@ -11,6 +11,8 @@ from training.reading.document import Document, Reading, Say
 from training.reading.records import choose_fields, read_record
 
 _TITLE_LENGTH = 40
+# To tell a table by.
+_SAMPLE, _FEW_ROWS = 100_000, 5
 Row = tuple[int, list[str]]
 
 
@@ -28,13 +30,37 @@ def read_table(text: str, source: str, how: Reading, comma: str, say: Say) -> It
         rows = rows[1:]
         _say_what_is_a_header(names, source, say)
     fields = choose_fields(names, how, source)
+    again = [line for line, row in rows if how.header and row == names]
+    if again:
+        say(
+            f"{source}: the names of the columns stand in it {len(again) + 1:,} times, again in "
+            f"line {again[0]}, as where tables were put together; these rows are left out"
+        )
     for line, row in rows:
+        if line in again:
+            continue
         if len(row) != len(names):
             raise TrainingError(
                 f"{source} line {line} has {len(row)} fields, the first row {len(names)}; "
                 "quote what holds a comma or a line break, or read each line as a text with --lines"
             )
         yield from read_record(dict(zip(names, row, strict=True)), fields, how, source, line)
+
+
+def looks_like_table(text: str) -> str | None:
+    """What parts its columns, if all lines have as many; behind a sentence's comma is a blank."""
+    sample = text[:_SAMPLE]
+    whole = sample if len(text) <= _SAMPLE else sample.rpartition("\n")[0]
+    for comma in ",;\t":
+        try:
+            quoting: Literal[0, 3] = csv.QUOTE_NONE if comma == "\t" else csv.QUOTE_MINIMAL
+            rows = [row for _, row in _parse(_reader(whole, comma, quoting))]
+        except csv.Error:
+            continue
+        is_even = len(rows) >= _FEW_ROWS and len({*map(len, rows)}) == 1
+        if is_even and rows[0][1:] and not any(f[:1] == " " for row in rows for f in row[1:]):
+            return comma
+    return None
 
 
 def _rows(text: str, source: str, comma: str, say: Say) -> list[Row]:
