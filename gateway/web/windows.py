@@ -14,6 +14,7 @@ logger = logging.getLogger("gateway.limits")
 # A Redis that does not answer in this time is treated as lost.
 REDIS_SECONDS = 0.5
 REDIS_RETRY_SECONDS = 5.0
+MOST_SAID = 200  # letters of what Redis says against it
 NAMESPACE = "gpt2"
 
 Result = TypeVar("Result")
@@ -59,8 +60,8 @@ class Windows:
             except Exception as error:
                 self._redis_lost_at = now
                 logger.warning(
-                    "Redis does not answer (%s); counting here alone for %g s",
-                    type(error).__name__,
+                    "Redis does not count (%s); counting here alone for %g s",
+                    f"{type(error).__name__}: {error}"[:MOST_SAID].rstrip(": "),
                     REDIS_RETRY_SECONDS,
                 )
         return await question(self._memory)

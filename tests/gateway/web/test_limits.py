@@ -349,4 +349,21 @@ def test_two_instances_count_together_in_redis_and_alone_without(
         redis.wait()
     alone = [second.get("/v1/models").status_code for _ in range(5)]
     assert alone == [200, 200, 200, 200, 429]
-    wait_until(lambda: any("Redis does not answer" in line for line in second.log))
+    wait_until(lambda: any("Redis does not count (ConnectionError" in line for line in second.log))
+
+
+@pytest.mark.skipif(not shutil.which("redis-server"), reason="needs Debian's redis-server")
+def test_what_redis_says_against_it_is_in_the_log(start_service: StartService) -> None:
+    port = str(free_ports(1)[0])
+    command = ["redis-server", "--port", port, "--save", "", "--bind", "127.0.0.1"]
+    redis = subprocess.Popen([*command, "--requirepass", "secret"], stdout=subprocess.DEVNULL)
+    try:
+        url = f"redis://127.0.0.1:{port}"
+        service = start_service(REQUESTS_PER_MINUTE="4", REDIS_URL=url)
+        assert [service.get("/v1/models").status_code for _ in range(5)] == [200] * 4 + [429]
+        wait_until(lambda: any("Redis does not count" in line for line in service.log))
+    finally:
+        redis.terminate()
+        redis.wait()
+    [line] = [line for line in service.log if "Redis does not count" in line]
+    assert "(AuthenticationError: " in line and "authenticate the client" in line
