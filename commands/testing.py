@@ -74,4 +74,11 @@ def lint(environment: Environment) -> int:
 
 
 def _python(environment: Environment, *arguments: str) -> int:
-    return processes.run([str(environment.python), *arguments])
+    """Run it with compiled modules kept out of the sources' folders.
+
+    Where the caller's environment has Python keep none, each of the thousand processes that tests
+    start would compile this project anew.
+    """
+    kept = dict(os.environ, PYTHONPYCACHEPREFIX=str(ROOT / "build" / "pycache"))
+    kept.pop("PYTHONDONTWRITEBYTECODE", None)
+    return processes.run([str(environment.python), *arguments], kept)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 from tests.patience import PATIENCE
@@ -13,9 +14,12 @@ OLDEST, NEWEST = (3, 9), (3, 14)
 ALL = os.environ.get("ALL_PYTHONS") == "1"
 
 
+@cache
 def version_of(python: str) -> tuple[int, int] | None:
     """The version of an interpreter that has pip."""
-    asked = [python, "-Ec", "import pip, sys; print(*sys.version_info[:2])"]
+    # Found, not imported: that takes most of a second for them all, wherever tests are collected.
+    has_pip = "import importlib.util, sys; assert importlib.util.find_spec('pip')"
+    asked = [python, "-Ec", f"{has_pip}; print(*sys.version_info[:2])"]
     try:
         said = subprocess.run(asked, capture_output=True, text=True, timeout=PATIENCE)
     except OSError:

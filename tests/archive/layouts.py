@@ -372,7 +372,7 @@ FRAGMENTS = (
 
 @cache
 @cache
-def mixed_lines(count: int = 10_000) -> list[str]:
+def mixed_lines(count: int = 2_500) -> list[str]:
     """Lines of everything, among them the empty one, prose, and what begins or ends with spaces."""
     generator = random.Random(0)
     words = PROSE.split()

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from archive.checkpoint import Checkpoint, open_checkpoint
@@ -49,6 +48,9 @@ IDS = torch.tensor([[3, 1, 4, 1, 5, 9, 2, 6, 53, 58, 7551]])
 
 def trained(directory: Path, tied: bool, kind: dict[str, Any]) -> torch.Tensor:
     """Write base and adapter as libraries do; return what the two compute together."""
+    # Imported here: it takes seconds, which each process that collects tests would spend.
+    from peft import LoraConfig, get_peft_model
+
     torch.manual_seed(0)
     model = GPT2LMHeadModel(GPT2Config(**tiny_config(tie_word_embeddings=tied)))
     for name, values in model.named_parameters():
