@@ -71,7 +71,7 @@ def fleet(model_store: Path, tmp_path: Path) -> Iterator[Fleet]:
         )
         served = NGINX.format(home=tmp_path, port=port, servers=servers)
         proxy = subprocess.Popen(nginx_command(nginx, tmp_path, served))
-        stack.callback(proxy.wait, 10)
+        stack.callback(proxy.wait, PATIENCE)
         stack.callback(proxy.terminate)
         yield Fleet(instances, f"http://127.0.0.1:{port}", tmp_path / "access.log")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import socket
@@ -16,7 +15,15 @@ import pytest
 import requests
 
 from gateway.torchserve.restarts import GaveUp, Restarts
-from tests.gateway.conftest import ROOT, Service, StartService, events, is_alive, wait_until
+from tests.gateway.conftest import (
+    ROOT,
+    Service,
+    StartService,
+    environment_for_tests,
+    events,
+    is_alive,
+    wait_until,
+)
 from tests.patience import PATIENCE
 
 LONG = {"prompt": "A", "max_tokens": 900, "ignore_eos": True, "n": 8}
@@ -32,7 +39,7 @@ def run_gateway(**settings: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "gateway"],
         cwd=ROOT,
-        env=os.environ | {"PORT": "0"} | settings,
+        env=environment_for_tests() | {"PORT": "0"} | settings,
         capture_output=True,
         text=True,
         timeout=PATIENCE,

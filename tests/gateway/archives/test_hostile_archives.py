@@ -21,7 +21,7 @@ from gateway.archives.archive_file import BadArchive, Bounds, check, read_member
 from gateway.archives.manifest import MANIFEST, read_manifest
 from gateway.errors import BadRequest
 from tests.conftest import ROOT
-from tests.gateway.conftest import Service, StartService
+from tests.gateway.conftest import Service, StartService, environment_for_tests
 from tests.patience import PATIENCE
 
 CONTENT = b"some text that packs well " * 40
@@ -268,7 +268,7 @@ def test_none_is_registered_nor_unpacked(store: Path, start_service: StartServic
 def test_none_is_served(store: Path, tmp_path: Path, name: str) -> None:
     settings = {"MODEL_STORE": str(store), "MODEL_ARCHIVE": f"{name}.mar", "PORT": "0"}
     command = [sys.executable, "-m", "gateway"]
-    environment = {**os.environ, **settings, "TMPDIR": str(tmp_path)}
+    environment = environment_for_tests() | settings | {"TMPDIR": str(tmp_path)}
     done = subprocess.run(
         command,
         cwd=ROOT,

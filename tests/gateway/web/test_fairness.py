@@ -71,7 +71,8 @@ def test_a_key_without_tokens_is_told_when_it_has_some_again(shared: Service) ->
 
 def test_a_client_that_leaves_the_queue_frees_its_place(shared: Service) -> None:
     with ThreadPoolExecutor(12) as pool:
-        crowd = [pool.submit(ask, shared, "ann", n=8) for _ in range(12)]
+        crowd = [pool.submit(ask, shared, "ann", n=8, max_tokens=LONG) for _ in range(12)]
+        wait_until(lambda: shared.metric("vllm:num_requests_waiting") > 32)
         with pytest.raises(OSError):
             requests.post(
                 f"{shared.url}/v1/completions",

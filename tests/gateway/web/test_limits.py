@@ -103,9 +103,10 @@ def test_one_header_that_never_ends_is_cut_off(bounded: Service) -> None:
 
 def test_a_thousand_slow_connections_are_all_told(bounded: Service) -> None:
     with contextlib.ExitStack() as stack:
-        slow = [stack.enter_context(connection(bounded)) for _ in range(1000)]
-        for made in slow:
-            made.sendall(b"POST /v1/completions HTTP/1.1\r\nhost: x\r\nx-slow")
+        slow = []
+        for _ in range(1000):
+            slow.append(stack.enter_context(connection(bounded)))
+            slow[-1].sendall(b"POST /v1/completions HTTP/1.1\r\nhost: x\r\nx-slow")
         assert bounded.complete(max_tokens=20).status_code == 200
         assert all(read_all(made).startswith(b"HTTP/1.1 408 ") for made in slow)
 
