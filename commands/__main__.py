@@ -92,7 +92,7 @@ def _parsed(parser: argparse.ArgumentParser, words: list[str]) -> argparse.Names
         OFFLINE,
         type=_directory,
         metavar="DIR",
-        help="install from the wheels in DIR (./scripts/wheels fetches them), not from the network",
+        help="install from the wheels in DIR (see ./scripts/wheels), not from the network",
     )
     parser.error = _wrong_use  # type: ignore[method-assign]
     return parser.parse_args(words)

@@ -143,7 +143,7 @@ COMMANDS = {
     ),
     "train": Command("trains, fine-tunes or measures a checkpoint", _train, "training.options"),
     "bench": Command(
-        "measures this project beside its peers",
+        "measures this project and its peers",
         _module("bench", _needs("serve", "package", "bench"), ROOT),
         "bench.options",
     ),
@@ -154,22 +154,22 @@ COMMANDS = {
         DEVELOPERS,
     ),
     "soak": Command(
-        "serves mixed requests beside faults, and compares every reply",
+        "serves mixed requests while faults occur, and compares every reply",
         _soak,
         "soak.options",
         DEVELOPERS,
     ),
     "deploy": Command(
-        "puts the service on Google Cloud Run, or takes it away",
+        "deploys the service to Google Cloud Run, or deletes it",
         _module("deploy", _needs("deploy"), ROOT),
         "deploy.options",
     ),
     "image": Command(
         "builds the container image, and tests it", _image, "commands.image", DEVELOPERS
     ),
-    "docs": Command("makes a site of the documentation", _docs, "commands.docs", DEVELOPERS),
+    "docs": Command("builds the documentation as a site", _docs, "commands.docs", DEVELOPERS),
     "wheels": Command(
-        "fetches packages for machines without a network", _wheels, "commands.wheels"
+        "downloads packages for machines without a network", _wheels, "commands.wheels"
     ),
     "install": Command(
         "installs dependency groups, and runs nothing", _install, "commands.installing"

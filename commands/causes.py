@@ -33,15 +33,15 @@ def cause_of(words: str, place: Path, otherwise: str) -> str:
         return f"{root} cannot be written: {denied[0]}"
     if UNKNOWN_HASH in words:
         return (
-            "a file that came is not the one whose hash is in requirements.lock; nothing was used"
+            "a downloaded file does not match its hash in requirements.lock; nothing was installed"
         )
     if SOCKS in words:
         return "pip reaches no SOCKS proxy; unset ALL_PROXY, or name an HTTP one in https_proxy"
     if ENDED_BY in words:
         killed = words[words.rindex(ENDED_BY) :].strip()
-        return f"{killed}, as a machine without free memory does; start it again, and it goes on"
+        return f"{killed}, probably because memory ran out; run the command again to continue"
     if "PATH separator" in words:
-        return f"Python makes none in a folder with a ':' in its path; move {root}"
+        return f"Python cannot create one in a folder with a ':' in its path; move {root}"
     if free_bytes(place) < NEXT_TO_NOTHING:
         return f"no space is left on the disk of {place}"
     return otherwise

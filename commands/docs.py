@@ -40,7 +40,7 @@ def run(options: argparse.Namespace, environment: Environment) -> int:
     output: Path = options.output.resolve()
     installing.ensure(environment, ROOT, GROUPS)
     if build(environment.python, ROOT, output):
-        raise CommandError("mend what stands above; the site is not complete without it")
+        raise CommandError("fix the errors above; the site is incomplete")
     say(f"{output / 'index.html'} is ready")
     return 0
 

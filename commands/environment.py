@@ -97,7 +97,7 @@ class Environment:
             failed, words = True, str(error)
         if failed:
             cause = cause_of(words, self.place, "is the package python3-venv installed?")
-            raise CommandError(f"a virtual environment could not be made; {cause}")
+            raise CommandError(f"a virtual environment could not be created; {cause}")
 
     def record(self, installed: Mapping[str, str]) -> None:
         """Note what has been installed, beside what was."""
@@ -108,10 +108,10 @@ class Environment:
         """Return what to say when pip failed."""
         otherwise = "is there a network?"
         if self.wheels is not None:
-            otherwise = f"does {self.wheels} hold all wheels? (./scripts/wheels fetches them)"
+            otherwise = f"does {self.wheels} contain all wheels? (./scripts/wheels downloads them)"
         cause = cause_of(str(error), self.place, otherwise)
         log = f"{self.place.name}/{LOG}"
-        return CommandError(f"packages could not be installed; {cause} ({log} has pip's words)")
+        return CommandError(f"packages could not be installed; {cause} (see {log})")
 
     def announce(self, names: Sequence[str], size: Size) -> None:
         """Say what is about to come, if there is room for it.

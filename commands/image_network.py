@@ -22,7 +22,7 @@ def build_arguments(python: Path, with_docker: bool) -> list[str]:
     arguments = []
     for name, value in settings.items():
         if with_docker and _names_local_path(value):
-            say(f"not passed to Docker, whose builds see no files of this machine: {name}={value}")
+            say(f"not passed to Docker, whose builds cannot read local files: {name}={value}")
         else:
             arguments += ["--build-arg", f"{name}={value}"]
     if not with_docker:

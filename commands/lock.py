@@ -78,7 +78,7 @@ def fetch(pin: str) -> Release:
     page = _get(f"{INDEX}{canonicalize_name(name)}/", JSON)
     files = [each for each in json.loads(page)["files"] if is_used(each["filename"], version)]
     if not files:
-        raise LockError(f"{INDEX} has no file of {pin} that could be used")
+        raise LockError(f"{INDEX} has no usable file of {pin}")
     # torch's are not those of the index that it comes from.
     hashes = () if name == TORCH else tuple(sorted(each["hashes"]["sha256"] for each in files))
     return Release(pin, hashes, tuple(_needs(files)))

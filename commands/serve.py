@@ -146,7 +146,7 @@ def _chosen(model: str | None, settings: Settings) -> Chosen:
     is_archive = model is not None and model.endswith(".mar")
     passed_over = named & ({"MODEL_ARCHIVE", "MODEL_STORE"} if is_archive else {"MODEL_ARCHIVE"})
     if passed_over:
-        say(f"ignored, since --model says what is served: {', '.join(sorted(passed_over))}")
+        say(f"ignored because of --model: {', '.join(sorted(passed_over))}")
     if model is not None and is_archive:
         return Chosen(Path(model).parent, Path(model).name)
     return Chosen(store, checkpoint=model or str(EMBEDDED))
@@ -170,7 +170,7 @@ def _checked_settings() -> Settings:
     except OSError as error:
         where = f"{settings.bind}:{settings.port}"
         raise CommandError(
-            f"cannot listen on {where}: {error.strerror} (--port takes another)"
+            f"cannot listen on {where}: {error.strerror} (choose another with --port)"
         ) from None
     return settings
 

@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     """The options."""
     result = argparse.ArgumentParser(
         prog="wheels",
-        description="Fetches wheels into a directory, for --offline DIR of the other commands.",
+        description="Downloads wheels into a directory, for --offline DIR of the other commands.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -21,8 +21,8 @@ which other services of the project may share. This deletes them:
 gcloud storage rm {bucket}/source --recursive"""
 
 ONE_NAME = (
-    "Have {domain} name {address} (an A record); its certificate comes within an hour of that. "
-    "Then let nobody in beside it: gcloud run services update with "
+    "Point {domain} to {address} (an A record); its certificate is issued within an hour of that. "
+    "Then close direct access: gcloud run services update with "
     "--ingress=internal-and-cloud-load-balancing, in each region"
 )
 
@@ -179,7 +179,7 @@ def _ask(question: str, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise DeployError("there is no terminal to ask on; add --yes")
+        raise DeployError("no terminal to ask for confirmation; add --yes")
     if input(f"{question} Go on? [y/N] ").strip().lower() not in ("y", "yes"):
         raise DeployError("nothing was done")
 

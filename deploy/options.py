@@ -30,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
     """All options."""
     result = argparse.ArgumentParser(
         prog="deploy",
-        description="Puts GPT-2 on Google Cloud Run: from a project with billing to a URL.",
+        description="Deploys GPT-2 to Google Cloud Run: from a project with billing to a URL.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -56,12 +56,12 @@ def _add_service(add: Add) -> None:
         action="store_true",
         help="anyone may call (give --api-keys too); without it, only holders of roles/run.invoker",
     )
-    add("--api-keys", type=Path, metavar="FILE", help="keys for inference, one name:key a line")
+    add("--api-keys", type=Path, metavar="FILE", help="keys for inference, one name:key per line")
     add(
         "--management-key",
         type=Path,
         metavar="FILE",
-        help="key for management, which is closed without one",
+        help="key for management, which is disabled without one",
     )
     add(
         "--platform",
@@ -75,14 +75,19 @@ def _add_service(add: Add) -> None:
 def _add_size(add: Add) -> None:
     """How large, and what it costs."""
     add("--min-instances", type=int, default=0, help="instances kept warm (default: 0)")
-    add("--max-instances", type=int, default=3, help="limit of the bill (default: 3)")
+    add(
+        "--max-instances",
+        type=int,
+        default=3,
+        help="most instances, which limits the bill (default: 3)",
+    )
     add("--cpu", type=int, choices=list(GIBIBYTES), default=2, help="default: 2")
     add("--memory", default="2Gi", help="default: 2Gi")
-    add("--always-cpu", action="store_true", help="pay for instances, not for requests")
+    add("--always-cpu", action="store_true", help="pay per instance instead of per request")
     add(
         "--collector",
         action="store_true",
-        help="a side-car for Cloud Trace and Managed Prometheus (another quarter of a processor)",
+        help="a sidecar for Cloud Trace and Managed Prometheus (another quarter of a processor)",
     )
 
 
@@ -119,4 +124,4 @@ def _add_manner(add: Add) -> None:
     add("--generation", type=int, choices=[1, 2], default=2, help="execution environment")
     add("--dry-run", action="store_true", help="print every command and run none")
     add("--yes", action="store_true", help="do not ask")
-    add("--delete", action="store_true", help="delete all of it again")
+    add("--delete", action="store_true", help="delete everything again")

@@ -83,7 +83,7 @@ class Runner:
                 return None
             if wait is None or not UNSETTLED.search(said):
                 break
-            print(f"not known everywhere yet: trying again in {wait} s", flush=True)
+            print(f"not available everywhere yet: trying again in {wait} s", flush=True)
             time.sleep(wait)
         return _reason(said)
 

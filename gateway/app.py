@@ -99,7 +99,9 @@ class Gateway:
             fault: GatewayError = NotFound("There is no such route")
             if error.status_code == 405:
                 allowed = (error.headers or {}).get("Allow", "")
-                fault = MethodNotAllowed(f"{exchange.method} is not for this route; use {allowed}")
+                fault = MethodNotAllowed(
+                    f"{exchange.method} is not allowed on this route; use {allowed}"
+                )
                 exchange.reply_headers.append((b"allow", allowed.encode()))
             await self._fail(exchange, fault)
         except ClientGone:
@@ -118,7 +120,7 @@ class Gateway:
         exchange.closes = True
         if not exchange.path.startswith(PROBE_PATHS):
             raise Unavailable(
-                "All connections are taken; try again in 1 s", code="full", retry_after=1
+                "All connections are in use; try again in 1 s", code="full", retry_after=1
             )
 
     async def _fail_draining(self, exchange: Exchange) -> None:

@@ -38,8 +38,8 @@ from gateway.web.token_budget import TokenBudget
 from gateway.web.tracing import Tracing
 
 NOT_INSTALLED = (
-    "OTEL_EXPORTER_OTLP_ENDPOINT is set, and OpenTelemetry is not installed: "
-    "`python3 -m commands install serve trace` installs it, without the setting there are no traces"
+    "OTEL_EXPORTER_OTLP_ENDPOINT is set, but OpenTelemetry is not installed: install it with "
+    "`python3 -m commands install serve trace`, or unset it to run without traces"
 )
 
 
@@ -120,11 +120,11 @@ def _make_metrics(
 
     def gauges() -> Values:
         return {
-            "replicas": ("Copies of the model.", len(registry.all())),
+            "replicas": ("Replicas of the model.", len(registry.all())),
             "ready": ("1 if the service is ready.", float(health.is_ready)),
             "models_loaded": ("Models in memory.", on_demand.resident.loaded),
             "models_memory_bytes": (
-                "Memory of all workers as they were loaded, without caches.",
+                "Memory of all workers after loading, without caches.",
                 on_demand.resident.used,
             ),
         }
@@ -132,12 +132,12 @@ def _make_metrics(
     def counts() -> Values:
         return {
             "torchserve_restarts": (
-                "Times that TorchServe failed, and was started again.",
+                "How often TorchServe failed and was restarted.",
                 restarts.total,
             ),
-            "model_loads": ("Times that a model was loaded for a request.", on_demand.loads),
+            "model_loads": ("Models loaded on demand.", on_demand.loads),
             "model_evictions": (
-                "Times that a model was put away for another.",
+                "Models put away to make room for another.",
                 on_demand.eviction.count,
             ),
         }

@@ -94,7 +94,7 @@ class MethodNotAllowed(GatewayError):
 
 
 class RequestTimeout(GatewayError):
-    """The request came too slowly."""
+    """The request took too long to arrive."""
 
     status = 408
     kind = "invalid_request_error"
@@ -141,7 +141,7 @@ class Unserved(GatewayError):
 
 
 class BadGateway(GatewayError):
-    """TorchServe answered something that cannot be passed on."""
+    """TorchServe's answer cannot be passed on."""
 
     status = 502
 

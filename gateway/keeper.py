@@ -127,7 +127,7 @@ class Keeper:
             await asyncio.to_thread(torchserve.words.wait_for_end)
             return f"TorchServe ended (status {process.returncode})"
         except UpstreamError as error:
-            return f"TorchServe does not work: {error.message}"
+            return f"TorchServe is not working: {error.message}"
         finally:
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)

@@ -23,11 +23,11 @@ def base_url(text: str) -> str:
     text = text.strip()
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.netloc:
-        meant = f"; is http://{text} meant?" if text and "//" not in text else ""
+        meant = f"; did you mean http://{text}?" if text and "//" not in text else ""
         raise ValueError(f"not an http:// or https:// address: {text!r}{meant}")
     if "?" in text or "#" in text:  # routes appended to it would be a part of these
         meant = base_url(re.split("[?#]", text, maxsplit=1)[0])
-        raise ValueError(f"an address ends before ? and #: {text!r}; is {meant} meant?")
+        raise ValueError(f"an address must not contain ? or #: {text!r}; did you mean {meant}?")
     return ROUTE.sub("", text, count=1).rstrip("/")
 
 

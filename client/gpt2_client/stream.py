@@ -23,9 +23,7 @@ class AnotherText(StreamBroken):
     """What came when the stream was asked for again is not what came before."""
 
     def __init__(self) -> None:
-        super().__init__(
-            "the stream broke, and another completion came when it was asked for again"
-        )
+        super().__init__("the stream broke, and repeating the request gave a different completion")
 
 
 @dataclass
@@ -108,11 +106,13 @@ def _take_up(source: _Source, broke: ClientError, breaks: int) -> None:
         try:
             source.now = source.ask()
         except ClientError as error:
-            raise StreamBroken(f"the stream broke and could not be taken up: {error}") from error
+            raise StreamBroken(f"the stream broke and could not be continued: {error}") from error
         if source.now.model == model:
             return
         source.now.chunks.close()
-        broke = StreamBroken("the stream broke, and another model answers instead of the first")
+        broke = StreamBroken(
+            "the stream broke, and a different model answered the repeated request"
+        )
         breaks += 1
 
 

@@ -24,7 +24,8 @@ class _Bearer(requests.auth.AuthBase):
         self._key = (key or "").encode("utf-8", "surrogateescape")
         if self._key != self._key.strip() or any(byte < 32 or byte == 127 for byte in self._key):
             raise ValueError(
-                "the key contains a control character, or a blank at an end: no header can carry it"
+                "the key contains a control character, or begins or ends with a space: "
+                "no header can carry it"
             )
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:

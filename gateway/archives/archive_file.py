@@ -63,13 +63,13 @@ def check(path: Path, bounds: Bounds) -> None:
             for entry in sorted(entries, key=lambda entry: entry.header_offset):
                 _check_kind(entry)
                 if entry.header_offset != end:
-                    raise BadArchive("something lies between its entries")
+                    raise BadArchive("it contains data between its entries")
                 start = _check_header(file, entry)
                 end = start + entry.compress_size
                 if entry.compress_type == zipfile.ZIP_DEFLATED:
                     _check_packed(file, entry, start)
             if end != packed.start_dir:
-                raise BadArchive("something lies between its entries")
+                raise BadArchive("it contains data between its entries")
     except BadArchive as fault:
         raise BadArchive(f"`{path.name}` is not unpacked: {fault}") from None
     except (OSError, ValueError, NotImplementedError, EOFError, struct.error):
@@ -114,7 +114,7 @@ def _check_amount(entries: list[zipfile.ZipInfo], size: int, bounds: Bounds) -> 
         )
     if unpacked > max(HARMLESS_BYTES, bounds.ratio * size):
         raise BadArchive(
-            f"unpacked it is {unpacked // max(size, 1)} times as long; "
+            f"unpacked it is {unpacked // max(size, 1)} times its size; "
             f"MAX_ARCHIVE_RATIO is {bounds.ratio}"
         )
 
@@ -156,7 +156,7 @@ def _check_kind(entry: zipfile.ZipInfo) -> None:
     if entry.flag_bits & ENCRYPTED:
         raise BadArchive(f"{name} is encrypted")
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise BadArchive(f"{name} is packed in a way that TorchServe cannot read")
+        raise BadArchive(f"{name} is compressed in a way that TorchServe cannot read")
     is_stored = entry.compress_type == zipfile.ZIP_STORED
     if (is_stored and entry.file_size != entry.compress_size) or (
         entry.is_dir() and entry.file_size

@@ -74,7 +74,8 @@ class Fetcher:
         if target.exists():
             if await asyncio.to_thread(_digest_of, target) != digest:
                 raise Conflict(
-                    f"The model store has another `{source.file_name}`", code="name_taken"
+                    f"The model store already has a different `{source.file_name}`",
+                    code="name_taken",
                 )
             return source.file_name
         with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".fetched-") as file:
@@ -82,16 +83,18 @@ class Fetcher:
                 async with asyncio.timeout(self._most_seconds):
                     found = await self._download(source, file)
             except TimeoutError:
-                raise BadGateway("The archive did not arrive within MODEL_FETCH_SECONDS") from None
+                raise BadGateway(
+                    "Downloading the archive took longer than MODEL_FETCH_SECONDS"
+                ) from None
             except (aiohttp.ClientError, OSError, ValueError):
-                raise BadGateway(f"Nothing can be fetched from `{source.host}`") from None
+                raise BadGateway(f"Cannot download from `{source.host}`") from None
             if found != digest:
                 raise BadRequest("The archive's digest is not the one in `sha256`", param="sha256")
             try:
                 os.link(file.name, target)  # unlike a move it replaces nothing
             except FileExistsError:
                 raise Conflict(
-                    f"`{source.file_name}` has appeared in the model store meanwhile",
+                    f"`{source.file_name}` was added to the model store in the meantime",
                     code="name_taken",
                 ) from None
         target.chmod(0o644)

@@ -14,8 +14,8 @@ from pathlib import Path
 SUFFIX = ".sig"
 PACKAGE = "model_signing"
 NOT_INSTALLED = (
-    "MODEL_PUBLIC_KEY_FILE is set, and model-signing is not installed: `python3 -m commands "
-    "install serve sign` installs it, without the setting no signature is asked for"
+    "MODEL_PUBLIC_KEY_FILE is set, but model-signing is not installed: install it with `python3 -m "
+    "commands install serve sign`, or unset it to load archives without a signature"
 )
 LONGEST_SECONDS = 600
 
@@ -42,8 +42,8 @@ def verify(archive: Path, key: Path | None) -> None:
     signature = archive.with_name(archive.name + SUFFIX)
     if not signature.is_file():
         raise BadSignature(
-            f"{archive.name} is not signed, and MODEL_PUBLIC_KEY_FILE asks for that: "
-            f"{signature.name} would lie beside it"
+            f"{archive.name} is not signed, but MODEL_PUBLIC_KEY_FILE requires it: "
+            f"there is no {signature.name} next to it"
         )
     command = [sys.executable, "-m", PACKAGE, "verify", "key", "--public_key", str(key)]
     # It refuses links.
@@ -63,4 +63,6 @@ def verify(archive: Path, key: Path | None) -> None:
         ) from None
     if done.returncode:
         reason = (done.stderr.strip() or "it gave no reason").splitlines()[-1][:300]
-        raise BadSignature(f"{archive.name} is not what this key signed: {reason}")
+        raise BadSignature(
+            f"{archive.name} was not signed with this key, or has changed since: {reason}"
+        )

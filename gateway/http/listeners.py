@@ -38,7 +38,9 @@ def listen(settings: Settings) -> list[socket.socket]:
                 logger.debug("This machine has no ::1: %s", error.strerror)
                 return [first]
             if not tries_left:
-                logger.warning("[::1]:%d is taken: `localhost` may be another program there", port)
+                logger.warning(
+                    "[::1]:%d is taken by another program, which may answer for `localhost`", port
+                )
                 return [first]
             first.close()
     raise AssertionError("the last try returns")

@@ -87,7 +87,7 @@ def affordable_connections(wanted: int) -> int:
         return wanted
     allowed = max(LEAST_CONNECTIONS, soft - MAX_UPSTREAM_CONNECTIONS - SPARE_FILES)
     logger.warning(
-        "MAX_CONNECTIONS is %d, but the system allows %d open files: %d are taken",
+        "MAX_CONNECTIONS is %d, but the system allows %d open files: using %d",
         wanted,
         soft,
         allowed,

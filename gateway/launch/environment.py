@@ -28,10 +28,10 @@ PASSED = {
 INSTEAD = {
     r"TS_(CONFIG_FILE|MODEL_SERVER_HOME|OPEN_INFERENCE_PROTOCOL|DECODE_INPUT_REQUEST|BENCHMARK)"
     r"|TS_HEADER_KEY_SEQUENCE_\w+|SM_TELEMETRY_LOG": (
-        "TorchServe is set by config.properties, its ports by INFERENCE_PORT, MANAGEMENT_PORT and "
-        "METRICS_PORT"
+        "TorchServe is configured in config.properties, its ports by INFERENCE_PORT, "
+        "MANAGEMENT_PORT and METRICS_PORT"
     ),
-    r"LOG_LOCATION|LOG4J_\w+": "logs go to standard error, in the shape of LOG_FORMAT",
+    r"LOG_LOCATION|LOG4J_\w+": "logs go to standard error, in the format that LOG_FORMAT sets",
     r"METRICS_LOCATION": "metrics are at /metrics",
     r"JAVA_TOOL_OPTIONS|JDK_JAVA_OPTIONS|_JAVA_OPTIONS": "PASS_VARIABLES={name} passes it to Java",
     r"LD_(PRELOAD|AUDIT)": "PASS_VARIABLES={name} passes it on",

@@ -45,7 +45,7 @@ class RunFolder:
                 self._folders.append(Folder(large))
             except OSError as error:
                 self.remove()
-                raise NoFolder(f"nothing can be written to {large}: {error.strerror}") from None
+                raise NoFolder(f"cannot write to {large}: {error.strerror}") from None
             self.temporary = self.link("tmp", self._folders[1].path)
 
     def link(self, name: str, target: Path) -> Path:
@@ -65,7 +65,7 @@ def _folder_for_large_files() -> Path:
         return Path(tempfile.gettempdir()).absolute()
     except FileNotFoundError:
         raise NoFolder(
-            "no folder for temporary files can be written; set TMPDIR to one that can"
+            "no folder for temporary files is writable; set TMPDIR to one that is"
         ) from None
 
 

@@ -35,7 +35,7 @@ def unpack(archive: Path, directory: Path) -> None:
                 continue
             target = directory / entry.filename.lstrip("/")
             if ".." in target.parts:
-                raise zipfile.BadZipFile(f"{entry.filename} leads out of the archive")
+                raise zipfile.BadZipFile(f"{entry.filename} points outside the archive")
             target.parent.mkdir(parents=True, exist_ok=True)
             _copy(file, entry, target)
 

@@ -115,10 +115,10 @@ def _service(settings: Settings) -> Json:
     metrics = get("metrics", "Prometheus", "text/plain", 401, 403, 429)
     if settings.metrics_access == "key":
         metrics["get"]["security"] = KEYED
-    page = get("page", "The page to write on", "text/html")
-    docs = get("docs", "This description, to read", "text/html")
+    page = get("page", "The writing page", "text/html")
+    docs = get("docs", "This description as a page", "text/html")
     for files in (page, docs):
-        files["get"]["responses"]["304"] = {"description": "As `If-None-Match` says."}
+        files["get"]["responses"]["304"] = {"description": "Not modified: `If-None-Match` matches."}
     status = get("status", "The operator's page", "text/html")
     facts = get("status_facts", "What the operator's page shows", "application/json", 401, 403, 429)
     facts["get"]["security"] = KEYED
@@ -131,7 +131,7 @@ def _service(settings: Settings) -> Json:
         "/version": get("version", "The service's version", "application/json"),
         "/health/live": get("live", "Whether the process works", "application/json"),
         "/health/ready": ready,
-        "/health_liveness": get("liveness", "The old name of alive", "application/json"),
+        "/health_liveness": get("liveness", "An older name of `/health/live`", "application/json"),
         "/metrics": metrics,
         "/status": status,
         "/status/facts": facts,

@@ -43,7 +43,7 @@ def paths(settings: Settings) -> Json:
         in_query("limit", "Most models on a page.", _whole(1, 1000)),
         in_query("next_page_token", "The previous page's `nextPageToken`.", _whole(0, 1_000_000)),
     ]
-    set_default = _managed("set_default", "Let this version serve", STATUS)
+    set_default = _managed("set_default", "Make this version the default", STATUS)
     described = {"get": _managed("describe_all", "Every version of a model", DESCRIPTIONS)}
     described["get"]["parameters"] = [_customized()]
     return {
@@ -76,7 +76,7 @@ def paths_of_inference() -> Json:
         methods = {}
         for method in ("get", "post", "put"):
             name = f"explain{suffix}_by_{method}"
-            summary = "Not served: use the log probabilities of a prompt"
+            summary = "Not supported: use the log probabilities of a prompt"
             methods[method] = operation(name, summary, "Text", {}, (*INFERENCE_ERRORS, 501))
             methods[method]["security"] = OPEN_OR_KEYED
         explained[path] = with_parameters(parameters, methods)
@@ -92,7 +92,7 @@ def paths_of_inference() -> Json:
 def api_description_by_options(name: str = "options", about: str = "This description") -> Json:
     """Return TorchServe's other way to ask for the description, or a part of it."""
     api = {"200": good_reply({"type": "object"}, about=f"{about}.")}
-    summary = f"{about}; with the headers of a preflight, its answer"
+    summary = f"{about}; also answers preflight requests"
     described = operation(name, summary, "Service", api, PLAIN_ERRORS)
     described["responses"] |= error_replies((403,))
     return described
@@ -100,7 +100,7 @@ def api_description_by_options(name: str = "options", about: str = "This descrip
 
 def predictions_by_options() -> Json:
     """Return TorchServe's question of what a model takes."""
-    about, found = "What of this description is about predictions", {}
+    about, found = "The part of this description about predictions", {}
     for suffix, parameters in (("", [MODEL]), ("/{version}", [MODEL, VERSION])):
         name = "predict_options" + ("_of_version" if suffix else "")
         described = api_description_by_options(name, about) | {"security": OPEN_OR_KEYED}
@@ -131,8 +131,8 @@ def _register(settings: Settings) -> Json:
             {"type": "string", "pattern": f"^{NAME.pattern}$"},
         ),
         "handler": ("The archive's own; no other code is run.", {"const": "gpt2_handler.py"}),
-        "initial_workers": ("Copies; 1 if not given.", _whole(0, settings.max_replicas)),
-        "synchronous": ("Answer when it is done (as if not given), or at once with 202.", FLAG),
+        "initial_workers": ("Number of replicas; 1 by default.", _whole(0, settings.max_replicas)),
+        "synchronous": ("Answer when it is done (the default), or at once with 202.", FLAG),
         "response_timeout": ("Seconds that a step may take.", seconds),
         "startup_timeout": ("Seconds until a worker must be ready.", seconds),
     }
@@ -146,16 +146,19 @@ def _register(settings: Settings) -> Json:
 
 def _of_model(settings: Settings, suffix: str) -> Json:
     scale = _managed(
-        f"scale{suffix}", "Set the number of workers; what is removed is drained first", STATUS
+        f"scale{suffix}", "Set the number of workers; removed ones are drained first", STATUS
     )
     timeout = (
         "Seconds that removed workers have to finish their sequences; -1: no limit.",
         _whole(-1, LONGEST_SECONDS),
     )
     known = {
-        "min_worker": ("Workers; 0 is none, and stays so.", _whole(0, settings.max_replicas)),
+        "min_worker": (
+            "Number of workers; 0 stays in force until it is changed.",
+            _whole(0, settings.max_replicas),
+        ),
         "max_worker": (
-            "Workers beyond this number are removed; as `min_worker`.",
+            "Workers beyond this number are removed; by default `min_worker`.",
             _whole(0, 10_000),
         ),
         "synchronous": ("Answer when it is done.", FLAG),
@@ -166,7 +169,7 @@ def _of_model(settings: Settings, suffix: str) -> Json:
     _add_body(scale, known)
     remove = _managed(f"unregister{suffix}", "Drain and remove a model", STATUS)
     remove["parameters"] = [
-        in_query("synchronous", "The answer always comes when it is done.", FLAG),
+        in_query("synchronous", "The answer always comes when the model is removed.", FLAG),
         in_query("timeout", *timeout),
     ]
     describe = _managed(f"describe{suffix}", "A model and its workers", DESCRIPTIONS)

@@ -100,15 +100,19 @@ def paths(settings: Settings, event: Json) -> Json:
     """Return the operations; `event` is the schema of a stream's."""
     generated = {"type": "array", "items": reference("TgiReply")}
     stream = good_reply(event, "text/event-stream")
-    root = _post("tgi", "TGI's own route: the prompt and what follows", "TgiRequest", generated)
+    root = _post(
+        "tgi", "TGI's own route: the prompt with its continuation", "TgiRequest", generated
+    )
     root["responses"]["200"]["content"] |= stream["content"]
-    streamed = _post("tgi_generate_stream", "TGI's stream, one event a token", "TgiRequest", stream)
+    streamed = _post(
+        "tgi_generate_stream", "TGI's stream, one event per token", "TgiRequest", stream
+    )
     for one in (root, streamed):
         _with_example(one, {"inputs": PROMPT, "parameters": TGI_PARAMETERS})
     return {
         "/": {"post": root},
         "/generate_stream": {"post": streamed},
-        "/info": {"get": _get("tgi_info", "What is served, as TGI describes it")},
+        "/info": {"get": _get("tgi_info", "What is being served, in TGI's format")},
         **_v1(),
         **_v2(stream),
         **_platforms(settings),
@@ -133,7 +137,7 @@ def may_be_away(model: Json) -> Json:
 def _v1() -> Json:
     predict = _post(
         "predict_instances",
-        "KServe's V1: what follows each instance's text",
+        "KServe's V1: the continuation of each instance",
         "InstancesRequest",
         reference("PredictionsReply"),
     )
@@ -154,7 +158,7 @@ def _v2(stream: Json) -> Json:
         base, of = f"/v2/models/{{model}}{suffix}", "_of_version" if suffix else ""
         infer = _post(f"infer{of}", "Tensors to tensors", "InferRequest", reference("InferReply"))
         infer["requestBody"]["content"]["application/octet-stream"] = {
-            "schema": {"type": "string", "description": "JSON, and the tensors' bytes behind it."}
+            "schema": {"type": "string", "description": "JSON, followed by the tensors' bytes."}
         }
         infer["responses"]["200"]["content"]["application/octet-stream"] = {"schema": TEXT}
         _with_example(infer, {**INFER, "parameters": {"max_tokens": 5}})
@@ -165,8 +169,8 @@ def _v2(stream: Json) -> Json:
         events = _post(f"generate_events{of}", "Text to events", "TextInputRequest", stream)
         for one in (text, events):
             _with_example(one, asked)
-        ready = _ready(_get(f"model_ready{of}", "Whether a model would answer now", READY))
-        about = _get(f"model{of}", "What a model takes and gives")
+        ready = _ready(_get(f"model_ready{of}", "Whether a model is ready", READY))
+        about = _get(f"model{of}", "A model's inputs and outputs")
         for path, methods in (
             ("", {"get": about}),
             ("/ready", {"get": ready}),
@@ -187,7 +191,7 @@ def _platforms(settings: Settings) -> Json:
     for path, name in named.items():
         invoke = _post(
             name,
-            "SageMaker's and Vertex AI's route: all that `/predictions` takes",
+            "SageMaker's and Vertex AI's route: accepts what `/predictions` accepts",
             "InstancesRequest",
             {},
         )
@@ -236,7 +240,7 @@ def _ready(described: Json) -> Json:
 
 
 def _explain(name: str) -> Json:
-    summary = "Not served: use the log probabilities of a prompt"
+    summary = "Not supported: use the log probabilities of a prompt"
     errors = (*INFERENCE_ERRORS, 501)
     described = operation(f"explain_{name}", summary, "Protocols", {}, errors)
     return _with_text_errors(described) | {"security": OPEN_OR_KEYED}

@@ -169,7 +169,7 @@ def _check_size(tokens: int, settings: Settings) -> None:
     if tokens > settings.max_tokens_per_request:
         raise BadRequest(
             f"`max_tokens` x `n` x prompts is {tokens}; "
-            f"at most {settings.max_tokens_per_request} tokens fit one request",
+            f"at most {settings.max_tokens_per_request} tokens are allowed in one request",
             param="max_tokens",
             code="too_many_tokens",
         )

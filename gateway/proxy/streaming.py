@@ -21,9 +21,9 @@ ENDED_EARLY = {
     Abort.STALLED: "Generation stalled and was ended",
     Abort.DRAINED: "The service is shutting down; please send the request again",
     Abort.REMOVED: "The worker was removed during generation; please send the request again",
-    Abort.CLIENT_GONE: "The client went away",
-    Abort.POISON: "The worker crashed each time this request was tried, alone too; it is not tried "
-    "again. Please change it, and report it",
+    Abort.CLIENT_GONE: "The client disconnected",
+    Abort.POISON: "The worker crashed each time this request was tried, even on its own; it will "
+    "not be tried again. Please change the request, and report this",
 }
 
 

@@ -75,8 +75,8 @@ class Eviction:
         needed, most = self._resident.bytes_of(known) >> 20, self._resident.bound >> 20
         fixed = self._resident.fixed() >> 20
         return Unavailable(
-            f"`{model}` needs about {needed} MiB, and of MODELS_MEMORY_BYTES ({most} MiB) the "
-            f"models that stay loaded have {fixed}; raise it, or free one with "
+            f"`{model}` needs about {needed} MiB, but the models that stay loaded use {fixed} of "
+            f"the {most} MiB in MODELS_MEMORY_BYTES; raise it, or unload one with "
             "PUT /models/NAME?min_worker=0",
             code="no_room",
         )

@@ -88,7 +88,7 @@ class Loader:
         try:
             await self.unload(Replica(model, version, 1), self.start_seconds)
         except UpstreamError as error:
-            logger.warning("%s %s stays in memory: %s", model, version, error.message)
+            logger.warning("%s %s could not be unloaded: %s", model, version, error.message)
 
     async def _manage_known(
         self, method: str, replica: Replica, verb: str = "", seconds: float = MANAGEMENT_SECONDS

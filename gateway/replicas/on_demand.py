@@ -57,7 +57,7 @@ class OnDemand:
         for each in archives:
             if (each.model, each.version) in self._registry:
                 logger.error(
-                    "Not served: `%s` is `%s` %s, which is loaded already",
+                    "Not served: `%s` is `%s` %s, which is already loaded",
                     *(each.archive, each.model, each.version),
                 )
                 continue
@@ -119,7 +119,9 @@ class OnDemand:
                 await self._bring(model, version)
         except TimeoutError:
             if demand.lacks_memory:
-                text = f"`{model}` waits for memory that models in use have; try again soon"
+                text = (
+                    f"`{model}` is waiting for memory that other models are using; try again soon"
+                )
             else:
                 text = f"`{model}` is being loaded; try again soon"
             raise Unavailable(text, code="loading", retry_after=RETRY_SECONDS) from None

@@ -70,7 +70,9 @@ class Registration:
             version = registry.resolve(model, version)
             is_only_one = len(registry.versions(model)) == 1
             if model == registry.own_model and is_only_one:
-                raise Conflict(f"`{model}` is the service's own model and stays", code="own_model")
+                raise Conflict(
+                    f"`{model}` is the service's own model and cannot be removed", code="own_model"
+                )
             if not is_only_one and registry.is_default(model, version):
                 raise Conflict(
                     f"Version {version} is the default of `{model}`; set another first",

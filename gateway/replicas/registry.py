@@ -218,7 +218,7 @@ class Registry:
         known = self.version(model, self.resolve(model, version))
         if not known.replicas and not known.is_loading and not known.is_on_demand:
             raise Unavailable(
-                f"`{model}` was scaled to 0 workers; PUT /models/{model}?min_worker=1 gives it one",
+                f"`{model}` was scaled to 0 workers; PUT /models/{model}?min_worker=1 adds one",
                 code="no_workers",
             )
 
@@ -228,11 +228,11 @@ class Registry:
             return
         if self.version(model, version).is_on_demand:
             raise Conflict(
-                f"`{model}` {version} is there already, from MODEL_ARCHIVES; "
+                f"`{model}` {version} is already available through MODEL_ARCHIVES; "
                 f"PUT /models/{model}?min_worker=1 keeps it loaded",
                 code="loaded_already",
             )
-        raise Conflict(f"`{model}` {version} is loaded already", code="loaded_already")
+        raise Conflict(f"`{model}` {version} is already loaded", code="loaded_already")
 
     # Requests in flight
 

@@ -64,7 +64,7 @@ def _multipart(body: bytes, boundary: str, most: int) -> list[Field]:
         if part.startswith(b"--"):
             return found
         found.append(_field(part))
-    raise BadRequest("The form breaks off before its last boundary", code="invalid_form")
+    raise BadRequest("The form ends before its last boundary", code="invalid_form")
 
 
 def _field(part: bytes) -> Field:
@@ -73,7 +73,7 @@ def _field(part: bytes) -> Field:
     # A part without headers begins with the empty line that ends them.
     head, head_end, value = (b"\r\n" + rest).partition(b"\r\n\r\n")
     if blanks.strip(b" \t") or not line_end or not head_end:
-        raise BadRequest("The headers of a part of the form do not end", code="invalid_form")
+        raise BadRequest("The headers of a part of the form are incomplete", code="invalid_form")
     if len(head) > MAX_PART_HEAD:
         raise BadRequest(
             f"The headers of a part of the form are longer than {MAX_PART_HEAD} bytes",

@@ -246,7 +246,7 @@ def _translate(error: UpstreamError) -> BadRequest | Conflict | Unavailable | Ba
         return BadRequest(error.message, param="url", code="bad_signature")
     logger.warning("TorchServe refused: %s", error.message)
     if error.status == 409:
-        return Conflict("A model of this name and version is loaded already")
+        return Conflict("A model with this name and version is already loaded")
     if error.status in (400, 403, 404, 507):
         return BadRequest("TorchServe refused this; its log says why", code="refused")
     if error.status == 503:

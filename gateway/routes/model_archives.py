@@ -30,7 +30,7 @@ class ModelArchives:
         """
         if self._sources and url.startswith("https://"):
             name = await self._fetcher.fetch(_allowed_source(url, self._sources), _digest(digest))
-            notes.append("this instance alone has it; MODEL_URLS loads it on every one")
+            notes.append("only this instance has it; MODEL_URLS loads it on every instance")
             return name
         if not ARCHIVE.fullmatch(url):
             fetched = ", or an https URL of ALLOWED_MODEL_URLS" if self._sources else ""
@@ -39,7 +39,7 @@ class ModelArchives:
                 param="url",
             )
         if digest is not None:
-            raise BadRequest("`sha256` belongs to a URL that is fetched", param="sha256")
+            raise BadRequest("`sha256` is only for a URL to download from", param="sha256")
         if not (self._store / url).exists():
             raise NotFound("The model store has no such archive", param="url")
         return url

@@ -11,10 +11,10 @@ from gateway.web.exchange import Exchange
 
 # What TorchServe documents and what has no meaning here, with why.
 WITHOUT_EFFECT = {
-    "batch_size": "the engine makes its batches itself",
+    "batch_size": "the engine forms its batches itself",
     "max_batch_delay": "no sequence waits for another",
     "runtime": "the archive is Python",
-    "number_gpu": "the CPU computes",
+    "number_gpu": "only CPUs are used",
     "s3_sse_kms": "archives do not come from S3",
 }
 MOST_PARAMETERS = 20
@@ -88,9 +88,9 @@ class Parameters:
         if self._values.get("runtime", "python").lower() not in RUNTIMES:
             raise BadRequest("`runtime` must be PYTHON or PYTHON3", param="runtime")
         if self._values.get("number_gpu", "0") != "0":
-            raise BadRequest("`number_gpu` must be 0: the CPU computes here", param="number_gpu")
+            raise BadRequest("`number_gpu` must be 0: only CPUs are used here", param="number_gpu")
         if self.flag("s3_sse_kms", False):
-            raise BadRequest("`s3_sse_kms` must be false: S3 is not read", param="s3_sse_kms")
+            raise BadRequest("`s3_sse_kms` must be false: S3 is not supported", param="s3_sse_kms")
         return [
             f"`{name}` has no effect: {reason}"
             for name, reason in WITHOUT_EFFECT.items()
@@ -131,7 +131,7 @@ def read(exchange: Exchange, body: bytes) -> tuple[Parameters, list[str]]:
             param="content-type",
         )
     values = {name: _text(name, value) for name, value in parse_object(body).items()}
-    notes = ["the query has no effect: the body holds the parameters"] if query else []
+    notes = ["the query has no effect: the parameters are in the body"] if query else []
     return Parameters(values), notes
 
 

@@ -80,7 +80,7 @@ def parse(text: str, environment: Mapping[str, str]) -> dict[str, str | None]:
         if found is None:
             above = text[: len(text) - len(text[position:].lstrip())]
             line = len(re.findall(r"\r\n|\n|\r", above)) + 1
-            raise EnvFileError(f"line {line} is not NAME=value, nor a comment")
+            raise EnvFileError(f"line {line} is neither NAME=value nor a comment")
         position = found.end()
         name = found["quoted_name"] or found["name"]
         if name is not None:

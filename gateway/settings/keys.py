@@ -58,7 +58,9 @@ def named_keys(entries: Iterable[str]) -> dict[str, str]:
                 f"API_KEYS: the name of key {number} contains characters that cannot be printed"
             )
         if "," in key:
-            raise KeyFault(f"API_KEYS: the key of `{name}` contains a comma; give one key a line")
+            raise KeyFault(
+                f"API_KEYS: the key of `{name}` contains a comma; put one key on each line"
+            )
         judge(key, f"API_KEYS: the key of `{name}`")
         named[name] = key
     return named
@@ -73,10 +75,10 @@ def judge(key: str, who: str) -> None:
     if not is_whole(key):
         raise KeyFault(f"{who} is not UTF-8")
     if key != key.strip(BLANKS):
-        raise KeyFault(f"{who} begins or ends with a blank, which no header can carry")
+        raise KeyFault(f"{who} begins or ends with a space, which no header can contain")
     if any(character < " " or character == "\x7f" for character in key):
         raise KeyFault(
-            f"{who} contains a control character or a line break, which no header can carry"
+            f"{who} contains a control character or a line break, which no header can contain"
         )
 
 

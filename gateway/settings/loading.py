@@ -68,7 +68,9 @@ def _add_keys(values: dict[str, Any]) -> None:
         with named_faults():
             found = tuple(keys.lines_of("API_KEYS_FILE", content))
         if not found:
-            raise SettingsError("API_KEYS_FILE must contain `name:key`, one a line; it has no key")
+            raise SettingsError(
+                "API_KEYS_FILE must contain `name:key`, one per line; it has no key"
+            )
         values["api_keys"] = values.get("api_keys", ()) + found
     if values.get("management_key_file"):
         content = _read_secret("MANAGEMENT_KEY_FILE", values["management_key_file"])

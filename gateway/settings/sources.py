@@ -111,8 +111,7 @@ def _refuse_slips(known: Collection[str], given: Mapping[str, str | None], where
         meant = None if name in known or name in CLIENT_NAMES or not value else meant_key(name)
         if meant:
             raise SettingsError(
-                f"{name} in {where} is not a setting: is {meant} meant? Rename it, "
-                "or start without it"
+                f"{name} in {where} is not a setting; did you mean {meant}? Rename it or remove it"
             )
 
 
@@ -122,12 +121,14 @@ def _report_on_file(
     for name, value in found.items():
         if name not in known and name not in CLIENT_NAMES:
             close = difflib.get_close_matches(name.upper(), known, n=1)
-            hint = f"is {close[0]} meant?" if close else "python -m gateway --settings lists them"
+            hint = (
+                f"did you mean {close[0]}?" if close else "python -m gateway --settings lists them"
+            )
             report(f"{file}: {name} is not a setting; {hint}")
         elif value is None:
             report(f"{file}: {name} has no = and sets nothing")
         elif value and name in SECRET_NAMES and file == TRACKED_FILE:
-            report(f"{file} is tracked by git: {name} belongs into .env.local, which is not")
+            report(f"{file} is tracked by git: {name} belongs in .env.local, which is not")
 
 
 def _is_one_slip(name: str, key: str) -> bool:

@@ -194,5 +194,5 @@ class ConnectionPool:
             async with asyncio.timeout(self._connect_seconds):
                 _, connection = await loop.create_connection(Connection, self._host, self._port)
         except TimeoutError:
-            raise ConnectionError("TorchServe does not take connections") from None
+            raise ConnectionError("TorchServe does not accept connections") from None
         return connection

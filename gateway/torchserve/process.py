@@ -104,9 +104,9 @@ class TorchServe:
         free = shutil.disk_usage(folder).free
         if free < needed:
             raise TorchServeError(
-                f"the model takes {needed / 1e6:,.0f} MB of the folder for temporary files, and "
-                f"{folder.resolve().parent} has {free / 1e6:,.0f} MB free; free some, or set "
-                "TMPDIR to a larger one"
+                f"the model needs {needed / 1e6:,.0f} MB in the folder for temporary files, but "
+                f"{folder.resolve().parent} has {free / 1e6:,.0f} MB free; free some space, or "
+                "set TMPDIR to a larger one"
             )
 
     def stop(self, timeout: float = 10.0) -> None:

@@ -73,7 +73,7 @@ class Guard:
         if self._local_management and is_plainly_local(headers, peer):
             return "local"
         raise Forbidden(
-            "Management is closed: the service has no MANAGEMENT_KEY", code="management_closed"
+            "Management is disabled: the service has no MANAGEMENT_KEY", code="management_closed"
         )
 
     def client_address(self, headers: Mapping[str, str], peer: str) -> str:
@@ -102,7 +102,7 @@ class Guard:
         # Both: behind Cloud Run's own sign-in the bearer token is not one of ours.
         names = [name for name in map(keys.name_of, given) if name is not None]
         if not names:
-            raise Unauthorized("This key is not valid for this")
+            raise Unauthorized("This key is not valid here")
         return names[0]
 
 

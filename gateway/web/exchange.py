@@ -70,7 +70,7 @@ async def wait_for_reader(connection: ClientConnection, seconds: float) -> bool:
 
 
 class ClientGone(Exception):
-    """The client went away, or its reply has begun and cannot go on: there is no answer to give."""
+    """The client disconnected, or its reply has begun and cannot go on: no answer is possible."""
 
 
 class Exchange:
@@ -122,7 +122,7 @@ class Exchange:
         Raises:
             TooLarge: It is longer than `most` bytes.
             RequestTimeout: It took longer than `seconds`.
-            ClientGone: The client went away.
+            ClientGone: The client disconnected.
         """
         if self.headers.get("content-encoding", "identity").lower() != "identity":
             raise BadRequest("Compressed bodies are not supported", param="content-encoding")

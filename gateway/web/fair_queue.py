@@ -240,7 +240,7 @@ class FairQueue:
         if late > 0:
             seconds = min(60, math.ceil(late))
             raise TooManyRequests(
-                f"This would wait for longer than {self._max_seconds:g} s; "
+                f"The request would wait longer than {self._max_seconds:g} s; "
                 f"try again in {seconds} s",
                 code="full",
                 retry_after=seconds,

@@ -57,7 +57,7 @@ class EngineInfo(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Return it as Prometheus wants it."""
-        about = "What computes a model: its engine, instruction set and precision."
+        about = "A model's engine, instruction set and precision."
         family = GaugeMetricFamily("gpt2_engine_info", about, labels=("model", *ENGINE_LABELS))
         for card in self._cards():
             labels = [str(card.get(name, "")) for name in ("id", *ENGINE_LABELS)]
@@ -99,7 +99,7 @@ class Metrics:
         self._serving = ServingMetrics(registry, own_model)
         self._failed = Counter(
             "gpt2_request_failure",
-            "Requests that could not be finished, by why.",
+            "Requests that failed, by reason.",
             ["reason"],
             registry=registry,
         )
@@ -107,7 +107,7 @@ class Metrics:
             self._failed.labels(reason)  # from the start: a rate needs a value before the first
         self._replayed = Counter(
             "gpt2_request_replays",
-            "Times that a request was asked for again, since its worker was lost.",
+            "Requests sent again after their worker was lost.",
             registry=registry,
         )
         self._ignored = Counter(
@@ -165,6 +165,6 @@ class Metrics:
             if sample.labels.get(REPLICA) in known
         ]
         if shares:
-            about = "Share of the keys' and values' memory that running sequences hold, 0 to 1."
+            about = "Share of the KV cache that running sequences occupy or have reserved, 0 to 1."
             share = sum(shares) / len(shares)
             yield labelled("vllm:kv_cache_usage_perc", about, self._own_model, share)

@@ -43,7 +43,7 @@ class TokenGaps(Collector):
         """Return it as Prometheus wants it."""
         family = HistogramMetricFamily(
             "vllm:inter_token_latency_seconds",
-            "Time between two tokens of a sequence, as the engine gave them.",
+            "Time between two tokens of a sequence, as the engine produced them.",
             labels=LABELS,
         )
         bounds = [*(str(float(bound)) for bound in GAP_BOUNDS), "+Inf"]
@@ -116,13 +116,13 @@ class ServingMetrics:
             "request_generation_tokens", "Tokens that a request generated.", TOKENS
         )
         self._prompt = counter("prompt_tokens", "Tokens of prompts.")
-        self._cached = counter("prompt_tokens_cached", "Tokens of prompts that the cache held.")
-        self._asked = counter("prefix_cache_queries", "Tokens that were looked for in the cache.")
-        self._hits = counter("prefix_cache_hits", "Of these, tokens that the cache held.")
+        self._cached = counter("prompt_tokens_cached", "Prompt tokens found in the cache.")
+        self._asked = counter("prefix_cache_queries", "Tokens looked up in the cache.")
+        self._hits = counter("prefix_cache_hits", "Tokens found in the cache.")
         self._generated = counter("generation_tokens", "Tokens generated.")
         self._success = Counter(
             "vllm:request_success",
-            "Sequences that were finished, by why they ended.",
+            "Finished sequences, by finish reason.",
             [*LABELS, "finished_reason"],
             registry=registry,
         )

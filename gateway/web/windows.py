@@ -60,7 +60,7 @@ class Windows:
             except Exception as error:
                 self._redis_lost_at = now
                 logger.warning(
-                    "Redis does not count (%s); counting here alone for %g s",
+                    "Redis does not count (%s); counting locally for %g s",
                     f"{type(error).__name__}: {error}"[:MOST_SAID].rstrip(": "),
                     REDIS_RETRY_SECONDS,
                 )

@@ -109,7 +109,7 @@ def _bound_nests(body: bytes | bytearray | str) -> None:
         if nests > MOST_NESTS:
             break
     if nests + _nests(raw[last:]) > MOST_NESTS:
-        raise JsonError(f"The body holds more than {MOST_NESTS} lists and objects")
+        raise JsonError(f"The body contains more than {MOST_NESTS} lists and objects")
 
 
 @contextmanager

@@ -130,7 +130,7 @@ class Matcher:
     def _give_up(self) -> NoReturn:
         """Raise what a client may see of llguidance's error; the log has all of it."""
         message = self._matcher.get_error()
-        logger.warning("a grammar was given up: %s", _in_one_line(message))
+        logger.warning("a grammar was abandoned: %s", _in_one_line(message))
         raise GrammarError(NOTHING if message.startswith("NoExtension") else LEFT_BEHIND)
 
 
@@ -196,7 +196,7 @@ class Grammars:
         """Compile in a thread that is left behind if it does not end."""
         if self._straggler is not None and self._straggler.is_alive():
             raise GrammarError(
-                "the service is still giving up another grammar that is too complex; try again"
+                "the service is still stopping another grammar that is too complex; try again"
             )
         found: list[Grammar | GrammarError] = []
 

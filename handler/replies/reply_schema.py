@@ -46,7 +46,7 @@ class PromptTokensDetails(BaseModel):
     `truncated_tokens` counts what was cut of the rest.
     """
 
-    cached_tokens: int = Field(description="Those that a cache still held.")
+    cached_tokens: int = Field(description="Those found in the cache.")
     truncated_tokens: int = Field(description="Those that were cut off to fit the context.")
     unread_characters: int | None = None
 

@@ -26,4 +26,4 @@ def take_off() -> None:
 
     for kind in base.__subclasses__():
         kind.parse_input = kind.format_output = hand_on
-        logger.info("%s is taken off: the handler reads KServe's requests itself", kind.__name__)
+        logger.info("%s is bypassed: the handler reads KServe's requests itself", kind.__name__)

@@ -45,7 +45,7 @@ def claim(name: str, version: str) -> socket.socket | None:
         if time.monotonic() > end:
             holder.close()
             raise ModelError(
-                f"another worker of {name} {version} serves already, and several freeze each "
+                f"another worker of {name} {version} is already serving, and several freeze each "
                 "other's streams in continuous batching, so this one ends. One computes for all: "
                 f"set it back with PUT /models/{name}?min_worker=1&max_worker=1"
             )

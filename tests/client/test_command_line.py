@@ -118,10 +118,13 @@ def test_help_shows_examples() -> None:
 @pytest.mark.parametrize(
     ("arguments", "meant"),
     [
-        (["scale", "two"], "'two' is not a whole number; is 2 meant?"),
+        (["scale", "two"], "'two' is not a whole number; did you mean 2?"),
         (["scale", "my-model"], "`my-model 2`"),
         (["generate", "Hello", "--retries", "many"], "'many' is not a whole number"),
-        (["generate", "Hello", "--max-tokens", "two"], "'two' is not a whole number; is 2 meant?"),
+        (
+            ["generate", "Hello", "--max-tokens", "two"],
+            "'two' is not a whole number; did you mean 2?",
+        ),
         (["generate", "Hello", "--temperature", "hot"], "'hot' is not a number"),
     ],
 )
@@ -164,7 +167,7 @@ def test_a_model_is_taken_by_the_name_that_people_type(
 @pytest.mark.parametrize(
     ("words", "answers", "said"),
     [
-        ("unregister my-modle", [UNKNOWN, LOADED], "is my-model meant?"),
+        ("unregister my-modle", [UNKNOWN, LOADED], "did you mean my-model?"),
         ("status other", [DONE, DONE, UNKNOWN, LOADED], "loaded: my-model, gpt2"),
         ("unregister gpt2 3.0", [UNKNOWN, Answer(200, VERSIONS)], "loaded: 1.0, 2.0"),
     ],

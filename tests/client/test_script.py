@@ -44,7 +44,7 @@ def gpt2(checkout: Path, *words: str, at: Path) -> subprocess.CompletedProcess[s
 def test_help_and_wrong_usage_are_answered_before_anything_is_installed(checkout: Path) -> None:
     assert "usage: gpt2" in gpt2(checkout, "--help", at=checkout).stdout
     wrong = gpt2(checkout, "scale", "two", at=checkout)
-    assert (wrong.returncode, "is 2 meant?" in wrong.stderr) == (2, True)
+    assert (wrong.returncode, "did you mean 2?" in wrong.stderr) == (2, True)
     assert not (checkout / ".venv-client").exists()
 
 

@@ -73,13 +73,13 @@ BROKEN = Answer(pieces=[chunk(" once")], cut=True, headers=ONE)
     ("answers", "said"),
     [
         ([Answer(pieces=[chunk(" o")], cut=True)], "broke before the text was complete"),
-        ([BROKEN, Answer(pieces=[chunk(" twice"), END], headers=ONE)], "another completion"),
+        ([BROKEN, Answer(pieces=[chunk(" twice"), END], headers=ONE)], "a different completion"),
         (
             [BROKEN, Answer(pieces=[chunk(" on", finish="stop"), END], headers=ONE)],
-            "another completion",
+            "a different completion",
         ),
-        ([BROKEN, *[Answer(pieces=[chunk(" once"), END], headers=OTHER)] * 2], "another model"),
-        ([BROKEN, *[Answer(pieces=[chunk(" once"), END])] * 2], "another model"),
+        ([BROKEN, *[Answer(pieces=[chunk(" once"), END], headers=OTHER)] * 2], "a different model"),
+        ([BROKEN, *[Answer(pieces=[chunk(" once"), END])] * 2], "a different model"),
         ([BROKEN] * 3, "broke before the text was complete"),
         ([BROKEN, Answer(400, {"error": {"message": "not today"}})], "not today"),
     ],

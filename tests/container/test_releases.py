@@ -42,7 +42,7 @@ def commands(printed: str) -> list[str]:
 def test_one_name_for_two_regions(cloud: Cloud) -> None:
     done = cloud.deploy(*DOMAIN, "--public", "--yes")
     assert done.returncode == 0, done.stderr
-    assert "Have gpt2.example.com name 192.0.2.1" in done.stdout
+    assert "Point gpt2.example.com to 192.0.2.1" in done.stdout
     for region in ("europe-west1", "us-central1"):
         container = cloud.service(region)["spec"]["template"]["spec"]["containers"][0]
         assert {"name": "HOST", "value": "https://gpt2.example.com"} in container["env"]

@@ -52,7 +52,7 @@ def test_a_model_scaled_to_three_goes_on_with_one(model_store: Path, tmp_path: P
         assert texts(urls) == expected
         assert list(workers(urls).values()).count("READY") == 1
         log = Path(urls["log"]).read_text()
-        assert "another worker of gpt2 1.0 serves already" in log
+        assert "another worker of gpt2 1.0 is already serving" in log
         assert "min_worker=1&max_worker=1" in log
         assert scale(urls, min_worker=1, max_worker=1).ok
         assert texts(urls) == expected

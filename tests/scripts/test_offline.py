@@ -132,7 +132,7 @@ def test_a_wheel_that_is_missing_is_told_with_what_to_do(
     done = install(without_network, "--offline", str(wheels))
     last = done.stderr.splitlines()[-1]
     assert done.returncode == 1
-    assert "hold all wheels? (./scripts/wheels fetches them)" in last and str(wheels) in last
+    assert "contain all wheels? (./scripts/wheels downloads them)" in last and str(wheels) in last
 
 
 def test_no_settings_of_pip_for_other_environments_break_ours(
@@ -161,7 +161,7 @@ def test_a_file_that_is_another_than_the_locks_is_not_used(
         wheel.writestr("planted.py", "")
     done = install(without_network, "--offline", str(wheels))
     assert done.returncode == 1
-    assert "not the one whose hash is in requirements.lock" in done.stderr.splitlines()[-1]
+    assert "does not match its hash in requirements.lock" in done.stderr.splitlines()[-1]
     assert not has_tiny(without_network)
 
 

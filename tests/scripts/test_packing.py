@@ -117,5 +117,5 @@ def test_what_the_option_overrules_is_named(checkout: Checkout) -> None:
     mine.touch()
     ended = checkout.serve("--model", "mine.mar", MODEL_STORE="x", MODEL_ARCHIVE="y.mar")
     assert ended.returncode == 0
-    assert "ignored, since --model says what is served: MODEL_ARCHIVE, MODEL_STORE" in ended.stderr
+    assert "ignored because of --model: MODEL_ARCHIVE, MODEL_STORE" in ended.stderr
     assert checkout.served_by_the_gateway() == (str(mine.parent), "mine.mar")

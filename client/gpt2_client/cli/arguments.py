@@ -12,7 +12,7 @@ from gpt2_client.cli.numbers import count, number, parallel, seconds, whole, wor
 from gpt2_client.cli.settings import gather
 from gpt2_client.results import DEFAULT_MODEL
 
-DESCRIPTION = "Write text with GPT-2, and look after the service that does it."
+DESCRIPTION = "Generate text with GPT-2, and manage the service that does it."
 EXAMPLES = """\
 examples:
   gpt2 generate "Once upon a time" --max-tokens 60
@@ -31,11 +31,11 @@ ENVIRONMENT = {
         "where ./scripts/gpt2 is run); with or without /v1 at the end"
     ),
     "GPT2_MANAGEMENT_URL": "management address of a bare TorchServe",
-    "GPT2_API_KEY": "key for generation, if the service asks for one",
+    "GPT2_API_KEY": "key for generation, if the service requires one",
     "GPT2_MANAGEMENT_KEY": "key for status, scale, register and the like",
-    "NO_COLOR": "no colours, also on a terminal",
-    "COLUMNS": "width of what is drawn",
-    "http_proxy, https_proxy, no_proxy": "proxies; loopback is always asked directly",
+    "NO_COLOR": "no colours, even on a terminal",
+    "COLUMNS": "width of help and diagrams",
+    "http_proxy, https_proxy, no_proxy": "proxies; loopback is always contacted directly",
 }
 EXIT_CODES = {
     "0": "done",
@@ -69,7 +69,7 @@ def parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"gpt2 {__version__}")
     connection = _add_connection(top, settings["GPT2_URL"], settings.get("GPT2_MANAGEMENT_URL"))
     common = argparse.ArgumentParser(add_help=False, parents=[connection])
-    common.add_argument("--json", action="store_true", help="JSON, one object a line")
+    common.add_argument("--json", action="store_true", help="JSON, one object per line")
     common.add_argument("--model", default=DEFAULT_MODEL, help="default: %(default)s")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_generation(commands, common)
@@ -123,7 +123,10 @@ def _add_generation(
     sampling.add_argument("--seed", type=whole, metavar="N", help="same seed, same text")
     sampling.add_argument("--stop", action="append", metavar="TEXT", help="may be given 16 times")
     sampling.add_argument(
-        "--truncate-prompt", action="store_true", default=None, help="cut what does not fit"
+        "--truncate-prompt",
+        action="store_true",
+        default=None,
+        help="shorten a text that does not fit",
     )
     generate = commands.add_parser(
         "generate",
@@ -138,12 +141,12 @@ def _add_generation(
         "repl",
         parents=[common, sampling],
         help="write together: your line, its continuation, and so on",
-        epilog="an empty line lets it go on; /new starts over; /quit or Ctrl-D leaves",
+        epilog="an empty line continues the text; /new starts over; /quit or Ctrl-D leaves",
     )
     embed = commands.add_parser(
         "embed",
         parents=[common],
-        help="embed texts, one vector a line",
+        help="embed texts, one vector per line",
         epilog='example: gpt2 embed "The old house" "An old home", or gpt2 embed - < lines.txt',
     )
     embed.add_argument(
@@ -153,7 +156,9 @@ def _add_generation(
         "--pooling", choices=("mean", "last"), help="the mean over its tokens, or the last one"
     )
     embed.add_argument("--dimensions", type=whole, metavar="N", help="keep only this many numbers")
-    embed.add_argument("--truncate-prompt", action="store_true", help="cut what does not fit")
+    embed.add_argument(
+        "--truncate-prompt", action="store_true", help="shorten a text that does not fit"
+    )
 
 
 def _add_files(
@@ -172,7 +177,7 @@ def _add_files(
     )
     batch.add_argument("input", metavar="IN", help="the requests")
     batch.add_argument("output", metavar="OUT", help="where the answers go; must not exist yet")
-    batch.add_argument("--json", action="store_true", help="sum up as JSON")
+    batch.add_argument("--json", action="store_true", help="print the summary as JSON")
     batch.add_argument(
         "--parallel",
         type=parallel,
@@ -205,7 +210,7 @@ def _add_management(
     status = commands.add_parser(
         "status",
         parents=[common],
-        help="is it up, what is loaded, which workers run",
+        help="show whether it is up, what is loaded and which workers run",
         epilog="example: gpt2 status my-model",
     )
     scale = commands.add_parser(
@@ -247,7 +252,7 @@ def _add_management(
 def _add_shell(commands: Commands[argparse.ArgumentParser]) -> None:
     completion = commands.add_parser(
         "completion",
-        help="print what lets a shell complete gpt2's words",
+        help="print a completion script for a shell",
         epilog='bash: eval "$(gpt2 completion bash)" in ~/.bashrc; zsh: the same in ~/.zshrc; '
         "fish: gpt2 completion fish > ~/.config/fish/completions/gpt2.fish",
     )

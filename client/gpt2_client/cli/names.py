@@ -36,7 +36,7 @@ def with_model(
         if typed in loaded:
             raise
     meant = alike(typed, loaded)
-    terminal.note(f"gpt2: {typed!r} is taken for the model {meant}")
+    terminal.note(f"gpt2: {typed!r} stands for the model {meant}")
     return act(meant)
 
 
@@ -55,7 +55,9 @@ def alike(typed: str, loaded: Sequence[str]) -> str:
     if len(same) == 1:
         return same[0]
     near = same or difflib.get_close_matches(typed, loaded, 1)
-    hint = f"is {' or '.join(near)} meant?" if near else f"loaded: {', '.join(loaded) or 'none'}"
+    hint = (
+        f"did you mean {' or '.join(near)}?" if near else f"loaded: {', '.join(loaded) or 'none'}"
+    )
     raise UnknownName(f"there is no model {typed!r}; {hint}")
 
 

@@ -64,5 +64,5 @@ def workers(text: str) -> int:
 
 def _meant(text: str) -> str:
     if text.lower() in WORDS:
-        return f"; is {WORDS.index(text.lower())} meant?"
+        return f"; did you mean {WORDS.index(text.lower())}?"
     return ""

@@ -15,7 +15,7 @@ from gpt2_client.client import Client
 from gpt2_client.errors import APIError
 from gpt2_client.results import Options, TextEvent, UsageEvent
 
-HELP = "An empty line lets it go on; /new starts over; /quit or Ctrl-D leaves."
+HELP = "An empty line continues the text; /new starts over; /quit or Ctrl-D leaves."
 
 
 def run(client: Client, args: argparse.Namespace, terminal: Terminal) -> int:

@@ -101,7 +101,9 @@ def figures(usage: Usage | None, choices: list[Choice] | None, seconds: float) -
         rate = usage.completion_tokens / seconds if seconds > 0 else 0.0
         parts.append(f"{usage.completion_tokens} tokens in {seconds:.2f} s ({rate:.1f} tokens/s)")
         if usage.cached_tokens:
-            parts.append(f"{usage.cached_tokens} of {usage.prompt_tokens} prompt tokens known")
+            parts.append(
+                f"{usage.cached_tokens} of {usage.prompt_tokens} prompt tokens from the cache"
+            )
         if usage.truncated_tokens:
             parts.append(f"{usage.truncated_tokens} tokens cut off the prompt's beginning")
     reasons = sorted({choice.finish_reason or "?" for choice in choices or ()})

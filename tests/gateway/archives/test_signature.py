@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from tests.gateway.conftest import StartService, wait_until
 
 PEM = serialization.Encoding.PEM
-SAYS_WHY = "asks for that: unsigned.mar.sig would lie beside it"
+SAYS_WHY = "requires it: there is no unsigned.mar.sig next to it"
 
 
 class Key:
@@ -58,7 +58,10 @@ def test_what_the_key_signed_is_served_and_nothing_else(
 ) -> None:
     service = start_service(store=store, MODEL_PUBLIC_KEY_FILE=str(key.public))
     assert service.complete(max_tokens=2).status_code == 200
-    for name, reason in (("unsigned", SAYS_WHY), ("others", "is not what this key signed")):
+    for name, reason in (
+        ("unsigned", SAYS_WHY),
+        ("others", "was not signed with this key, or has changed since"),
+    ):
         refused = service.manage("POST", f"/models?url={name}.mar&model_name={name}")
         assert refused.status_code == 400, refused.text
         assert refused.json()["error"]["code"] == "bad_signature"
@@ -74,13 +77,16 @@ def test_what_the_key_signed_is_served_and_nothing_else(
     [java] = [each for each in service.descendants() if each.name() == "java"]
     java.kill()
     wait_until(lambda: service.complete(max_tokens=2).status_code == 200)
-    wait_until(lambda: any("copy.mar is not what" in str(each) for each in service.records()))
+    wait_until(lambda: any("copy.mar was not signed" in str(each) for each in service.records()))
     assert service.complete(model="copy", max_tokens=2).status_code == 503
 
 
 @pytest.mark.parametrize(
     ("archive", "reason"),
-    [("unsigned.mar", SAYS_WHY), ("others.mar", "others.mar is not what this key signed: ")],
+    [
+        ("unsigned.mar", SAYS_WHY),
+        ("others.mar", "others.mar was not signed with this key, or has changed since: "),
+    ],
 )
 def test_a_start_with_another_archive_ends_with_its_reason(
     start_service: StartService, store: Path, key: Key, archive: str, reason: str

@@ -68,9 +68,9 @@ def test_no_file_gives_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (b"PORT=1\n\n  API_KEYS: alice:secret\n", "line 3 is not NAME=value"),
-        (b'PORT="1\nN_TOKENS=2\n', "line 1 is not NAME=value"),
-        (b"PORT=1\n=2\n", "line 2 is not NAME=value"),
+        (b"PORT=1\n\n  API_KEYS: alice:secret\n", "line 3 is neither NAME=value"),
+        (b'PORT="1\nN_TOKENS=2\n', "line 1 is neither NAME=value"),
+        (b"PORT=1\n=2\n", "line 2 is neither NAME=value"),
         ("HOST=http://é.example".encode("latin-1"), "is not UTF-8"),
     ],
 )

@@ -103,9 +103,9 @@ def test_quotes_around_a_key_are_not_the_keys_but_what_is_in_it_stays(tmp_path: 
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("PROT=1234", "PROT is not a setting; is PORT meant?"),
-        ("port=1234", "port is not a setting; is PORT meant?"),
-        ("MAX_WAIT=5", "MAX_WAIT is not a setting; is MAX_WAITING meant?"),
+        ("PROT=1234", "PROT is not a setting; did you mean PORT?"),
+        ("port=1234", "port is not a setting; did you mean PORT?"),
+        ("MAX_WAIT=5", "MAX_WAIT is not a setting; did you mean MAX_WAITING?"),
         ("XYZZY=5", "XYZZY is not a setting; python -m gateway --settings lists them"),
         ("APP_KEY=5", "APP_KEY is not a setting"),
         ("PORT", "PORT has no = and sets nothing"),
@@ -144,12 +144,12 @@ SLIPS_AND_KEYS = [
 @pytest.mark.parametrize(("slip", "key"), SLIPS_AND_KEYS)
 def test_a_name_one_slip_from_a_keys_ends_the_start(tmp_path: Path, slip: str, key: str) -> None:
     with pytest.raises(
-        SettingsError, match=f"{slip} in the environment .* is {key} meant"
+        SettingsError, match=f"{slip} in the environment .* did you mean {key}\\?"
     ) as fault:
         load({slip: "alice:secret"}, folder=tmp_path)
     assert "secret" not in str(fault.value)
     (tmp_path / ".env.local").write_text(f"{slip}=alice:secret\n")
-    with pytest.raises(SettingsError, match=f"{slip} in .env.local .* is {key} meant"):
+    with pytest.raises(SettingsError, match=f"{slip} in .env.local .* did you mean {key}\\?"):
         load({}, folder=tmp_path)
 
 
@@ -157,7 +157,7 @@ def test_a_name_one_slip_from_a_keys_ends_the_start(tmp_path: Path, slip: str, k
 def test_a_key_in_the_tracked_file_is_told(tmp_path: Path, told: list[str], name: str) -> None:
     (tmp_path / ".env").write_text(f"{name}=alice:secret\n")
     load({}, folder=tmp_path, report=told.append)
-    assert told == [f".env is tracked by git: {name} belongs into .env.local, which is not"]
+    assert told == [f".env is tracked by git: {name} belongs in .env.local, which is not"]
 
 
 def test_an_empty_key_in_the_tracked_file_is_none(tmp_path: Path, told: list[str]) -> None:
