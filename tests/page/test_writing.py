@@ -20,6 +20,7 @@ from tests.page.actions import (
 )
 from tests.page.conftest import OpenPage
 from tests.page.gateway_process import GatewayProcess
+from tests.patience import wait_until
 
 
 def test_one_types_at_once_and_tab_leaves_an_empty_page(page: Page) -> None:
@@ -42,12 +43,19 @@ def test_tab_streams_a_continuation_in_behind_the_text(page: Page) -> None:
     )
     set_slider(page, "max_tokens", 120)
     write(page)
-    page.keyboard.press("Tab")
-    ghost = await_offer(page)
-    assert len(ghost.split()) > 20
-    assert text_of(page) == START
-    # On an idle machine 120 words take a few frames only.
-    assert page.evaluate("window.seen.size") > 1, "it came at once, not bit by bit"
+
+    def comes_bit_by_bit() -> bool:
+        if ghost_of(page):
+            page.keyboard.press("Escape")
+            expect_no_ghost(page)
+        page.evaluate("window.seen.clear()")
+        page.keyboard.press("Tab")
+        assert len(await_offer(page).split()) > 20
+        assert text_of(page) == START
+        return bool(page.evaluate("window.seen.size") > 1)
+
+    # All of it takes a few frames only, and a browser that stands still so long shows it at once.
+    wait_until(comes_bit_by_bit)
     color = "element => getComputedStyle(element).color"
     shown, mine = page.locator("[data-ghost]"), page.locator("#text")
     assert shown.evaluate(color) != mine.evaluate(color)
