@@ -1,4 +1,4 @@
-"""What a disk refuses, in one line that names the place and what to do."""
+"""Turns errors of the disk into one line that names the place and what to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can go wrong while packaging, said in one line for the person who asked for it."""
+"""Errors of packaging, each with a one-line message for the person who asked for it."""
 
 
 class PackagingError(Exception):

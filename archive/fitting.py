@@ -1,4 +1,4 @@
-"""Says before work begins what a machine has too little memory for."""
+"""Checks before work begins that the machine has enough memory."""
 
 from __future__ import annotations
 

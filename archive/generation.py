@@ -1,4 +1,4 @@
-"""What generation_config.json asks for: whether it can be had, and what of it is not served."""
+"""Reads generation_config.json: the defaults, and the options that are not supported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A tokenizer of single characters: nanoGPT's and minGPT's, whose meta.pkl has each one's number.
+"""Character-level tokenizers: nanoGPT's and minGPT's, read from meta.pkl.
 
 https://github.com/karpathy/nanoGPT (data/shakespeare_char/prepare.py)
 """

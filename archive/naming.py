@@ -1,4 +1,4 @@
-"""What an archive is called, and whether one of that name may be replaced."""
+"""The name of an archive, and whether an existing one may be replaced."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tells a person how far long work is, and how long it will still take."""
+"""Reports the progress of long work and the remaining time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a quantization scheme costs in quality: perplexity and KL divergence against fp32.
+"""Measures the quality of a quantization scheme: perplexity and KL divergence against fp32.
 
 A row's figures come from the native kernels and are added up exactly, so that the verdict is the
 same on every machine.

@@ -1,4 +1,4 @@
-"""Reads the JSON files of a checkpoint, and knows a file that is none yet."""
+"""Reads the JSON files of a checkpoint, and recognises Git LFS pointers in their place."""
 
 from __future__ import annotations
 

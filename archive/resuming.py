@@ -1,4 +1,4 @@
-"""Brings large files of the hub so that a download that broke off goes on where it was.
+"""Downloads large files from the hub so that an interrupted download is resumed.
 
 The hub's client (2.4.0) goes on behind a closed connection, but removes its part once it gives up.
 Here the part stays in the cache, beside the client's blobs, and becomes one of them when it is

@@ -1,4 +1,4 @@
-"""What an archive is made of, as a CycloneDX bill of materials (sbom.cdx.json in it).
+"""The CycloneDX bill of materials of an archive (sbom.cdx.json in it).
 
 The model with its files' digests, the handler, and the packages that the handler needs. Nothing in
 it tells when or where it was made, so the same archive has the same one.

@@ -1,4 +1,4 @@
-"""What a person asked the packager for."""
+"""The settings of one packaging run."""
 
 from __future__ import annotations
 

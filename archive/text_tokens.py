@@ -1,4 +1,4 @@
-"""Which tokens begin, end and delimit a text, as `transformers` reads them off a checkpoint."""
+"""The tokens that begin, end and delimit a text, as `transformers` reads them from a checkpoint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tries a staged archive before it is called ready: loads it as a worker does, and writes from it.
+"""Tries a staged archive before it is called ready: loads it like a worker and generates text.
 
 In a process of its own: what it takes is given back, and a crash is reported like any other
 failure.

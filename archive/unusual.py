@@ -1,4 +1,4 @@
-"""Installs what only unusual checkpoints need (transformers, torch), when the first one comes."""
+"""Installs packages that only unusual checkpoints need (transformers, torch), on demand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the gateway costs: the same TorchServe asked through it and directly, in pairs."""
+"""The cost of the gateway: the same TorchServe through it and directly, in pairs."""
 
 from __future__ import annotations
 

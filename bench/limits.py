@@ -1,4 +1,4 @@
-"""What this machine could do at most: reading memory, int8 and float32 products.
+"""The limits of this machine: memory bandwidth, int8 and float32 products.
 
 Each figure of the bench is given as a share of the rate that these allow.
 """

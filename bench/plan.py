@@ -1,4 +1,4 @@
-"""What is measured, how large and how often: one frozen object for each mode."""
+"""What to measure, how large and how often: one frozen object for each mode."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each precision costs: perplexity of every system on the embedded model, on the same text."""
+"""The quality of each precision: perplexity of every system on the embedded model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A client of streamed completions that does as little as it can, so that the server is measured.
+"""A minimal client of streamed completions, so that the server is measured and not the client.
 
 It counts events without reading their JSON: client and server share the processors, and parsing
 would take a good part of them. In service clients have processors of their own.

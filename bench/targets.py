@@ -1,4 +1,4 @@
-"""The ratios and costs that this project holds itself to, read from what was measured."""
+"""The ratios and costs that this project aims for, compared with what was measured."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Looks for known faults in the pinned packages: `python -m commands.audit` (needs a network).
+"""Looks for known vulnerabilities in the pinned packages: `python -m commands.audit`.
 
 pip-audit, in an environment that is removed again, asks PyPI and OSV about requirements.lock.
 """

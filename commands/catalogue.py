@@ -1,4 +1,4 @@
-"""Which commands there are, and what each of them needs."""
+"""The commands, and the dependency groups that each of them needs."""
 
 from __future__ import annotations
 

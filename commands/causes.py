@@ -1,4 +1,4 @@
-"""What to look at when a set-up failed, from the words of Python or pip."""
+"""The likely cause of a failed set-up, from the output of Python or pip."""
 
 from __future__ import annotations
 

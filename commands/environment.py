@@ -1,4 +1,4 @@
-"""A virtual environment that holds what the commands need: made, added to, healed."""
+"""A virtual environment with the packages that commands need: created, extended, repaired."""
 
 from __future__ import annotations
 

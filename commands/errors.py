@@ -1,4 +1,4 @@
-"""How a command ends early."""
+"""Errors that end a command early."""
 
 from __future__ import annotations
 

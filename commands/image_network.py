@@ -1,4 +1,4 @@
-"""What a build of the image gets to know of this machine's network."""
+"""The network settings of this machine that are passed to an image build."""
 
 from __future__ import annotations
 

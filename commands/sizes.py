@@ -1,4 +1,4 @@
-"""How much each dependency group brings, on top of others: what a person reads before it comes.
+"""The sizes of dependency groups, shown before they are installed.
 
 The figures lie in sizes.json, which `python -m commands.measure` makes.
 """

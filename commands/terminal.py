@@ -1,4 +1,4 @@
-"""What a person reads while a command prepares."""
+"""The messages of a command while it prepares."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`./scripts/wheels`: fetches what commands install, for machines without a network."""
+"""`./scripts/wheels`: downloads packages for machines without a network."""
 
 from __future__ import annotations
 

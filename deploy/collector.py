@@ -1,4 +1,4 @@
-"""The side-car that sends traces to Cloud Trace and metrics to Managed Prometheus."""
+"""The sidecar that sends traces to Cloud Trace and metrics to Managed Prometheus."""
 
 from __future__ import annotations
 

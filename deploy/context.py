@@ -1,4 +1,4 @@
-"""What an image is built from: the files that .dockerignore leaves. Knows nothing of gcloud."""
+"""The build context of an image: the files that .dockerignore allows. Knows nothing of gcloud."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person asked of ./scripts/deploy, and the names that follow from it."""
+"""The settings of one deployment, and the names that follow from them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Has a deployed service write a few words. Knows where it is and who asks, not how it was made."""
+"""The smoke test of a deployed service: generates a few words and checks the model and keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which revision gets how much: a new one tried first, then some, then all, or back again."""
+"""Traffic between revisions: a new one is tried, then gets a share, then all; and rollback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Sphinx makes of the Markdown: a site that loads nothing from elsewhere (./scripts/docs).
+"""Sphinx's configuration: Markdown to a site that loads nothing from other sites.
 
 The pages are plain Markdown, as GitHub shows them; links to files of the project become downloads.
 """

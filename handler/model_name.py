@@ -1,4 +1,4 @@
-"""What a model may be called: one judge for packaging, the gateway and its management."""
+"""The rules for model names: one definition for packaging, the gateway and its management."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Python has since 3.10 or 3.11, for archives on the older ones that TorchServe runs on.
+"""Features of Python 3.10 and 3.11, for archives on the older versions of TorchServe's images.
 
 Everything below `handler/` runs on Python 3.9: TorchServe's own images have it.
 """

@@ -1,4 +1,4 @@
-"""Checked before an archive serves: its files against their digests, and a text against its own.
+"""Checks before an archive serves: files against their digests, and a generated text.
 
 A flipped bit, a cut download, a broken library or memory end the start, and never a reply.
 """

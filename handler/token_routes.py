@@ -1,4 +1,4 @@
-"""What is answered of tokens alone: v1/tokenize and v1/detokenize."""
+"""The tokenizer routes: v1/tokenize and v1/detokenize."""
 
 from __future__ import annotations
 

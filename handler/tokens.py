@@ -1,4 +1,4 @@
-"""Answers what is asked of the tokenizer."""
+"""Answers requests to the tokenizer."""
 
 from __future__ import annotations
 

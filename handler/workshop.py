@@ -1,4 +1,4 @@
-"""A thread for what costs more than its share of a step: long bodies, long replies.
+"""A thread for work that is too long for a step: long bodies, long replies.
 
 Everybody's next tokens wait for the thread that TorchServe calls. What runs here goes on beside it,
 one thing after the other, and by one slice in each step: `pace` stands where a slice ends, since

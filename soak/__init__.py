@@ -1,1 +1,1 @@
-"""Whether the service loses anything: mixed requests beside faults, each reply compared."""
+"""The soak test: mixed requests beside faults, each reply compared with its reference."""

@@ -1,4 +1,4 @@
-"""What of a reply has to be the same each time: all but ids, times and what was cached."""
+"""The parts of a reply that must be the same each time: all but ids, times and cached tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a soak found, as a table for people, as JSON for programs, and as a plot."""
+"""The report of a soak: a table, JSON and a plot."""
 
 from __future__ import annotations
 

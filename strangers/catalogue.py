@@ -1,4 +1,4 @@
-"""Which clients there are. Needs nothing but the standard library."""
+"""The catalogue of clients. Needs only the standard library."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a stranger's client is: where it comes from, and the program that has it do its work."""
+"""The definition of a client: its packages, and the program that uses it."""
 
 from __future__ import annotations
 

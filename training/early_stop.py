@@ -1,4 +1,4 @@
-"""How long to train a text that is soon learnt by heart: until the held-out loss goes up again.
+"""Early stopping: trains a short text until the held-out loss goes up again.
 
 What is known is in the log of the run alone, which a checkpoint holds: a resumed run decides as
 an unbroken one does.

@@ -1,4 +1,4 @@
-"""What can go wrong in a training run, said in one line for the person who started it."""
+"""Errors of a training run, each with a one-line message for the person who started it."""
 
 
 class TrainingError(Exception):

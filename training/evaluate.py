@@ -1,4 +1,4 @@
-"""How well a model predicts a text: nats, perplexity, bits per character."""
+"""Evaluates a model on a text: nats, perplexity, bits per character."""
 
 import math
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What a run takes of this machine: memory by a formula, time by a step tried out."""
+"""The resources of a run: memory by a formula, time by timing a step."""
 
 import time
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What a run says on its way: one line of progress with the time left, now and then a sample."""
+"""Progress of a run: one line with the remaining time, and a sample now and then."""
 
 import math
 import sys

@@ -1,4 +1,4 @@
-"""What other ways of predicting the held-out text reach: n-grams of characters and words, xz."""
+"""Reference models of the held-out text: n-grams of characters and words, xz."""
 
 import lzma
 import math

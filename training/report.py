@@ -1,4 +1,4 @@
-"""What is said before a run: what the text is, how it will be read, what it takes."""
+"""The report before a run: the text, how it will be read, and what the run needs."""
 
 from collections import Counter
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Knows a file by how it begins, where its name says something else."""
+"""Recognises a file by its first bytes where its name says something else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Formats that are not read, each with the way out, and checkpoints that lie further down."""
+"""Formats that are not supported, each with a way out, and checkpoints in subdirectories."""
 
 from __future__ import annotations
 

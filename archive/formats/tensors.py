@@ -1,4 +1,4 @@
-"""What every reader gives: tensors that are read one at a time, as float32."""
+"""The tensors that every reader provides: read one at a time, as float32."""
 
 from __future__ import annotations
 

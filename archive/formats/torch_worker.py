@@ -1,4 +1,4 @@
-"""Reads PyTorch's files in a process of its own, which can hardly do anything else.
+"""Reads PyTorch's files in a confined process of its own.
 
 Started by torch_file.py as a script, with the files as arguments; imports nothing of this project.
 `torch.load(weights_only=True)` runs no code of a pickle but builds tensors and plain values. Should

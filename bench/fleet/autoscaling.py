@@ -1,4 +1,4 @@
-"""How many instances platforms want, by their own documents' rules."""
+"""Autoscalers: how many instances each platform wants, by its documented rules."""
 
 from __future__ import annotations
 

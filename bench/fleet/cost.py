@@ -1,4 +1,4 @@
-"""What instances cost, by docs/cost.md: two processors and 2 GiB on Cloud Run, US dollars."""
+"""The cost of instances by docs/cost.md: two processors and 2 GiB on Cloud Run, US dollars."""
 
 from __future__ import annotations
 

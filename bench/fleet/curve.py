@@ -1,4 +1,4 @@
-"""What one instance was measured to do, as the simulation reads it from a file of results."""
+"""The measured speed of one instance, read for the simulation from a file of results."""
 
 from __future__ import annotations
 

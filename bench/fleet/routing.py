@@ -1,4 +1,4 @@
-"""Which instance gets a request."""
+"""Chooses the instance for a request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is simulated, and the row that each run becomes."""
+"""The simulated scenarios, and the row that each run becomes."""
 
 from __future__ import annotations
 

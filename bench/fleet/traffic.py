@@ -1,4 +1,4 @@
-"""Who comes: sessions of several turns, by a rate that follows the day, with bursts."""
+"""Traffic: sessions of several turns, at a rate that follows the day, with bursts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""GPT-2 behind TorchServe in the manner of tutorials: load, one request at a time, `generate`."""
+"""GPT-2 behind TorchServe as tutorials do it: load, one request at a time, `generate`."""
 
 from __future__ import annotations
 

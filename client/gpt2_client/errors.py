@@ -1,4 +1,4 @@
-"""What can go wrong for a caller, as one small hierarchy. Knows no HTTP library."""
+"""The errors of this package, as one small hierarchy. Knows no HTTP library."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the server's JSON means, as frozen dataclasses. Knows no HTTP."""
+"""The server's JSON as frozen dataclasses. Knows no HTTP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long to wait for an answer, when to ask again, and after how long. Knows no HTTP library."""
+"""Time-outs and retries: how long to wait, and when to try again. Knows no HTTP library."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How surprising a text is to a model: bits for each word, and per character. Knows no HTTP.
+"""Scores how surprising a text is to a model: bits per word and character. Knows no HTTP.
 
 A text longer than the context is read in windows of two chunks, of which the second is scored: each
 token is given at least the chunk before it, half the context.

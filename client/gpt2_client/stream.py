@@ -1,4 +1,4 @@
-"""A text while it is written, taken up elsewhere where its connection broke. Knows no routes.
+"""A streamed completion, continued elsewhere if its connection breaks. Knows no routes.
 
 The same model, request and seed give the same text on every instance, so a stream that broke is
 asked for again and what came before is skipped. It is never spliced from two completions: another

@@ -1,4 +1,4 @@
-"""What an archive of the model store calls itself, in the words of its own manifest."""
+"""The manifest of an archive in the model store: its model's name, version and handler."""
 
 from __future__ import annotations
 

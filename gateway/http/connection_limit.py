@@ -1,4 +1,4 @@
-"""How many connections are open at once, and which one gives way to another.
+"""Limits open connections, and chooses which one gives way to another.
 
 Where all are taken, the one that has been idle for longest gives way. A few are kept for the health
 routes, so that a platform's probe finds out that the service is full, and not dead.

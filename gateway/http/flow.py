@@ -1,4 +1,4 @@
-"""How much of a connection is held here while its reader or its sender keeps us waiting."""
+"""Flow control: how much of a connection is buffered while its reader or sender is slow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a request's body ends, by its length or its chunks; whatever frames it is bounded."""
+"""Finds the end of a request's body, by its length or its chunks; all framing is bounded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the server answers itself, in the application's place."""
+"""Replies that the server sends itself, in the application's place."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What TorchServe is started with: command line, configuration, environment, folders."""
+"""Starts TorchServe: command line, configuration, environment, folders."""

@@ -1,4 +1,4 @@
-"""What TorchServe is started with: its command line, its configuration, its environment."""
+"""TorchServe's command line, configuration and environment."""
 
 from __future__ import annotations
 

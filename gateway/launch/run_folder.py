@@ -1,4 +1,4 @@
-"""Where TorchServe runs: a private folder with a short, plain name, whatever TMPDIR is called.
+"""TorchServe's working folder: private, with a short, plain name, whatever TMPDIR is called.
 
 The kernel takes no path of a socket beyond 107 bytes, and TorchServe keeps its workers' sockets
 beside the models that it unpacks. These may be large, so they go to TMPDIR; where its name is too

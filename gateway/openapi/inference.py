@@ -1,4 +1,4 @@
-"""How `/v1/...`, `/generate` and their paths under `/predictions` are described: from one table."""
+"""Describes `/v1/...`, `/generate` and their paths under `/predictions`, from one table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a chat request asks for, as far as the gateway must know."""
+"""Reads from a chat request what the gateway needs to know."""
 
 from __future__ import annotations
 

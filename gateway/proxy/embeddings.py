@@ -1,4 +1,4 @@
-"""What a request for embeddings asks for, as far as the gateway must know."""
+"""Reads from an embeddings request what the gateway needs to know."""
 
 from __future__ import annotations
 

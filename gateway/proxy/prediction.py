@@ -1,4 +1,4 @@
-"""What a prediction asks for, as far as the gateway must know: how much of the service it takes.
+"""Reads from a prediction what the gateway needs to know: how much of the service it takes.
 
 Whether the values are allowed is judged in the handler, once; odd ones are passed on to it.
 """

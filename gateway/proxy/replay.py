@@ -1,4 +1,4 @@
-"""What is needed to ask again for a request whose worker was lost, so that nothing of it is.
+"""Everything needed to send a request again whose worker was lost, without losing any of it.
 
 The same prompt, options and seed give the same tokens: a whole reply is asked for again, a stream
 is taken up behind the last event that was sent (`handler/requests/resume.py`). A stream in Hugging

@@ -1,4 +1,4 @@
-"""What a silent stream may be sent: found by reading its request as the handler will.
+"""The keep-alive event for a silent stream: its request is read as the handler reads it.
 
 Loads pydantic, and so is called in a thread, and only where a stream has been silent for long.
 """

@@ -1,1 +1,1 @@
-"""Which replicas of which models are loaded, whether they still work, and who is served by them."""
+"""The replicas of each model: loaded, watched, chosen for requests, scaled and put away."""

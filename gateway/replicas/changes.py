@@ -1,4 +1,4 @@
-"""What those that watch replicas and those that change them share: a lock and two signals."""
+"""A lock and two signals, shared by everything that watches or changes replicas."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which replica serves a request: the one with the fewest sequences, and with a warm cache."""
+"""Chooses the replica for a request: the fewest sequences, then a warm cache."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who wants a version that is loaded on demand: until nobody does, it is not put away."""
+"""The demand for a version that is loaded on demand; it is put away only when there is none."""
 
 from __future__ import annotations
 

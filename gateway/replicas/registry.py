@@ -1,4 +1,4 @@
-"""What is loaded: the models, their versions, and the replicas of each. Asks TorchServe nothing."""
+"""The registry of models, their versions, and the replicas of each. Never calls TorchServe."""
 
 from __future__ import annotations
 

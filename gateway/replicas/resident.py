@@ -1,4 +1,4 @@
-"""How much memory the workers of each version take: measured once loaded, estimated before."""
+"""The memory of each version's workers: measured once loaded, estimated before."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What each route does with a request."""
+"""The routes: what each does with a request."""

@@ -1,4 +1,4 @@
-"""Who may come in, how often, and with how much."""
+"""Admission: who may send a request, how often, and how large."""
 
 from __future__ import annotations
 

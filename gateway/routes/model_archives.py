@@ -1,4 +1,4 @@
-"""Which archive a request to register a model means: one of the model store, or one to fetch."""
+"""The archive that a request to register a model means: in the model store, or at a URL."""
 
 from __future__ import annotations
 

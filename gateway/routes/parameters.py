@@ -1,4 +1,4 @@
-"""What a request of management says: its parameters, from the query or a JSON body, each judged."""
+"""The parameters of a management request, from the query or a JSON body, each validated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the operator's page shows beside the metrics: models, replicas, keys and last errors."""
+"""The operator's page's data beside the metrics: models, replicas, keys and recent errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the service is set to: read once, from the environment and `.env` files."""
+"""The settings of the service: read once, from the environment and `.env` files."""
 
 from gateway.paths import ROOT as ROOT
 from gateway.settings.loading import given as given

@@ -1,4 +1,4 @@
-"""What settings must not be, where the bounds of one value alone do not say it."""
+"""Checks of settings that the bounds of a single value cannot express."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a setting is declared: its default, what it is for, and what it may be."""
+"""Declares a setting: its default, its description, and its allowed values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a key may beside the others: its share, its priority and its tokens, as KEY_LIMITS has it.
+"""The limits of keys: share, priority and token budgets, parsed from KEY_LIMITS.
 
 `alice:weight=4,tokens_per_day=1000000;bob:priority=5`. Needs nothing but Python.
 """

@@ -1,4 +1,4 @@
-"""Where settings come from: the environment, over `.env.local`, over `.env`.
+"""The sources of settings: the environment, then `.env.local`, then `.env`.
 
 The environment and the files hold much that is not for us, and names that were mistyped. What is
 ignored is reported, and a name one slip from a key's ends the start: it would leave the service

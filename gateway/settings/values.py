@@ -1,4 +1,4 @@
-"""What the text of a setting means, and whether it is allowed."""
+"""Parses and validates the text of a setting."""
 
 from __future__ import annotations
 

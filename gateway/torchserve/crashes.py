@@ -1,4 +1,4 @@
-"""Which workers crashed: ended by a fault of their own (SIGSEGV, SIGABRT, SIGBUS, SIGILL, SIGFPE).
+"""Finds workers that crashed (SIGSEGV, SIGABRT, SIGBUS, SIGILL, SIGFPE).
 
 Java is their parent, so nobody here can ask the kernel how they ended. A worker that crashes writes
 a last report into a file of its own (`gateway/launch/worker/`, Python's faulthandler); one that is

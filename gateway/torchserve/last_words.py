@@ -1,4 +1,4 @@
-"""What TorchServe and its workers said before they failed.
+"""The last log lines of TorchServe and its workers before they failed.
 
 TorchServe logs on standard error what a worker says there. That log goes on to ours; what Java
 itself says on standard output is kept alone.

@@ -1,4 +1,4 @@
-"""When TorchServe is started again, and when that is given up."""
+"""Decides when TorchServe is restarted, and when to give up."""
 
 from __future__ import annotations
 

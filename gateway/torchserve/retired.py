@@ -1,4 +1,4 @@
-"""Which of TorchServe's workers are not to be started again, told to their program in files.
+"""Marks workers of TorchServe's that must not be restarted, in files that they read.
 
 TorchServe starts a worker that has ended after a second, even where it was told meanwhile to have
 none: that one would read the model's requests beside the worker that is wanted. So the program

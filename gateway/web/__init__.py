@@ -1,1 +1,1 @@
-"""What every route needs: a request and its reply, keys, limits, logs, metrics, CORS."""
+"""What all routes share: request and reply, keys, limits, logs, metrics, CORS."""

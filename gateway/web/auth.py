@@ -1,4 +1,4 @@
-"""Who may do what: keys for inference and management, and their headers. Knows no routes."""
+"""Authentication: keys for inference and management, and their headers. Knows no routes."""
 
 from __future__ import annotations
 

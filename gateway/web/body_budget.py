@@ -1,4 +1,4 @@
-"""How many bytes of request bodies are held at once."""
+"""Limits the bytes of request bodies that are held at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who a request counts for, and with which share: its key, or its address where there are none."""
+"""The caller that a request counts for, and its share: a key, or an address without keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which sites' pages may call from a browser: HOST's own, and those that are listed."""
+"""CORS: the sites whose pages may call from a browser, HOST's own and those listed."""
 
 from __future__ import annotations
 

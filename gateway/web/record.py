@@ -1,4 +1,4 @@
-"""What the log and the metrics keep of one request, beside its path, status and duration."""
+"""The record of one request for the log and the metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is done for traces where there are none; `otel.py` makes some."""
+"""Tracing when it is off; `otel.py` implements it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a content type says, and bytes to text as it says."""
+"""Parses content types, and decodes bytes as they say."""
 
 from __future__ import annotations
 

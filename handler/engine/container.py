@@ -1,4 +1,4 @@
-"""What this process may use of the machine: processors and memory, as its control group says."""
+"""The processors and memory that this process may use, from its control group."""
 
 from __future__ import annotations
 

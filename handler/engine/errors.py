@@ -1,4 +1,4 @@
-"""What the engine reports. It knows no requests and no HTTP: its callers say what that means."""
+"""The engine's errors. They know no requests and no HTTP: callers say what they mean."""
 
 from __future__ import annotations
 

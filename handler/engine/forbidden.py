@@ -1,4 +1,4 @@
-"""Which tokens may not come next, from what a request forbids and what was written so far."""
+"""The tokens that may not come next, from the request's rules and the text so far."""
 
 from __future__ import annotations
 

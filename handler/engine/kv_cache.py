@@ -1,4 +1,4 @@
-"""Which sequence holds which slot of the KV buffer, and what each slot's tokens are.
+"""The KV cache: which sequence holds which slot, and which tokens each slot contains.
 
 Freed slots keep their contents until the room is needed, so that a prompt that begins like an
 earlier one need not be computed again.

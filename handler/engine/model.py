@@ -1,4 +1,4 @@
-"""What the engine asks of a model, whoever computes it."""
+"""The interface of a model, as the engine uses it."""
 
 from __future__ import annotations
 

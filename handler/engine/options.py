@@ -1,4 +1,4 @@
-"""How one sequence is generated: plain values, already checked and with defaults filled in."""
+"""The options of one sequence: plain values, validated and with defaults filled in."""
 
 from __future__ import annotations
 

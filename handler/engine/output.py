@@ -1,4 +1,4 @@
-"""What one step adds to one sequence."""
+"""The output of one step for one sequence."""
 
 from __future__ import annotations
 

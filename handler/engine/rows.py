@@ -1,4 +1,4 @@
-"""What the next call of a model computes: its rows, and how many steps follow each other in it."""
+"""The rows of the model's next call, and how many consecutive steps it can compute."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the next token of one sequence is drawn by; knows nothing of its text."""
+"""The sampling state of one sequence; knows nothing of its text."""
 
 from __future__ import annotations
 

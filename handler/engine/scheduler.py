@@ -1,4 +1,4 @@
-"""Who runs in the next step, and how many tokens of each: first come, first served.
+"""The scheduler: which sequences run in the next step, and how many tokens of each.
 
 A step has a budget of tokens. Sequences with one token left to compute get that one; what remains
 goes to prompts, in the order in which they came. Knows no model and no text.

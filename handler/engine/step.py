@@ -1,4 +1,4 @@
-"""What is asked of one step of a model, and what it answers."""
+"""The inputs and outputs of one step of a model."""
 
 from __future__ import annotations
 

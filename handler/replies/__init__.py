@@ -1,1 +1,1 @@
-"""What comes back: whole, streamed, in each client's format, and errors."""
+"""Replies: whole, streamed, in each client's format, and errors."""

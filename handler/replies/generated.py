@@ -1,4 +1,4 @@
-"""How Hugging Face's format reports tokens, in details and in streams: TGI's shapes."""
+"""Tokens in Hugging Face's format, in details and in streams, as TGI reports them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What KServe's clients read: V1's predictions, V2's tensors and details."""
+"""Replies in KServe's formats: V1's predictions, V2's tensors and details."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the handler and the metrics know of a request on its way, whatever its answer looks like."""
+"""The interface of a reply in progress, as the handler and the metrics see it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every reply keeps of its sequences: why they ended, and its token counts."""
+"""The progress of a reply's sequences: finish reasons and token counts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a client gets as outputs of the engine come in, and the one JSON body of most requests."""
+"""Builds a reply from the engine's outputs; the one JSON body of most requests."""
 
 from __future__ import annotations
 

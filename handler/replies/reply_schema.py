@@ -1,4 +1,4 @@
-"""What replies look like: for whoever describes the interface; nothing is checked by it here."""
+"""The schemas of replies, for describing the interface; replies are not checked by them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the handler reports to the gateway beside a stream's events; no client ever sees it.
+"""Frames from the handler to the gateway, beside a stream's events; no client sees them.
 
 The gateway asks for it with the header HEADER, whose value is a secret that it made itself and
 handed to the worker in the variable SECRET_VARIABLE. Every event is then preceded by one frame:

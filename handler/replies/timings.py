@@ -1,4 +1,4 @@
-"""When a request was begun, first computed, and given its tokens: for metrics and traces."""
+"""The moments of a request (begun, first computed, tokens given), for metrics and traces."""
 
 from __future__ import annotations
 

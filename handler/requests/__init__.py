@@ -1,1 +1,1 @@
-"""What may be asked, and from whatever a client sent to what the engine is to write."""
+"""Requests: validated, and turned into sequences for the engine."""

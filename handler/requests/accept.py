@@ -1,4 +1,4 @@
-"""Which media type of an answer a header `Accept` wants (RFC 9110, section 12.5.1)."""
+"""Chooses the media type of a reply from the header `Accept` (RFC 9110, section 12.5.1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a chat request may say, in OpenAI's and vLLM's shape."""
+"""The schema of chat requests, in OpenAI's and vLLM's format."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a request for embeddings may say, in OpenAI's and vLLM's shape."""
+"""The schema of embeddings requests, in OpenAI's and vLLM's format."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What KServe's tensors mean by their names: the prompt, its mask and the options."""
+"""The meaning of KServe's tensors by their names: the prompt, its mask and the options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a prediction asks for, whatever way it came: prompts, their options, the reply's format."""
+"""A prediction, however it was sent: prompts, their options and the reply's format."""
 
 from __future__ import annotations
 

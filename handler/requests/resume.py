@@ -1,4 +1,4 @@
-"""What a stream that was cut off had sent, as the gateway says it when it asks for the rest.
+"""The state of an interrupted stream, as the gateway reports it to continue the stream.
 
 Only the gateway may: it knows all of this from frames (`replies/sideband.py`). The stream goes on
 with the next event as if nothing had happened, since the same prompt, options and seed give the

@@ -1,4 +1,4 @@
-"""What may be asked of the tokenizer: in this project's words (`text`), and in vLLM's."""
+"""The schemas of tokenizer requests, with this project's field names and vLLM's."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What knows TorchServe: its messages, its parameters, its metrics, and patches to its worker."""
+"""Everything specific to TorchServe: messages, parameters, metrics, patches to its worker."""

@@ -1,4 +1,4 @@
-"""How full the KV cache is, as one of TorchServe's metrics, whether or not anything is served."""
+"""Reports usage of the KV cache as a TorchServe metric, whether or not anything is served."""
 
 from __future__ import annotations
 

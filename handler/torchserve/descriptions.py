@@ -1,4 +1,4 @@
-"""Descriptions with `customized=true`, of which TorchServe 0.12 makes no end."""
+"""Descriptions with `customized=true`, which TorchServe 0.12 repeats for ever."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Takes off TorchServe's envelopes: they hand a handler the first request of a batch alone.
+"""Bypasses TorchServe's envelopes, which pass on only the first request of a batch.
 
 KServe's runtime asks for one by `service_envelope` (`TS_SERVICE_ENVELOPE`). What they would
 translate, KServe's requests and its answers, the handler reads and writes itself.

@@ -1,4 +1,4 @@
-"""What TorchServe's front end makes of a request before a handler sees it, put together again.
+"""Restores a request from what TorchServe's front end made of it.
 
 A form comes taken apart, a query (where it comes at all) among the same parameters, and of several
 with one name TorchServe's worker keeps the last alone: `keep_all` has it keep them all.

@@ -1,4 +1,4 @@
-"""What this Python lacks of the archive's requirements.txt, in one line of TorchServe's log."""
+"""Reports missing packages of the archive's requirements.txt in one line of TorchServe's log."""
 
 from __future__ import annotations
 

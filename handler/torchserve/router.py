@@ -1,4 +1,4 @@
-"""Brings a request of TorchServe's to the service's method for its route; a refusal is a reply."""
+"""Routes a request from TorchServe to the service's method; a refusal becomes a reply."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a fault is, and what it is given."""
+"""The definition of a fault, and its context."""
 
 from __future__ import annotations
 

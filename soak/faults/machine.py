@@ -1,4 +1,4 @@
-"""What the machine does to the service: a full disk, a Redis that is away."""
+"""Faults of the machine: a full disk, an unreachable Redis."""
 
 from __future__ import annotations
 

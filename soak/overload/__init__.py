@@ -1,1 +1,1 @@
-"""What is served when more is asked for than can be: load against served, and against waiting."""
+"""Overload: load beyond what can be served, against what is served and how long it waits."""

@@ -1,4 +1,4 @@
-"""What a run of rising load found: a table, and a plot of load against served and waiting."""
+"""The report of an overload run: a table, and a plot of load against served and waiting."""
 
 from __future__ import annotations
 

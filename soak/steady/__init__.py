@@ -1,1 +1,1 @@
-"""Whether memory stays where it is: short requests at a steady rate, without any fault."""
+"""The steady test: whether memory stays constant under short requests without faults."""

@@ -1,4 +1,4 @@
-"""What each process of the service holds in memory: resident, and its proportional share."""
+"""The memory of each process of the service: resident, and its proportional share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a steady run found: a table, and a plot of memory over time."""
+"""The report of a steady run: a table, and a plot of memory over time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the programs in Python have in common: where the service is, and what it should answer.
+"""Shared by the Python clients: the service's address, and the expected answers.
 
 Runs in each client's own environment, and so imports nothing of the project.
 """

@@ -1,4 +1,4 @@
-"""What every reader gives, and what a person may say about how to read."""
+"""The documents that readers return, and the options for reading."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence

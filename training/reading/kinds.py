@@ -1,4 +1,4 @@
-"""What a file is that is no text, by its first bytes, and what to do about it."""
+"""Recognises files that are not text by their first bytes, and says what to do."""
 
 import io
 import zipfile

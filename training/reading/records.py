@@ -1,4 +1,4 @@
-"""Which field of a record is its text: ``text``, ``prompt`` and ``completion``, ``messages``."""
+"""Finds the text of a record: ``text``, ``prompt`` and ``completion``, or ``messages``."""
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence

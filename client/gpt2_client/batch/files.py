@@ -1,4 +1,4 @@
-"""The files of a batch: what is read, what is written, and how a run takes up where one ended.
+"""The files of a batch: input, output, and how an interrupted run is resumed.
 
 Beside OUT lie OUT.partial, with the lines that are answered, in order, and OUT.state, which says
 what they belong to. OUT appears when all are there, and both go.

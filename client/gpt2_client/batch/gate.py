@@ -1,4 +1,4 @@
-"""How many requests are out at once: more while the server takes them, fewer when it refuses."""
+"""Limits concurrent requests: more while the server accepts them, fewer when it refuses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs one command, says what went wrong, and ends with a telling code."""
+"""Runs one command, reports errors, and returns a meaningful exit code."""
 
 from __future__ import annotations
 

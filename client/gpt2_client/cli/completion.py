@@ -1,4 +1,4 @@
-"""What lets bash, zsh and fish complete gpt2's words, from the grammar that makes `--help`."""
+"""Completion scripts for bash, zsh and fish, generated from the grammar behind `--help`."""
 
 from __future__ import annotations
 

@@ -1,3 +1,3 @@
-"""How `gpt2` ends, as a shell sees it."""
+"""The exit codes of `gpt2`."""
 
 DONE, FAILED, USAGE, NO_ANSWER, INTERRUPTED, LEFT = 0, 1, 2, 3, 130, 141

@@ -1,4 +1,4 @@
-"""Where `gpt2` begins and ends. Loads what a command needs only when its usage is right."""
+"""The entry point of `gpt2`. Loads what a command needs only once its usage is right."""
 
 from __future__ import annotations
 

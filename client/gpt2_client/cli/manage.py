@@ -1,4 +1,4 @@
-"""The commands that look after a service: status, scale, register, unregister, set-default."""
+"""The commands that manage a service: status, scale, register, unregister, set-default."""
 
 from __future__ import annotations
 

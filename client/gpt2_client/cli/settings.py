@@ -1,4 +1,4 @@
-"""Where the service is and which keys open it: the environment, over a checkout's files.
+"""The service's address and keys: from the environment, then from a checkout's files.
 
 ./scripts/gpt2 names its checkout in GPT2_ENV_DIR; a `gpt2` from elsewhere reads no file, since a
 `.env` of the folder it happens to run in belongs to somebody else.

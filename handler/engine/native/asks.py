@@ -1,4 +1,4 @@
-"""What sequences ask of a step: records that C reads (ask.h), kept from step to step."""
+"""The records that sequences pass to a step in C (ask.h), kept from step to step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which of the libraries this processor can run, and which of them is taken."""
+"""Chooses the library for this processor's instruction set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How one weight matrix lies in memory as the C code reads it (matmul.h), and how it is packed.
+"""The memory layout of one weight matrix for the C code (matmul.h), and how it is packed.
 
 Everything here is exact or a single rounding of IEEE 754, so that the same matrix gives the same
 bytes on every machine.

@@ -1,4 +1,4 @@
-"""Where a model's arrays, a step's rows and its results lie: checked before C is told so."""
+"""Pointers to arrays, rows and results for the C code, checked before they are passed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What C reads of a model and of a call: the records of model.h and decode.h."""
+"""The structs of model.h and decode.h, as the C code reads them."""
 
 from __future__ import annotations
 
