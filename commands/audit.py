@@ -5,7 +5,6 @@ pip-audit, in an environment that is removed again, asks PyPI and OSV about requ
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -30,11 +29,19 @@ def main() -> int:
         pins.write_text("\n".join(Groups(ROOT).pins.values()) + "\n", encoding="utf-8")
         command = [python, "-m", "pip_audit", "--strict", "--no-deps", "--disable-pip"]
         asked = [*command, "--requirement", str(pins), "--vulnerability-service"]
-        found = [
-            subprocess.run([*asked, service], env=os.environ, check=False).returncode
-            for service in SERVICES
-        ]
-    return int(any(found))
+        found = [_ask([*asked, service], service) for service in SERVICES]
+    return int(not all(found))
+
+
+def _ask(command: list[str], service: str) -> bool:
+    """Have pip-audit ask; return whether it was answered, and no fault is known."""
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+    said = done.stderr.strip()
+    if "Traceback (most recent call last)" in said:
+        said = f"error: {service} could not be asked: {said.splitlines()[-1][:300]}"
+    if said:
+        print(said, file=sys.stderr)
+    return done.returncode == 0
 
 
 if __name__ == "__main__":

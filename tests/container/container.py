@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
@@ -12,15 +11,15 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
 import requests
 
 from tests.container.network import Network
+from tests.container.running import Running, podman
 
 READY_SECONDS = 120
 # Read-only, no rights, two processors, 2 GiB: what deploy/cloudrun/service.yaml asks for, and less.
@@ -29,14 +28,6 @@ STRICT = (
     *("--cap-drop", "all", "--security-opt", "no-new-privileges"),
     *("--cpus", "2", "--memory", "2g", "--memory-swap", "2g"),
 )
-
-
-def podman(*words: str, check: bool = True) -> str:
-    """Run podman and return what it printed."""
-    done = subprocess.run(["podman", *words], capture_output=True, text=True, check=False)
-    if check and done.returncode:
-        raise AssertionError(f"podman {' '.join(words[:3])}: {done.stderr.strip()}")
-    return done.stdout.strip()
 
 
 @dataclass(frozen=True)
@@ -49,15 +40,7 @@ class End:
     at: float
 
 
-@dataclass(frozen=True)
-class Mount:
-    """A file system: what kind, and how it is mounted (ro, rw and others)."""
-
-    kind: str
-    options: list[str]
-
-
-class Container:
+class Container(Running):
     """A container, from `podman run` on."""
 
     def __init__(
@@ -73,8 +56,8 @@ class Container:
     ) -> None:
         self.network = Network()
         self.port = port
-        address = "127.0.0.1" if publish else self.network.address
-        self.url = f"http://{address}:{port}"
+        self.address = self.network.address
+        self.url = f"http://{'127.0.0.1' if publish else self.address}:{port}"
         self.name = name or f"gpt2-test-{uuid.uuid4().hex[:8]}"
         command = ["podman", "--runtime", "runc", "run", "--name", self.name]
         command += ["--no-healthcheck", *(STRICT if strict else ())]
@@ -143,100 +126,6 @@ class Container:
             self._run.stdout.close()
         self.network.close()
 
-    # What is in it
-
-    @property
-    def pid(self) -> int:
-        """The first process's id on this machine."""
-        return int(podman("inspect", "--format", "{{.State.Pid}}", self.name))
-
-    def process(self, word: str) -> psutil.Process:
-        """The process with this word in its command line."""
-        for child in psutil.Process(self.pid).children(recursive=True):
-            with contextlib.suppress(psutil.Error):
-                if any(word in part for part in child.cmdline()):
-                    return child
-        raise AssertionError(f"no process has {word} in its command line")
-
-    @property
-    def worker(self) -> psutil.Process:
-        """TorchServe's Python worker."""
-        return self.process("model_service_worker")
-
-    @property
-    def torchserve(self) -> psutil.Process:
-        """Java."""
-        return self.process("org.pytorch.serve.ModelServer")
-
-    def path(self, inside: str) -> Path:
-        """A path inside, as this machine reaches it."""
-        return Path(f"/proc/{self.pid}/root{inside}")
-
-    def mounts(self) -> dict[str, Mount]:
-        """What is mounted inside, by its place."""
-        lines = Path(f"/proc/{self.pid}/mounts").read_text(encoding="utf-8").splitlines()
-        words = map(str.split, lines)
-        return {place: Mount(kind, said.split(",")) for _, place, kind, said, *_ in words}
-
-    def figure(self, name: str) -> int:
-        """One of its metrics, which has one series."""
-        for line in self.get("/metrics").text.splitlines():
-            if line.startswith((f"{name} ", f"{name}{{")):
-                return int(float(line.rpartition(" ")[2]))
-        raise AssertionError(f"no metric {name}")
-
-    def wait_figure(self, name: str, least: int, seconds: float = 120) -> None:
-        """Wait until a metric is at least that."""
-        deadline = time.monotonic() + seconds
-        while self.figure(name) < least:
-            assert time.monotonic() < deadline, f"{name} is {self.figure(name)}, not {least}"
-            time.sleep(0.05)
-
-    def execute(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run a command inside."""
-        command = ["podman", "--runtime", "runc", "exec", self.name, *words]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
-
-    def memory_peak(self) -> int:
-        """The most bytes that its control group ever held."""
-        root = Path("/sys/fs/cgroup")
-        lines = Path(f"/proc/{self.pid}/cgroup").read_text(encoding="ascii").splitlines()
-        for line in lines:
-            _, kinds, path = line.split(":", 2)
-            if kinds == "memory":
-                return int((root / f"memory{path}/memory.max_usage_in_bytes").read_text())
-            if not kinds and (root / f".{path}/memory.peak").exists():
-                return int((root / f".{path}/memory.peak").read_text())
-        raise AssertionError("no control group counts memory")
-
-    # What clients do
-
-    def get(self, path: str, **options: Any) -> requests.Response:
-        return requests.get(self.url + path, **{"timeout": 60, **options})
-
-    def complete(self, prompt: str = "Once upon a time", **options: Any) -> requests.Response:
-        """A whole reply."""
-        headers = options.pop("headers", None)
-        body = {"prompt": prompt, "max_tokens": 8} | options
-        return requests.post(self.url + "/v1/completions", json=body, headers=headers, timeout=60)
-
-    def stream(self, prompt: str = "Once upon a time", **options: Any) -> Iterator[Any]:
-        """The events of a stream; `[DONE]` as a text. Ends early if the connection does."""
-        body = {"prompt": prompt, "stream": True, "ignore_eos": True} | options
-        with (
-            contextlib.suppress(requests.RequestException),
-            requests.post(
-                self.url + "/v1/completions", json=body, stream=True, timeout=60
-            ) as reply,
-        ):
-            if reply.status_code != 200:
-                yield reply.json()
-                return
-            for line in reply.iter_lines():
-                if line.startswith(b"data: "):
-                    data = line[6:].decode()
-                    yield data if data == "[DONE]" else json.loads(data)
-
     def _read(self) -> None:
         assert self._run.stdout is not None
         for line in self._run.stdout:
@@ -246,7 +135,7 @@ class Container:
 class Posts:
     """Plain requests, each in a thread of its own: `statuses` says how they ended, 0 a cut one."""
 
-    def __init__(self, container: Container, count: int, **options: Any) -> None:
+    def __init__(self, container: Running, count: int, **options: Any) -> None:
         self.statuses: list[int] = []
         self.at: list[float] = []
         self._threads = [
@@ -264,7 +153,7 @@ class Posts:
         assert len(self.statuses) == len(self._threads), "a plain request still waits"
         return Counter(self.statuses)
 
-    def _post(self, container: Container, options: dict[str, Any]) -> None:
+    def _post(self, container: Running, options: dict[str, Any]) -> None:
         status = 0
         with contextlib.suppress(requests.RequestException):
             status = container.complete(ignore_eos=True, **options).status_code
@@ -275,7 +164,7 @@ class Posts:
 class Clients:
     """Several clients at once, each with a stream in a thread of its own."""
 
-    def __init__(self, container: Container, count: int, **options: Any) -> None:
+    def __init__(self, container: Running, count: int, **options: Any) -> None:
         self.ends: list[End] = []
         self._begun = threading.Semaphore(0)
         self._threads = [
@@ -295,7 +184,7 @@ class Clients:
         assert len(self.ends) == len(self._threads), "a client still waits"
         return self.ends
 
-    def _read(self, container: Container, options: dict[str, Any]) -> None:
+    def _read(self, container: Running, options: dict[str, Any]) -> None:
         tokens, finish, error = 0, None, None
         for event in container.stream(**options):
             if event == "[DONE]":

@@ -29,7 +29,7 @@ from commands.groups import Groups
 from commands.image import DEBIAN_BASE
 from tests.conftest import ROOT, free_ports
 from tests.container.conftest import Contract
-from tests.container.container import podman
+from tests.container.running import podman
 from tests.container.test_kube_play import LIMITS
 from tests.operations.prometheus import Prometheus
 from tests.patience import PATIENCE, wait_until

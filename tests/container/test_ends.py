@@ -14,7 +14,8 @@ import psutil
 
 from gpt2_client import Client
 from tests.container.conftest import Contract, StartContainer
-from tests.container.container import Clients, Container, Posts, podman
+from tests.container.container import Clients, Posts
+from tests.container.running import Running, podman
 
 LONG = {"max_tokens": 900, "n": 8}
 MOST_SECONDS = 10
@@ -49,7 +50,7 @@ for hog in hogs:
 class House:
     """A full one: streams and plain requests in every slot, more of both in the queue."""
 
-    def __init__(self, container: Container) -> None:
+    def __init__(self, container: Running) -> None:
         self.container = container
         self.streams = Clients(container, 3, **LONG)
         self.plain = Posts(container, 2, max_tokens=900, n=4)

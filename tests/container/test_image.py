@@ -19,7 +19,8 @@ from packaging.utils import canonicalize_name
 from commands.groups import Groups
 from tests.conftest import ROOT
 from tests.container.conftest import Contract, StartContainer
-from tests.container.container import Container, podman
+from tests.container.container import Container
+from tests.container.running import podman
 
 # Which of these modules a Python finds; `json` shows that the question is answered at all.
 FOUND = """

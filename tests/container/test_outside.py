@@ -13,12 +13,13 @@ import requests
 
 from tests.container.conftest import Contract, StartContainer
 from tests.container.container import Clients, Container
+from tests.container.running import Running
 
 LISTENING = "0A"
 SEVERITIES = {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}
 
 
-def listening_ports(container: Container) -> set[int]:
+def listening_ports(container: Running) -> set[int]:
     """Every TCP port that something in the container listens on."""
     ports = set()
     for table in ("tcp", "tcp6"):
@@ -39,7 +40,7 @@ def is_open(address: str, port: int) -> bool:
 
 def test_no_port_of_torchserve_is_reachable(container: Container, contract: Contract) -> None:
     ports = listening_ports(container)
-    reached = {port for port in ports if is_open(container.network.address, port)}
+    reached = {port for port in ports if is_open(container.address, port)}
     contract.point(
         "no TorchServe port reachable from outside",
         f"of {len(ports)} ports in use, {sorted(reached)} is reachable",
@@ -64,7 +65,7 @@ def test_variables_for_other_programs_change_nothing(
     quoted = {"N_TOKENS": '"7"'}  # as --env-file hands it on
     container = start("--volume", f"{tmp_path}:/strange:ro", **variables, **quoted)
     container.wait_ready()
-    address = container.network.address
+    address = container.address
     reached = {port for port in listening_ports(container) if is_open(address, port)}
     told = [name for name in variables if any(name in line for line in container.log)]
     contract.point(

@@ -23,7 +23,8 @@ from commands.image import TESTING
 from tests.archive.fake_hub import hub
 from tests.conftest import EMBEDDED_MODEL, ROOT
 from tests.container.conftest import Contract, StartContainer
-from tests.container.container import Clients, Container, own_cpus, podman
+from tests.container.container import Clients, Container, own_cpus
+from tests.container.running import podman
 
 SERVICE = ROOT / "deploy" / "cloudrun" / "service.yaml"
 # The old service's two lines, letter by letter.
