@@ -294,5 +294,5 @@ def test_an_address_that_is_none_is_refused(url: str) -> None:
 
 @pytest.mark.parametrize("end", ["#", "/#text=Once", "?", "/v1?api-version=1", "/v1/#a?b"])
 def test_an_address_copied_with_what_a_browser_adds_is_refused_with_the_one_meant(end: str) -> None:
-    with pytest.raises(ValueError, match=r"is http://host:8080 meant\?"):
+    with pytest.raises(ValueError, match=r"did you mean http://host:8080\?"):
         Client(f"http://host:8080{end}")

@@ -27,7 +27,7 @@ MANY["seed"] = 3
 def impatient(
     start_service: StartService, model_store: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Service:
-    store, file = tmp_path_factory.mktemp("slow"), "handler/engine/engine.py"
+    store, file = tmp_path_factory.mktemp("slow"), "handler/engine/step_runner.py"
     change_archive(model_store / "gpt2.mar", store / "gpt2.mar", file, QUICK, SLOW)
     patience = {"STALL_SECONDS": str(STALL_SECONDS), "RETRY_SECONDS": str(int(PATIENCE))}
     return start_service(store=store, **patience)
