@@ -55,21 +55,23 @@ def nothing_to_shade(page: Page) -> None:
     expect(page.locator("#reading [data-empty]")).to_be_visible()
 
 
-# Streams stand still, open, once this much of them has come.
+# Streams stand still, open, once this much of them has come: on a busy machine the whole of one may
+# come in a single read.
 HOLD_STREAMS = """() => {
   const fetched = window.fetch;
   window.fetch = async (...asked) => {
     const reply = await fetched(...asked);
     if (!String(asked[0]).includes('completions')) return reply;
     const reader = reply.body.getReader();
-    let bytes = 0;
+    let left = 6000;
     const body = new ReadableStream({
       async pull(controller) {
-        if (bytes > 6000) return new Promise(() => {});
+        if (!left) return new Promise(() => {});
         const { value, done } = await reader.read();
         if (done) return controller.close();
-        bytes += value.length;
-        controller.enqueue(value);
+        const taken = value.subarray(0, left);
+        left -= taken.length;
+        controller.enqueue(taken);
       },
     });
     return new Response(body, { status: reply.status, headers: reply.headers });
