@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import requests
@@ -180,6 +180,23 @@ def by_choice(events: list[Any]) -> dict[Any, list[Any]]:
     return found
 
 
+class Counted(NamedTuple):
+    """Events without the tokens counted at each, and these totals."""
+
+    events: list[Any]
+    totals: list[int]
+
+
+def taken_counts(events: list[Any]) -> Counted:
+    """Take the counts out of events."""
+    totals = []
+    for event in events:
+        if isinstance(event, dict) and event.get("usage"):
+            totals.append(event["usage"].pop("completion_tokens"))
+            del event["usage"]["total_tokens"]
+    return Counted(events, totals)
+
+
 def shape(value: Any) -> Any:
     """The names of an event's fields, at every depth."""
     if isinstance(value, dict):
@@ -335,7 +352,11 @@ def test_a_stream_that_waits_for_another_worker_is_kept_alive(talker: Service, n
         disturbed += found
     counting = [each for each in disturbed if b"[DONE]" in each or text_counts(value(each))]
     before = [each for each in whole if b"[DONE]" in each or text_counts(value(each))]
-    assert by_choice(same_each_time(counting)) == by_choice(same_each_time(before))
+    counts = [taken_counts(events) for events in (same_each_time(counting), same_each_time(before))]
+    assert by_choice(counts[0].events) == by_choice(counts[1].events)
+    # Of both choices together, so in the order in which their events came.
+    assert all(each.totals == sorted(each.totals) for each in counts)
+    assert counts[0].totals[-1:] == counts[1].totals[-1:]
     assert len(disturbed) > len(counting)
     wait_until(lambda: talker.get("/health/ready").status_code == 200)
 
