@@ -1,4 +1,4 @@
-"""Builds the ASGI application: every part receives the parts that it uses."""
+"""Builds the ASGI application from its parts, and the gauges that read them."""
 
 from __future__ import annotations
 

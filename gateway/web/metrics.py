@@ -1,4 +1,4 @@
-"""The gateway's own metrics, `gpt2_...`: each is declared here; and one exposition of all.
+"""Counters of requests, `gpt2_...`, and the exposition of all; gauges: `gateway/assembly.py`.
 
 What vLLM measures too has its names (`serving_metrics.py`); what is this service's own begins with
 `gpt2_`.

@@ -1,4 +1,4 @@
-"""Prompts of a request as the model reads them: as ids that it has and that fit its context."""
+"""Reads prompts as token ids that the model has, and refuses those too long for its context."""
 
 from __future__ import annotations
 

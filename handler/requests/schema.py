@@ -1,4 +1,7 @@
-"""The contract: what a request may say (`reply_schema.py`: what a reply looks like).
+"""The contract: the fields of a request (`reply_schema.py`: what a reply looks like).
+
+Another sampling option is a field here, a line in `typed.py` and `prepare.py`, a field of
+`engine/options.py`, and what it does in `engine/sampler.py` and `native/sample.c`.
 
 Input is judged here, once. Knows neither TorchServe nor the engine; imports pydantic alone, so that
 the gateway can publish the same models as OpenAPI.

@@ -55,8 +55,8 @@ def nothing_to_shade(page: Page) -> None:
     expect(page.locator("#reading [data-empty]")).to_be_visible()
 
 
-# Streams stand still, open, once this much of them has come: on a busy machine the whole of one may
-# come in a single read.
+# Streams stand still, open, once this much of them has come (twenty words about; on a busy machine
+# the whole of one may come in a single read). Whoever wants them held asks for more than that.
 HOLD_STREAMS = """() => {
   const fetched = window.fetch;
   window.fetch = async (...asked) => {
@@ -81,6 +81,7 @@ HOLD_STREAMS = """() => {
 
 def keep_going(page: Page) -> None:
     empty(page)
+    set_slider(page, "max_tokens", 60)
     write(page)
     # The embedded model would be done with the whole text before it was looked at.
     page.evaluate(HOLD_STREAMS)

@@ -51,13 +51,13 @@ def blocked(browser: Browser, gateway: GatewayProcess, tmp_path: Path) -> Iterat
 
 def test_it_writes_and_says_that_nothing_is_kept(blocked: Page) -> None:
     write(blocked)
-    expect_notice(blocked, "keeps nothing for this page")
+    expect_notice(blocked, "stores nothing for this page")
     blocked.keyboard.press("Tab")
     offered = await_offer(blocked)
     blocked.keyboard.press("Tab")
     assert text_of(blocked).endswith(offered)
     open_shelf(blocked)
-    expect(blocked.locator("#shelf")).to_contain_text("keeps nothing for this page")
+    expect(blocked.locator("#shelf")).to_contain_text("stores nothing for this page")
 
 
 def test_its_language_and_theme_can_be_changed(blocked: Page) -> None:

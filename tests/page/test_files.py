@@ -76,14 +76,18 @@ GOOD = {"format": "go-on", "migration": 1, "text": "x", "branches": []}
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("a.json", "{", "no text that this page exported"),
-        ("a.json", "[1]", "no text that this page exported"),
-        ("a.json", json.dumps(GOOD | {"branches": [{"id": 2, "parent": 1}]}), "no text that"),
-        ("a.json", json.dumps(GOOD | {"branches": 3}), "no text that"),
-        ("a.json", json.dumps(GOOD | {"migration": 99}), "of a newer page"),
-        ("a.png", "PNG\0\0", "is no text file"),
-        ("a.rtf", "{\\rtf1 Hello}", "is no text file"),
-        ("a.pdf", "%PDF-1.4 Hello", "is no text file"),
+        ("a.json", "{", "not exported by this page"),
+        ("a.json", "[1]", "not exported by this page"),
+        (
+            "a.json",
+            json.dumps(GOOD | {"branches": [{"id": 2, "parent": 1}]}),
+            "not exported by this page",
+        ),
+        ("a.json", json.dumps(GOOD | {"branches": 3}), "not exported by this page"),
+        ("a.json", json.dumps(GOOD | {"migration": 99}), "a newer version of this page"),
+        ("a.png", "PNG\0\0", "is not a text file"),
+        ("a.rtf", "{\\rtf1 Hello}", "is not a text file"),
+        ("a.pdf", "%PDF-1.4 Hello", "is not a text file"),
     ],
 )
 def test_a_file_that_is_none_of_ours_is_refused_in_words(

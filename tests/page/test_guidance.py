@@ -218,7 +218,7 @@ def test_a_form_that_lacks_its_words_says_so(page: Page, form: str) -> None:
     page.select_option("#form", form)
     expect(said).to_contain_text("until then the form is free")
     page.fill("#pattern", "day, away")
-    expect(said).to_contain_text("cut before its form is whole")
+    expect(said).to_contain_text("cut before its form is complete")
 
 
 def test_a_pattern_that_is_none_is_refused_in_words(page: Page) -> None:

@@ -25,6 +25,7 @@ from tests.page.actions import (
 from tests.page.conftest import OpenPage
 from tests.page.gateway_process import GatewayProcess
 from tests.page.states import HOLD_STREAMS
+from tests.patience import wait_until
 
 OTHER = "A second text, about a ship."
 
@@ -128,8 +129,8 @@ def test_where_two_tabs_write_at_once_both_are_kept(page: Page) -> None:
     keep_now(other)
     page.evaluate("() => dispatchEvent(new Event('pagehide'))")
     expect_notice(page, "changed in another tab too")
-    stored = page.evaluate(TREE)
-    assert {body["text"] for body in stored["bodies"]} == {START + " here", START + " there"}
+    both = {START + " here", START + " there"}
+    wait_until(lambda: {body["text"] for body in page.evaluate(TREE)["bodies"]} == both)
     assert text_of(page) == START + " here"
     page.get_by_role("button", name="Show the other").click()
     expect(page.locator("#text")).to_have_value(START + " there")
@@ -226,11 +227,11 @@ def test_a_browser_that_keeps_nothing_says_so_and_the_page_works(
     page.goto(gateway.url)
     page.wait_for_selector("#examples button", state="attached")
     write(page)
-    expect_notice(page, "keeps nothing for this page")
+    expect_notice(page, "stores nothing for this page")
     page.keyboard.press("Tab")
     assert await_offer(page)
     open_shelf(page)
-    expect(page.locator("#shelf")).to_contain_text("keeps nothing for this page")
+    expect(page.locator("#shelf")).to_contain_text("stores nothing for this page")
 
 
 def test_a_browser_that_has_no_room_says_so_and_keeps_the_text_once_there_is(
@@ -244,7 +245,7 @@ def test_a_browser_that_has_no_room_says_so_and_keeps_the_text_once_there_is(
     page.goto(gateway.url)
     page.wait_for_selector("#examples button", state="attached")
     write(page)
-    expect_notice(page, "no room left")
+    expect_notice(page, "no space left")
     room.send("Storage.overrideQuotaForOrigin", {"origin": origin})
     page.keyboard.type(" and")
     keep_now(page)
@@ -309,6 +310,7 @@ def test_an_older_page_beside_a_newer_one_says_that_it_keeps_nothing(page: Page)
 def test_what_was_taken_is_there_after_an_end_in_the_middle_of_a_stream(
     page: Page, how: str
 ) -> None:
+    set_slider(page, "max_tokens", 60)
     write(page)
     page.evaluate(HOLD_STREAMS)
     act(page, "continue")

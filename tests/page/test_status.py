@@ -97,7 +97,7 @@ def test_nothing_is_told_without_the_right_key(
     expect(page.locator("#facts")).to_be_hidden()
     page.fill("#key", WRITERS)
     page.keyboard.press("Enter")
-    expect(page.locator("#state")).to_contain_text("did not take that key")
+    expect(page.locator("#state")).to_contain_text("did not accept that key")
     expect(page.locator("#facts")).to_be_hidden()
     enter(page)
 
@@ -166,7 +166,7 @@ def test_another_version_serves_once_that_is_confirmed(status: Page) -> None:
     old, new = (plain.locator(f"[data-version='{version}']") for version in ("1.0", "2.0"))
     expect(old).to_contain_text("serves")
     new.get_by_role("button", name="Have it serve").click()
-    expect(status.locator("#confirm-words")).to_contain_text("version 2.0 serve")
+    expect(status.locator("#confirm-words")).to_contain_text("Make version 2.0 the default")
     status.get_by_role("button", name="Yes").click()
     expect(new).to_contain_text("serves")
     expect(old.get_by_role("button", name="Have it serve")).to_be_visible()

@@ -84,7 +84,7 @@ def test_branches_are_compared_pinned_and_pruned_and_pruning_is_undone(page: Pag
     page.keyboard.press("p")
     expect(page.locator(".map-row[aria-selected=true]")).to_contain_text("pinned")
     page.keyboard.press("Delete")
-    expect(page.locator("#map [role=status]")).to_contain_text("pinned, stays")
+    expect(page.locator("#map [role=status]")).to_contain_text("pinned ones, stay")
     page.get_by_role("button", name="Prune what was dropped").click()
     expect(page.locator(".map-row")).to_have_count(3)
     page.locator("#map [role=status] button").click()

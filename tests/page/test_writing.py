@@ -283,7 +283,7 @@ def test_a_fixed_seed_gives_the_same_words_again(page: Page) -> None:
 
 def test_sliders_say_in_words_what_they_do(page: Page) -> None:
     set_slider(page, "temperature", 0)
-    expect(page.locator("#temperature-words")).to_contain_text("Always the likeliest word")
+    expect(page.locator("#temperature-words")).to_contain_text("Always the most likely word")
     expect(page.locator("#temperature")).to_have_attribute(
         "aria-valuetext", re.compile("^0.00. Always")
     )

@@ -171,7 +171,7 @@ export class Keeping {
 
   #sayApart(other) {
     this.#say(
-      say("This text was changed in another tab too. Yours goes on here as a text of its own."),
+      say("This text was changed in another tab too. Your version continues here as a separate text."),
       { [say("Show the other")]: () => this.keeper.open(other) },
     );
   }
@@ -191,12 +191,12 @@ export class Keeping {
 /** Why a text is not kept, by the browser's name for it. */
 function whyNot(name) {
   if (name === "QuotaExceededError") {
-    return say("The browser has no room left: this is not kept. Export it, or empty the trash.");
+    return say("The browser has no space left: this is not saved. Export it, or empty the trash.");
   }
   if (name === "VersionError") {
-    return say("Another tab has opened a newer version of this page: this is not kept until you reload.");
+    return say("Another tab has opened a newer version of this page: nothing is saved until you reload.");
   }
-  return say("The browser could not keep this. Export it, or try again by writing on.");
+  return say("The browser could not save this. Export it, or type on to try again.");
 }
 
 /** Files that are dropped anywhere on the page. */

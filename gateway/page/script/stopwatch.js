@@ -27,8 +27,8 @@ export class Stopwatch {
   }
 
   /**
-   * Tokens a second after the first, or null while too few have come to tell. Where all came in one
-   * go (a short text, a busy browser), the wait for them counts too.
+   * Tokens per second after the first, or null while too few have come to tell. Where all came at
+   * once (a short text, a busy browser), the wait for them counts too.
    */
   get rate() {
     const later = this.count - this.#firstCount;

@@ -99,7 +99,7 @@ export class Troubles {
 
   #waitWords(kind) {
     const isOffline = kind === "unreachable" && !navigator.onLine;
-    return isOffline ? say("You are offline: what the model writes waits for that.") : WAITS[kind];
+    return isOffline ? say("You are offline: the model can write again once you are back.") : WAITS[kind];
   }
 
   /** Asks which model is loaded. Throws ServiceError. */

@@ -28,7 +28,7 @@ export function countWords(value, unit) {
 
 export function temperatureWords(value) {
   return pick(value, [
-    [0, say("Always the likeliest word. It soon goes in circles.")],
+    [0, say("Always the most likely word. It soon goes in circles.")],
     [0.4, say("Careful: few surprises, some repetition.")],
     [0.9, say("Steady: keeps to the thread, with some surprises.")],
     [1.1, say("Lively: as varied as what it has read.")],
@@ -41,7 +41,7 @@ export function topPWords(value) {
   if (value >= 1) return say("Every word has its chance, even the silliest.");
   const left = Math.round((1 - value) * 100);
   return pick(value, [
-    [0.3, say("Only the front runners may come.")],
+    [0.3, say("Only the most likely words may come.")],
     [0.7, say("A short list of likely words.")],
     [1, say("The least likely {n} % never come.", { n: left })],
   ]);
@@ -62,7 +62,7 @@ export function languageWords(code) {
 const CUTS = {
   worker_lost: say("The model was lost while it was writing."),
   engine_error: say("The model failed while it was writing."),
-  stalled: say("The text stood still for too long."),
+  stalled: say("The model stalled while it was writing."),
   drained: say("The service is shutting down."),
 };
 

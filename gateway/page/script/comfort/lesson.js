@@ -13,14 +13,14 @@ const STEPS = [
   },
   {
     words: (hasKeys) =>
-      hasKeys ? say("Press Tab, and it goes on behind your words.") : say("Press Continue, and it goes on behind your words."),
+      hasKeys ? say("Press Tab, and it writes on after your words.") : say("Press Continue, and it writes on after your words."),
     isDone: ({ ghost, writing }) => ghost?.text && !writing,
   },
   {
     words: (hasKeys) =>
       hasKeys
-        ? say("Tab takes it, Esc drops it, and typing on replaces it.")
-        : say("Accept takes it, Drop drops it, and typing on replaces it."),
+        ? say("Tab keeps it, Esc discards it, and typing on replaces it.")
+        : say("Accept keeps it, Drop discards it, and typing on replaces it."),
     isDone: ({ ghost, writing }) => !ghost && !writing,
   },
 ];

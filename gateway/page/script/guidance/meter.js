@@ -91,7 +91,7 @@ export class Meter {
   #wordsOf({ memory, note, used, context, start }) {
     const parts = [say("{used} of {all} tokens", { used: number(used), all: number(context) })];
     if (memory + note) parts.push(say("{n} of them notes", { n: number(memory + note) }));
-    if (start) parts.push(say("it has forgotten what stands above the mark"));
+    if (start) parts.push(say("it has forgotten everything above the mark"));
     return parts.join(", ");
   }
 }

@@ -49,7 +49,7 @@ export class GuidancePanel {
     this.#form.querySelector("[data-form-words]").textContent =
       label && !patternOf(form.value, pattern.value)
         ? say("Write it here: until then the form is free.")
-        : say("What is longer than the length above is cut before its form is whole.");
+        : say("Text longer than the length above is cut before its form is complete.");
     const isHeld = patternOf(form.value, pattern.value) !== null;
     const marks = { notes: notes.memory || notes.note, words: words.length, form: isHeld };
     for (const part of this.#form.querySelectorAll("details")) {

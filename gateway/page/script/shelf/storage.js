@@ -4,8 +4,8 @@ import { make } from "../dom.js";
 import { say } from "../language.js";
 
 export const NOWHERE = say(
-  "This browser keeps nothing for this page: storage is switched off, or this is a private window " +
-    "of a kind that has none. What you write is gone when you close it. Export what you want to keep.",
+  "This browser stores nothing for this page: storage is switched off, or this is a private window " +
+    "without any. What you write is lost when you close it. Export what you want to keep.",
 );
 
 /** @returns {Promise<HTMLElement[]>} paragraphs for the foot of the shelf */

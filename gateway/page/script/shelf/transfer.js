@@ -53,7 +53,7 @@ export async function readFile(file) {
   if (/\.json$/i.test(name)) return readTree(name, content);
   const text = content.replace(/\r\n?/g, "\n");
   if (text.includes("\0") || NO_TEXT.test(text)) {
-    throw new Unreadable(say("{name} is no text file.", { name }));
+    throw new Unreadable(say("{name} is not a text file.", { name }));
   }
   const base = name.replace(/\.[^.]*$/, "");
   const heading = /\.(md|markdown)$/i.test(name) && text.match(/^# (.+)\n+/);
@@ -89,7 +89,7 @@ function isBeginning(base, text) {
 }
 
 function readTree(name, content) {
-  const wrong = new Unreadable(say("{name} is no text that this page exported.", { name }));
+  const wrong = new Unreadable(say("{name} was not exported by this page.", { name }));
   let read;
   try {
     read = JSON.parse(content);
@@ -98,7 +98,7 @@ function readTree(name, content) {
   }
   if (read?.format !== FORMAT || typeof read.text !== "string") throw wrong;
   if (read.migration > MIGRATION) {
-    throw new Unreadable(say("{name} is of a newer page than this one.", { name }));
+    throw new Unreadable(say("{name} comes from a newer version of this page.", { name }));
   }
   const branches = readBranches(read.branches);
   if (!branches) throw wrong;

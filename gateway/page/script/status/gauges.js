@@ -12,7 +12,7 @@ const whole = (value) => value.toLocaleString(document.documentElement.lang, { m
 const KINDS = {
   running: { title: () => say("Sequences running"), show: whole },
   waiting: { title: () => say("Sequences waiting"), show: whole },
-  rate: { title: () => say("Tokens a second"), show: whole },
+  rate: { title: () => say("Tokens per second"), show: whole },
   cache: { title: () => say("Cache in use"), show: (value) => `${Math.round(100 * value)} %`, most: 1 },
 };
 

@@ -52,13 +52,13 @@ function meet({ status, message }) {
   if (status === 401) {
     const isWrong = operator.hasKey;
     operator.useKey(null);
-    tell(isWrong ? say("The service did not take that key.") : say("This is for who has the management key."));
+    tell(isWrong ? say("The service did not accept that key.") : say("This page needs the management key."));
     $("#key-form").hidden = false;
     $("#facts").hidden = true;
     $("#key").focus();
     return;
   }
-  if (status === 403) return tell(say("Management is closed: start the service with MANAGEMENT_KEY."));
+  if (status === 403) return tell(say("Management is disabled: start the service with MANAGEMENT_KEY."));
   tell(status === 0 ? say("The service does not answer.") : message);
   timer = setTimeout(look, EVERY_MS);
 }
@@ -77,13 +77,13 @@ function scale(model, version, count, now) {
   if (!Number.isSafeInteger(count) || count < 0 || count === now) return;
   const words =
     count === 0
-      ? say("Take all replicas of {model}, version {version}, away? It then answers nobody.", { model, version })
+      ? say("Remove all replicas of {model}, version {version}? It will then answer no requests.", { model, version })
       : say("Change {model}, version {version}, from {now} to {n} replicas? Each holds its own copy of the model.", { model, version, now, n: count });
   change(words, () => operator.scale(model, version, count));
 }
 
 function makeDefault(model, version) {
-  const words = say("Have version {version} serve all requests of {model} that name none?", { model, version });
+  const words = say("Make version {version} the default for requests to {model} that name no version?", { model, version });
   change(words, () => operator.makeDefault(model, version));
 }
 

@@ -62,9 +62,9 @@ function stateWords(state) {
 }
 
 export function keysOf({ keys, requests_per_minute: rate }) {
-  const about = rate ? say("{n} requests a minute for each key.", { n: number(rate) }) : say("No limit of requests a minute.");
+  const about = rate ? say("{n} requests per minute for each key.", { n: number(rate) }) : say("No limit of requests per minute.");
   if (!keys.length) return [make("p.quiet", {}, say("The service is open to all: there are no keys."), " ", about)];
-  const heads = [say("Key"), say("Share"), say("Priority"), say("Tokens a minute"), say("Tokens a day")];
+  const heads = [say("Key"), say("Share"), say("Priority"), say("Tokens per minute"), say("Tokens per day")];
   const left = (limit, rest) => (limit ? say("{left} of {n} left", { left: number(rest ?? limit), n: number(limit) }) : "–");
   const rows = keys.map((key) => [
     key.name,

@@ -74,7 +74,7 @@ export async function unpackStory(packed, { service, context }) {
   const { digest } = context();
   const other = branches.find(({ made }) => made?.digest && digest && made.digest !== digest);
   const words = other
-    ? say("This came with a link. Another model wrote it ({model}): seeds give other words here.", {
+    ? say("This came with a link. Another model wrote it ({model}): the same seeds give different words here.", {
         model: other.made.model ?? say("unknown"),
       }) + (seeds.length ? ` ${say("What follows your words is this model's.")}` : "")
     : say("This text came with a link, and its tree with it.");

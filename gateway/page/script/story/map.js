@@ -180,7 +180,7 @@ export class StoryMap {
 
   #prune() {
     if (!this.#story.canPrune(this.#at)) {
-      this.#tell(say("What the text stands on, and what is pinned, stays."));
+      this.#tell(say("Branches that make up the text, and pinned ones, stay."));
       return;
     }
     const { parent } = this.#story.get(this.#at);
